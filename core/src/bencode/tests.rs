@@ -1,0 +1,122 @@
+//! The scenarios of protocol catalogue 6.1 and the values of BEP 3.
+
+use super::*;
+
+/// Reads the whole input, giving the consumed length and the flags.
+fn read(input: &[u8]) -> Result<(usize, Flags), Error> {
+    let mut reader = Reader::<100>::new(input, 1_000);
+    while reader.next_token()?.is_some() {}
+    Ok((reader.position(), reader.flags()))
+}
+
+fn fails(input: &[u8], kind: ErrorKind, at: usize) {
+    assert_eq!(read(input), Err(Error { kind, at }), "{}", input.escape_ascii());
+}
+
+#[test]
+fn bep_3_values_are_read_and_written_back() {
+    let mut reader = Reader::<4>::new(b"d3:cow3:moo4:spaml1:ai-3eee", 100);
+    let mut tokens = Vec::new();
+    while let Some(token) = reader.next_token().expect("valid") {
+        tokens.push(token);
+    }
+    use Token::{Bytes, Dict, End, Int, List};
+    let expected =
+        [Dict, Bytes(b"cow"), Bytes(b"moo"), Bytes(b"spam"), List, Bytes(b"a"), Int(-3), End, End];
+    assert_eq!(tokens, expected);
+
+    let mut out = Vec::new();
+    Writer::new(&mut out).dict().bytes(b"cow").bytes(b"moo").bytes(b"spam");
+    Writer::new(&mut out).list().bytes(b"a").int(-3).end().end();
+    assert_eq!(out, b"d3:cow3:moo4:spaml1:ai-3eee");
+}
+
+#[test]
+fn malformed_values_fail_at_the_offending_byte() {
+    use ErrorKind::*;
+    let cases: [(&[u8], ErrorKind, usize); 24] = [
+        (b"", UnexpectedEnd, 0),
+        (b"e", ExpectedValue, 0),
+        (b"d1:ai1e1:be", MissingValue, 10),
+        (b"di5e1:ae", ExpectedKey, 1),
+        (b"-10:foobar", ExpectedValue, 0),
+        (b"99999999:foobar", UnexpectedEnd, 9),
+        (b"18446744073709551615:", Overflow, 19),
+        (b"ie", ExpectedDigit, 1),
+        (b"i-e", ExpectedDigit, 2),
+        (b"i-", UnexpectedEnd, 2),
+        (b"i10", UnexpectedEnd, 3),
+        (b"i35412-5633e", ExpectedDigit, 6),
+        (b"i92337203t854775807e", ExpectedDigit, 9),
+        (b"i18446744073709551615e", Overflow, 20),
+        (b"i99999999999999999999e", Overflow, 19),
+        (b"l2:..", UnexpectedEnd, 5),
+        (b"l2:..0", UnexpectedEnd, 6),
+        (b"d1000:..e", UnexpectedEnd, 6),
+        (b"d1000", UnexpectedEnd, 5),
+        (b"100:..", UnexpectedEnd, 4),
+        (b"3x:abc", ExpectedColon, 1),
+        (b"d1:a", UnexpectedEnd, 4),
+        (b"x", ExpectedValue, 0),
+        (b"lx", ExpectedValue, 1),
+    ];
+    for (input, kind, at) in cases {
+        fails(input, kind, at);
+    }
+}
+
+#[test]
+fn integer_extremes_are_exact() {
+    for value in [i64::MIN, -1, 0, 1, i64::MAX] {
+        let text = format!("i{value}e");
+        assert_eq!(Reader::<1>::new(text.as_bytes(), 1).int(), Ok(Some(value)));
+        let mut out = Vec::new();
+        Writer::new(&mut out).int(value);
+        assert_eq!(out, text.as_bytes());
+    }
+    fails(b"i9223372036854775808e", ErrorKind::Overflow, 20);
+    fails(b"i-9223372036854775809e", ErrorKind::Overflow, 20);
+}
+
+#[test]
+fn what_the_field_gets_wrong_is_flagged_and_accepted() {
+    let flags = |input: &[u8]| read(input).expect("tolerated").1;
+    for input in [&b"i-0e"[..], b"i01e", b"i-03e", b"06:foobar"] {
+        assert!(flags(input).leading_zero, "{}", input.escape_ascii());
+    }
+    assert!(flags(b"d2:aai0e1:ai0ee").unsorted);
+    assert!(flags(b"d1:ai0e1:ai1ee").duplicate);
+    for input in [&b"0:"[..], b"i0e", b"d1:ai0e2:aai0ee", b"de", b"le"] {
+        assert!(flags(input).is_canonical(), "{}", input.escape_ascii());
+    }
+}
+
+#[test]
+fn bytes_after_the_root_are_left_alone() {
+    assert_eq!(read(b"i1ejunk").map(|(consumed, _)| consumed), Ok(3));
+    assert_eq!(read(b"dee").map(|(consumed, _)| consumed), Ok(2));
+}
+
+#[test]
+fn depth_and_tokens_are_capped_at_the_limit_and_not_before() {
+    let nested = |n: usize| [vec![b'l'; n], vec![b'e'; n]].concat();
+    assert!(read(&nested(100)).is_ok());
+    fails(&nested(101), ErrorKind::TooDeep, 100);
+    let flat = |n: usize| [b"l".to_vec(), b"1:a".repeat(n), b"e".to_vec()].concat();
+    assert!(read(&flat(998)).is_ok());
+    assert_eq!(read(&flat(999)).map_err(|e| e.kind), Err(ErrorKind::TooManyTokens));
+}
+
+#[test]
+fn a_wrong_type_is_skipped_whole() {
+    let mut reader = Reader::<8>::new(b"d1:ald1:xleei1ee1:bi7e1:c2:hie", 100);
+    assert_eq!(reader.enter_dict(), Ok(true));
+    assert_eq!(reader.next_key(), Ok(Some(&b"a"[..])));
+    assert_eq!(reader.int(), Ok(None));
+    assert_eq!(reader.next_key(), Ok(Some(&b"b"[..])));
+    assert_eq!(reader.bytes(), Ok(None));
+    assert_eq!(reader.next_key(), Ok(Some(&b"c"[..])));
+    assert_eq!(reader.raw(), Ok(&b"2:hi"[..]));
+    assert_eq!(reader.next_key(), Ok(None));
+    assert_eq!(reader.next_token(), Ok(None));
+}

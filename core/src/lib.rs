@@ -1,0 +1,12 @@
+//! A sans-IO BitTorrent DHT crawler and metadata fetcher.
+
+#![forbid(unsafe_code)]
+
+pub mod addr;
+pub mod bencode;
+pub mod fault;
+pub mod id;
+pub mod rng;
+pub mod stats;
+pub mod store;
+pub mod time;

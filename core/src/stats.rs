@@ -1,0 +1,102 @@
+//! Counters: what a run did, for the closing funnel, `--stats`, and the simulator's checker.
+//!
+//! Counting is all that happens here. Every name is used alike in code, output and documents.
+
+/// Declares the counters once: field, and the words that outputs use.
+macro_rules! counters {
+    ($(#[doc = $doc:literal] $name:ident,)*) => {
+        /// Every counter of a run. They only grow, except those documented as levels.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Stats {
+            $(#[doc = $doc] pub $name: u64,)*
+            /// Failed dials by cause, indexed by `PeerFault as usize`.
+            pub faults: [u64; crate::fault::PeerFault::COUNT],
+        }
+
+        impl Stats {
+            /// Every counter with its name, in the order of the funnel.
+            pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Distinct usable contacts heard of.
+    contacts_heard,
+    /// Distinct contacts that were sent a query.
+    contacts_asked,
+    /// Distinct contacts that answered one.
+    contacts_answered,
+    /// Distinct nodes that answered `sample_infohashes` with samples.
+    nodes_sampling,
+    /// Infohashes read from samples, repeats included.
+    infohashes_sampled,
+    /// Distinct infohashes not known before.
+    infohashes_new,
+    /// Infohashes for which a peer was found.
+    infohashes_with_peers,
+    /// Distinct peers found, counted per infohash.
+    peers_found,
+    /// Connections begun.
+    dialled,
+    /// Connections that were accepted.
+    connected,
+    /// Peers that answered the BitTorrent handshake for the infohash.
+    handshaken,
+    /// Peers that offered metadata of an acceptable size.
+    offering_metadata,
+    /// Exchanges in which every piece arrived.
+    complete,
+    /// Infohashes whose metadata matched the infohash.
+    verified,
+    /// Infohashes verified but unreadable as an info dictionary.
+    broken,
+    /// Infohashes settled without metadata.
+    failed,
+    /// Infohashes settled: verified, broken or failed.
+    settled,
+    /// Infohashes begun and not settled when the run ended.
+    unfinished,
+    /// Datagrams received.
+    datagrams_received,
+    /// Bytes of datagrams received.
+    datagram_bytes_received,
+    /// Datagrams sent.
+    datagrams_sent,
+    /// Bytes of datagrams sent.
+    datagram_bytes_sent,
+    /// Queries sent: `sample_infohashes`.
+    queries_sample,
+    /// Queries sent: `find_node`.
+    queries_find_node,
+    /// Queries sent: `get_peers`.
+    queries_get_peers,
+    /// Queries sent: `ping`.
+    queries_ping,
+    /// Queries answered with a reply.
+    answered,
+    /// Queries answered with an error.
+    refused,
+    /// Queries that timed out.
+    expired,
+    /// Queries received from others.
+    queries_received,
+    /// Datagrams that were not KRPC.
+    malformed,
+    /// Replies that matched no open query.
+    unmatched,
+    /// Walks begun for want of peers.
+    walks,
+    /// Level: queries waiting for an answer.
+    queries_open,
+    /// Level: connections open, half-open included.
+    connections_open,
+    /// Level: infohashes admitted and not settled.
+    infohashes_open,
+    /// Level: contacts waiting to be sampled.
+    contacts_queued,
+    /// Level: nodes in the routing tables.
+    table_nodes,
+}
