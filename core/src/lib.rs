@@ -9,4 +9,6 @@ pub mod id;
 pub mod rng;
 pub mod stats;
 pub mod store;
+pub mod table;
 pub mod time;
+pub mod walk;
