@@ -49,7 +49,9 @@ counters! {
     offering_metadata,
     /// Exchanges in which every piece arrived.
     complete,
-    /// Infohashes whose metadata matched the infohash.
+    /// Exchanges that ended with metadata matching the infohash.
+    delivered,
+    /// Infohashes whose metadata matched the infohash and could be read.
     verified,
     /// Infohashes verified but unreadable as an info dictionary.
     broken,
@@ -99,4 +101,11 @@ counters! {
     contacts_queued,
     /// Level: nodes in the routing tables.
     table_nodes,
+}
+
+impl Stats {
+    /// Queries sent, of every method.
+    pub const fn queries(&self) -> u64 {
+        self.queries_sample + self.queries_find_node + self.queries_get_peers + self.queries_ping
+    }
 }

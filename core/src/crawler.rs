@@ -1,0 +1,292 @@
+//! The control plane: everything a crawl decides, composed from machines that each know one thing.
+//!
+//! Bytes, addresses and virtual time go in through `handle_*`; datagrams, dials, rows and the next
+//! deadline come out of `poll_*`. After any `handle_*`, drain every `poll_*` before waiting. A sink
+//! that is full is simply not polled: that is the only backpressure. Nothing here does I/O, reads
+//! a clock or draws randomness of its own.
+//!
+//! ```text
+//! sweep ─► infohash ─► intake ─► job: get_peers to its source ─► (none) walk ─► peers
+//!                                  └─► dialer ─► Exchange ─► outcome ─► Row
+//! ```
+
+mod bootstrap;
+mod deferred;
+mod lookup;
+mod plane;
+mod receive;
+mod transmit;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use crate::addr::Family;
+use crate::config::Config;
+pub use crate::dialer::{Dial, PeerKey};
+use crate::dialer::Dialer;
+use crate::exchange::Outcome;
+use crate::fault::PeerFault;
+use crate::id::{InfoHash, NodeId};
+use crate::intake::Intake;
+use crate::job::{Job, JobLimits};
+use crate::pacer::{AddressPacer, FlowPacer, QueryPacer};
+use crate::rng::{Rng, Seed};
+use crate::row::Row;
+use crate::stats::Stats;
+use crate::store::{Key, Slab};
+use crate::time::{Instant, earliest};
+use crate::walk::WalkContact;
+use crate::{addr, id, sweep};
+use bootstrap::Bootstraps;
+pub use bootstrap::Bootstrap;
+use plane::Plane;
+
+/// Infohashes under way at once.
+pub const JOBS_MAX: usize = 1 << 15;
+/// Rows waiting for a sink before dialling stops.
+pub const ROWS_MAX: usize = 256;
+
+/// A datagram to send. Its bytes are the last `len` of the buffer that was passed in.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub to: SocketAddr,
+    /// How many bytes.
+    pub len: usize,
+}
+
+/// Too many infohashes are under way; try again after polling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// Whom the answer to an open query is for.
+#[derive(Clone, Copy, Debug)]
+enum Owner {
+    /// The bootstrap node of this index.
+    Bootstrap(usize),
+    /// The sweep, which asked with this target.
+    Sweep(sweep::SweepQuery, id::Id),
+    /// The job that asked the node its infohash came from.
+    Source(Key),
+    /// A walk.
+    Walk(Key, WalkContact),
+    /// The routing table, probing this contact.
+    Probe(addr::Contact),
+}
+
+/// The crawl: see the module.
+#[derive(Debug)]
+pub struct Crawler {
+    config: Config,
+    now: Instant,
+    planes: [Option<Box<Plane>>; 2],
+    bootstraps: Bootstraps,
+    queries: QueryPacer,
+    flows: FlowPacer,
+    courtesy: AddressPacer,
+    intake: Intake,
+    jobs: Slab<Job>,
+    waiting_for_walk: VecDeque<Key>,
+    dialer: Dialer,
+    rows: VecDeque<Row>,
+    stats: Stats,
+    shut_down: bool,
+}
+
+impl Crawler {
+    /// A crawl that has not begun: tell it of bootstrap nodes or requests, then poll.
+    pub fn new(config: Config, seed: Seed, now: Instant) -> Self {
+        let rng = Rng::new(seed);
+        let id = NodeId(rng.fork("node id").bytes());
+        let plane = |family: Family| {
+            let own = config.own[family.index()].filter(|_| config.mode.uses_dht())?;
+            let label = if family == Family::V4 { "v4" } else { "v6" };
+            Some(Box::new(Plane::new(config.policy, id, own, &rng.fork(label))))
+        };
+        Self {
+            planes: Family::ALL.map(plane),
+            bootstraps: Bootstraps::new(now),
+            queries: QueryPacer::new(config.rate),
+            flows: FlowPacer::new(config.new_flows, &mut rng.fork("flows")),
+            courtesy: AddressPacer::new(config.policy, &mut rng.fork("courtesy")),
+            intake: Intake::new(config.max_infohashes, &mut rng.fork("intake")),
+            jobs: Slab::new(JOBS_MAX),
+            waiting_for_walk: VecDeque::new(),
+            dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
+            rows: VecDeque::new(),
+            stats: Stats::default(),
+            shut_down: false,
+            config,
+            now,
+        }
+    }
+
+    /// Names nodes to begin with, already resolved.
+    pub fn handle_bootstrap(&mut self, now: Instant, nodes: &[SocketAddr], kind: Bootstrap) {
+        self.advance(now);
+        for addr in nodes {
+            self.bootstraps.add(*addr, kind);
+        }
+    }
+
+    /// Says that every output holds `hash` as verified: it is never taken on.
+    pub fn handle_known(&mut self, hash: InfoHash) {
+        self.intake.ban(hash);
+    }
+
+    /// Asks for the metadata of `hash`, from `peers` first. May be called again with more peers
+    /// for the same infohash while it is under way.
+    ///
+    /// # Errors
+    /// [`Full`] when too many infohashes are under way: poll, and try again.
+    pub fn handle_request(&mut self, now: Instant, hash: InfoHash, peers: &[SocketAddr]) -> Result<(), Full> {
+        self.advance(now);
+        self.request(hash, peers)
+    }
+
+    /// A datagram of at most 2 048 bytes arrived. Never fails: what it is worth is in the counters.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, payload: &[u8]) {
+        self.advance(now);
+        self.receive(from, payload);
+        self.fill_jobs();
+    }
+
+    /// A connection that [`Crawler::poll_dial`] asked for has ended.
+    pub fn handle_outcome(&mut self, now: Instant, peer: PeerKey, outcome: Outcome) {
+        self.advance(now);
+        if let Some(dial) = self.dialer.close(peer) {
+            self.finish_dial(dial, outcome);
+            self.fill_jobs();
+        }
+    }
+
+    /// Time has passed: [`Crawler::poll_timeout`] is due. Too early a call changes nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        for family in Family::ALL {
+            self.expire_queries(family);
+        }
+        while let Some(key) = self.dialer.poll_overtake(self.now) {
+            if let Some(job) = self.jobs.get_mut(key) {
+                job.allow_overtaking();
+            }
+            self.settle_or_continue(key);
+        }
+        self.begin_walks();
+        self.fill_jobs();
+    }
+
+    /// Begins nothing new from now on: no query, no dial. What is finished is still reported.
+    pub fn handle_shutdown(&mut self, now: Instant) {
+        self.advance(now);
+        self.shut_down = true;
+        self.intake.close();
+    }
+
+    /// The next datagram of a family's socket, appended to `buf`.
+    pub fn poll_transmit(&mut self, now: Instant, family: Family, buf: &mut Vec<u8>) -> Option<Transmit> {
+        self.advance(now);
+        if self.shut_down { None } else { self.transmit(family, buf) }
+    }
+
+    /// The next connection to open.
+    pub fn poll_dial(&mut self, now: Instant) -> Option<Dial> {
+        self.advance(now);
+        if self.shut_down || self.rows.len() >= ROWS_MAX {
+            return None;
+        }
+        let dial = self.dialer.poll_dial(self.now, &mut self.jobs, &mut self.flows)?;
+        self.stats.dialled += 1;
+        Some(dial)
+    }
+
+    /// The next settled infohash.
+    pub fn poll_row(&mut self) -> Option<Row> {
+        self.rows.pop_front()
+    }
+
+    /// When [`Crawler::handle_timeout`] must be called, after every other `poll_*` was drained.
+    /// `None`: only input can help.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.shut_down {
+            return None;
+        }
+        let planes = self.planes.iter().flatten().map(|plane| plane.poll_timeout(self.now));
+        let bootstrap = self.bootstraps.poll_timeout().filter(|_| self.config.mode.uses_dht());
+        let second_chance = self.intake.poll_timeout().filter(|_| !self.jobs.is_full());
+        [self.dialer.poll_timeout(), bootstrap, second_chance]
+            .into_iter()
+            .chain(planes)
+            .fold(None, earliest)
+    }
+
+    /// Whether nothing is open or due: no query, connection, infohash or row is under way. A
+    /// sweep's next pass may still be scheduled.
+    pub fn is_idle(&self) -> bool {
+        self.is_settled()
+            && self.dialer.open_count() == 0
+            && self.planes.iter().flatten().all(|plane| plane.is_idle(self.now))
+    }
+
+    /// Whether the run has nothing left to say: its limit is reached and all is settled, or it was
+    /// shut down and every row is taken.
+    pub fn is_finished(&self) -> bool {
+        if self.shut_down { self.rows.is_empty() } else { self.intake.is_closed() && self.is_settled() }
+    }
+
+    /// Every counter, with the levels as they are now.
+    pub fn stats(&self) -> Stats {
+        let planes = || self.planes.iter().flatten();
+        let open = (self.jobs.len() + self.intake.pending()) as u64;
+        Stats {
+            unfinished: open,
+            infohashes_open: open,
+            queries_open: planes().map(|plane| plane.endpoint.open_count() as u64).sum(),
+            connections_open: self.dialer.open_count() as u64,
+            contacts_queued: planes().map(|plane| plane.sweep.waiting() as u64).sum(),
+            table_nodes: planes().map(|plane| plane.table.len() as u64).sum(),
+            ..self.stats.clone()
+        }
+    }
+
+    /// Asserts every invariant that can be seen from here. For tests, simulation and fuzzing.
+    pub fn check(&self) {
+        self.planes.iter().flatten().for_each(|plane| plane.check());
+        self.intake.check();
+        self.dialer.check();
+        assert!(self.jobs.len() <= JOBS_MAX);
+        let stats = &self.stats;
+        let ended = stats.faults.iter().sum::<u64>() + stats.delivered;
+        assert_eq!(stats.dialled, ended + self.dialer.open_count() as u64, "every dial ends once");
+        let open: u64 = self.planes.iter().flatten().map(|p| p.endpoint.open_count() as u64).sum();
+        assert_eq!(stats.queries(), stats.answered + stats.refused + stats.expired + open, "queries balance");
+    }
+
+    fn is_settled(&self) -> bool {
+        self.jobs.is_empty() && self.intake.pending() == 0 && self.rows.is_empty()
+    }
+
+    /// Time never runs backwards in here, whatever the caller's clock does (H47).
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    fn plane(&mut self, family: Family) -> Option<&mut Plane> {
+        self.planes[family.index()].as_deref_mut()
+    }
+
+    fn job_limits(&self) -> JobLimits {
+        JobLimits {
+            peers: self.config.peers_per_infohash as usize,
+            attempts: u8::try_from(self.config.peer_attempts).unwrap_or(u8::MAX),
+            may_walk: self.config.mode.uses_dht() && self.planes.iter().any(Option::is_some),
+            dials: self.config.mode.dials(),
+            one_host_per_ip: self.config.policy == addr::AddressPolicy::Public,
+        }
+    }
+
+    fn count_fault(&mut self, fault: PeerFault) {
+        self.stats.faults[fault as usize] += 1;
+    }
+}

@@ -1,0 +1,84 @@
+//! Queries that must wait because their address has had its share for the moment.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+
+use super::Owner;
+use crate::krpc::Ask;
+use crate::time::Instant;
+
+/// Most queries set aside in one family; more than that fail as if unanswered.
+const DEFERRED_MAX: usize = 4_096;
+
+/// A query ready to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Query {
+    pub(super) to: SocketAddr,
+    pub(super) ask: Ask,
+    pub(super) owner: Owner,
+}
+
+#[derive(Debug)]
+struct Item {
+    at: Instant,
+    sequence: u64,
+    query: Query,
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Item {}
+
+impl PartialOrd for Item {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Item {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+/// Queries by the time they may be sent; equals in the order they came.
+#[derive(Debug, Default)]
+pub(super) struct Deferred {
+    heap: BinaryHeap<Reverse<Item>>,
+    sequence: u64,
+}
+
+impl Deferred {
+    /// Sets a query aside until `at`, or gives it back when there is no room.
+    pub(super) fn push(&mut self, at: Instant, query: Query) -> Result<(), Query> {
+        if self.heap.len() >= DEFERRED_MAX {
+            return Err(query);
+        }
+        self.sequence += 1;
+        self.heap.push(Reverse(Item { at, sequence: self.sequence, query }));
+        Ok(())
+    }
+
+    /// The next query whose time has come.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Query> {
+        self.heap.peek().filter(|Reverse(item)| item.at <= now)?;
+        self.heap.pop().map(|Reverse(item)| item.query)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse(item)| item.at)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
+    pub(super) fn check(&self) {
+        assert!(self.heap.len() <= DEFERRED_MAX);
+    }
+}

@@ -1,0 +1,242 @@
+//! From infohash to row: jobs, their questions to sources and walks, and the ends of their dials.
+
+use std::net::SocketAddr;
+
+use super::{Crawler, Full};
+use crate::addr::Family;
+use crate::dialer::OpenDial;
+use crate::exchange::{Metadata, Outcome, Progress, Transport};
+use crate::fault::PeerFault;
+use crate::id::InfoHash;
+use crate::info::Info;
+use crate::intake::{Candidate, Intaken};
+use crate::job::{Job, Need, SOURCE_ASKS_MAX, Source, WALK_PEERS_ENOUGH, WalkState};
+use crate::row::{FailureCause, Row, Verdict};
+use crate::store::Key;
+
+impl Crawler {
+    pub(super) fn request(&mut self, hash: InfoHash, peers: &[SocketAddr]) -> Result<(), Full> {
+        if self.jobs.is_full() {
+            return Err(Full);
+        }
+        let under_way = self.jobs.iter().find(|(_, job)| job.hash == hash).map(|(key, _)| key);
+        let key = match under_way {
+            Some(key) => key,
+            None if self.intake.offer(self.now, hash, None) != Intaken::New => return Ok(()),
+            None => {
+                self.stats.infohashes_new += 1;
+                let Some(key) = self.begin_next_job() else { return Ok(()) };
+                key
+            }
+        };
+        // The user named these addresses: only what no host can own is refused.
+        let policy = crate::addr::AddressPolicy::AllowPrivate;
+        let named = peers.iter().copied().filter(|peer| policy.admits(*peer));
+        self.keep_admitted(key, named);
+        self.settle_or_continue(key);
+        Ok(())
+    }
+
+    /// Gives free jobs to infohashes that wait for one.
+    pub(super) fn fill_jobs(&mut self) {
+        while !self.shut_down && !self.jobs.is_full() {
+            let Some(key) = self.begin_next_job() else { break };
+            self.settle_or_continue(key);
+        }
+    }
+
+    fn begin_next_job(&mut self) -> Option<Key> {
+        let next = self.intake.next(self.now)?;
+        let job = Job::new(next.found, next.hash, next.source, next.round);
+        let source = job.source;
+        let key = self.jobs.insert(job).ok()?;
+        if let Source::Pending { node, .. } = source {
+            match self.plane(Family::of(node.addr)) {
+                Some(plane) => plane.asking.push_back(key),
+                None => self.forget_source(key),
+            }
+        }
+        Some(key)
+    }
+
+    fn forget_source(&mut self, key: Key) {
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.source = Source::Done;
+        }
+    }
+
+    pub(super) fn source_answered(&mut self, key: Key) {
+        self.forget_source(key);
+        self.settle_or_continue(key);
+    }
+
+    pub(super) fn source_failed(&mut self, key: Key) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        match job.source {
+            Source::Pending { node, asks } if asks < SOURCE_ASKS_MAX => {
+                if let Some(plane) = self.plane(Family::of(node.addr)) {
+                    plane.asking.push_back(key);
+                }
+            }
+            _ => self.source_answered(key),
+        }
+    }
+
+    /// Keeps peers from hearsay.
+    pub(super) fn keep_peers(&mut self, key: Key, peers: impl Iterator<Item = SocketAddr>) {
+        let (policy, own) = (self.config.policy, self.config.own);
+        self.keep_admitted(key, peers.filter(|p| policy.admits(*p) && !own.contains(&Some(*p))));
+    }
+
+    fn keep_admitted(&mut self, key: Key, peers: impl Iterator<Item = SocketAddr>) {
+        let limits = self.job_limits();
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        let before = job.peer_count();
+        for peer in peers {
+            job.add_peer(&limits, peer);
+        }
+        let added = job.peer_count() - before;
+        self.stats.peers_found += added as u64;
+        self.stats.infohashes_with_peers += u64::from(before == 0 && added > 0);
+    }
+
+    /// Does what a job needs now.
+    pub(super) fn settle_or_continue(&mut self, key: Key) {
+        let limits = self.job_limits();
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        match job.need(&limits) {
+            Need::Wait => {}
+            Need::Dial => self.dialer.enqueue(key, job),
+            Need::Walk => {
+                job.walk = WalkState::Pending;
+                self.waiting_for_walk.push_back(key);
+                self.begin_walks();
+            }
+            Need::Settle(cause) => self.settle_failed(key, cause),
+        }
+    }
+
+    /// Begins walks for jobs that wait for one, as far as there is room and somebody to ask.
+    pub(super) fn begin_walks(&mut self) {
+        while !self.shut_down && self.planes.iter().flatten().all(|plane| plane.walks.has_room()) {
+            let Some(&key) = self.waiting_for_walk.front() else { break };
+            let Some(job) = self.jobs.get_mut(key) else {
+                self.waiting_for_walk.pop_front();
+                continue;
+            };
+            for plane in self.planes.iter_mut().flatten() {
+                let seeds = plane.walk_seeds(job.hash.id());
+                if !seeds.is_empty() {
+                    plane.walks.begin(key, job.hash, seeds.into_iter());
+                    job.walks_open += 1;
+                }
+            }
+            if job.walks_open == 0 {
+                break; // nobody is known yet: wait for a first answer
+            }
+            self.stats.walks += 1;
+            self.waiting_for_walk.pop_front();
+        }
+    }
+
+    /// Ends a walk that has nobody left to ask, or whose job needs it no more.
+    pub(super) fn end_walk_if_done(&mut self, family: Family, walk: Key) {
+        let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
+        let Some(key) = plane.walks.job(walk) else { return };
+        let enough = self.jobs.get(key).is_none_or(|job| job.peer_count() >= WALK_PEERS_ENOUGH);
+        if !enough && !plane.walks.is_done(walk) {
+            return;
+        }
+        plane.walks.end(walk);
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.walks_open = job.walks_open.saturating_sub(1);
+            if job.walks_open == 0 {
+                job.walk = WalkState::Done;
+            }
+            self.settle_or_continue(key);
+        }
+        self.begin_walks();
+    }
+
+    pub(super) fn finish_dial(&mut self, dial: OpenDial, outcome: Outcome) {
+        self.count_progress(&outcome);
+        if let Some(done) = outcome.timings.handshaken {
+            self.dialer.on_handshake(done.since(outcome.timings.started));
+        }
+        match outcome.result {
+            Ok(metadata) => {
+                self.stats.delivered += 1;
+                self.settle_verified(dial, metadata, outcome.transport);
+            }
+            Err(fault) => {
+                self.count_fault(fault);
+                self.dial_failed(dial, fault, outcome);
+            }
+        }
+    }
+
+    fn dial_failed(&mut self, dial: OpenDial, fault: PeerFault, outcome: Outcome) {
+        if fault == PeerFault::Pressure {
+            self.dialer.on_pressure(self.now);
+        }
+        let Some(job) = self.jobs.get_mut(dial.job) else { return };
+        let accepted = outcome.progress >= Progress::Connected;
+        let several = outcome.partial.as_ref().is_some_and(|pieces| pieces.pieces_total() > 1);
+        let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate);
+        job.on_fault(dial.to, fault, accepted, choked && several);
+        job.keep_partial(outcome.partial);
+        self.settle_or_continue(dial.job);
+    }
+
+    fn count_progress(&mut self, outcome: &Outcome) {
+        let reached = |step| u64::from(outcome.progress >= step);
+        self.stats.connected += reached(Progress::Connected);
+        self.stats.handshaken += reached(Progress::Handshaken);
+        self.stats.offering_metadata += reached(Progress::Offered);
+        self.stats.complete += reached(Progress::Complete);
+    }
+
+    fn settle_verified(&mut self, dial: OpenDial, metadata: Metadata, transport: Transport) {
+        let Some(job) = self.jobs.remove(dial.job) else { return };
+        let verdict = match Info::parse(metadata.raw()) {
+            Ok(info) => {
+                self.stats.verified += 1;
+                Verdict::Verified { metadata, info }
+            }
+            Err(error) => {
+                self.stats.broken += 1;
+                Verdict::Broken { metadata, error }
+            }
+        };
+        self.stats.settled += u64::from(job.round == 0);
+        self.push_row(&job, verdict, Some(dial.to), Some(transport));
+    }
+
+    fn settle_failed(&mut self, key: Key, cause: FailureCause) {
+        let Some(job) = self.jobs.remove(key) else { return };
+        let failed = Candidate { hash: job.hash, source: None, found: job.found, round: job.round };
+        if !self.config.mode.dials() && job.peer_count() > 0 {
+            self.stats.settled += 1;
+            return self.push_row(&job, Verdict::PeersOnly, None, None);
+        }
+        if self.config.mode.sweeps() {
+            self.intake.retry_later(self.now, failed);
+        }
+        if job.round == 0 {
+            self.stats.settled += 1;
+            self.stats.failed += 1;
+            self.push_row(&job, Verdict::Failed { cause }, None, None);
+        }
+    }
+
+    fn push_row(&mut self, job: &Job, verdict: Verdict, serving: Option<SocketAddr>, transport: Option<Transport>) {
+        self.rows.push_back(Row {
+            infohash: job.hash,
+            verdict,
+            peers: job.peers(serving),
+            transport,
+            found: job.found,
+            settled: self.now,
+        });
+    }
+}

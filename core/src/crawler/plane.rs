@@ -1,0 +1,109 @@
+//! What one address family has for itself: socket, table, sweep, walks. Nothing below the crawler
+//! sees two families.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::Owner;
+use super::deferred::Deferred;
+use crate::addr::{AddressPolicy, Contact, Family};
+use crate::endpoint::Endpoint;
+use crate::id::{Id, NodeId};
+use crate::rng::Rng;
+use crate::store::Key;
+use crate::sweep::Sweep;
+use crate::table::{K, Table};
+use crate::time::{Instant, earliest};
+use crate::walks::Walks;
+
+/// Contacts of bootstrap answers kept until somebody answered.
+const HEARSAY_MAX: usize = 64;
+
+/// One family's half of the control plane.
+#[derive(Debug)]
+pub(super) struct Plane {
+    pub(super) endpoint: Endpoint<Owner>,
+    pub(super) table: Table,
+    pub(super) sweep: Sweep,
+    pub(super) walks: Walks,
+    /// Jobs whose question to their source waits for its turn.
+    pub(super) asking: VecDeque<Key>,
+    pub(super) deferred: Deferred,
+    /// Contacts that only bootstrap nodes vouch for: where walks start while the table is empty.
+    hearsay: VecDeque<Contact>,
+    /// Nothing can be sent before this; set while polling for datagrams.
+    pub(super) blocked_until: Option<Instant>,
+    /// Queries of the sweep since the last one of a walk.
+    pub(super) sweep_turns: u8,
+}
+
+impl Plane {
+    pub(super) fn new(policy: AddressPolicy, id: NodeId, own: SocketAddr, rng: &Rng) -> Self {
+        let family = Family::of(own);
+        let mut table = Table::new(id, family, policy);
+        table.exclude(Instant::START, own);
+        Self {
+            endpoint: Endpoint::new(family, id, rng.fork("endpoint")),
+            table,
+            sweep: Sweep::new(policy, id, own, rng.fork("sweep")),
+            walks: Walks::new(id, own, policy),
+            asking: VecDeque::new(),
+            deferred: Deferred::default(),
+            hearsay: VecDeque::new(),
+            blocked_until: None,
+            sweep_turns: 0,
+        }
+    }
+
+    /// Keeps a contact of a bootstrap answer.
+    pub(super) fn add_hearsay(&mut self, contact: Contact) {
+        if self.hearsay.len() >= HEARSAY_MAX {
+            self.hearsay.pop_front();
+        }
+        self.hearsay.push_back(contact);
+    }
+
+    /// Where a walk to `target` starts: nodes that answered near it, then the table's nearest,
+    /// and hearsay only if there is nobody else.
+    pub(super) fn walk_seeds(&self, target: Id) -> Vec<Contact> {
+        let mut nearest = Table::NOBODY;
+        let count = self.table.closest(target, &mut nearest);
+        let mut seeds: Vec<Contact> = self.sweep.landmarks(target, 2 * K).collect();
+        seeds.extend_from_slice(&nearest[..count]);
+        if seeds.is_empty() {
+            seeds.extend(&self.hearsay);
+        }
+        seeds
+    }
+
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        // What is due but blocked waits for `blocked_until`, not for a time that has passed.
+        let ahead = |at: Option<Instant>| at.filter(|at| *at > now);
+        [
+            self.endpoint.poll_timeout(),
+            self.blocked_until,
+            ahead(self.deferred.poll_timeout()),
+            ahead(self.sweep.poll_timeout()),
+            ahead(self.table.poll_timeout()),
+        ]
+        .into_iter()
+        .fold(None, earliest)
+    }
+
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        self.endpoint.open_count() == 0
+            && self.walks.len() == 0
+            && self.asking.is_empty()
+            && self.deferred.is_empty()
+            && self.sweep.is_idle(now)
+    }
+
+    pub(super) fn check(&self) {
+        self.endpoint.check();
+        self.table.check();
+        self.sweep.check();
+        self.walks.check();
+        self.deferred.check();
+        assert!(self.hearsay.len() <= HEARSAY_MAX);
+    }
+}

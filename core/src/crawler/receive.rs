@@ -1,0 +1,226 @@
+//! What arrived: which open query it answers, and what each part of the answer means for whom.
+
+use std::net::SocketAddr;
+
+use super::{Bootstrap, Crawler, Owner};
+use crate::addr::{Contact, Family};
+use crate::endpoint::{Open, Silence};
+use crate::id::Id;
+use crate::intake::Intaken;
+use crate::krpc::{Kind, Message, Reply};
+use crate::sweep::{CONTACTS_PER_REPLY, Offer, SweepAsk, SweepQuery};
+
+/// Infohashes taken from one reply (H19); the specification's servers send at most 20.
+const SAMPLES_PER_REPLY: usize = 64;
+/// Peers taken from one reply (H21).
+const VALUES_PER_REPLY: usize = 100;
+
+impl Crawler {
+    pub(super) fn receive(&mut self, from: SocketAddr, payload: &[u8]) {
+        let family = Family::of(from);
+        if self.planes[family.index()].is_none() {
+            return;
+        }
+        self.stats.datagrams_received += 1;
+        self.stats.datagram_bytes_received += payload.len() as u64;
+        match Message::parse(payload) {
+            Err(error) => {
+                self.stats.malformed += 1;
+                if let Some(open) = error.failed_call().and_then(|t| self.take(family, from, t)) {
+                    self.stats.refused += 1;
+                    self.on_refusal(family, open);
+                }
+            }
+            Ok(message) => match message.kind {
+                // We said `ro`: silence is what the asker expects (BEP 43).
+                Kind::Query(_) => self.stats.queries_received += 1,
+                Kind::Reply(reply) => match self.take(family, from, message.transaction) {
+                    Some(open) => self.on_reply(family, open, &reply),
+                    None => self.stats.unmatched += 1,
+                },
+                Kind::Error(_) => match self.take(family, from, message.transaction) {
+                    Some(open) => {
+                        self.stats.refused += 1;
+                        self.on_refusal(family, open);
+                    }
+                    None => self.stats.unmatched += 1,
+                },
+            },
+        }
+    }
+
+    /// Queries that have been silent for too long.
+    pub(super) fn expire_queries(&mut self, family: Family) {
+        let now = self.now;
+        while let Some((silence, open)) =
+            self.plane(family).and_then(|plane| plane.endpoint.poll_silence(now))
+        {
+            match (silence, open.owner) {
+                (Silence::Expired, owner) => {
+                    self.stats.expired += 1;
+                    self.on_silence(family, open.to, owner);
+                }
+                (Silence::Stalled, Owner::Walk(key, _)) => {
+                    if let Some(plane) = self.plane(family) {
+                        plane.walks.on_stall(key, open.to);
+                    }
+                }
+                (Silence::Stalled, _) => {}
+            }
+        }
+        let lonely = self.planes.iter().flatten().all(|plane| plane.table.is_empty());
+        self.bootstraps.retry(now, lonely);
+    }
+
+    fn take(&mut self, family: Family, from: SocketAddr, transaction: &[u8]) -> Option<Open<Owner>> {
+        self.plane(family)?.endpoint.take(from, transaction)
+    }
+
+    fn on_reply(&mut self, family: Family, open: Open<Owner>, reply: &Reply<'_>) {
+        let now = self.now;
+        self.stats.answered += 1;
+        let answerer = Contact { id: reply.id, addr: open.to };
+        let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
+        self.stats.contacts_answered += u64::from(plane.sweep.note_answered(now, open.to));
+        if reply.id == plane.endpoint.id() {
+            return self.on_silence(family, open.to, open.owner); // a reflector (H16)
+        }
+        if self.admits_to_table(answerer, open.owner)
+            && let Some(plane) = self.plane(family)
+        {
+            let _ = plane.table.on_reply(now, answerer);
+            plane.sweep.add_landmark(answerer);
+        }
+        match open.owner {
+            Owner::Bootstrap(index) => self.on_bootstrap_reply(index, answerer, reply),
+            Owner::Probe(_) => self.hear_contacts(answerer, reply),
+            Owner::Sweep(query, target) => self.on_sweep_reply(family, query, target, reply),
+            Owner::Source(key) => {
+                self.hear_contacts(answerer, reply);
+                self.add_peers(key, reply.values.clone().heard_over(family));
+                self.source_answered(key);
+            }
+            Owner::Walk(key, _) => {
+                self.hear_contacts(answerer, reply);
+                self.on_walk_reply(family, key, answerer, reply);
+            }
+        }
+        self.begin_walks();
+    }
+
+    /// A node enters the table only under the id it was expected to have (D12), and never if it is
+    /// a public router.
+    fn admits_to_table(&self, answerer: Contact, owner: Owner) -> bool {
+        match owner {
+            Owner::Bootstrap(index) => {
+                self.bootstraps.get(index).is_some_and(|entry| entry.kind == Bootstrap::Node)
+            }
+            Owner::Sweep(query, _) => query.waiting.contact.id == answerer.id,
+            Owner::Walk(_, contact) => contact.id.is_none_or(|id| id == answerer.id),
+            Owner::Probe(contact) => contact.id == answerer.id,
+            Owner::Source(_) => !self.bootstraps.is_router(answerer.addr),
+        }
+    }
+
+    fn on_bootstrap_reply(&mut self, index: usize, answerer: Contact, reply: &Reply<'_>) {
+        self.bootstraps.on_reply(index);
+        for contact in contacts(reply) {
+            if let Some(plane) = self.plane(Family::of(contact.addr)) {
+                plane.add_hearsay(contact);
+            }
+        }
+        self.hear_contacts(answerer, reply);
+        let is_node = self.bootstraps.get(index).is_some_and(|e| e.kind == Bootstrap::Node);
+        if is_node && self.config.mode.sweeps() {
+            self.offer(answerer, None);
+        }
+    }
+
+    fn on_sweep_reply(&mut self, family: Family, query: SweepQuery, target: Id, reply: &Reply<'_>) {
+        let now = self.now;
+        let source = Contact { id: reply.id, ..query.waiting.contact };
+        self.hear_contacts(source, reply);
+        let Some(plane) = self.plane(family) else { return };
+        let near = match family {
+            Family::V4 => reply.nodes.clone(),
+            Family::V6 => reply.nodes6.clone(),
+        };
+        plane.sweep.on_neighbours(target, near);
+        match &reply.samples {
+            Some(samples) if query.ask == SweepAsk::Sample => {
+                plane.sweep.on_samples(now, query, reply.id, reply.interval);
+                self.stats.nodes_sampling += 1;
+                for hash in samples.clone().take(SAMPLES_PER_REPLY) {
+                    self.stats.infohashes_sampled += 1;
+                    if self.intake.offer(now, hash, Some(source)) == Intaken::New {
+                        self.stats.infohashes_new += 1;
+                    }
+                }
+            }
+            _ => plane.sweep.on_reply(now, query, reply.id),
+        }
+    }
+
+    fn on_walk_reply(&mut self, family: Family, key: crate::store::Key, from: Contact, reply: &Reply<'_>) {
+        let Some(plane) = self.plane(family) else { return };
+        let found = match family {
+            Family::V4 => reply.nodes.clone(),
+            Family::V6 => reply.nodes6.clone(),
+        };
+        plane.walks.on_reply(key, from.addr, from.id, found);
+        if let Some(job) = plane.walks.job(key) {
+            self.add_peers(job, reply.values.clone().heard_over(family));
+            self.settle_or_continue(job);
+        }
+        self.end_walk_if_done(family, key);
+    }
+
+    /// An error, or an answer too broken to count: the node lives, the call failed.
+    fn on_refusal(&mut self, family: Family, open: Open<Owner>) {
+        let now = self.now;
+        let Some(plane) = self.plane(family) else { return };
+        match open.owner {
+            Owner::Sweep(query, _) => plane.sweep.on_error(now, query),
+            Owner::Source(key) => {
+                // It refuses: asking again will not help.
+                if let Some(job) = self.jobs.get_mut(key) {
+                    job.source = crate::job::Source::Done;
+                }
+                self.settle_or_continue(key);
+            }
+            owner => self.on_silence(family, open.to, owner),
+        }
+        self.begin_walks();
+    }
+
+    /// Counts the contacts of an answer, and offers them to the sweep of their family.
+    fn hear_contacts(&mut self, answerer: Contact, reply: &Reply<'_>) {
+        for contact in contacts(reply) {
+            self.offer(contact, Some(answerer.addr));
+        }
+    }
+
+    fn offer(&mut self, contact: Contact, referrer: Option<SocketAddr>) {
+        let (now, sweeps) = (self.now, self.config.mode.sweeps());
+        if self.bootstraps.is_router(contact.addr) {
+            return;
+        }
+        let Some(plane) = self.plane(Family::of(contact.addr)) else { return };
+        let new = if sweeps {
+            plane.sweep.offer(now, contact, referrer) == Offer::New
+        } else {
+            plane.sweep.hear(now, contact)
+        };
+        self.stats.contacts_heard += u64::from(new);
+    }
+
+    fn add_peers(&mut self, key: crate::store::Key, values: impl Iterator<Item = SocketAddr>) {
+        self.keep_peers(key, values.take(VALUES_PER_REPLY));
+    }
+}
+
+/// The contacts of an answer that are followed: a few of each family (H17).
+fn contacts<'a>(reply: &Reply<'a>) -> impl Iterator<Item = Contact> + use<'a> {
+    let v4 = reply.nodes.clone().take(CONTACTS_PER_REPLY);
+    v4.chain(reply.nodes6.clone().take(CONTACTS_PER_REPLY))
+}

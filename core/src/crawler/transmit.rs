@@ -1,0 +1,180 @@
+//! What to send next: every query of the crawl is born here, when a socket asks for one.
+//!
+//! Order of precedence: queries that waited for their address, bootstrap, peers from sources, then
+//! walks and the sweep in turn, then the table's own upkeep.
+
+use std::net::SocketAddr;
+
+use super::deferred::Query;
+use super::{Crawler, Owner, Transmit};
+use crate::addr::{Contact, Family};
+use crate::job::Source;
+use crate::krpc::Ask;
+use crate::pacer::FlowKind;
+use crate::sweep::SweepAsk;
+use crate::table::{Probe, Table};
+
+/// While both have work, the sweep gets so many queries for each one of a walk.
+const SWEEP_TURNS: u8 = 3;
+
+impl Crawler {
+    pub(super) fn transmit(&mut self, family: Family, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let now = self.now;
+        self.plane(family)?.blocked_until = None;
+        loop {
+            if !self.plane(family)?.endpoint.has_room() || !self.has_query(family) {
+                return None;
+            }
+            if let Err(at) = self.queries.ready(now, family) {
+                self.plane(family)?.blocked_until = Some(at);
+                return None;
+            }
+            let query = self.next_query(family)?;
+            match self.courtesy.ready(now, query.to) {
+                Ok(()) => return self.send(family, query, buf),
+                Err(at) => {
+                    if let Err(query) = self.plane(family)?.deferred.push(at, query) {
+                        self.on_silence(family, query.to, query.owner);
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, family: Family, query: Query, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let (now, start) = (self.now, buf.len());
+        self.queries.take(now, family);
+        self.flows.take(now, FlowKind::Udp, query.to);
+        self.courtesy.take(now, query.to);
+        let plane = self.plane(family)?;
+        plane.endpoint.ask(now, query.to, &query.ask, query.owner, buf);
+        let first = plane.sweep.note_asked(now, query.to);
+        let len = buf.len() - start;
+        self.stats.contacts_asked += u64::from(first);
+        self.stats.datagrams_sent += 1;
+        self.stats.datagram_bytes_sent += len as u64;
+        *match query.ask {
+            Ask::Ping => &mut self.stats.queries_ping,
+            Ask::FindNode { .. } => &mut self.stats.queries_find_node,
+            Ask::GetPeers { .. } => &mut self.stats.queries_get_peers,
+            Ask::SampleInfohashes { .. } => &mut self.stats.queries_sample,
+        } += 1;
+        Some(Transmit { to: query.to, len })
+    }
+
+    /// Whether there may be anything to send, so that an idle family does not claim a share.
+    fn has_query(&self, family: Family) -> bool {
+        let Some(plane) = &self.planes[family.index()] else { return false };
+        self.bootstraps.has_queued(family)
+            || !plane.asking.is_empty()
+            || plane.walks.has_turns()
+            || plane.deferred.poll_timeout().is_some_and(|at| at <= self.now)
+            || (self.sweep_wanted() && plane.sweep.has_work(self.now))
+            || plane.table.poll_timeout().is_some_and(|at| at <= self.now)
+    }
+
+    fn next_query(&mut self, family: Family) -> Option<Query> {
+        let now = self.now;
+        if let Some(query) = self.plane(family)?.deferred.pop_due(now) {
+            return Some(query);
+        }
+        if let Some(query) = self.source_query(family) {
+            return Some(query);
+        }
+        // Whatever follows goes to endpoints that are new, as a rule.
+        if let Err(at) = self.flows.ready_for_new(now) {
+            self.plane(family)?.blocked_until = Some(at);
+            return None;
+        }
+        if let Some(query) = self.bootstrap_query(family) {
+            return Some(query);
+        }
+        let walk_first = self.plane(family)?.sweep_turns >= SWEEP_TURNS;
+        let query = if walk_first {
+            self.walk_query(family).or_else(|| self.sweep_query(family))
+        } else {
+            self.sweep_query(family).or_else(|| self.walk_query(family))
+        };
+        query.or_else(|| self.probe_query(family))
+    }
+
+    fn bootstrap_query(&mut self, family: Family) -> Option<Query> {
+        let (index, to) = self.bootstraps.poll(family)?;
+        let target = self.plane(family)?.endpoint.id().id();
+        Some(Query { to, ask: Ask::FindNode { target }, owner: Owner::Bootstrap(index) })
+    }
+
+    fn source_query(&mut self, family: Family) -> Option<Query> {
+        while let Some(key) = self.plane(family)?.asking.pop_front() {
+            let Some(job) = self.jobs.get_mut(key) else { continue };
+            let Source::Pending { node, asks } = job.source else { continue };
+            job.source = Source::Pending { node, asks: asks + 1 };
+            let ask = Ask::GetPeers { info_hash: job.hash };
+            return Some(Query { to: node.addr, ask, owner: Owner::Source(key) });
+        }
+        None
+    }
+
+    fn walk_query(&mut self, family: Family) -> Option<Query> {
+        let plane = self.plane(family)?;
+        let (key, info_hash, contact) = plane.walks.poll_query()?;
+        plane.sweep_turns = 0;
+        let ask = Ask::GetPeers { info_hash };
+        Some(Query { to: contact.addr, ask, owner: Owner::Walk(key, contact) })
+    }
+
+    fn sweep_query(&mut self, family: Family) -> Option<Query> {
+        if !self.sweep_wanted() {
+            return None;
+        }
+        let now = self.now;
+        let plane = self.plane(family)?;
+        let (query, target) = plane.sweep.poll_query(now)?;
+        plane.sweep_turns = plane.sweep_turns.saturating_add(1);
+        let ask = match query.ask {
+            SweepAsk::Sample => Ask::SampleInfohashes { target },
+            SweepAsk::FindNode => Ask::FindNode { target },
+        };
+        let to = query.waiting.contact.addr;
+        Some(Query { to, ask, owner: Owner::Sweep(query, target) })
+    }
+
+    fn probe_query(&mut self, family: Family) -> Option<Query> {
+        let now = self.now;
+        let table = &mut self.plane(family)?.table;
+        let query = |contact: Contact, ask| Query { to: contact.addr, ask, owner: Owner::Probe(contact) };
+        match table.poll_probe(now)? {
+            Probe::Ping(contact) => Some(query(contact, Ask::Ping)),
+            Probe::Refresh(target) => {
+                let mut nearest = Table::NOBODY;
+                let count = table.closest(target, &mut nearest);
+                nearest[..count].first().map(|contact| query(*contact, Ask::FindNode { target }))
+            }
+        }
+    }
+
+    fn sweep_wanted(&self) -> bool {
+        self.config.mode.sweeps() && self.intake.wants_more()
+    }
+
+    pub(super) fn on_silence(&mut self, family: Family, to: SocketAddr, owner: Owner) {
+        let now = self.now;
+        let Some(plane) = self.plane(family) else { return };
+        match owner {
+            Owner::Bootstrap(_) => {}
+            Owner::Probe(contact) => plane.table.on_failure(now, contact),
+            Owner::Sweep(query, _) => {
+                plane.sweep.on_silence(now, query);
+                plane.table.on_failure(now, query.waiting.contact);
+            }
+            Owner::Source(key) => self.source_failed(key),
+            Owner::Walk(key, contact) => {
+                plane.walks.on_failure(key, to);
+                if let Some(id) = contact.id {
+                    plane.table.on_failure(now, Contact { id, addr: to });
+                }
+                self.end_walk_if_done(family, key);
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Which peer is connected to when: the caps that span infohashes, and the connections open.
+//!
+//! At most so many connections in all, two per address, thirty a minute to one neighbourhood, so
+//! many new flows; the next peer of an infohash starts when the last one failed or is slow.
+
+use std::collections::{BinaryHeap, VecDeque};
+use std::cmp::Reverse;
+use std::hash::BuildHasher;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::addr::AddressPolicy;
+use crate::exchange::{Attempt, Exchange, Transport};
+use crate::job::Job;
+use crate::pacer::{FlowKind, FlowPacer, address_key};
+use crate::rng::{Rng, Seed};
+use crate::store::{Key, KeyedMap, KeyedState, Slab};
+use crate::time::{Duration, Instant, earliest};
+
+/// Names one open connection.
+pub type PeerKey = Key;
+
+/// Open connections per address.
+pub const PER_ADDRESS_MAX: u8 = 2;
+/// Dials a minute to one /24 (IPv4) or /48 (IPv6).
+pub const PER_PREFIX_A_MINUTE: u64 = 30;
+/// Cells of the prefix limiter; prefixes that share one share its allowance.
+pub const PREFIX_CELLS: usize = 1 << 16;
+/// Jobs looked at in one poll before giving others a turn.
+const SCAN_MAX: usize = 32;
+/// After running out of descriptors or ports, no dial for so long.
+const PRESSURE_PAUSE: Duration = Duration::from_millis(500);
+/// When every peer in sight is over a limit, look again after so long.
+const BLOCKED_PAUSE: Duration = Duration::from_millis(100);
+/// Nobody is overtaken sooner than this.
+const OVERTAKE_MIN: Duration = Duration::from_secs(1);
+
+/// A connection to open.
+#[must_use]
+#[derive(Debug)]
+pub struct Dial {
+    /// The key to give back with the outcome.
+    pub peer: PeerKey,
+    /// Where to connect.
+    pub to: SocketAddr,
+    /// How.
+    pub transport: Transport,
+    /// The conversation to have.
+    pub exchange: Exchange,
+}
+
+/// A connection under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenDial {
+    pub(crate) to: SocketAddr,
+    pub(crate) job: Key,
+}
+
+/// Queue, caps and open connections.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    policy: AddressPolicy,
+    max_connections: usize,
+    rng: Rng,
+    ready: VecDeque<Key>,
+    open: Slab<OpenDial>,
+    per_address: KeyedMap<[u8; 18], u8>,
+    prefixes: PrefixPacer,
+    overtakes: BinaryHeap<Reverse<(Instant, u64, Key)>>,
+    sequence: u64,
+    slowness: Slowness,
+    not_before: Option<Instant>,
+}
+
+impl Dialer {
+    pub(crate) fn new(policy: AddressPolicy, max_connections: u32, mut rng: Rng) -> Self {
+        Self {
+            policy,
+            max_connections: max_connections as usize,
+            ready: VecDeque::new(),
+            open: Slab::new(max_connections as usize),
+            per_address: KeyedMap::with_hasher(KeyedState::new(&mut rng)),
+            prefixes: PrefixPacer::new(&mut rng),
+            rng,
+            overtakes: BinaryHeap::new(),
+            sequence: 0,
+            slowness: Slowness::default(),
+            not_before: None,
+        }
+    }
+
+    /// Queues a job that wants a connection; once, however often it is said.
+    pub(crate) fn enqueue(&mut self, key: Key, job: &mut Job) {
+        if !job.queued {
+            job.queued = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// The next connection to open, if every limit allows one.
+    pub(crate) fn poll_dial(&mut self, now: Instant, jobs: &mut Slab<Job>, flows: &mut FlowPacer) -> Option<Dial> {
+        if self.open.len() >= self.max_connections || self.not_before.is_some_and(|at| at > now) {
+            return None;
+        }
+        self.not_before = None;
+        for _ in 0..self.ready.len().min(SCAN_MAX) {
+            if let Err(at) = flows.ready_for_new(now) {
+                self.not_before = Some(at);
+                return None;
+            }
+            let key = self.ready.pop_front()?;
+            let Some(job) = jobs.get_mut(key) else { continue };
+            job.queued = false;
+            let Some((to, pipeline)) = job.begin_dial(|addr| self.may_dial(now, addr)) else {
+                self.enqueue(key, job);
+                self.not_before = Some(now + BLOCKED_PAUSE);
+                continue;
+            };
+            self.not_before = None;
+            flows.take(now, FlowKind::Tcp, to);
+            let attempt = Attempt { transport: Transport::Tcp, pipeline };
+            return Some(self.open(now, key, job, to, attempt));
+        }
+        None
+    }
+
+    fn open(&mut self, now: Instant, key: Key, job: &mut Job, to: SocketAddr, attempt: Attempt) -> Dial {
+        self.prefixes.take(now, to);
+        *self.per_address.entry(address_key(self.policy, to)).or_default() += 1;
+        let peer = self
+            .open
+            .insert(OpenDial { to, job: key })
+            .expect("poll_dial checked that a connection is free");
+        self.sequence += 1;
+        let due = now + self.slowness.estimate().max(OVERTAKE_MIN);
+        self.overtakes.push(Reverse((due, self.sequence, key)));
+        let seed = Seed(self.rng.bytes());
+        let exchange = Exchange::new(now, job.hash, attempt, job.partial.take(), seed);
+        Dial { peer, to, transport: attempt.transport, exchange }
+    }
+
+    /// A connection ended: gives what is known of it, once.
+    pub(crate) fn close(&mut self, peer: PeerKey) -> Option<OpenDial> {
+        let dial = self.open.remove(peer)?;
+        let key = address_key(self.policy, dial.to);
+        if let Some(count) = self.per_address.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&key);
+            }
+        }
+        Some(dial)
+    }
+
+    /// Learns how long peers take to connect and shake hands.
+    pub(crate) fn on_handshake(&mut self, took: Duration) {
+        self.slowness.learn(took);
+    }
+
+    /// The system ran out of something: dial nobody for a moment.
+    pub(crate) fn on_pressure(&mut self, now: Instant) {
+        self.not_before = Some(now + PRESSURE_PAUSE);
+    }
+
+    /// The next job whose connection has been slow for long enough at `now`.
+    pub(crate) fn poll_overtake(&mut self, now: Instant) -> Option<Key> {
+        match self.overtakes.peek() {
+            Some(Reverse((due, _, _))) if *due <= now => {
+                self.overtakes.pop().map(|Reverse((_, _, key))| key)
+            }
+            _ => None,
+        }
+    }
+
+    /// Connections open.
+    pub(crate) fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let overtake = self.overtakes.peek().map(|Reverse((due, _, _))| *due);
+        let dial = self.not_before.filter(|_| !self.ready.is_empty());
+        earliest(overtake, dial)
+    }
+
+    pub(crate) fn check(&self) {
+        assert!(self.open.len() <= self.max_connections);
+        let counted: usize = self.per_address.values().map(|count| usize::from(*count)).sum();
+        assert_eq!(counted, self.open.len());
+        assert!(self.per_address.values().all(|count| *count <= PER_ADDRESS_MAX));
+    }
+
+    fn may_dial(&self, now: Instant, to: SocketAddr) -> bool {
+        let key = address_key(self.policy, to);
+        let open = self.per_address.get(&key).copied().unwrap_or(0);
+        open < PER_ADDRESS_MAX
+            && (self.policy == AddressPolicy::AllowPrivate || self.prefixes.is_ready(now, to))
+    }
+}
+
+/// Thirty dials a minute per neighbourhood: half at once, the rest spread.
+#[derive(Clone, Debug)]
+struct PrefixPacer {
+    state: KeyedState,
+    /// Theoretical arrival times in microseconds.
+    cells: Vec<u64>,
+}
+
+impl PrefixPacer {
+    const BURST: u64 = PER_PREFIX_A_MINUTE / 2;
+    const STEP: u64 = 60_000_000 / (PER_PREFIX_A_MINUTE - Self::BURST);
+
+    fn new(rng: &mut Rng) -> Self {
+        Self { state: KeyedState::new(rng), cells: vec![0; PREFIX_CELLS] }
+    }
+
+    fn is_ready(&self, now: Instant, to: SocketAddr) -> bool {
+        let slack = Self::STEP * (Self::BURST - 1);
+        self.cells[self.cell(to)].saturating_sub(slack) <= now.as_micros()
+    }
+
+    fn take(&mut self, now: Instant, to: SocketAddr) {
+        let cell = self.cell(to);
+        self.cells[cell] = self.cells[cell].max(now.as_micros()) + Self::STEP;
+    }
+
+    fn cell(&self, to: SocketAddr) -> usize {
+        let mut prefix = [0; 7];
+        match to.ip() {
+            IpAddr::V4(ip) => prefix[..3].copy_from_slice(&ip.octets()[..3]),
+            IpAddr::V6(ip) => {
+                prefix[..6].copy_from_slice(&ip.octets()[..6]);
+                prefix[6] = 1;
+            }
+        }
+        self.state.hash_one(prefix) as usize % PREFIX_CELLS
+    }
+}
+
+/// A running 90th percentile: each sample moves it a little, up nine times as far as down.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slowness {
+    micros: u64,
+}
+
+impl Slowness {
+    /// No estimate, however slow the world, delays an overtaking longer than a connect timeout.
+    const MAX: Duration = Duration::from_secs(8);
+    const STEP: u64 = 2_000;
+
+    fn learn(&mut self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        if took > self.micros {
+            self.micros += 9 * Self::STEP;
+        } else {
+            self.micros = self.micros.saturating_sub(Self::STEP);
+        }
+    }
+
+    fn estimate(self) -> Duration {
+        Duration::from_micros(self.micros).min(Self::MAX)
+    }
+}

@@ -1,0 +1,189 @@
+//! Which infohashes are taken on, and when: the seen-filter, the queue before a job is free, the
+//! limit a run was given, and the calendar of second chances.
+
+use std::collections::VecDeque;
+
+use crate::addr::Contact;
+use crate::id::InfoHash;
+use crate::rng::Rng;
+use crate::store::{FingerprintSet, Seen};
+use crate::time::{Duration, Instant, Lane, earliest};
+
+/// Infohashes remembered: 11 to 16 bytes each. Beyond it new ones are dropped and counted.
+pub const KNOWN_MAX: usize = 1 << 26;
+/// Infohashes waiting for a job. The sweep stops at [`PENDING_ENOUGH`]; what answers to queries
+/// already sent bring on top fits as well.
+pub const PENDING_MAX: usize = 1 << 16;
+/// Waiting infohashes at which the sweep asks for no more.
+pub const PENDING_ENOUGH: usize = 4_096;
+/// Infohashes waiting for a second chance.
+pub const RETRIES_MAX: usize = 1 << 18;
+/// When a failed infohash gets another chance (4.3): after the last of these, never.
+pub const RETRY_AFTER: [Duration; 3] =
+    [Duration::from_secs(3_600), Duration::from_secs(4 * 3_600), Duration::from_secs(24 * 3_600)];
+
+/// An infohash and the node that named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) hash: InfoHash,
+    pub(crate) source: Option<Contact>,
+    pub(crate) found: Instant,
+    /// Rounds that failed before.
+    pub(crate) round: u8,
+}
+
+/// What became of an infohash that was heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intaken {
+    /// Taken on: it waits for a job.
+    New,
+    /// Known already.
+    Known,
+    /// New, but the run takes no more.
+    Closed,
+    /// New, but there is no room.
+    Full,
+}
+
+/// The door through which infohashes come in.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    known: FingerprintSet,
+    pending: VecDeque<Candidate>,
+    retries: [Lane<Candidate>; RETRY_AFTER.len()],
+    /// How many more may be taken on; `None` for no end.
+    quota: Option<u64>,
+    closed: bool,
+}
+
+impl Intake {
+    pub(crate) fn new(max_infohashes: Option<u64>, rng: &mut Rng) -> Self {
+        Self {
+            known: FingerprintSet::new(rng, KNOWN_MAX),
+            pending: VecDeque::new(),
+            retries: RETRY_AFTER.map(Lane::new),
+            quota: max_infohashes,
+            closed: false,
+        }
+    }
+
+    /// Never takes `hash` on.
+    pub(crate) fn ban(&mut self, hash: InfoHash) {
+        self.known.insert(&hash.0);
+    }
+
+    /// Takes on an infohash that is new, if the run takes more.
+    pub(crate) fn offer(&mut self, now: Instant, hash: InfoHash, source: Option<Contact>) -> Intaken {
+        if self.is_closed() {
+            return if self.known.contains(&hash.0) { Intaken::Known } else { Intaken::Closed };
+        }
+        if self.pending.len() >= PENDING_MAX {
+            return if self.known.contains(&hash.0) { Intaken::Known } else { Intaken::Full };
+        }
+        match self.known.insert(&hash.0) {
+            Seen::Known => Intaken::Known,
+            Seen::Full => Intaken::Full,
+            Seen::New => {
+                self.quota = self.quota.map(|left| left - 1);
+                self.pending.push_back(Candidate { hash, source, found: now, round: 0 });
+                Intaken::New
+            }
+        }
+    }
+
+    /// The next infohash for a free job: new ones first, then second chances due at `now`.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Candidate> {
+        if let Some(candidate) = self.pending.pop_front() {
+            return Some(candidate);
+        }
+        if self.closed {
+            return None;
+        }
+        self.retries.iter_mut().find_map(|lane| lane.pop_due(now))
+    }
+
+    /// Remembers a failed infohash for a second chance, if it has one left.
+    pub(crate) fn retry_later(&mut self, now: Instant, mut failed: Candidate) {
+        let waiting: usize = self.retries.iter().map(Lane::len).sum();
+        if let Some(lane) = self.retries.get_mut(usize::from(failed.round))
+            && waiting < RETRIES_MAX
+        {
+            failed.round += 1;
+            lane.push(now, failed);
+        }
+    }
+
+    /// Takes nothing on from now on.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Whether nothing new is taken on any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed || self.quota == Some(0)
+    }
+
+    /// Whether the sweep should find more.
+    pub(crate) fn wants_more(&self) -> bool {
+        !self.is_closed() && self.pending.len() < PENDING_ENOUGH
+    }
+
+    /// Infohashes waiting for a job.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// When a second chance is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.closed {
+            return None;
+        }
+        self.retries.iter().map(Lane::poll_timeout).fold(None, earliest)
+    }
+
+    pub(crate) fn check(&self) {
+        assert!(self.pending.len() <= PENDING_MAX);
+        assert!(self.retries.iter().map(Lane::len).sum::<usize>() <= RETRIES_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Seed;
+
+    fn intake(max: Option<u64>) -> Intake {
+        Intake::new(max, &mut Rng::new(Seed::from_u64(1)))
+    }
+
+    fn hash(n: u8) -> InfoHash {
+        InfoHash([n; 20])
+    }
+
+    #[test]
+    fn an_infohash_is_taken_on_once_and_only_up_to_the_quota() {
+        let mut intake = intake(Some(2));
+        intake.ban(hash(9));
+        let offers = [1, 1, 9, 2, 3, 2].map(|n| intake.offer(Instant::START, hash(n), None));
+        use Intaken::{Closed, Known, New};
+        assert_eq!(offers, [New, Known, Known, New, Closed, Known]);
+        assert!(intake.is_closed() && !intake.wants_more());
+        assert_eq!(intake.pending(), 2);
+    }
+
+    #[test]
+    fn a_failed_infohash_comes_back_three_times_and_then_never() {
+        let mut intake = intake(None);
+        let mut now = Instant::START;
+        let mut failed = Candidate { hash: hash(1), source: None, found: now, round: 0 };
+        for wait in RETRY_AFTER {
+            intake.retry_later(now, failed);
+            assert_eq!(intake.next(now), None);
+            now = now + wait;
+            assert_eq!(intake.poll_timeout(), Some(now));
+            failed = intake.next(now).expect("due");
+        }
+        intake.retry_later(now, failed);
+        assert_eq!(intake.poll_timeout(), None);
+    }
+}

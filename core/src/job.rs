@@ -1,0 +1,362 @@
+//! One infohash on its way from discovery to settlement: its peers, its attempts, and the decision
+//! what to do for it next. Pure book-keeping; limits that span infohashes are in `dialer`.
+
+use std::net::SocketAddr;
+
+use crate::addr::Contact;
+use crate::exchange::{Pieces, Pipeline};
+use crate::fault::PeerFault;
+use crate::id::InfoHash;
+use crate::row::FailureCause;
+use crate::time::Instant;
+
+/// Most connections open at once for one infohash: the first, and those that overtake a slow one.
+pub const RACES_MAX: u8 = 3;
+/// Most ports of one IP kept for one infohash (H21); not applied where private addresses are
+/// admitted.
+pub const PORTS_PER_IP_MAX: usize = 2;
+/// Peers after which a walk stops looking for more (4.4).
+pub const WALK_PEERS_ENOUGH: usize = 10;
+/// How often the node that gave the sample is asked before a walk must help.
+pub const SOURCE_ASKS_MAX: u8 = 2;
+
+/// How far the question to the sampling node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// There is nobody to ask, or the answer is in.
+    Done,
+    /// `get_peers` to this node waits for its turn or its answer; asked so often before.
+    Pending {
+        /// The node that gave the sample.
+        node: Contact,
+        /// Queries sent so far.
+        asks: u8,
+    },
+}
+
+/// How far the walk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalkState {
+    /// Not needed so far.
+    None,
+    /// Waiting for a place, or walking.
+    Pending,
+    /// Over.
+    Done,
+}
+
+/// What an infohash needs now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Something under way will decide.
+    Wait,
+    /// A connection to its next peer.
+    Dial,
+    /// A walk, to find more peers.
+    Walk,
+    /// Nothing more: it is settled without metadata.
+    Settle(FailureCause),
+}
+
+/// Settings that bear on one infohash.
+#[derive(Clone, Copy, Debug)]
+pub struct JobLimits {
+    /// Most peers kept.
+    pub peers: usize,
+    /// Most peers that accepted a connection.
+    pub attempts: u8,
+    /// Whether the DHT may be walked for it.
+    pub may_walk: bool,
+    /// Whether peers are dialled at all.
+    pub dials: bool,
+    /// Whether [`PORTS_PER_IP_MAX`] applies.
+    pub one_host_per_ip: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PeerState {
+    Waiting(Pipeline),
+    Dialling(Pipeline),
+    Over,
+}
+
+#[derive(Clone, Debug)]
+struct Peer {
+    addr: SocketAddr,
+    state: PeerState,
+}
+
+/// One infohash under way.
+#[derive(Debug)]
+pub struct Job {
+    /// The DHT key.
+    pub hash: InfoHash,
+    /// When it was admitted.
+    pub found: Instant,
+    /// Retries before this round: 0 for the first.
+    pub round: u8,
+    /// The question to the sampling node.
+    pub source: Source,
+    /// The walk.
+    pub walk: WalkState,
+    /// Walks under way: one per family.
+    pub walks_open: u8,
+    /// Pieces that a peer gave before it failed.
+    pub partial: Option<Pieces>,
+    /// Whether it stands in the dialer's queue.
+    pub queued: bool,
+    peers: Vec<Peer>,
+    dialling: u8,
+    accepted: u8,
+    overtake: bool,
+    distrust: bool,
+    cause: FailureCause,
+}
+
+impl Job {
+    /// A job that will ask `source` for peers, if there is one.
+    pub fn new(now: Instant, hash: InfoHash, source: Option<Contact>, round: u8) -> Self {
+        Self {
+            hash,
+            found: now,
+            round,
+            source: source.map_or(Source::Done, |node| Source::Pending { node, asks: 0 }),
+            walk: WalkState::None,
+            walks_open: 0,
+            partial: None,
+            queued: false,
+            peers: Vec::new(),
+            dialling: 0,
+            accepted: 0,
+            overtake: false,
+            distrust: false,
+            cause: FailureCause::NoPeers,
+        }
+    }
+
+    /// Keeps a peer if it is new and there is room.
+    pub fn add_peer(&mut self, limits: &JobLimits, addr: SocketAddr) -> bool {
+        let same_ip = self.peers.iter().filter(|peer| peer.addr.ip() == addr.ip());
+        let crowded = limits.one_host_per_ip && same_ip.clone().count() >= PORTS_PER_IP_MAX;
+        let known = same_ip.into_iter().any(|peer| peer.addr == addr);
+        if crowded || known || self.peers.len() >= limits.peers {
+            return false;
+        }
+        self.peers.push(Peer { addr, state: PeerState::Waiting(Pipeline::All) });
+        true
+    }
+
+    /// Peers kept.
+    pub fn peer_count(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Every peer kept, `serving` first.
+    pub fn peers(&self, serving: Option<SocketAddr>) -> Vec<SocketAddr> {
+        let others = self.peers.iter().map(|peer| peer.addr).filter(|addr| Some(*addr) != serving);
+        serving.into_iter().chain(others).collect()
+    }
+
+    /// What to do next.
+    pub fn need(&self, limits: &JobLimits) -> Need {
+        if !limits.dials {
+            return self.need_of_peers(limits);
+        }
+        let in_play = self.accepted.saturating_add(self.dialling);
+        let may_dial = in_play < limits.attempts && self.dialling < RACES_MAX;
+        if may_dial && self.has_waiting_peer() && (self.dialling == 0 || self.overtake) {
+            return Need::Dial;
+        }
+        if self.dialling > 0 {
+            return Need::Wait;
+        }
+        if self.accepted >= limits.attempts {
+            return Need::Settle(self.cause);
+        }
+        self.need_of_lookup(limits)
+    }
+
+    /// The next peer to dial, which is then under way. `usable` may veto peers for the moment.
+    pub fn begin_dial(&mut self, usable: impl Fn(SocketAddr) -> bool) -> Option<(SocketAddr, Pipeline)> {
+        let is_waiting = |peer: &Peer, wanted: Pipeline| {
+            peer.state == PeerState::Waiting(wanted) && usable(peer.addr)
+        };
+        // Second tries one piece at a time come after everybody had a first.
+        let index = [Pipeline::All, Pipeline::OneByOne]
+            .into_iter()
+            .find_map(|wanted| self.peers.iter().position(|peer| is_waiting(peer, wanted)))?;
+        let peer = &mut self.peers[index];
+        let PeerState::Waiting(pipeline) = peer.state else { return None };
+        peer.state = PeerState::Dialling(pipeline);
+        self.dialling += 1;
+        self.overtake = false;
+        Some((peer.addr, pipeline))
+    }
+
+    /// The connection begun last is slow: another may overtake it.
+    pub fn allow_overtaking(&mut self) {
+        self.overtake = self.dialling > 0;
+    }
+
+    /// A dial ended without metadata.
+    pub fn on_fault(&mut self, addr: SocketAddr, fault: PeerFault, accepted: bool, worth_one_by_one: bool) {
+        self.dialling = self.dialling.saturating_sub(1);
+        let Some(peer) = self.peers.iter_mut().find(|peer| peer.addr == addr) else { return };
+        let PeerState::Dialling(pipeline) = peer.state else { return };
+        if matches!(fault, PeerFault::Pressure) {
+            peer.state = PeerState::Waiting(pipeline);
+            return;
+        }
+        let again = worth_one_by_one && pipeline == Pipeline::All;
+        peer.state = if again { PeerState::Waiting(Pipeline::OneByOne) } else { PeerState::Over };
+        self.accepted += u8::from(accepted && !again);
+        if fault == PeerFault::BadHash {
+            // Whoever contributed may have lied: from now on one peer at a time (H29).
+            self.partial = None;
+            self.distrust = true;
+        }
+        let telling = match self.cause {
+            FailureCause::NoPeers => true,
+            FailureCause::Peer(before) => fault >= before,
+        };
+        if telling {
+            self.cause = FailureCause::Peer(fault);
+        }
+    }
+
+    /// Keeps what a failed peer delivered, for the next one, unless somebody lied before.
+    pub fn keep_partial(&mut self, pieces: Option<Pieces>) {
+        if !self.distrust && pieces.is_some() {
+            self.partial = pieces;
+        }
+    }
+
+    fn has_waiting_peer(&self) -> bool {
+        self.peers.iter().any(|peer| matches!(peer.state, PeerState::Waiting(_)))
+    }
+
+    /// Where peers are all that is wanted: they are, as soon as somebody named one.
+    fn need_of_peers(&self, limits: &JobLimits) -> Need {
+        if !self.peers.is_empty() && self.walk != WalkState::Pending && self.source == Source::Done {
+            return Need::Settle(self.cause);
+        }
+        self.need_of_lookup(limits)
+    }
+
+    fn need_of_lookup(&self, limits: &JobLimits) -> Need {
+        let asking = matches!(self.source, Source::Pending { .. });
+        match self.walk {
+            _ if asking => Need::Wait,
+            WalkState::Pending => Need::Wait,
+            WalkState::None if limits.may_walk && self.peers.len() < limits.peers => Need::Walk,
+            WalkState::None | WalkState::Done => Need::Settle(self.cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: JobLimits =
+        JobLimits { peers: 4, attempts: 2, may_walk: true, dials: true, one_host_per_ip: true };
+
+    fn peer(n: u8) -> SocketAddr {
+        SocketAddr::from(([9, 0, 0, n], 1))
+    }
+
+    fn job() -> Job {
+        Job::new(Instant::START, InfoHash([7; 20]), None, 0)
+    }
+
+    fn dial(job: &mut Job) -> Option<SocketAddr> {
+        job.begin_dial(|_| true).map(|(addr, _)| addr)
+    }
+
+    #[test]
+    fn without_peers_the_source_comes_first_then_a_walk_then_the_end() {
+        let node = Contact { id: crate::id::NodeId([1; 20]), addr: peer(99) };
+        let mut job = Job::new(Instant::START, InfoHash([7; 20]), Some(node), 0);
+        assert_eq!(job.need(&LIMITS), Need::Wait);
+        job.source = Source::Done;
+        assert_eq!(job.need(&LIMITS), Need::Walk);
+        job.walk = WalkState::Pending;
+        assert_eq!(job.need(&LIMITS), Need::Wait);
+        job.walk = WalkState::Done;
+        assert_eq!(job.need(&LIMITS), Need::Settle(FailureCause::NoPeers));
+    }
+
+    #[test]
+    fn a_slow_connection_is_overtaken_and_a_failed_one_replaced() {
+        let mut job = job();
+        for n in 1..=3 {
+            assert!(job.add_peer(&LIMITS, peer(n)));
+        }
+        assert_eq!(dial(&mut job), Some(peer(1)));
+        assert_eq!(job.need(&LIMITS), Need::Wait);
+        job.allow_overtaking();
+        assert_eq!(job.need(&LIMITS), Need::Dial);
+        assert_eq!(dial(&mut job), Some(peer(2)));
+        job.on_fault(peer(2), PeerFault::Refused, false, false);
+        job.on_fault(peer(1), PeerFault::ConnectTimeout, false, false);
+        assert_eq!(job.need(&LIMITS), Need::Dial);
+    }
+
+    #[test]
+    fn only_accepted_connections_use_up_attempts() {
+        let mut job = job();
+        for n in 1..=4 {
+            assert!(job.add_peer(&LIMITS, peer(n)));
+        }
+        assert!(!job.add_peer(&LIMITS, peer(5)), "room for four");
+        for (accepted, expected) in [(false, Need::Dial), (true, Need::Dial)] {
+            let addr = dial(&mut job).expect("a waiting peer");
+            job.on_fault(addr, PeerFault::NoMetadata, accepted, false);
+            assert_eq!(job.need(&LIMITS), expected);
+        }
+        let addr = dial(&mut job).expect("a waiting peer");
+        job.on_fault(addr, PeerFault::Refused, true, false);
+        let telling = FailureCause::Peer(PeerFault::NoMetadata);
+        assert_eq!(job.need(&LIMITS), Need::Settle(telling));
+    }
+
+    #[test]
+    fn a_peer_that_chokes_on_pipelining_gets_one_more_try_after_all_others() {
+        let mut job = job();
+        job.add_peer(&LIMITS, peer(1));
+        job.add_peer(&LIMITS, peer(2));
+        assert_eq!(dial(&mut job), Some(peer(1)));
+        job.on_fault(peer(1), PeerFault::MetadataTimeout, true, true);
+        assert_eq!(dial(&mut job), Some(peer(2)));
+        job.on_fault(peer(2), PeerFault::Refused, false, false);
+        assert_eq!(job.begin_dial(|_| true), Some((peer(1), Pipeline::OneByOne)));
+        job.on_fault(peer(1), PeerFault::MetadataTimeout, true, true);
+        assert_eq!(dial(&mut job), None);
+    }
+
+    #[test]
+    fn pressure_costs_the_peer_nothing() {
+        let mut job = job();
+        job.add_peer(&LIMITS, peer(1));
+        assert_eq!(dial(&mut job), Some(peer(1)));
+        job.on_fault(peer(1), PeerFault::Pressure, false, false);
+        assert_eq!(dial(&mut job), Some(peer(1)));
+    }
+
+    #[test]
+    fn one_ip_fills_no_more_than_two_places() {
+        let mut job = job();
+        let same = |port| SocketAddr::from(([9, 9, 9, 9], port));
+        assert!(job.add_peer(&LIMITS, same(1)) && !job.add_peer(&LIMITS, same(1)));
+        assert!(job.add_peer(&LIMITS, same(2)) && !job.add_peer(&LIMITS, same(3)));
+    }
+
+    #[test]
+    fn where_only_peers_are_wanted_the_source_suffices() {
+        let limits = JobLimits { dials: false, ..LIMITS };
+        let mut job = job();
+        assert_eq!(job.need(&limits), Need::Walk);
+        job.add_peer(&limits, peer(1));
+        assert_eq!(job.need(&limits), Need::Settle(FailureCause::NoPeers));
+    }
+}

@@ -1,0 +1,224 @@
+//! What is remembered about every address and node id ever met: eight bytes each.
+//!
+//! The sweep asks here whether a contact was visited in this pass and whether its sampling
+//! interval still runs (BEP 51). Entries whose interval is over and whose pass is past are
+//! forgotten when room is needed.
+
+use std::hash::{BuildHasher, Hasher};
+
+use crate::rng::Rng;
+use crate::store::KeyedState;
+use crate::time::{Duration, Instant};
+
+/// Most entries: at 4/3 slots each a bound of 128 MiB. Beyond it the oldest passes are forgotten,
+/// and if that is not enough, newcomers are refused.
+pub const LEDGER_MAX: usize = 12_000_000;
+
+/// What is known of one key. Packed into 20 bits beside a 44-bit fingerprint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// Minute of the run, modulo 65 536, before which the node must not be sampled again; 0 when
+    /// it may be.
+    due: u16,
+    /// The pass it was last visited in, modulo 4.
+    pass: u8,
+    /// Whether it was ever sent a query.
+    pub asked: bool,
+    /// Whether it ever answered one.
+    pub answered: bool,
+}
+
+impl Note {
+    /// Whether the key was visited in `pass`.
+    pub fn visited_in(self, pass: u64) -> bool {
+        u64::from(self.pass) == pass % 4
+    }
+
+    /// Marks the key as visited in `pass`.
+    pub fn visit(&mut self, pass: u64) {
+        self.pass = (pass % 4) as u8;
+    }
+
+    /// Whether sampling must still wait at `now`.
+    pub fn is_resting(self, now: Instant) -> bool {
+        // Rests are at most 6 h, so a wrapped difference under half the range lies ahead.
+        self.due != 0 && (self.due.wrapping_sub(minute(now)) as i16) > 0
+    }
+
+    /// Forbids sampling until `until`, rounded up to a whole minute.
+    pub fn rest_until(&mut self, until: Instant) {
+        let rounded = minute(until + Duration::from_micros(MINUTE - 1));
+        self.due = if rounded == 0 { 1 } else { rounded };
+    }
+
+    fn pack(self) -> u64 {
+        u64::from(self.due)
+            | u64::from(self.pass) << 16
+            | u64::from(self.asked) << 18
+            | u64::from(self.answered) << 19
+    }
+
+    fn unpack(bits: u64) -> Self {
+        Self {
+            due: bits as u16,
+            pass: (bits >> 16 & 3) as u8,
+            asked: bits >> 18 & 1 != 0,
+            answered: bits >> 19 & 1 != 0,
+        }
+    }
+}
+
+const MINUTE: u64 = 60_000_000;
+const NOTE_BITS: u32 = 20;
+
+fn minute(at: Instant) -> u16 {
+    (at.as_micros() / MINUTE) as u16
+}
+
+/// The notes, in open addressing. Two keys share a fingerprint with probability 2^-44 per probe:
+/// such a contact is then thought to be known.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    state: KeyedState,
+    slots: Vec<u64>,
+    len: usize,
+    limit: usize,
+}
+
+impl Ledger {
+    const MIN_SLOTS: usize = 1_024;
+
+    /// An empty ledger of at most `limit` entries.
+    pub fn new(rng: &mut Rng, limit: usize) -> Self {
+        Self { state: KeyedState::new(rng), slots: Vec::new(), len: 0, limit }
+    }
+
+    /// What is known of `key`.
+    pub fn get(&self, key: &[u8]) -> Option<Note> {
+        let fingerprint = self.fingerprint(key);
+        let slot = self.slots[..].get(self.find(fingerprint)?)?;
+        (*slot != 0).then(|| Note::unpack(*slot))
+    }
+
+    /// Replaces what is known of `key`; `false` if it is new and there is no room.
+    pub fn set(&mut self, now: Instant, pass: u64, key: &[u8], note: Note) -> bool {
+        let fingerprint = self.fingerprint(key);
+        if (self.len + 1) * 4 > self.slots.len() * 3 && !self.make_room(now, pass) {
+            return false;
+        }
+        let Some(index) = self.find(fingerprint) else { return false };
+        self.len += usize::from(self.slots[index] == 0);
+        self.slots[index] = fingerprint | note.pack();
+        true
+    }
+
+    /// Entries held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn fingerprint(&self, key: &[u8]) -> u64 {
+        let mut hasher = self.state.build_hasher();
+        hasher.write(key);
+        let bits = hasher.finish() >> NOTE_BITS << NOTE_BITS;
+        if bits == 0 { 1 << NOTE_BITS } else { bits }
+    }
+
+    fn find(&self, fingerprint: u64) -> Option<usize> {
+        let mask = self.slots.len().checked_sub(1)?;
+        let mut index = (fingerprint >> NOTE_BITS) as usize & mask;
+        while self.slots[index] != 0 && self.slots[index] >> NOTE_BITS != fingerprint >> NOTE_BITS {
+            index = (index + 1) & mask;
+        }
+        Some(index)
+    }
+
+    /// Forgets what no rule needs any more, then doubles if still crowded and allowed.
+    fn make_room(&mut self, now: Instant, pass: u64) -> bool {
+        let keep = |slot: &u64| {
+            let note = Note::unpack(*slot);
+            note.is_resting(now) || note.visited_in(pass) || note.visited_in(pass.wrapping_sub(1))
+        };
+        let kept: Vec<u64> = self.slots.iter().copied().filter(|s| *s != 0 && keep(s)).collect();
+        let crowded = kept.len() * 2 > self.slots.len();
+        let size = if self.slots.is_empty() { Self::MIN_SLOTS } else { self.slots.len() };
+        let size = if crowded { size * 2 } else { size };
+        if size * 3 / 4 > self.limit.next_power_of_two() {
+            return false;
+        }
+        self.len = kept.len();
+        self.slots = vec![0; size];
+        for slot in kept {
+            if let Some(index) = self.find(slot) {
+                self.slots[index] = slot;
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Seed;
+
+    fn ledger(limit: usize) -> Ledger {
+        Ledger::new(&mut Rng::new(Seed::from_u64(1)), limit)
+    }
+
+    #[test]
+    fn a_rest_ends_no_earlier_than_asked_and_within_a_minute_after() {
+        for start in [0, 59_999_999, 60_000_000, 65_535 * MINUTE, 131_071 * MINUTE] {
+            let now = Instant::from_micros(start);
+            let until = now + Duration::from_secs(300);
+            let mut note = Note::default();
+            note.rest_until(until);
+            assert!(note.is_resting(now), "{start}");
+            assert!(note.is_resting(until + Duration::ZERO) || until.as_micros() % MINUTE == 0);
+            assert!(!note.is_resting(until + Duration::from_secs(61)), "{start}");
+            let packed = Note::unpack(note.pack());
+            assert_eq!(packed, note);
+        }
+    }
+
+    #[test]
+    fn notes_survive_growth() {
+        let mut ledger = ledger(100_000);
+        for n in 0..50_000u32 {
+            let mut note = Note { asked: n % 2 == 0, answered: n % 3 == 0, ..Note::default() };
+            note.visit(5);
+            assert!(ledger.set(Instant::START, 5, &n.to_be_bytes(), note));
+        }
+        assert_eq!(ledger.len(), 50_000);
+        for n in 0..50_000u32 {
+            let note = ledger.get(&n.to_be_bytes()).expect("kept");
+            assert_eq!((note.asked, note.answered), (n % 2 == 0, n % 3 == 0));
+            assert!(note.visited_in(5) && !note.visited_in(6));
+        }
+        assert_eq!(ledger.get(&50_000u32.to_be_bytes()), None);
+    }
+
+    #[test]
+    fn a_full_ledger_forgets_past_passes_before_it_refuses() {
+        let mut ledger = ledger(1_000);
+        let mut fill = |pass: u64, count: u32| {
+            let mut note = Note::default();
+            note.visit(pass);
+            let mut stored = 0;
+            for n in 0..count {
+                let key = [pass.to_be_bytes(), u64::from(n).to_be_bytes()].concat();
+                stored += u32::from(ledger.set(Instant::START, pass, &key, note));
+            }
+            (stored, ledger.slots.len())
+        };
+        let (stored, slots) = fill(1, 10_000);
+        assert!((700..=1_100).contains(&stored), "{stored}");
+        assert_eq!(slots, 1_024);
+        assert!(fill(3, 500).0 >= 500);
+    }
+}

@@ -1,0 +1,339 @@
+//! Rate limits as state plus a deadline: each limiter answers "now" or "not before t" and never
+//! sleeps. Everything the crawl sends passes through here.
+//!
+//! A limit named N per period is kept in *every* window of that length: a twentieth of it may come
+//! as a burst, the rest is spread evenly.
+
+use std::hash::{BuildHasher, Hash};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::addr::{AddressPolicy, Family};
+use crate::rng::Rng;
+use crate::store::{FingerprintSet, KeyedState, Seen};
+use crate::time::{Duration, Instant};
+
+/// Datagrams an idle address may get at once: one sample, twenty `get_peers`, one more.
+pub const ADDRESS_BURST: u64 = 22;
+/// Most datagrams to one address in any 10 s; libtorrent ignores senders of more than 50.
+pub const ADDRESS_PER_TEN_SECONDS: u64 = 40;
+/// Cells of the per-address limiter: 8 bytes each, 2 MiB in all.
+pub const ADDRESS_CELLS: usize = 1 << 18;
+/// Remote endpoints remembered as "not new" in one generation of about a minute.
+pub const FLOWS_REMEMBERED: usize = 1 << 20;
+
+
+/// A token bucket in its arithmetic form (GCRA): one word of state, no ticks.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    /// Nanoseconds one token takes to come back; 0 means no limit.
+    step: u64,
+    /// How far ahead of real time the theoretical arrival may run.
+    slack: u64,
+    /// Theoretical arrival time of the next token, in nanoseconds.
+    arrival: u64,
+}
+
+impl Bucket {
+    /// At most `n` tokens in every window of `period`; `None` means no limit.
+    pub fn new(n: Option<u32>, period: Duration) -> Self {
+        let Some(n) = n.map(|n| u64::from(n.max(1))) else {
+            return Self { step: 0, slack: 0, arrival: 0 };
+        };
+        let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
+        let burst = n / 20;
+        let step = period.div_ceil((n - burst).max(1));
+        Self { step, slack: step.saturating_mul(burst), arrival: 0 }
+    }
+
+    /// Whether a token is there at `now`, or when it will be.
+    pub fn ready(&self, now: Instant) -> Result<(), Instant> {
+        let earliest = self.arrival.saturating_sub(self.slack);
+        if earliest <= nanos(now) {
+            return Ok(());
+        }
+        Err(Instant::from_micros(earliest.div_ceil(1_000)))
+    }
+
+    /// Takes a token that [`Bucket::ready`] said is there.
+    pub fn take(&mut self, now: Instant) {
+        self.arrival = self.arrival.max(nanos(now)).saturating_add(self.step);
+    }
+
+    fn is_limited(&self) -> bool {
+        self.step != 0
+    }
+}
+
+fn nanos(now: Instant) -> u64 {
+    now.as_micros().saturating_mul(1_000)
+}
+
+/// The whole query rate, shared by the families so that each one that has work is sure of a
+/// quarter.
+#[derive(Clone, Debug)]
+pub struct QueryPacer {
+    all: Bucket,
+    /// Three quarters, which one family may use while the other has work.
+    family: [Bucket; 2],
+    wanted: [Option<Instant>; 2],
+}
+
+impl QueryPacer {
+    /// How long a family counts as having work after it last asked to send.
+    const WANTED_FOR: Duration = Duration::from_secs(1);
+
+    /// At most `rate` queries in every second.
+    pub fn new(rate: Option<u32>) -> Self {
+        let second = Duration::from_secs(1);
+        let share = Bucket::new(rate.map(|n| (n - n / 4).max(1)), second);
+        Self { all: Bucket::new(rate, second), family: [share.clone(), share], wanted: [None; 2] }
+    }
+
+    /// Whether `family`, which has a query to send, may send it at `now`.
+    pub fn ready(&mut self, now: Instant, family: Family) -> Result<(), Instant> {
+        self.wanted[family.index()] = Some(now);
+        self.all.ready(now)?;
+        let other = self.wanted[1 - family.index()];
+        if other.is_some_and(|at| now.since(at) < Self::WANTED_FOR) {
+            self.family[family.index()].ready(now)?;
+        }
+        Ok(())
+    }
+
+    /// Counts a query sent.
+    pub fn take(&mut self, now: Instant, family: Family) {
+        self.all.take(now);
+        self.family[family.index()].take(now);
+    }
+}
+
+/// What fills a home router's connection table: remote endpoints not used in the last minute or
+/// two, UDP and TCP alike.
+#[derive(Clone, Debug)]
+pub struct FlowPacer {
+    bucket: Bucket,
+    recent: [FingerprintSet; 2],
+    turned: Instant,
+}
+
+/// Which protocol a flow belongs to: the same address and port are two flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FlowKind {
+    /// DHT datagrams.
+    Udp,
+    /// Peer connections: each is a flow of its own, since its local port is new.
+    Tcp,
+}
+
+impl FlowPacer {
+    const GENERATION: Duration = Duration::from_secs(60);
+
+    /// At most `new_flows` new remote endpoints in every minute.
+    pub fn new(new_flows: Option<u32>, rng: &mut Rng) -> Self {
+        Self {
+            bucket: Bucket::new(new_flows, Self::GENERATION),
+            recent: [(); 2].map(|()| FingerprintSet::new(rng, FLOWS_REMEMBERED)),
+            turned: Instant::START,
+        }
+    }
+
+    /// Whether a packet to `to` may go out at `now`.
+    pub fn ready(&self, now: Instant, kind: FlowKind, to: SocketAddr) -> Result<(), Instant> {
+        if self.bucket.is_limited() && !self.is_known(kind, to) {
+            return self.bucket.ready(now);
+        }
+        Ok(())
+    }
+
+    /// Whether any new flow may begin at `now`.
+    pub fn ready_for_new(&self, now: Instant) -> Result<(), Instant> {
+        self.bucket.ready(now)
+    }
+
+    /// Counts a packet to `to`.
+    pub fn take(&mut self, now: Instant, kind: FlowKind, to: SocketAddr) {
+        if !self.bucket.is_limited() {
+            return;
+        }
+        if now.since(self.turned) >= Self::GENERATION {
+            self.recent.swap(0, 1);
+            self.recent[0].clear();
+            self.turned = now;
+        }
+        if !self.is_known(kind, to) {
+            self.bucket.take(now);
+        }
+        if kind == FlowKind::Udp {
+            // A full set only makes us count a known endpoint as new: slower, never faster.
+            let _: Seen = self.recent[0].insert(&endpoint_key(to));
+        }
+    }
+
+    fn is_known(&self, kind: FlowKind, to: SocketAddr) -> bool {
+        let key = endpoint_key(to);
+        kind == FlowKind::Udp && self.recent.iter().any(|set| set.contains(&key))
+    }
+}
+
+/// The 18 bytes that tell endpoints apart, both families alike.
+pub fn endpoint_key(addr: SocketAddr) -> [u8; 18] {
+    let mut key = [0; 18];
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    key[..16].copy_from_slice(&ip.octets());
+    key[16..].copy_from_slice(&addr.port().to_be_bytes());
+    key
+}
+
+/// How addresses are told apart where rules are "per address": by IP on the public network, by IP
+/// and port in a swarm of one's own (design: `--allow-private`).
+pub fn address_key(policy: AddressPolicy, addr: SocketAddr) -> [u8; 18] {
+    let mut key = endpoint_key(addr);
+    if policy == AddressPolicy::Public {
+        key[16..].fill(0);
+    }
+    key
+}
+
+/// The courtesy owed to each address: [`ADDRESS_BURST`] at once, never more than
+/// [`ADDRESS_PER_TEN_SECONDS`] in 10 s. A fixed table without keys: two addresses that fall into
+/// one cell share its allowance, which can only make us slower, never ruder.
+#[derive(Clone, Debug)]
+pub struct AddressPacer {
+    state: KeyedState,
+    policy: AddressPolicy,
+    /// Theoretical arrival times in microseconds.
+    cells: Vec<u64>,
+}
+
+impl AddressPacer {
+    /// Microseconds one datagram takes to be forgiven.
+    const STEP: u64 = 10_000_000 / (ADDRESS_PER_TEN_SECONDS - ADDRESS_BURST);
+
+    /// A fresh table: every address has its full burst.
+    pub fn new(policy: AddressPolicy, rng: &mut Rng) -> Self {
+        Self { state: KeyedState::new(rng), policy, cells: vec![0; ADDRESS_CELLS] }
+    }
+
+    /// Whether `to` may get a datagram at `now`, or when.
+    pub fn ready(&self, now: Instant, to: SocketAddr) -> Result<(), Instant> {
+        let slack = Self::STEP * (ADDRESS_BURST - 1);
+        let earliest = self.cells[self.cell(to)].saturating_sub(slack);
+        if earliest <= now.as_micros() { Ok(()) } else { Err(Instant::from_micros(earliest)) }
+    }
+
+    /// Counts a datagram to `to`.
+    pub fn take(&mut self, now: Instant, to: SocketAddr) {
+        let cell = self.cell(to);
+        self.cells[cell] = self.cells[cell].max(now.as_micros()) + Self::STEP;
+    }
+
+    fn cell(&self, to: SocketAddr) -> usize {
+        self.state.hash_one(address_key(self.policy, to)) as usize % ADDRESS_CELLS
+    }
+}
+
+const _: () = assert!(ADDRESS_BURST < ADDRESS_PER_TEN_SECONDS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Seed;
+
+    /// Sends whenever allowed and returns the instants, in microseconds.
+    fn drive(until: u64, mut ready: impl FnMut(Instant) -> Result<(), Instant>) -> Vec<u64> {
+        let (mut now, mut sent) = (0, Vec::new());
+        while now < until {
+            match ready(Instant::from_micros(now)) {
+                Ok(()) => sent.push(now),
+                Err(at) => {
+                    assert!(at.as_micros() > now, "a deadline in the past would spin");
+                    now = at.as_micros();
+                }
+            }
+        }
+        sent
+    }
+
+    fn most_in_a_window(sent: &[u64], window: u64) -> usize {
+        (0..sent.len())
+            .map(|i| sent[i..].iter().take_while(|at| **at < sent[i] + window).count())
+            .max()
+            .unwrap_or(0)
+    }
+
+    #[test]
+    fn a_bucket_keeps_its_limit_in_every_window_and_uses_nearly_all_of_it() {
+        for n in [1, 7, 200, 2_000] {
+            let mut bucket = Bucket::new(Some(n), Duration::from_secs(1));
+            let sent = drive(3_000_000, |now| bucket.ready(now).map(|()| bucket.take(now)));
+            assert!(most_in_a_window(&sent, 1_000_000) <= n as usize, "{n}");
+            assert!(sent.len() * 100 >= n as usize * 3 * 94, "{n}: only {}", sent.len());
+        }
+    }
+
+    #[test]
+    fn no_limit_means_always_ready() {
+        let mut bucket = Bucket::new(None, Duration::from_secs(1));
+        for _ in 0..1_000 {
+            assert_eq!(bucket.ready(Instant::START), Ok(()));
+            bucket.take(Instant::START);
+        }
+    }
+
+    #[test]
+    fn an_address_gets_its_burst_and_never_more_than_forty_in_ten_seconds() {
+        let rng = &mut Rng::new(Seed::from_u64(1));
+        let mut pacer = AddressPacer::new(AddressPolicy::Public, rng);
+        let to = "8.8.8.8:1".parse().expect("address");
+        let sent = drive(60_000_000, |now| pacer.ready(now, to).map(|()| pacer.take(now, to)));
+        assert_eq!(sent.iter().filter(|at| **at == 0).count(), ADDRESS_BURST as usize);
+        assert!(most_in_a_window(&sent, 10_000_000) <= ADDRESS_PER_TEN_SECONDS as usize);
+    }
+
+    #[test]
+    fn ports_share_an_allowance_only_on_the_public_network() {
+        for (policy, shared) in [(AddressPolicy::Public, true), (AddressPolicy::AllowPrivate, false)] {
+            let mut pacer = AddressPacer::new(policy, &mut Rng::new(Seed::from_u64(1)));
+            let (a, b) = ("8.8.8.8:1".parse().expect("a"), "8.8.8.8:2".parse().expect("b"));
+            for _ in 0..ADDRESS_BURST {
+                pacer.take(Instant::START, a);
+            }
+            assert!(pacer.ready(Instant::START, a).is_err());
+            assert_eq!(pacer.ready(Instant::START, b).is_err(), shared);
+        }
+    }
+
+    #[test]
+    fn a_busy_family_leaves_a_quarter_to_the_other() {
+        let mut pacer = QueryPacer::new(Some(400));
+        let mut sent = [0u32; 2];
+        for micros in (0..2_000_000).step_by(100) {
+            let now = Instant::from_micros(micros);
+            // V4 always asks first and takes all it can get.
+            for family in Family::ALL {
+                while pacer.ready(now, family).is_ok() {
+                    pacer.take(now, family);
+                    sent[family.index()] += 1;
+                }
+            }
+        }
+        assert!(sent[1] * 5 >= sent[0] + sent[1], "{sent:?}");
+        assert!(sent[0] + sent[1] <= 800);
+    }
+
+    #[test]
+    fn a_known_endpoint_is_no_new_flow_and_tcp_always_is() {
+        let mut flows = FlowPacer::new(Some(1), &mut Rng::new(Seed::from_u64(1)));
+        let now = Instant::START;
+        let (a, b) = ("8.8.8.8:1".parse().expect("a"), "8.8.8.8:2".parse().expect("b"));
+        flows.take(now, FlowKind::Udp, a);
+        assert_eq!(flows.ready(now, FlowKind::Udp, a), Ok(()));
+        assert!(flows.ready(now, FlowKind::Udp, b).is_err());
+        assert!(flows.ready(now, FlowKind::Tcp, a).is_err());
+        let later = now + Duration::from_secs(61);
+        assert_eq!(flows.ready(later, FlowKind::Udp, b), Ok(()));
+    }
+}

@@ -1,0 +1,539 @@
+//! The BEP 51 sweep: visits every node of one family in keyspace order, samples those that let
+//! themselves be sampled, and comes back when their interval ends.
+//!
+//! A pass takes the waiting contact nearest above a cursor, asks it for samples with a target in
+//! its own neighbourhood, and adds the contacts of the answer to the frontier (catalogue 4.1, 4.2).
+//! What stays silent gets one more chance at the end of the pass, by `find_node`: silence to
+//! `sample_infohashes` means "unsupported", not "dead" (51.4). The sweep decides only whom to ask
+//! what; it sends nothing, and it never samples a node inside the interval the node named, by
+//! address or by id.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+
+use crate::addr::{AddressPolicy, Contact};
+use crate::frontier::{Frontier, Waiting};
+use crate::id::{Id, NodeId};
+use crate::ledger::{LEDGER_MAX, Ledger, Note};
+use crate::pacer::address_key;
+use crate::rng::Rng;
+use crate::store::KeyedState;
+use crate::time::{Duration, Instant};
+
+/// Longest sampling interval (51.1); also what a missing or unusable one counts as (51.5).
+pub const INTERVAL_MAX: Duration = Duration::from_secs(21_600);
+/// Shortest interval we keep whatever a node says (H20).
+pub const INTERVAL_MIN: Duration = Duration::from_secs(300);
+/// A node that does not sample is asked again after so long.
+pub const UNSUPPORTED_REST: Duration = Duration::from_secs(3_600);
+/// A node silent to samples only: perhaps two packets were lost, so a shorter rest.
+pub const SILENT_REST: Duration = Duration::from_secs(900);
+/// Silent contacts kept for the end of the pass; when full, their turn comes at once.
+pub const RETRIES_MAX: usize = 65_536;
+/// Addresses never answered that the next pass asks again.
+pub const UNANSWERED_MAX: usize = 65_536;
+/// Passes in which such an address may stay silent before it is forgotten.
+pub const UNANSWERED_PASSES: u8 = 5;
+/// Nodes remembered for a visit when their interval ends; others are met again by walking.
+pub const CALENDAR_MAX: usize = 1 << 20;
+/// Contacts taken from one reply (H17).
+pub const CONTACTS_PER_REPLY: usize = 8;
+/// Cells of the referrer score; strangers that share one share its score.
+pub const REFERRER_CELLS: usize = 1 << 16;
+/// Dead contacts after which a referrer that named no live one is not followed (H17).
+pub const REFERRER_DEAD_MAX: u8 = 3;
+
+const PAUSE_MIN: Duration = Duration::from_secs(2);
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// What to ask a contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SweepAsk {
+    /// `sample_infohashes`.
+    Sample,
+    /// `find_node`: because sampling was refused, or to tell silent from dead.
+    FindNode,
+}
+
+/// Why it is asked: what an answer or silence then means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Its first query of this pass.
+    First,
+    /// `find_node` after an error to `sample_infohashes`.
+    Refused,
+    /// `find_node` at the end of the pass after silence.
+    Retry,
+    /// `sample_infohashes` once more, since the retry was answered.
+    Again,
+}
+
+/// One query of the sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SweepQuery {
+    /// Whom to ask.
+    pub waiting: Waiting,
+    /// What.
+    pub ask: SweepAsk,
+    /// Why.
+    pub turn: Turn,
+}
+
+/// What became of an offered contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Never heard of before, and queued.
+    New,
+    /// Known, and queued for this pass.
+    Queued,
+    /// Not queued: visited already, resting, refused, or no room.
+    Ignored,
+}
+
+/// How the contacts that a node named turned out. Saturating counts, in a fixed table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Score {
+    live: u8,
+    dead: u8,
+}
+
+/// How many leading bits the eight nodes nearest to a point share: a running median, so that a few
+/// liars cannot move it far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Density {
+    /// In quarters of a bit.
+    level: u32,
+}
+
+impl Density {
+    /// Deeper than any network: 2^32 neighbourhoods of eight.
+    const DEPTH_MAX: u32 = 32;
+
+    fn depth(self) -> u32 {
+        self.level / 4
+    }
+
+    fn learn(&mut self, target: Id, contacts: impl Iterator<Item = Contact>) {
+        let (mut count, mut shared) = (0, Self::DEPTH_MAX);
+        for contact in contacts.take(CONTACTS_PER_REPLY) {
+            count += 1;
+            shared = shared.min(contact.id.id().common_prefix(target));
+        }
+        if count == CONTACTS_PER_REPLY {
+            let step = if shared > self.depth() { 1 } else { -1 };
+            self.level = self.level.saturating_add_signed(step);
+        }
+    }
+}
+
+/// The sweep of one address family.
+#[derive(Debug)]
+pub struct Sweep {
+    policy: AddressPolicy,
+    own: NodeId,
+    own_addr: SocketAddr,
+    rng: Rng,
+    frontier: Frontier,
+    addresses: Ledger,
+    ids: Ledger,
+    cursor: Id,
+    pass: u64,
+    news: bool,
+    in_flight: usize,
+    follow_ups: VecDeque<SweepQuery>,
+    retries: VecDeque<Waiting>,
+    draining: bool,
+    unanswered: VecDeque<Waiting>,
+    calendar: BTreeMap<u64, Vec<Contact>>,
+    calendar_len: usize,
+    paused_until: Option<Instant>,
+    pause: Duration,
+    density: Density,
+    scores: Vec<Score>,
+    score_state: KeyedState,
+}
+
+impl Sweep {
+    /// A sweep that starts at the bottom of the keyspace and knows nobody.
+    pub fn new(policy: AddressPolicy, own: NodeId, own_addr: SocketAddr, mut rng: Rng) -> Self {
+        let score_state = KeyedState::new(&mut rng);
+        Self {
+            policy,
+            own,
+            own_addr,
+            frontier: Frontier::default(),
+            addresses: Ledger::new(&mut rng, LEDGER_MAX),
+            ids: Ledger::new(&mut rng, LEDGER_MAX),
+            rng,
+            cursor: Id::ZERO,
+            pass: 0,
+            news: false,
+            in_flight: 0,
+            follow_ups: VecDeque::new(),
+            retries: VecDeque::new(),
+            draining: false,
+            unanswered: VecDeque::new(),
+            calendar: BTreeMap::new(),
+            calendar_len: 0,
+            paused_until: None,
+            pause: PAUSE_MIN,
+            density: Density::default(),
+            scores: vec![Score::default(); REFERRER_CELLS],
+            score_state,
+        }
+    }
+
+    /// Considers a contact that `referrer` named.
+    pub fn offer(&mut self, now: Instant, contact: Contact, referrer: Option<SocketAddr>) -> Offer {
+        if !self.is_usable(contact, referrer) {
+            return Offer::Ignored;
+        }
+        let offer = self.queue(now, Waiting { contact, referrer, silent_passes: 0 });
+        if offer == Offer::New {
+            self.news = true;
+            self.pause = PAUSE_MIN;
+            self.paused_until = None;
+        }
+        offer
+    }
+
+    /// The next query and its target, if any contact's turn has come.
+    pub fn poll_query(&mut self, now: Instant) -> Option<(SweepQuery, Id)> {
+        let query = self.next_query(now)?;
+        self.in_flight += 1;
+        let depth = self.density.depth();
+        let target = query.waiting.contact.id.id().with_suffix(depth, Id(self.rng.bytes()));
+        Some((query, target))
+    }
+
+    /// Whether [`Sweep::poll_query`] would give a query at `now`, or start a pass.
+    pub fn has_work(&self, now: Instant) -> bool {
+        let rested = self.paused_until.is_none_or(|until| until <= now);
+        let idle_end = self.in_flight == 0 && (!self.retries.is_empty() || self.has_next_pass(now));
+        !self.follow_ups.is_empty()
+            || !self.frontier.is_empty()
+            || (self.draining && !self.retries.is_empty())
+            || (rested && idle_end)
+    }
+
+    /// A node answered with samples: `interval` and `num` as it sent them.
+    pub fn on_samples(&mut self, now: Instant, query: SweepQuery, id: NodeId, interval: Option<i64>) {
+        self.in_flight -= 1;
+        let contact = self.alive(now, query, id);
+        self.rest(now, contact, clamp_interval(interval));
+    }
+
+    /// A node answered without samples, as to `find_node`.
+    pub fn on_reply(&mut self, now: Instant, query: SweepQuery, id: NodeId) {
+        self.in_flight -= 1;
+        let contact = self.alive(now, query, id);
+        if query.turn == Turn::Retry {
+            let waiting = Waiting { contact, ..query.waiting };
+            self.follow_up(SweepQuery { waiting, ask: SweepAsk::Sample, turn: Turn::Again });
+        } else {
+            self.rest(now, contact, UNSUPPORTED_REST);
+        }
+    }
+
+    /// A node answered with an error: it lives, and does not sample.
+    pub fn on_error(&mut self, now: Instant, query: SweepQuery) {
+        self.in_flight -= 1;
+        let contact = self.alive(now, query, query.waiting.contact.id);
+        match query.ask {
+            SweepAsk::Sample => self.follow_up(SweepQuery {
+                ask: SweepAsk::FindNode,
+                turn: Turn::Refused,
+                ..query
+            }),
+            SweepAsk::FindNode => self.rest(now, contact, UNSUPPORTED_REST),
+        }
+    }
+
+    /// A node did not answer in time.
+    pub fn on_silence(&mut self, now: Instant, query: SweepQuery) {
+        self.in_flight -= 1;
+        let contact = query.waiting.contact;
+        match query.turn {
+            Turn::First => {
+                self.draining |= self.retries.len() >= RETRIES_MAX;
+                self.retries.push_back(query.waiting);
+            }
+            Turn::Retry => {
+                self.score(query.waiting.referrer, |score| score.dead = score.dead.saturating_add(1));
+                self.frontier.remove_landmark(contact);
+                self.keep_unanswered(query.waiting);
+            }
+            Turn::Refused => self.rest(now, contact, UNSUPPORTED_REST),
+            Turn::Again => self.rest(now, contact, SILENT_REST),
+        }
+    }
+
+    /// A query that could not be sent after all goes back to the end of its pass.
+    pub fn on_unsent(&mut self, query: SweepQuery) {
+        self.in_flight -= 1;
+        self.follow_up(query);
+    }
+
+    /// Learns from the contacts of an answer to `target` how crowded the keyspace is.
+    pub fn on_neighbours(&mut self, target: Id, contacts: impl Iterator<Item = Contact>) {
+        self.density.learn(target, contacts);
+    }
+
+    /// Notes a contact that is not to be visited; `true` the first time.
+    pub fn hear(&mut self, now: Instant, contact: Contact) -> bool {
+        let key = address_key(self.policy, contact.addr);
+        self.policy.admits(contact.addr)
+            && self.addresses.get(&key).is_none()
+            && self.addresses.set(now, self.pass, &key, Note::default())
+    }
+
+    /// Marks an address as sent a query; `true` the first time.
+    pub fn note_asked(&mut self, now: Instant, addr: SocketAddr) -> bool {
+        self.note(now, addr, |note| std::mem::replace(&mut note.asked, true))
+    }
+
+    /// Marks an address as having answered; `true` the first time.
+    pub fn note_answered(&mut self, now: Instant, addr: SocketAddr) -> bool {
+        self.note(now, addr, |note| std::mem::replace(&mut note.answered, true))
+    }
+
+    /// Nodes that answered near `target`, nearest region first.
+    pub fn landmarks(&self, target: Id, wanted: usize) -> impl Iterator<Item = Contact> {
+        self.frontier.landmarks(target, wanted)
+    }
+
+    /// Remembers a node that answered some other query.
+    pub fn add_landmark(&mut self, contact: Contact) {
+        self.frontier.add_landmark(contact);
+    }
+
+    /// Contacts waiting for their turn.
+    pub fn waiting(&self) -> usize {
+        self.frontier.len() + self.retries.len() + self.follow_ups.len()
+    }
+
+    /// Whether nothing is on its way, waiting, or due at `now`.
+    pub fn is_idle(&self, now: Instant) -> bool {
+        self.in_flight == 0 && self.waiting() == 0 && self.next_due().is_none_or(|due| due > now)
+    }
+
+    /// When [`Sweep::poll_query`] may have something to say without further input.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.in_flight > 0 || self.waiting() > 0 {
+            return None; // an answer or a poll comes first
+        }
+        let work = if self.unanswered.is_empty() { self.next_due()? } else { Instant::START };
+        Some(self.paused_until.map_or(work, |until| until.max(work)))
+    }
+
+    /// Asserts the invariants.
+    pub fn check(&self) {
+        self.frontier.check();
+        assert!(self.unanswered.len() <= UNANSWERED_MAX);
+        assert_eq!(self.calendar.values().map(Vec::len).sum::<usize>(), self.calendar_len);
+        assert!(self.calendar_len <= CALENDAR_MAX);
+    }
+
+    fn next_query(&mut self, now: Instant) -> Option<SweepQuery> {
+        loop {
+            if let Some(query) = self.follow_ups.pop_front() {
+                return Some(query);
+            }
+            if self.draining {
+                if let Some(waiting) = self.retries.pop_front() {
+                    return Some(SweepQuery { waiting, ask: SweepAsk::FindNode, turn: Turn::Retry });
+                }
+                self.draining = false;
+            }
+            if let Some(waiting) = self.frontier.take_next(self.cursor) {
+                self.cursor = waiting.contact.id.id();
+                if self.is_resting_id(now, waiting.contact.id) {
+                    continue;
+                }
+                return Some(SweepQuery { waiting, ask: SweepAsk::Sample, turn: Turn::First });
+            }
+            if self.in_flight > 0 {
+                return None;
+            }
+            if !self.retries.is_empty() {
+                self.draining = true;
+            } else if !self.next_pass(now) {
+                return None;
+            }
+        }
+    }
+
+    /// Ends the pass and starts the next one if there is anything to ask; `false` if not yet.
+    fn next_pass(&mut self, now: Instant) -> bool {
+        if !self.has_next_pass(now) || self.paused_until.is_some_and(|until| until > now) {
+            return false;
+        }
+        if self.paused_until.take().is_none() && !self.news {
+            self.paused_until = Some(now + self.pause);
+            self.pause = (self.pause * 2).min(PAUSE_MAX);
+            return false;
+        }
+        self.pass += 1;
+        self.news = false;
+        self.cursor = Id::ZERO;
+        self.requeue_unanswered(now);
+        self.requeue_due(now);
+        !self.frontier.is_empty()
+    }
+
+    /// Puts a contact on the frontier unless this pass has met it or its interval still runs.
+    fn queue(&mut self, now: Instant, waiting: Waiting) -> Offer {
+        let key = address_key(self.policy, waiting.contact.addr);
+        let known = self.addresses.get(&key);
+        if known.is_some_and(|note| note.visited_in(self.pass) || note.is_resting(now)) {
+            return Offer::Ignored;
+        }
+        let mut note = known.unwrap_or_default();
+        note.visit(self.pass);
+        if !self.addresses.set(now, self.pass, &key, note) {
+            return Offer::Ignored;
+        }
+        if let Some(evicted) = self.frontier.insert(waiting) {
+            self.forget_visit(now, evicted.contact);
+            if evicted == waiting {
+                return Offer::Ignored;
+            }
+        }
+        if known.is_some() { Offer::Queued } else { Offer::New }
+    }
+
+    fn has_next_pass(&self, now: Instant) -> bool {
+        !self.unanswered.is_empty() || self.next_due().is_some_and(|due| due <= now)
+    }
+
+    fn requeue_unanswered(&mut self, now: Instant) {
+        for waiting in std::mem::take(&mut self.unanswered) {
+            self.queue(now, waiting);
+        }
+    }
+
+    fn requeue_due(&mut self, now: Instant) {
+        while let Some(entry) = self.calendar.first_entry() {
+            if due_instant(*entry.key()) > now {
+                break;
+            }
+            let contacts = entry.remove();
+            self.calendar_len -= contacts.len();
+            for contact in contacts {
+                self.queue(now, Waiting { contact, referrer: None, silent_passes: 0 });
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.calendar.keys().next().map(|minute| due_instant(*minute))
+    }
+
+    /// What every answer means: the contact lives, under the id it answered with.
+    fn alive(&mut self, now: Instant, query: SweepQuery, id: NodeId) -> Contact {
+        let contact = Contact { id, ..query.waiting.contact };
+        self.score(query.waiting.referrer, |score| score.live = score.live.saturating_add(1));
+        self.frontier.add_landmark(contact);
+        contact
+    }
+
+    fn rest(&mut self, now: Instant, contact: Contact, rest: Duration) {
+        let until = now + rest;
+        let mut by_id = self.ids.get(&contact.id.0).unwrap_or_default();
+        by_id.rest_until(until);
+        self.ids.set(now, self.pass, &contact.id.0, by_id);
+        let key = address_key(self.policy, contact.addr);
+        let mut note = self.addresses.get(&key).unwrap_or_default();
+        note.rest_until(until);
+        note.visit(self.pass);
+        self.addresses.set(now, self.pass, &key, note);
+        if self.calendar_len < CALENDAR_MAX {
+            self.calendar.entry(due_minute(until)).or_default().push(contact);
+            self.calendar_len += 1;
+        }
+    }
+
+    fn is_resting_id(&self, now: Instant, id: NodeId) -> bool {
+        self.ids.get(&id.0).is_some_and(|note| note.is_resting(now))
+    }
+
+    fn is_usable(&self, contact: Contact, referrer: Option<SocketAddr>) -> bool {
+        let low_port = self.policy == AddressPolicy::Public && contact.addr.port() < 1_024;
+        self.policy.admits(contact.addr)
+            && !(low_port && referrer.is_some())
+            && contact.id != self.own
+            && contact.addr != self.own_addr
+            && referrer.is_none_or(|referrer| self.is_followed(referrer))
+    }
+
+    fn is_followed(&self, referrer: SocketAddr) -> bool {
+        let score = self.scores[self.score_cell(referrer)];
+        score.live > 0 || score.dead < REFERRER_DEAD_MAX
+    }
+
+    fn score(&mut self, referrer: Option<SocketAddr>, change: impl FnOnce(&mut Score)) {
+        if let Some(referrer) = referrer {
+            let cell = self.score_cell(referrer);
+            change(&mut self.scores[cell]);
+        }
+    }
+
+    fn score_cell(&self, referrer: SocketAddr) -> usize {
+        let key = address_key(self.policy, referrer);
+        self.score_state.hash_one(key) as usize % REFERRER_CELLS
+    }
+
+    fn note(&mut self, now: Instant, addr: SocketAddr, set: impl FnOnce(&mut Note) -> bool) -> bool {
+        let key = address_key(self.policy, addr);
+        let mut note = self.addresses.get(&key).unwrap_or_default();
+        let before = set(&mut note);
+        if !before {
+            self.addresses.set(now, self.pass, &key, note);
+        }
+        !before
+    }
+
+    fn forget_visit(&mut self, now: Instant, contact: Contact) {
+        let key = address_key(self.policy, contact.addr);
+        if let Some(mut note) = self.addresses.get(&key) {
+            note.visit(self.pass.wrapping_sub(1));
+            self.addresses.set(now, self.pass, &key, note);
+        }
+    }
+
+    fn follow_up(&mut self, query: SweepQuery) {
+        self.follow_ups.push_back(query); // one per query that just ended: bounded like those
+    }
+
+    fn keep_unanswered(&mut self, waiting: Waiting) {
+        let silent_passes = waiting.silent_passes + 1;
+        if silent_passes >= UNANSWERED_PASSES {
+            return;
+        }
+        if self.unanswered.len() >= UNANSWERED_MAX {
+            self.unanswered.pop_front();
+        }
+        self.unanswered.push_back(Waiting { silent_passes, ..waiting });
+    }
+}
+
+/// The interval to keep: what is missing, of the wrong type or out of range counts as the longest.
+fn clamp_interval(interval: Option<i64>) -> Duration {
+    let seconds = interval.and_then(|seconds| u64::try_from(seconds).ok());
+    match seconds.map(Duration::from_secs) {
+        Some(interval) if interval <= INTERVAL_MAX => interval.max(INTERVAL_MIN),
+        _ => INTERVAL_MAX,
+    }
+}
+
+const MINUTE_MICROS: u64 = 60_000_000;
+
+/// The calendar page of a visit at `until`: whole minutes, rounded up.
+fn due_minute(until: Instant) -> u64 {
+    until.as_micros().div_ceil(MINUTE_MICROS)
+}
+
+fn due_instant(minute: u64) -> Instant {
+    Instant::from_micros(minute.saturating_mul(MINUTE_MICROS))
+}

@@ -1,0 +1,142 @@
+//! The walks under way in one family, and whose turn it is.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use crate::addr::{AddressPolicy, Contact, Family};
+use crate::id::{InfoHash, NodeId};
+use crate::store::{Key, Slab};
+use crate::walk::{Walk, WalkContact};
+
+/// Walks at once in one family: at four queries each, half of what may be on its way.
+pub const WALKS_MAX: usize = 256;
+
+/// A walk and the job it serves.
+#[derive(Debug)]
+struct Slot {
+    walk: Walk,
+    job: Key,
+    hash: InfoHash,
+    queued: bool,
+}
+
+/// A bounded set of `get_peers` walks.
+#[derive(Debug)]
+pub(crate) struct Walks {
+    own: NodeId,
+    own_addr: SocketAddr,
+    policy: AddressPolicy,
+    family: Family,
+    slots: Slab<Slot>,
+    turns: VecDeque<Key>,
+    /// Walks that ended, kept for their memory.
+    spare: Vec<Walk>,
+}
+
+impl Walks {
+    pub(crate) fn new(own: NodeId, own_addr: SocketAddr, policy: AddressPolicy) -> Self {
+        Self {
+            own,
+            own_addr,
+            policy,
+            family: Family::of(own_addr),
+            slots: Slab::new(WALKS_MAX),
+            turns: VecDeque::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Whether another walk may begin.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.slots.is_full()
+    }
+
+    /// Begins a walk for `job` from `seeds`. The caller asked [`Walks::has_room`].
+    pub(crate) fn begin(&mut self, job: Key, hash: InfoHash, seeds: impl Iterator<Item = Contact>) {
+        let mut walk = self.spare.pop().unwrap_or_else(|| {
+            let mut walk = Walk::new(hash.id(), self.own, self.policy, self.family);
+            walk.exclude(self.own_addr);
+            walk
+        });
+        walk.reset(hash.id());
+        for contact in seeds {
+            walk.add(contact);
+        }
+        if let Ok(key) = self.slots.insert(Slot { walk, job, hash, queued: true }) {
+            self.turns.push_back(key);
+        }
+    }
+
+    /// The next query of any walk, in turn.
+    pub(crate) fn poll_query(&mut self) -> Option<(Key, InfoHash, WalkContact)> {
+        while let Some(key) = self.turns.pop_front() {
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            if let Some(contact) = slot.walk.poll_query() {
+                self.turns.push_back(key);
+                return Some((key, slot.hash, contact));
+            }
+            slot.queued = false;
+        }
+        None
+    }
+
+    /// Whether some walk may have a query.
+    pub(crate) fn has_turns(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// The job that a walk serves.
+    pub(crate) fn job(&self, key: Key) -> Option<Key> {
+        self.slots.get(key).map(|slot| slot.job)
+    }
+
+    pub(crate) fn on_reply(
+        &mut self,
+        key: Key,
+        from: SocketAddr,
+        id: NodeId,
+        found: impl Iterator<Item = Contact>,
+    ) {
+        self.change(key, |walk| walk.on_reply(from, id, found));
+    }
+
+    pub(crate) fn on_stall(&mut self, key: Key, addr: SocketAddr) {
+        self.change(key, |walk| walk.on_stall(addr));
+    }
+
+    pub(crate) fn on_failure(&mut self, key: Key, addr: SocketAddr) {
+        self.change(key, |walk| walk.on_failure(addr));
+    }
+
+    /// Whether the walk has nobody left to ask.
+    pub(crate) fn is_done(&self, key: Key) -> bool {
+        self.slots.get(key).is_some_and(|slot| slot.walk.is_done())
+    }
+
+    /// Ends a walk; answers that still come find nothing.
+    pub(crate) fn end(&mut self, key: Key) -> Option<Key> {
+        let slot = self.slots.remove(key)?;
+        self.spare.push(slot.walk);
+        Some(slot.job)
+    }
+
+    /// Walks under way.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn check(&self) {
+        assert!(self.slots.len() <= WALKS_MAX && self.spare.len() <= WALKS_MAX);
+        self.slots.iter().for_each(|(_, slot)| slot.walk.check());
+    }
+
+    fn change(&mut self, key: Key, change: impl FnOnce(&mut Walk)) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            change(&mut slot.walk);
+            if !slot.queued {
+                slot.queued = true;
+                self.turns.push_back(key);
+            }
+        }
+    }
+}
