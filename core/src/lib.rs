@@ -6,6 +6,8 @@ pub mod addr;
 pub mod bencode;
 pub mod fault;
 pub mod id;
+pub mod krpc;
+pub mod magnet;
 pub mod rng;
 pub mod stats;
 pub mod store;
