@@ -1,0 +1,330 @@
+//! Assembly of metadata from its pieces (BEP 9).
+//!
+//! Memory grows only with bytes received, never with a size that a peer names (H23): pieces lie in
+//! one buffer in the order in which they came, which nearly always is their own, so that the
+//! finished metadata needs no copy.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::limits::{METADATA_MAX, METADATA_MIN, PIECE_LEN, PIECES_MAX};
+
+/// Words that hold a bit for every possible piece.
+const WORDS: usize = PIECES_MAX.div_ceil(64);
+
+/// A set of piece indices below [`PIECES_MAX`].
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct PieceSet([u64; WORDS]);
+
+impl PieceSet {
+    /// Adds `piece`; whether it was absent. Indices that no metadata has are never added.
+    pub fn insert(&mut self, piece: u16) -> bool {
+        let bit = 1 << (piece % 64);
+        let word = self.0.get_mut(usize::from(piece / 64)).filter(|word| **word & bit == 0);
+        word.map(|word| *word |= bit).is_some()
+    }
+
+    /// Takes `piece` out; whether it was in.
+    pub fn remove(&mut self, piece: u16) -> bool {
+        let bit = 1 << (piece % 64);
+        let word = self.0.get_mut(usize::from(piece / 64)).filter(|word| **word & bit != 0);
+        word.map(|word| *word &= !bit).is_some()
+    }
+
+    /// Whether `piece` is in.
+    pub fn contains(&self, piece: u16) -> bool {
+        self.0.get(usize::from(piece / 64)).is_some_and(|word| word & (1 << (piece % 64)) != 0)
+    }
+
+    /// Whether no piece is in.
+    pub fn is_empty(&self) -> bool {
+        self.0 == [0; WORDS]
+    }
+}
+
+/// Shows the indices.
+impl fmt::Debug for PieceSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries((0..PIECES_MAX as u16).filter(|piece| self.contains(*piece))).finish()
+    }
+}
+
+/// Metadata of a known size of which some pieces are here. Between exchanges it holds whole pieces
+/// only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pieces {
+    size: u32,
+    held: PieceSet,
+    /// How many pieces are held.
+    count: u16,
+    /// Whole pieces in the order they came, then the one that is coming in.
+    data: Vec<u8>,
+    /// Indices in the order they came; empty as long as that is 0, 1, 2, ...
+    order: Vec<u16>,
+    /// The piece that is coming in, and how many of its bytes are missing.
+    incoming: Option<(u16, usize)>,
+}
+
+impl Pieces {
+    /// Nothing yet of metadata of `size` bytes; `None` for sizes outside
+    /// [`METADATA_MIN`]..=[`METADATA_MAX`].
+    pub fn new(size: i64) -> Option<Self> {
+        let size = usize::try_from(size).ok()?;
+        (METADATA_MIN..=METADATA_MAX).contains(&size).then(|| Self {
+            size: size as u32,
+            held: PieceSet::default(),
+            count: 0,
+            data: Vec::new(),
+            order: Vec::new(),
+            incoming: None,
+        })
+    }
+
+    /// The metadata's size in bytes.
+    pub fn size(&self) -> usize {
+        self.size as usize
+    }
+
+    /// How many pieces the metadata has.
+    pub fn pieces_total(&self) -> u16 {
+        self.size().div_ceil(PIECE_LEN) as u16
+    }
+
+    /// How many pieces are held.
+    pub fn pieces_held(&self) -> u16 {
+        self.count
+    }
+
+    /// Bytes held: what this costs in memory, give or take the buffer's spare room.
+    pub fn bytes_held(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether this piece is held.
+    pub fn holds(&self, piece: u16) -> bool {
+        self.held.contains(piece)
+    }
+
+    /// Whether every piece is held.
+    pub fn is_complete(&self) -> bool {
+        self.count == self.pieces_total()
+    }
+
+    /// The pieces that are not held, in order.
+    pub fn missing(&self) -> impl Iterator<Item = u16> {
+        let held = self.held;
+        (0..self.pieces_total()).filter(move |piece| !held.contains(*piece))
+    }
+
+    /// The length that this piece must have; 0 for one that the metadata does not have.
+    pub fn piece_len(&self, piece: u16) -> usize {
+        self.size().saturating_sub(usize::from(piece) * PIECE_LEN).min(PIECE_LEN)
+    }
+
+    /// Makes room for a piece whose bytes follow through [`Pieces::fill`]. A piece that the
+    /// metadata does not have or that is held already is refused.
+    pub fn begin(&mut self, piece: u16) -> bool {
+        let length = self.piece_len(piece);
+        if length == 0 || self.holds(piece) {
+            return false;
+        }
+        self.abandon();
+        self.incoming = Some((piece, length));
+        self.reserve(length);
+        true
+    }
+
+    /// Adds bytes to the incoming piece; `true` once it is whole. The caller never passes more
+    /// than is missing; what exceeds it is dropped.
+    pub fn fill(&mut self, bytes: &[u8]) -> bool {
+        let Some((piece, missing)) = self.incoming else { return false };
+        let taken = &bytes[..bytes.len().min(missing)];
+        self.data.extend_from_slice(taken);
+        self.incoming = Some((piece, missing - taken.len()));
+        if taken.len() < missing {
+            return false;
+        }
+        self.incoming = None;
+        if self.order.is_empty() && piece != self.count {
+            self.order.extend(0..self.count);
+            self.order.push(piece);
+        } else if !self.order.is_empty() {
+            self.order.push(piece);
+        }
+        self.held.insert(piece);
+        self.count += 1;
+        true
+    }
+
+    /// Forgets the bytes of a piece that did not become whole.
+    pub fn abandon(&mut self) {
+        if let Some((piece, missing)) = self.incoming.take() {
+            let arrived = self.piece_len(piece) - missing;
+            self.data.truncate(self.data.len() - arrived);
+        }
+    }
+
+    /// Forgets the `count` pieces that came first: those inherited from another peer.
+    pub fn forget_first(&mut self, count: u16) {
+        self.abandon();
+        if self.order.is_empty() {
+            self.order.extend(0..self.count);
+        }
+        let count = count.min(self.count);
+        let mut bytes = 0;
+        for piece in self.order.iter().copied().take(usize::from(count)) {
+            bytes += self.piece_len(piece);
+            self.held.remove(piece);
+        }
+        self.order.drain(..usize::from(count));
+        self.data.drain(..bytes);
+        self.count -= count;
+    }
+
+    /// What is held, in the metadata's order; the metadata itself once it is complete.
+    pub fn assembled(&self) -> Cow<'_, [u8]> {
+        if self.order.is_empty() {
+            return Cow::Borrowed(&self.data);
+        }
+        let mut places: Vec<(u16, usize)> = Vec::with_capacity(self.order.len());
+        let mut at = 0;
+        for piece in self.order.iter().copied() {
+            places.push((piece, at));
+            at += self.piece_len(piece);
+        }
+        places.sort_unstable();
+        let mut bytes = Vec::with_capacity(at);
+        for (piece, at) in places {
+            bytes.extend_from_slice(&self.data[at..at + self.piece_len(piece)]);
+        }
+        Cow::Owned(bytes)
+    }
+
+    /// As [`Pieces::assembled`], without a copy where the pieces came in order.
+    pub fn into_assembled(self) -> Vec<u8> {
+        if self.order.is_empty() { self.data } else { self.assembled().into_owned() }
+    }
+
+    /// Room for `length` more bytes: doubling, but never beyond the metadata's size, and exactly
+    /// what is needed for the first piece.
+    fn reserve(&mut self, length: usize) {
+        let needed = self.data.len() + length;
+        if needed > self.data.capacity() {
+            let target = needed.max(self.size().min(2 * self.data.capacity()));
+            self.data.reserve_exact(target - self.data.len());
+        }
+    }
+}
+
+/// Shows what is held, not the bytes.
+impl fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut pieces = f.debug_struct("Pieces");
+        pieces.field("size", &self.size).field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn content(size: usize) -> Vec<u8> {
+        (0..size).map(|at| (at / PIECE_LEN * 31 + at) as u8).collect()
+    }
+
+    /// Brings one piece in, split after `split` bytes.
+    fn bring(pieces: &mut Pieces, content: &[u8], piece: u16, split: usize) {
+        let start = usize::from(piece) * PIECE_LEN;
+        let bytes = &content[start..start + pieces.piece_len(piece)];
+        let (head, tail) = bytes.split_at(split.min(bytes.len() - 1));
+        assert!(pieces.begin(piece));
+        assert!(!pieces.fill(head));
+        assert!(pieces.fill(tail));
+    }
+
+    #[test]
+    fn sizes_are_accepted_at_the_limits_and_refused_one_past_them() {
+        for size in [METADATA_MIN, METADATA_MAX] {
+            assert_eq!(Pieces::new(size as i64).map(|pieces| pieces.size()), Some(size));
+        }
+        for size in [i64::MIN, -1, 0, METADATA_MIN as i64 - 1, METADATA_MAX as i64 + 1, i64::MAX] {
+            assert_eq!(Pieces::new(size), None, "{size}");
+        }
+    }
+
+    #[test]
+    fn an_even_multiple_ends_in_a_full_piece_and_anything_else_in_a_short_one() {
+        let even = Pieces::new(3 * PIECE_LEN as i64).expect("size");
+        assert_eq!((even.pieces_total(), even.piece_len(2), even.piece_len(3)), (3, PIECE_LEN, 0));
+        let odd = Pieces::new(3 * PIECE_LEN as i64 + 1).expect("size");
+        assert_eq!((odd.pieces_total(), odd.piece_len(3), odd.piece_len(u16::MAX)), (4, 1, 0));
+        let largest = Pieces::new(METADATA_MAX as i64).expect("size");
+        assert_eq!(usize::from(largest.pieces_total()), PIECES_MAX);
+    }
+
+    #[test]
+    fn memory_grows_with_bytes_received_and_not_with_the_size() {
+        let mut pieces = Pieces::new(METADATA_MAX as i64).expect("size");
+        assert_eq!(pieces.data.capacity(), 0);
+        pieces.begin(5);
+        assert_eq!(pieces.data.capacity(), PIECE_LEN);
+        let mut one = Pieces::new(1_000).expect("size");
+        one.begin(0);
+        assert_eq!(one.data.capacity(), 1_000);
+    }
+
+    #[test]
+    fn held_pieces_and_impossible_ones_are_refused() {
+        let content = content(2 * PIECE_LEN);
+        let mut pieces = Pieces::new(content.len() as i64).expect("size");
+        bring(&mut pieces, &content, 1, 7);
+        assert!(!pieces.begin(1) && !pieces.begin(2) && !pieces.begin(u16::MAX));
+        assert_eq!(pieces.missing().collect::<Vec<_>>(), [0]);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_in_any_order_with_false_starts_become_the_metadata(
+            size in METADATA_MIN..200_000,
+            keys in prop::collection::vec(any::<u32>(), 13),
+            split in 0..PIECE_LEN,
+            forget in 0..5u16,
+        ) {
+            let content = content(size);
+            let mut pieces = Pieces::new(size as i64).expect("size");
+            let mut order: Vec<u16> = (0..pieces.pieces_total()).collect();
+            order.sort_by_key(|piece| keys[usize::from(*piece)]);
+            for piece in order.iter().copied() {
+                pieces.begin(piece);
+                pieces.fill(&content[..split.min(pieces.piece_len(piece) - 1)]);
+                pieces.abandon();
+                bring(&mut pieces, &content, piece, split);
+            }
+            prop_assert!(pieces.is_complete());
+            pieces.forget_first(forget);
+            let again: Vec<u16> = pieces.missing().collect();
+            prop_assert_eq!(again.len(), usize::from(forget).min(order.len()));
+            for piece in again {
+                bring(&mut pieces, &content, piece, split);
+            }
+            prop_assert_eq!(pieces.assembled().into_owned(), &content[..]);
+            prop_assert_eq!(pieces.into_assembled(), content);
+        }
+
+        #[test]
+        fn a_piece_set_behaves_like_a_set(pieces in prop::collection::vec(0..PIECES_MAX as u16, 0..50)) {
+            let mut set = PieceSet::default();
+            let mut model = std::collections::BTreeSet::new();
+            for piece in pieces {
+                prop_assert_eq!(set.contains(piece), model.contains(&piece));
+                prop_assert_eq!(set.insert(piece), model.insert(piece));
+                if piece % 3 == 0 {
+                    prop_assert_eq!(set.remove(piece), model.remove(&piece));
+                }
+                prop_assert_eq!(set.is_empty(), model.is_empty());
+            }
+        }
+    }
+}
