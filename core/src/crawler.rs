@@ -22,8 +22,8 @@ use std::net::SocketAddr;
 
 use crate::addr::Family;
 use crate::config::Config;
-pub use crate::dialer::{Dial, PeerKey};
 use crate::dialer::Dialer;
+pub use crate::dialer::{Dial, PeerKey};
 use crate::exchange::Outcome;
 use crate::fault::PeerFault;
 use crate::id::{InfoHash, NodeId};
@@ -37,8 +37,8 @@ use crate::store::{Key, Slab};
 use crate::time::{Instant, earliest};
 use crate::walk::WalkContact;
 use crate::{addr, id, sweep};
-use bootstrap::Bootstraps;
 pub use bootstrap::Bootstrap;
+use bootstrap::Bootstraps;
 use plane::Plane;
 
 /// Infohashes under way at once.
@@ -140,7 +140,12 @@ impl Crawler {
     ///
     /// # Errors
     /// [`Full`] when too many infohashes are under way: poll, and try again.
-    pub fn handle_request(&mut self, now: Instant, hash: InfoHash, peers: &[SocketAddr]) -> Result<(), Full> {
+    pub fn handle_request(
+        &mut self,
+        now: Instant,
+        hash: InfoHash,
+        peers: &[SocketAddr],
+    ) -> Result<(), Full> {
         self.advance(now);
         self.request(hash, peers)
     }
@@ -185,7 +190,12 @@ impl Crawler {
     }
 
     /// The next datagram of a family's socket, appended to `buf`.
-    pub fn poll_transmit(&mut self, now: Instant, family: Family, buf: &mut Vec<u8>) -> Option<Transmit> {
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        family: Family,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
         self.advance(now);
         if self.shut_down { None } else { self.transmit(family, buf) }
     }
@@ -232,7 +242,11 @@ impl Crawler {
     /// Whether the run has nothing left to say: its limit is reached and all is settled, or it was
     /// shut down and every row is taken.
     pub fn is_finished(&self) -> bool {
-        if self.shut_down { self.rows.is_empty() } else { self.intake.is_closed() && self.is_settled() }
+        if self.shut_down {
+            self.rows.is_empty()
+        } else {
+            self.intake.is_closed() && self.is_settled()
+        }
     }
 
     /// Every counter, with the levels as they are now.
@@ -260,7 +274,11 @@ impl Crawler {
         let ended = stats.faults.iter().sum::<u64>() + stats.delivered;
         assert_eq!(stats.dialled, ended + self.dialer.open_count() as u64, "every dial ends once");
         let open: u64 = self.planes.iter().flatten().map(|p| p.endpoint.open_count() as u64).sum();
-        assert_eq!(stats.queries(), stats.answered + stats.refused + stats.expired + open, "queries balance");
+        assert_eq!(
+            stats.queries(),
+            stats.answered + stats.refused + stats.expired + open,
+            "queries balance"
+        );
     }
 
     fn is_settled(&self) -> bool {

@@ -3,8 +3,8 @@
 //! At most so many connections in all, two per address, thirty a minute to one neighbourhood, so
 //! many new flows; the next peer of an infohash starts when the last one failed or is slow.
 
-use std::collections::{BinaryHeap, VecDeque};
 use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 
@@ -97,7 +97,12 @@ impl Dialer {
     }
 
     /// The next connection to open, if every limit allows one.
-    pub(crate) fn poll_dial(&mut self, now: Instant, jobs: &mut Slab<Job>, flows: &mut FlowPacer) -> Option<Dial> {
+    pub(crate) fn poll_dial(
+        &mut self,
+        now: Instant,
+        jobs: &mut Slab<Job>,
+        flows: &mut FlowPacer,
+    ) -> Option<Dial> {
         if self.open.len() >= self.max_connections || self.not_before.is_some_and(|at| at > now) {
             return None;
         }
@@ -123,7 +128,14 @@ impl Dialer {
         None
     }
 
-    fn open(&mut self, now: Instant, key: Key, job: &mut Job, to: SocketAddr, attempt: Attempt) -> Dial {
+    fn open(
+        &mut self,
+        now: Instant,
+        key: Key,
+        job: &mut Job,
+        to: SocketAddr,
+        attempt: Attempt,
+    ) -> Dial {
         self.prefixes.take(now, to);
         *self.per_address.entry(address_key(self.policy, to)).or_default() += 1;
         let peer = self

@@ -142,19 +142,7 @@ impl<O: Copy> Endpoint<O> {
     }
 
     /// When [`Endpoint::poll_silence`] next has something to say.
-    pub fn poll_timeout(&mut self) -> Option<Instant> {
-        while let Some(&(slot, generation)) = self.stalls.front() {
-            if self.is_open(slot, generation) {
-                break;
-            }
-            self.stalls.pop_front();
-        }
-        while let Some(&(slot, generation)) = self.expiries.front() {
-            if self.is_open(slot, generation) {
-                break;
-            }
-            self.expiries.pop_front();
-        }
+    pub fn poll_timeout(&self) -> Option<Instant> {
         earliest(self.stalls.poll_timeout(), self.expiries.poll_timeout())
     }
 
@@ -176,7 +164,26 @@ impl<O: Copy> Endpoint<O> {
         let open = self.slots.get_mut(usize::from(slot))?.take()?;
         self.flight -= usize::from(!open.stalled);
         self.free.push(slot);
+        self.trim();
         Some(open)
+    }
+
+    /// Drops deadlines of closed queries from the fronts of the lanes, so that those tell the truth.
+    fn trim(&mut self) {
+        while self
+            .stalls
+            .front()
+            .is_some_and(|(slot, generation)| !self.is_open(*slot, *generation))
+        {
+            self.stalls.pop_front();
+        }
+        while self
+            .expiries
+            .front()
+            .is_some_and(|(slot, generation)| !self.is_open(*slot, *generation))
+        {
+            self.expiries.pop_front();
+        }
     }
 }
 

@@ -113,7 +113,9 @@ impl Frontier {
         /// Regions looked at: half a thousandth of the keyspace around the target.
         const NEIGHBOURS: usize = 64;
         let home = region_of(target);
-        (0..NEIGHBOURS).flat_map(move |offset| self.regions[home ^ offset].landmarks.iter().copied()).take(wanted)
+        (0..NEIGHBOURS)
+            .flat_map(move |offset| self.regions[home ^ offset].landmarks.iter().copied())
+            .take(wanted)
     }
 
     /// Contacts waiting.
@@ -186,7 +188,8 @@ mod tests {
     #[test]
     fn contacts_are_taken_in_keyspace_order_from_the_cursor_and_then_from_the_start() {
         let mut frontier = Frontier::default();
-        let (a, b, c, d) = (waiting(0, 0, 1), waiting(7, 0, 0), waiting(7, 0, 9), waiting(255, 255, 0));
+        let (a, b, c, d) =
+            (waiting(0, 0, 1), waiting(7, 0, 0), waiting(7, 0, 9), waiting(255, 255, 0));
         for w in [c, a, d, b] {
             assert_eq!(frontier.insert(w), None);
         }

@@ -73,7 +73,12 @@ impl Intake {
     }
 
     /// Takes on an infohash that is new, if the run takes more.
-    pub(crate) fn offer(&mut self, now: Instant, hash: InfoHash, source: Option<Contact>) -> Intaken {
+    pub(crate) fn offer(
+        &mut self,
+        now: Instant,
+        hash: InfoHash,
+        source: Option<Contact>,
+    ) -> Intaken {
         if self.is_closed() {
             return if self.known.contains(&hash.0) { Intaken::Known } else { Intaken::Closed };
         }

@@ -4,9 +4,10 @@
 use std::net::SocketAddr;
 
 use crate::addr::Contact;
-use crate::exchange::{Pieces, Pipeline};
+use crate::exchange::Pipeline;
 use crate::fault::PeerFault;
 use crate::id::InfoHash;
+use crate::pieces::Pieces;
 use crate::row::FailureCause;
 use crate::time::Instant;
 
@@ -177,7 +178,10 @@ impl Job {
     }
 
     /// The next peer to dial, which is then under way. `usable` may veto peers for the moment.
-    pub fn begin_dial(&mut self, usable: impl Fn(SocketAddr) -> bool) -> Option<(SocketAddr, Pipeline)> {
+    pub fn begin_dial(
+        &mut self,
+        usable: impl Fn(SocketAddr) -> bool,
+    ) -> Option<(SocketAddr, Pipeline)> {
         let is_waiting = |peer: &Peer, wanted: Pipeline| {
             peer.state == PeerState::Waiting(wanted) && usable(peer.addr)
         };
@@ -199,7 +203,13 @@ impl Job {
     }
 
     /// A dial ended without metadata.
-    pub fn on_fault(&mut self, addr: SocketAddr, fault: PeerFault, accepted: bool, worth_one_by_one: bool) {
+    pub fn on_fault(
+        &mut self,
+        addr: SocketAddr,
+        fault: PeerFault,
+        accepted: bool,
+        worth_one_by_one: bool,
+    ) {
         self.dialling = self.dialling.saturating_sub(1);
         let Some(peer) = self.peers.iter_mut().find(|peer| peer.addr == addr) else { return };
         let PeerState::Dialling(pipeline) = peer.state else { return };
@@ -237,7 +247,8 @@ impl Job {
 
     /// Where peers are all that is wanted: they are, as soon as somebody named one.
     fn need_of_peers(&self, limits: &JobLimits) -> Need {
-        if !self.peers.is_empty() && self.walk != WalkState::Pending && self.source == Source::Done {
+        if !self.peers.is_empty() && self.walk != WalkState::Pending && self.source == Source::Done
+        {
             return Need::Settle(self.cause);
         }
         self.need_of_lookup(limits)

@@ -21,7 +21,6 @@ pub const ADDRESS_CELLS: usize = 1 << 18;
 /// Remote endpoints remembered as "not new" in one generation of about a minute.
 pub const FLOWS_REMEMBERED: usize = 1 << 20;
 
-
 /// A token bucket in its arithmetic form (GCRA): one word of state, no ticks.
 #[derive(Clone, Debug)]
 pub struct Bucket {
@@ -295,7 +294,9 @@ mod tests {
 
     #[test]
     fn ports_share_an_allowance_only_on_the_public_network() {
-        for (policy, shared) in [(AddressPolicy::Public, true), (AddressPolicy::AllowPrivate, false)] {
+        for (policy, shared) in
+            [(AddressPolicy::Public, true), (AddressPolicy::AllowPrivate, false)]
+        {
             let mut pacer = AddressPacer::new(policy, &mut Rng::new(Seed::from_u64(1)));
             let (a, b) = ("8.8.8.8:1".parse().expect("a"), "8.8.8.8:2".parse().expect("b"));
             for _ in 0..ADDRESS_BURST {

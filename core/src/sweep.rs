@@ -218,16 +218,22 @@ impl Sweep {
     }
 
     /// A node answered with samples: `interval` and `num` as it sent them.
-    pub fn on_samples(&mut self, now: Instant, query: SweepQuery, id: NodeId, interval: Option<i64>) {
+    pub fn on_samples(
+        &mut self,
+        now: Instant,
+        query: SweepQuery,
+        id: NodeId,
+        interval: Option<i64>,
+    ) {
         self.in_flight -= 1;
-        let contact = self.alive(now, query, id);
+        let contact = self.alive(query, id);
         self.rest(now, contact, clamp_interval(interval));
     }
 
     /// A node answered without samples, as to `find_node`.
     pub fn on_reply(&mut self, now: Instant, query: SweepQuery, id: NodeId) {
         self.in_flight -= 1;
-        let contact = self.alive(now, query, id);
+        let contact = self.alive(query, id);
         if query.turn == Turn::Retry {
             let waiting = Waiting { contact, ..query.waiting };
             self.follow_up(SweepQuery { waiting, ask: SweepAsk::Sample, turn: Turn::Again });
@@ -239,13 +245,11 @@ impl Sweep {
     /// A node answered with an error: it lives, and does not sample.
     pub fn on_error(&mut self, now: Instant, query: SweepQuery) {
         self.in_flight -= 1;
-        let contact = self.alive(now, query, query.waiting.contact.id);
+        let contact = self.alive(query, query.waiting.contact.id);
         match query.ask {
-            SweepAsk::Sample => self.follow_up(SweepQuery {
-                ask: SweepAsk::FindNode,
-                turn: Turn::Refused,
-                ..query
-            }),
+            SweepAsk::Sample => {
+                self.follow_up(SweepQuery { ask: SweepAsk::FindNode, turn: Turn::Refused, ..query })
+            }
             SweepAsk::FindNode => self.rest(now, contact, UNSUPPORTED_REST),
         }
     }
@@ -260,7 +264,9 @@ impl Sweep {
                 self.retries.push_back(query.waiting);
             }
             Turn::Retry => {
-                self.score(query.waiting.referrer, |score| score.dead = score.dead.saturating_add(1));
+                self.score(query.waiting.referrer, |score| {
+                    score.dead = score.dead.saturating_add(1)
+                });
                 self.frontier.remove_landmark(contact);
                 self.keep_unanswered(query.waiting);
             }
@@ -342,7 +348,11 @@ impl Sweep {
             }
             if self.draining {
                 if let Some(waiting) = self.retries.pop_front() {
-                    return Some(SweepQuery { waiting, ask: SweepAsk::FindNode, turn: Turn::Retry });
+                    return Some(SweepQuery {
+                        waiting,
+                        ask: SweepAsk::FindNode,
+                        turn: Turn::Retry,
+                    });
                 }
                 self.draining = false;
             }
@@ -431,7 +441,7 @@ impl Sweep {
     }
 
     /// What every answer means: the contact lives, under the id it answered with.
-    fn alive(&mut self, now: Instant, query: SweepQuery, id: NodeId) -> Contact {
+    fn alive(&mut self, query: SweepQuery, id: NodeId) -> Contact {
         let contact = Contact { id, ..query.waiting.contact };
         self.score(query.waiting.referrer, |score| score.live = score.live.saturating_add(1));
         self.frontier.add_landmark(contact);
@@ -484,7 +494,12 @@ impl Sweep {
         self.score_state.hash_one(key) as usize % REFERRER_CELLS
     }
 
-    fn note(&mut self, now: Instant, addr: SocketAddr, set: impl FnOnce(&mut Note) -> bool) -> bool {
+    fn note(
+        &mut self,
+        now: Instant,
+        addr: SocketAddr,
+        set: impl FnOnce(&mut Note) -> bool,
+    ) -> bool {
         let key = address_key(self.policy, addr);
         let mut note = self.addresses.get(&key).unwrap_or_default();
         let before = set(&mut note);

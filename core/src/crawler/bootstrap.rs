@@ -46,7 +46,10 @@ impl Bootstraps {
     /// Adds an address, once. What the user names may be private; what no host can own is refused.
     pub(super) fn add(&mut self, addr: SocketAddr, kind: Bootstrap) {
         let known = self.entries.iter().any(|entry| entry.addr == addr);
-        if known || self.entries.len() >= BOOTSTRAPS_MAX || !AddressPolicy::AllowPrivate.admits(addr) {
+        if known
+            || self.entries.len() >= BOOTSTRAPS_MAX
+            || !AddressPolicy::AllowPrivate.admits(addr)
+        {
             return;
         }
         self.queues[Family::of(addr).index()].push_back(self.entries.len());

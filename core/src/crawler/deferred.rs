@@ -54,14 +54,14 @@ pub(super) struct Deferred {
 }
 
 impl Deferred {
-    /// Sets a query aside until `at`, or gives it back when there is no room.
-    pub(super) fn push(&mut self, at: Instant, query: Query) -> Result<(), Query> {
+    /// Sets a query aside until `at`; `false` when there is no room.
+    pub(super) fn push(&mut self, at: Instant, query: &Query) -> bool {
         if self.heap.len() >= DEFERRED_MAX {
-            return Err(query);
+            return false;
         }
         self.sequence += 1;
-        self.heap.push(Reverse(Item { at, sequence: self.sequence, query }));
-        Ok(())
+        self.heap.push(Reverse(Item { at, sequence: self.sequence, query: *query }));
+        true
     }
 
     /// The next query whose time has come.

@@ -229,7 +229,13 @@ impl Crawler {
         }
     }
 
-    fn push_row(&mut self, job: &Job, verdict: Verdict, serving: Option<SocketAddr>, transport: Option<Transport>) {
+    fn push_row(
+        &mut self,
+        job: &Job,
+        verdict: Verdict,
+        serving: Option<SocketAddr>,
+        transport: Option<Transport>,
+    ) {
         self.rows.push_back(Row {
             infohash: job.hash,
             verdict,

@@ -72,7 +72,12 @@ impl Crawler {
         self.bootstraps.retry(now, lonely);
     }
 
-    fn take(&mut self, family: Family, from: SocketAddr, transaction: &[u8]) -> Option<Open<Owner>> {
+    fn take(
+        &mut self,
+        family: Family,
+        from: SocketAddr,
+        transaction: &[u8],
+    ) -> Option<Open<Owner>> {
         self.plane(family)?.endpoint.take(from, transaction)
     }
 
@@ -161,7 +166,13 @@ impl Crawler {
         }
     }
 
-    fn on_walk_reply(&mut self, family: Family, key: crate::store::Key, from: Contact, reply: &Reply<'_>) {
+    fn on_walk_reply(
+        &mut self,
+        family: Family,
+        key: crate::store::Key,
+        from: Contact,
+        reply: &Reply<'_>,
+    ) {
         let Some(plane) = self.plane(family) else { return };
         let found = match family {
             Family::V4 => reply.nodes.clone(),

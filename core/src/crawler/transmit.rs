@@ -33,7 +33,7 @@ impl Crawler {
             match self.courtesy.ready(now, query.to) {
                 Ok(()) => return self.send(family, query, buf),
                 Err(at) => {
-                    if let Err(query) = self.plane(family)?.deferred.push(at, query) {
+                    if !self.plane(family)?.deferred.push(at, &query) {
                         self.on_silence(family, query.to, query.owner);
                     }
                 }
@@ -142,7 +142,8 @@ impl Crawler {
     fn probe_query(&mut self, family: Family) -> Option<Query> {
         let now = self.now;
         let table = &mut self.plane(family)?.table;
-        let query = |contact: Contact, ask| Query { to: contact.addr, ask, owner: Owner::Probe(contact) };
+        let query =
+            |contact: Contact, ask| Query { to: contact.addr, ask, owner: Owner::Probe(contact) };
         match table.poll_probe(now)? {
             Probe::Ping(contact) => Some(query(contact, Ask::Ping)),
             Probe::Refresh(target) => {

@@ -1,0 +1,220 @@
+//! The two ways in which info dictionaries describe files, walked token by token.
+
+use super::{InfoError, PATH_DEPTH, Token, Tokens};
+
+/// What BEP 47 says of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Padding between files, no content.
+    pub pad: bool,
+    /// A symbolic link, whose length counts as 0.
+    pub symlink: bool,
+    /// Executable.
+    pub executable: bool,
+    /// Hidden.
+    pub hidden: bool,
+}
+
+impl Attributes {
+    /// Reads the letters of an `attr` string; unknown ones mean nothing.
+    pub(super) fn from_bytes(letters: Option<&[u8]>) -> Self {
+        let has = |letter| letters.is_some_and(|letters| letters.contains(&letter));
+        Self { pad: has(b'p'), symlink: has(b'l'), executable: has(b'x'), hidden: has(b'h') }
+    }
+}
+
+/// One file of a torrent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct File<'f> {
+    /// Raw components, outermost first, at most [`PATH_DEPTH`]. Hostile: never give them to a file
+    /// system.
+    pub path: &'f [&'f [u8]],
+    /// Bytes; 0 for a symlink.
+    pub length: u64,
+    /// What BEP 47 says of it.
+    pub attributes: Attributes,
+}
+
+impl<'f> File<'f> {
+    pub(super) fn new(path: &'f [&'f [u8]], length: u64, attributes: Attributes) -> Self {
+        let length = if attributes.symlink { 0 } else { length };
+        Self { path, length, attributes }
+    }
+}
+
+/// Which of the two descriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `files` (BEP 3).
+    List,
+    /// `file tree` (BEP 52).
+    Tree,
+}
+
+/// What is kept while walking: one path, and what was found wrong.
+#[derive(Debug, Default)]
+pub(super) struct Walker<'a> {
+    path: Vec<&'a [u8]>,
+    path_utf8: Vec<&'a [u8]>,
+    pub(super) bad_path: bool,
+    pub(super) bad_tree: bool,
+}
+
+/// Where files go.
+trait Visit: FnMut(Shape, File<'_>) -> Result<(), InfoError> {}
+impl<F: FnMut(Shape, File<'_>) -> Result<(), InfoError>> Visit for F {}
+
+impl<'a> Walker<'a> {
+    /// Reads the next value, whatever it is; `false` if it was not of this shape.
+    pub(super) fn walk(
+        &mut self,
+        shape: Shape,
+        reader: &mut Tokens<'a>,
+        visit: &mut impl FnMut(Shape, File<'_>) -> Result<(), InfoError>,
+    ) -> Result<bool, InfoError> {
+        match shape {
+            Shape::List => self.walk_list(reader, visit),
+            Shape::Tree => self.walk_tree(reader, visit),
+        }
+    }
+
+    fn walk_list(
+        &mut self,
+        reader: &mut Tokens<'a>,
+        visit: &mut impl Visit,
+    ) -> Result<bool, InfoError> {
+        if !reader.enter_list()? {
+            return Ok(false);
+        }
+        loop {
+            match reader.next_token()? {
+                Some(Token::Dict) => self.list_entry(reader, visit)?,
+                Some(Token::End) | None => return Ok(true),
+                Some(_) => return Err(InfoError::BadFile),
+            }
+        }
+    }
+
+    /// One dictionary of `files`; `path.utf-8` is preferred as LT does (3.5).
+    fn list_entry(
+        &mut self,
+        reader: &mut Tokens<'a>,
+        visit: &mut impl Visit,
+    ) -> Result<(), InfoError> {
+        self.path.clear();
+        self.path_utf8.clear();
+        let (mut length, mut attributes) = (None, Attributes::default());
+        while let Some(key) = reader.next_key()? {
+            match key {
+                b"length" if length.is_none() => length = reader.int()?,
+                b"attr" => attributes = Attributes::from_bytes(reader.bytes()?),
+                b"path" if self.path.is_empty() => {
+                    self.bad_path |= !read_path(reader, &mut self.path)?;
+                }
+                b"path.utf-8" if self.path_utf8.is_empty() => {
+                    self.bad_path |= !read_path(reader, &mut self.path_utf8)?;
+                }
+                _ => {
+                    reader.raw()?;
+                }
+            }
+        }
+        let path = if self.path_utf8.is_empty() { &self.path } else { &self.path_utf8 };
+        // Pad files need no path.
+        self.bad_path |= path.is_empty() && !attributes.pad;
+        visit(Shape::List, File::new(path, readable(length, attributes)?, attributes))
+    }
+
+    /// Directories are dictionaries of names; the name "" holds what describes a file (52.1).
+    fn walk_tree(
+        &mut self,
+        reader: &mut Tokens<'a>,
+        visit: &mut impl Visit,
+    ) -> Result<bool, InfoError> {
+        if !reader.enter_dict()? {
+            return Ok(false);
+        }
+        self.path.clear();
+        // Whether the directory entered last already has an entry: then "" has siblings.
+        let mut has_entries = false;
+        let mut is_file = false;
+        let root = reader.depth();
+        while reader.depth() >= root {
+            match reader.next_key()? {
+                None => {
+                    self.path.pop();
+                    (has_entries, is_file) = (true, false);
+                }
+                Some(b"") => {
+                    self.bad_tree |= has_entries || self.path.is_empty();
+                    self.tree_entry(reader, visit)?;
+                    (has_entries, is_file) = (true, true);
+                }
+                Some(name) => {
+                    self.bad_tree |= is_file;
+                    if reader.enter_dict()? {
+                        self.path.push(name);
+                        (has_entries, is_file) = (false, false);
+                    } else {
+                        self.bad_tree = true;
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// What describes the file at the current path.
+    fn tree_entry(
+        &mut self,
+        reader: &mut Tokens<'a>,
+        visit: &mut impl Visit,
+    ) -> Result<(), InfoError> {
+        if !reader.enter_dict()? {
+            self.bad_tree = true;
+            return Ok(());
+        }
+        let (mut length, mut root, mut attributes) = (None, None, Attributes::default());
+        while let Some(key) = reader.next_key()? {
+            match key {
+                b"length" if length.is_none() => length = reader.int()?,
+                b"pieces root" if root.is_none() => root = reader.bytes()?,
+                b"attr" => attributes = Attributes::from_bytes(reader.bytes()?),
+                _ => {
+                    reader.raw()?;
+                }
+            }
+        }
+        let file = File::new(&self.path, readable(length, attributes)?, attributes);
+        let root_is_legal = root.is_some_and(|root| root.len() == 32 && root != [0; 32]);
+        self.bad_tree |= file.length > 0 && !root_is_legal;
+        visit(Shape::Tree, file)
+    }
+}
+
+/// H39: a length that is there and not negative; a symlink needs none.
+fn readable(length: Option<i64>, attributes: Attributes) -> Result<u64, InfoError> {
+    match length.map(u64::try_from) {
+        Some(Ok(length)) => Ok(length),
+        None if attributes.symlink => Ok(0),
+        _ => Err(InfoError::BadLength),
+    }
+}
+
+/// Reads a list of strings into `path`; `false` if it is something else or too deep (H38).
+fn read_path<'a>(reader: &mut Tokens<'a>, path: &mut Vec<&'a [u8]>) -> Result<bool, InfoError> {
+    if !reader.enter_list()? {
+        return Ok(false);
+    }
+    let mut legal = true;
+    loop {
+        match reader.next_token()? {
+            Some(Token::Bytes(component)) if path.len() < PATH_DEPTH => path.push(component),
+            Some(Token::End) | None => return Ok(legal),
+            Some(other) => {
+                legal = false;
+                reader.skip(other)?;
+            }
+        }
+    }
+}
