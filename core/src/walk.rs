@@ -347,7 +347,7 @@ impl Walk {
                 _ => return,
             }
         }
-        let place = self.candidates.partition_point(|c| c.key() < candidate.key());
+        let place = self.candidates.partition_point(|c| c.key() <= candidate.key());
         self.candidates.insert(place, candidate);
     }
 
