@@ -308,3 +308,6 @@ impl Crawler {
         self.stats.faults[fault as usize] += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

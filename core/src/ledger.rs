@@ -20,7 +20,7 @@ pub struct Note {
     /// Minute of the run, modulo 65 536, before which the node must not be sampled again; 0 when
     /// it may be.
     due: u16,
-    /// The pass it was last visited in, modulo 4.
+    /// The pass it was last visited in, see [`pass_mark`]; 0 for never.
     pass: u8,
     /// Whether it was ever sent a query.
     pub asked: bool,
@@ -31,12 +31,12 @@ pub struct Note {
 impl Note {
     /// Whether the key was visited in `pass`.
     pub fn visited_in(self, pass: u64) -> bool {
-        u64::from(self.pass) == pass % 4
+        self.pass == pass_mark(pass)
     }
 
     /// Marks the key as visited in `pass`.
     pub fn visit(&mut self, pass: u64) {
-        self.pass = (pass % 4) as u8;
+        self.pass = pass_mark(pass);
     }
 
     /// Whether sampling must still wait at `now`.
@@ -66,6 +66,11 @@ impl Note {
             answered: bits >> 19 & 1 != 0,
         }
     }
+}
+
+/// Tells a pass from the two before it in two bits.
+fn pass_mark(pass: u64) -> u8 {
+    (pass % 3) as u8 + 1
 }
 
 const MINUTE: u64 = 60_000_000;
@@ -192,6 +197,7 @@ mod tests {
         let mut ledger = ledger(100_000);
         for n in 0..50_000u32 {
             let mut note = Note { asked: n % 2 == 0, answered: n % 3 == 0, ..Note::default() };
+            assert!(!note.visited_in(5));
             note.visit(5);
             assert!(ledger.set(Instant::START, 5, &n.to_be_bytes(), note));
         }

@@ -110,8 +110,14 @@ impl Density {
     /// Deeper than any network: 2^32 neighbourhoods of eight.
     const DEPTH_MAX: u32 = 32;
 
-    fn depth(self) -> u32 {
+    fn shared(self) -> u32 {
         self.level / 4
+    }
+
+    /// How much of a contact's id a target keeps: one bit less, so that about sixteen nodes share
+    /// a neighbourhood and every place in it is near several random targets.
+    fn depth(self) -> u32 {
+        self.shared().saturating_sub(1)
     }
 
     fn learn(&mut self, target: Id, contacts: impl Iterator<Item = Contact>) {
@@ -121,7 +127,7 @@ impl Density {
             shared = shared.min(contact.id.id().common_prefix(target));
         }
         if count == CONTACTS_PER_REPLY {
-            let step = if shared > self.depth() { 1 } else { -1 };
+            let step = if shared > self.shared() { 1 } else { -1 };
             self.level = self.level.saturating_add_signed(step);
         }
     }

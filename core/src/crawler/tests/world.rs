@@ -1,0 +1,415 @@
+//! A world small enough to read: nodes that all know their neighbourhood, peers that answer at
+//! once or misbehave in one way, a fixed latency, and a driver loop that jumps through time.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::SocketAddr;
+
+use sha1::{Digest, Sha1};
+
+use crate::addr::{AddressPolicy, Contact, Family};
+use crate::bencode::Writer;
+use crate::config::{Config, Mode};
+use crate::crawler::{Bootstrap, Crawler, Dial};
+use crate::exchange::Step;
+use crate::fault::PeerFault;
+use crate::id::{Id, InfoHash, NodeId};
+use crate::krpc::{self, Envelope, Kind, Message, Method, ReplyBody};
+use crate::rng::{Rng, Seed};
+use crate::row::Row;
+use crate::time::{Duration, Instant};
+use crate::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
+
+const LATENCY: Duration = Duration::from_millis(20);
+
+pub(super) fn node_addr(index: usize) -> SocketAddr {
+    SocketAddr::from(([20, (index / 250) as u8, (index % 250) as u8, 1], 6881))
+}
+
+pub(super) fn peer_addr(torrent: usize, index: usize) -> SocketAddr {
+    SocketAddr::from(([30, torrent as u8, index as u8, 1], 6881))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PeerKind {
+    Seed,
+    Refuses,
+    Silent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NodeKind {
+    Samples,
+    SilentToSamples,
+    ErrorToSamples,
+    FindNodeForSamples,
+}
+
+#[derive(Debug)]
+pub(super) struct Node {
+    contact: Contact,
+    pub(super) kind: NodeKind,
+    stored: BTreeMap<InfoHash, Vec<SocketAddr>>,
+    pub(super) asked: u32,
+    pub(super) samples_asked: u32,
+    pub(super) also_names: Option<SocketAddr>,
+}
+
+#[derive(Debug)]
+enum Event {
+    ToNode(usize, Vec<u8>),
+    ToCrawler(SocketAddr, Vec<u8>),
+    Connect(usize),
+}
+
+pub(super) struct World {
+    pub(super) config: Config,
+    pub(super) crawler: Crawler,
+    pub(super) now: Instant,
+    pub(super) known: Vec<InfoHash>,
+    pub(super) requests: Vec<(InfoHash, Vec<SocketAddr>)>,
+    pub(super) bootstrap_kind: Bootstrap,
+    pub(super) bootstrap_silent_until: Instant,
+    pub(super) forge: bool,
+    pub(super) strict_deadlines: bool,
+    pub(super) trace: Vec<u8>,
+    pub(super) sent_at: Vec<Instant>,
+    contacts: Vec<(SocketAddr, Instant)>,
+    seed: u64,
+    rng: Rng,
+    nodes: Vec<Node>,
+    torrents: BTreeMap<InfoHash, Vec<u8>>,
+    peers: BTreeMap<SocketAddr, PeerKind>,
+    dials: Vec<Option<Dial>>,
+    events: BTreeMap<(Instant, u64), Event>,
+    sequence: u64,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, nodes: usize) -> Self {
+        let mut rng = Rng::new(Seed::from_u64(seed)).fork("world");
+        let node = |index| Node {
+            contact: Contact { id: NodeId(rng.bytes()), addr: node_addr(index) },
+            kind: NodeKind::Samples,
+            stored: BTreeMap::new(),
+            asked: 0,
+            samples_asked: 0,
+            also_names: None,
+        };
+        let nodes = (0..nodes).map(node).collect();
+        let config = Config {
+            policy: AddressPolicy::AllowPrivate,
+            own: [Some(SocketAddr::from(([9, 9, 9, 9], 6881))), None],
+            rate: None,
+            new_flows: None,
+            ..Config::default()
+        };
+        Self {
+            crawler: Crawler::new(config.clone(), Seed::from_u64(seed), Instant::START),
+            config,
+            now: Instant::START,
+            known: Vec::new(),
+            requests: Vec::new(),
+            bootstrap_kind: Bootstrap::Node,
+            bootstrap_silent_until: Instant::START,
+            forge: false,
+            strict_deadlines: false,
+            trace: Vec::new(),
+            sent_at: Vec::new(),
+            contacts: Vec::new(),
+            seed,
+            rng,
+            nodes,
+            torrents: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            dials: Vec::new(),
+            events: BTreeMap::new(),
+            sequence: 0,
+        }
+    }
+
+    /// Adds torrents, each with one peer of each kind given, stored on the eight nearest nodes.
+    /// Every node holds at most twenty, so all are exposed.
+    pub(super) fn add_torrents(&mut self, count: usize, kinds: &[PeerKind]) -> Vec<InfoHash> {
+        let mut added = Vec::new();
+        for _ in 0..count {
+            let number = self.torrents.len();
+            let mut info = Vec::new();
+            let name = format!("torrent {number}");
+            Writer::new(&mut info).dict().bytes(b"length").int(1_000 + number as i64);
+            Writer::new(&mut info).bytes(b"name").bytes(name.as_bytes());
+            Writer::new(&mut info).bytes(b"piece length").int(16_384);
+            Writer::new(&mut info).bytes(b"pieces").bytes(&self.rng.bytes::<20>()).end();
+            let hash = InfoHash(Sha1::digest(&info).into());
+            let addrs: Vec<_> = (0..kinds.len()).map(|index| peer_addr(number, index)).collect();
+            self.peers.extend(addrs.iter().copied().zip(kinds.iter().copied()));
+            for index in self.nearest(hash.id(), 8) {
+                self.nodes[index].stored.insert(hash, addrs.clone());
+            }
+            self.torrents.insert(hash, info);
+            added.push(hash);
+        }
+        added.sort();
+        added
+    }
+
+    pub(super) fn only_the_nearest_knows_peers(&mut self, hashes: &[InfoHash]) {
+        for hash in hashes {
+            for index in self.nearest(hash.id(), 8).into_iter().skip(1) {
+                self.nodes[index].stored.insert(*hash, Vec::new());
+            }
+        }
+    }
+
+    pub(super) fn revive(&mut self, hash: InfoHash) {
+        let peers = self.nodes.iter().filter_map(|node| node.stored.get(&hash)).flatten();
+        for peer in peers.copied().collect::<Vec<_>>() {
+            self.peers.insert(peer, PeerKind::Seed);
+        }
+    }
+
+    /// Those of `hashes` that some node gives away as a sample.
+    pub(super) fn exposed(&self, hashes: &[InfoHash]) -> Vec<InfoHash> {
+        let samples = |node: &&Node| node.kind == NodeKind::Samples;
+        let exposing = |hash: &InfoHash| {
+            self.nodes.iter().filter(samples).any(|node| node.sample().contains(hash))
+        };
+        hashes.iter().copied().filter(exposing).collect()
+    }
+
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
+    }
+
+    pub(super) fn nodes_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.nodes.iter_mut()
+    }
+
+    pub(super) fn contacted(&self) -> impl Iterator<Item = SocketAddr> {
+        self.contacts.iter().map(|(addr, _)| *addr)
+    }
+
+    /// When each endpoint was first contacted; every dial counts.
+    pub(super) fn first_contacts(&self) -> Vec<Instant> {
+        let mut seen = BTreeSet::new();
+        let is_node = |addr: &SocketAddr| !self.peers.contains_key(addr);
+        self.contacts.iter().filter(|(a, _)| !is_node(a) || seen.insert(*a)).map(|c| c.1).collect()
+    }
+
+    /// A crawl from the start with the world's settings, for so long.
+    pub(super) fn crawl(&mut self, mode: Mode, time: Duration) -> Vec<Row> {
+        self.config.mode = mode;
+        self.crawler = Crawler::new(self.config.clone(), Seed::from_u64(self.seed), self.now);
+        self.crawler.handle_bootstrap(self.now, &[node_addr(0)], self.bootstrap_kind);
+        for hash in &self.known {
+            self.crawler.handle_known(*hash);
+        }
+        for (hash, peers) in &self.requests {
+            self.crawler.handle_request(self.now, *hash, peers).expect("few requests");
+        }
+        self.resume(time)
+    }
+
+    /// The same crawl for so long again.
+    pub(super) fn resume(&mut self, time: Duration) -> Vec<Row> {
+        let end = self.now + time;
+        let mut rows = Vec::new();
+        loop {
+            self.drain(&mut rows);
+            self.crawler.check();
+            let event = self.events.keys().next().map(|(at, _)| *at);
+            let deadline = self.crawler.poll_timeout();
+            assert!(
+                !self.strict_deadlines || deadline.is_none_or(|at| at > self.now),
+                "{deadline:?}"
+            );
+            let exchange = self.dials.iter().flatten().map(|d| d.exchange.poll_timeout()).min();
+            let next = [event, deadline, exchange].into_iter().flatten().min();
+            match next {
+                Some(at) if at <= end => self.now = self.now.max(at),
+                _ => break,
+            }
+            self.deliver();
+            self.expire_dials();
+            self.crawler.handle_timeout(self.now);
+        }
+        self.now = end;
+        rows
+    }
+
+    fn drain(&mut self, rows: &mut Vec<Row>) {
+        let mut buf = Vec::new();
+        while let Some(transmit) = self.crawler.poll_transmit(self.now, Family::V4, &mut buf) {
+            assert_eq!(transmit.len, buf.len());
+            self.trace.extend_from_slice(&buf);
+            self.sent_at.push(self.now);
+            self.contacts.push((transmit.to, self.now));
+            if let Some(index) = self.nodes.iter().position(|n| n.contact.addr == transmit.to) {
+                self.schedule(Event::ToNode(index, std::mem::take(&mut buf)));
+            }
+            buf.clear();
+        }
+        while let Some(dial) = self.crawler.poll_dial(self.now) {
+            self.contacts.push((dial.to, self.now));
+            self.dials.push(Some(dial));
+            self.schedule(Event::Connect(self.dials.len() - 1));
+        }
+        while let Some(row) = self.crawler.poll_row() {
+            rows.push(row);
+        }
+    }
+
+    fn schedule(&mut self, event: Event) {
+        self.sequence += 1;
+        self.events.insert((self.now + LATENCY, self.sequence), event);
+    }
+
+    fn deliver(&mut self) {
+        while let Some(entry) = self.events.first_entry() {
+            if entry.key().0 > self.now {
+                break;
+            }
+            match entry.remove() {
+                Event::ToNode(index, datagram) => self.answer(index, &datagram),
+                Event::ToCrawler(from, datagram) => {
+                    self.crawler.handle_datagram(self.now, from, &datagram);
+                }
+                Event::Connect(index) => self.connect(index),
+            }
+        }
+    }
+
+    fn answer(&mut self, index: usize, datagram: &[u8]) {
+        let message = Message::parse(datagram).expect("the crawler sends valid messages");
+        let Kind::Query(query) = &message.kind else { panic!("the crawler only asks") };
+        assert!(message.read_only, "it does not serve, so it says so");
+        if index == 0 && self.now < self.bootstrap_silent_until {
+            return;
+        }
+        let target = match query.method {
+            Method::FindNode { target } | Method::SampleInfohashes { target } => target,
+            Method::GetPeers { info_hash, .. } => info_hash.id(),
+            _ => query.id.id(),
+        };
+        let mut nodes: Vec<Contact> =
+            self.nearest(target, 8).into_iter().map(|n| self.nodes[n].contact).collect();
+        let node = &mut self.nodes[index];
+        node.asked += 1;
+        if let (Some(addr), Some(last)) = (node.also_names, nodes.last_mut()) {
+            last.addr = addr;
+        }
+        let (from, kind) = (node.contact.addr, node.kind);
+        let values = match query.method {
+            Method::GetPeers { info_hash, .. } => node.stored.get(&info_hash).cloned(),
+            _ => None,
+        };
+        let samples = node.sample();
+        let sampling = matches!(query.method, Method::SampleInfohashes { .. });
+        node.samples_asked += u32::from(sampling && kind == NodeKind::Samples);
+        let body = ReplyBody {
+            nodes: &nodes,
+            values: values.as_deref().unwrap_or_default(),
+            samples: (sampling && kind == NodeKind::Samples).then_some(&samples),
+            interval: (sampling && kind == NodeKind::Samples).then_some(21_600),
+            ..ReplyBody::new(node.contact.id)
+        };
+        let envelope = Envelope {
+            transaction: message.transaction,
+            version: None,
+            read_only: false,
+            external: None,
+        };
+        let mut reply = Vec::new();
+        match kind {
+            NodeKind::SilentToSamples if sampling => return,
+            NodeKind::ErrorToSamples if sampling => {
+                krpc::emit_error(&mut reply, &envelope, 204, b"Method Unknown");
+            }
+            _ => krpc::emit_reply(&mut reply, &envelope, &body),
+        }
+        if self.forge {
+            self.schedule(Event::ToCrawler(node_addr(9_999), reply.clone()));
+            let mut guess = reply.clone();
+            let transaction = message.transaction;
+            if let Some(at) = guess.windows(transaction.len()).position(|w| w == transaction) {
+                guess[at + 3] ^= 1;
+            }
+            self.schedule(Event::ToCrawler(from, guess));
+        }
+        self.schedule(Event::ToCrawler(from, reply));
+    }
+
+    fn nearest(&self, target: Id, count: usize) -> Vec<usize> {
+        let mut heap: BinaryHeap<_> = BinaryHeap::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            heap.push(Reverse((node.contact.id.id().distance(target), index)));
+        }
+        std::iter::from_fn(|| heap.pop().map(|Reverse((_, index))| index)).take(count).collect()
+    }
+
+    fn connect(&mut self, index: usize) {
+        let Some(mut dial) = self.dials[index].take() else { return };
+        match self.peers.get(&dial.to) {
+            Some(PeerKind::Seed) => self.converse(dial),
+            Some(PeerKind::Silent) => {
+                dial.exchange.handle_connected(self.now, &mut Vec::new());
+                self.dials[index] = Some(dial);
+            }
+            Some(PeerKind::Refuses) | None => {
+                let outcome = dial.exchange.handle_failed(self.now, PeerFault::Refused);
+                self.crawler.handle_outcome(self.now, dial.peer, outcome);
+            }
+        }
+    }
+
+    fn expire_dials(&mut self) {
+        for index in 0..self.dials.len() {
+            let due = |dial: &Dial| dial.exchange.poll_timeout() <= self.now;
+            if !self.dials[index].as_ref().is_some_and(due) {
+                continue;
+            }
+            let Some(mut dial) = self.dials[index].take() else { continue };
+            match dial.exchange.handle_timeout(self.now) {
+                Step::Continue => self.dials[index] = Some(dial),
+                Step::Finished(outcome) => {
+                    self.crawler.handle_outcome(self.now, dial.peer, *outcome)
+                }
+            }
+        }
+        self.dials
+            .truncate(self.dials.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+    }
+
+    /// A seed's side of the whole conversation, at once.
+    fn converse(&mut self, mut dial: Dial) {
+        let info = self.torrents.get(&dial.exchange.hash()).cloned().unwrap_or_default();
+        let mut out = Vec::new();
+        dial.exchange.handle_connected(self.now, &mut out);
+        let mut reply = Vec::new();
+        Handshake::new(dial.exchange.hash(), [b'x'; 20]).emit(&mut reply);
+        let step = dial.exchange.handle_bytes(self.now, &reply, &mut out);
+        assert_eq!(step, Step::Continue);
+        reply.clear();
+        let size = i64::try_from(info.len()).expect("small");
+        Extensions { ut_metadata: Some(7), metadata_size: Some(size), client: None }
+            .emit(&mut reply);
+        let step = dial.exchange.handle_bytes(self.now, &reply, &mut out);
+        assert_eq!(step, Step::Continue);
+        reply.clear();
+        MetadataMessage::Data { piece: 0, total_size: Some(size) }.emit(
+            &mut reply,
+            OUR_METADATA_ID,
+            &info,
+        );
+        match dial.exchange.handle_bytes(self.now, &reply, &mut out) {
+            Step::Finished(outcome) => self.crawler.handle_outcome(self.now, dial.peer, *outcome),
+            Step::Continue => panic!("one piece is all there is"),
+        }
+    }
+}
+
+impl Node {
+    fn sample(&self) -> Vec<InfoHash> {
+        self.stored.keys().copied().take(20).collect()
+    }
+}
