@@ -1,0 +1,259 @@
+//! H23-H30: what hostile peers try, at each limit and one past it.
+
+use super::*;
+
+#[test]
+fn h23_sizes_are_accepted_at_the_limits_and_refused_one_past_them() {
+    for (size, fault) in [
+        (METADATA_MIN as i64, None),
+        (METADATA_MAX as i64, None),
+        (METADATA_MIN as i64 - 1, Some(PeerFault::BadSize)),
+        (METADATA_MAX as i64 + 1, Some(PeerFault::BadSize)),
+        (-1, Some(PeerFault::BadSize)),
+        (i64::MAX, Some(PeerFault::BadSize)),
+    ] {
+        let mut talk = Talk::new(b"");
+        talk.hears(&hello(sha1_key(b""))).hears(&offer(size));
+        assert_eq!(talk.fault(), fault, "{size}");
+    }
+}
+
+#[test]
+fn h23_the_largest_size_costs_no_memory_until_pieces_come() {
+    let mut talk = Talk::new(b"");
+    talk.hears(&hello(sha1_key(b"")));
+    talk.said();
+    talk.hears(&offer(METADATA_MAX as i64));
+    assert_eq!(talk.exchange.pieces.as_ref().map(Pieces::bytes_held), Some(0));
+    assert_eq!(talk.requests().len(), PIECES_MAX);
+}
+
+#[test]
+fn h25_a_piece_must_follow_the_last_within_its_time_and_not_a_moment_later() {
+    let content = content(3 * PIECE_LEN);
+    let mut talk = Talk::offered(&content, ALL, None);
+    talk.waits(PIECE_TIMEOUT - Duration::from_micros(1)).hears(&data(&content, 0));
+    talk.waits(PIECE_TIMEOUT - Duration::from_micros(1)).hears(&data(&content, 1));
+    talk.waits(PIECE_TIMEOUT);
+    assert_eq!(talk.fault(), Some(PeerFault::MetadataTimeout));
+    assert_eq!(talk.partial().map(Pieces::pieces_held), Some(2));
+}
+
+#[test]
+fn h25_noise_and_rejects_do_not_move_the_deadline() {
+    let content = content(3 * PIECE_LEN);
+    let mut talk = Talk::offered(&content, ALL, None);
+    let deadline = talk.exchange.poll_timeout();
+    talk.waits(SECOND).hears(&reject(0)).hears(&[0; 4]).hears(&frame(5, &[0; 100]));
+    talk.hears(&data(&content, 1)[..PIECE_LEN]).waits(SECOND);
+    assert_eq!(talk.exchange.poll_timeout(), deadline);
+}
+
+#[test]
+fn h25_bytes_that_come_at_the_deadline_come_too_late() {
+    let content = content(100);
+    let mut talk = Talk::offered(&content, ALL, None);
+    talk.now = talk.now + PIECE_TIMEOUT;
+    talk.hears(&data(&content, 0));
+    assert_eq!(talk.fault(), Some(PeerFault::MetadataTimeout));
+}
+
+#[test]
+fn h26_every_phase_has_its_own_deadline() {
+    let hash = sha1_key(b"");
+    let start = Instant::START;
+    let mut exchange = Exchange::new(start, hash, ALL, None, Seed::from_u64(1));
+    assert_eq!(exchange.poll_timeout(), start + CONNECT_TIMEOUT);
+    let early = start + (CONNECT_TIMEOUT - Duration::from_micros(1));
+    assert_eq!(exchange.handle_timeout(early), Step::Continue);
+    let Step::Finished(outcome) = exchange.handle_timeout(start + CONNECT_TIMEOUT) else {
+        panic!("still connecting");
+    };
+    assert_eq!(outcome.result, Err(PeerFault::ConnectTimeout));
+
+    let mut talk = Talk::with(hash, ALL, None);
+    talk.waits(9 * SECOND).hears(&hello(hash)[..40]).waits(SECOND);
+    assert_eq!(talk.fault(), Some(PeerFault::HandshakeTimeout));
+    let mut talk = Talk::with(hash, ALL, None);
+    talk.waits(9 * SECOND).hears(&hello(hash)).waits(9 * SECOND).hears(&offer(99)[..9]);
+    assert!(talk.is_open());
+    talk.waits(SECOND);
+    assert_eq!(talk.fault(), Some(PeerFault::ExtensionTimeout));
+}
+
+#[test]
+fn h26_a_steady_drip_of_pieces_ends_at_the_absolute_deadline() {
+    let size = 100 * PIECE_LEN;
+    let content = content(size);
+    let mut talk = Talk::offered(&content, ALL, None);
+    let started = talk.now;
+    let mut pieces = 0..;
+    while talk.is_open() {
+        talk.waits(9 * SECOND);
+        if talk.is_open() {
+            talk.hears(&data(&content, pieces.next().expect("endless")));
+        }
+        let wait = talk.exchange.poll_timeout().since(talk.now);
+        if talk.is_open() && wait < 9 * SECOND {
+            talk.waits(wait);
+        }
+    }
+    assert_eq!(talk.fault(), Some(PeerFault::MetadataTimeout));
+    let allowance = Duration::from_secs((size as u64).div_ceil(EXCHANGE_RATE));
+    assert_eq!(talk.now.since(started), EXCHANGE_TIMEOUT + allowance);
+    assert!(talk.partial().is_some_and(|partial| partial.pieces_held() >= 10));
+}
+
+#[test]
+fn h27_unwanted_extension_messages_are_ignored_at_the_limit_and_close_one_past_it() {
+    let content = content(100);
+    for unwanted in [extended(77, b"zz"), extended(OUR_METADATA_ID, b"d8:msg_typei9ee"), offer(100)]
+    {
+        let mut talk = Talk::offered(&content, ALL, None);
+        for _ in 0..UNWANTED_MAX {
+            talk.hears(&unwanted);
+        }
+        assert!(talk.is_open());
+        talk.hears(&unwanted);
+        assert_eq!(talk.fault(), Some(PeerFault::Unwanted));
+    }
+}
+
+#[test]
+fn h27_skipped_bytes_are_allowed_at_the_limit_and_close_one_past_it() {
+    let largest = frame(5, &vec![0; FRAME_MAX as usize - 1]);
+    let left = SKIPPED_MAX as usize - largest.len();
+    let exact = frame(5, &vec![0; left - 5]);
+    let mut talk = Talk::offered(&content(100), ALL, None);
+    talk.hears(&largest).hears(&exact);
+    assert!(talk.is_open());
+    talk.hears(&[0; 4]);
+    assert_eq!(talk.fault(), Some(PeerFault::Unwanted));
+}
+
+#[test]
+fn h27_reject_storms_are_strays() {
+    let mut talk = Talk::offered(&content(100), ALL, None);
+    for piece in 1..=i64::from(STRAYS_MAX) {
+        talk.hears(&reject(-piece));
+    }
+    assert!(talk.is_open());
+    talk.hears(&reject(99));
+    assert_eq!(talk.fault(), Some(PeerFault::Unwanted));
+}
+
+/// A frame's start that announces `length` bytes.
+fn announced(length: u32, ids: &[u8]) -> Vec<u8> {
+    [&length.to_be_bytes(), ids].concat()
+}
+
+#[test]
+fn h28_announced_lengths_are_accepted_at_the_limit_and_refused_one_past_it() {
+    let largest = EXTENDED_MAX as u32 + 2;
+    let handshake = EXTENDED_HANDSHAKE_MAX as u32 + 2;
+    for (start, fault) in [
+        (announced(FRAME_MAX, &[5]), None),
+        (announced(FRAME_MAX + 1, &[]), Some(PeerFault::BadMessage)),
+        (announced(u32::MAX, &[]), Some(PeerFault::BadMessage)),
+        (announced(largest, &[EXTENDED, OUR_METADATA_ID]), None),
+        (announced(largest + 1, &[EXTENDED, OUR_METADATA_ID]), Some(PeerFault::BadMessage)),
+        (announced(largest, &[EXTENDED, 9]), None),
+        (announced(largest + 1, &[EXTENDED, 9]), Some(PeerFault::BadMessage)),
+        (announced(handshake, &[EXTENDED, 0]), None),
+        (announced(handshake + 1, &[EXTENDED, 0]), Some(PeerFault::BadMessage)),
+        (announced(1, &[EXTENDED]), Some(PeerFault::BadMessage)),
+        (announced(2, &[EXTENDED, OUR_METADATA_ID]), Some(PeerFault::BadMessage)),
+    ] {
+        let mut talk = Talk::offered(&content(100), ALL, None);
+        talk.hears(&start);
+        assert_eq!(talk.fault(), fault, "{start:?}");
+    }
+}
+
+#[test]
+fn h28_an_extension_handshake_of_the_largest_size_is_read_in_any_parts() {
+    let content = content(100);
+    let filler =
+        EXTENDED_HANDSHAKE_MAX - "d1:md11:ut_metadatai3ee13:metadata_sizei100e1:z65536:e".len();
+    let filler = format!("1:z{filler}:{}", "z".repeat(filler));
+    let payload = format!("d1:md11:ut_metadatai3ee13:metadata_sizei100e{filler}e");
+    assert_eq!(payload.len(), EXTENDED_HANDSHAKE_MAX);
+    let whole = extended(0, payload.as_bytes());
+    for part in [whole.len(), 1_000, 7] {
+        let mut talk = Talk::new(&content);
+        talk.hears(&hello(sha1_key(&content)));
+        for part in whole.chunks(part) {
+            talk.hears(part);
+        }
+        assert_eq!(talk.exchange.progress(), Progress::Offered);
+    }
+}
+
+#[test]
+fn h29_a_wrong_hash_leaves_nothing_behind() {
+    let content = content(2 * PIECE_LEN);
+    let mut talk = Talk::offered(&content, ALL, None);
+    let mut wrong = data(&content, 1);
+    *wrong.last_mut().expect("bytes") ^= 1;
+    talk.hears(&data(&content, 0)).hears(&wrong);
+    assert_eq!((talk.fault(), talk.partial()), (Some(PeerFault::BadHash), None));
+    assert_eq!(talk.outcome.expect("over").progress, Progress::Complete);
+}
+
+/// Piece 0 from a peer that lied about its content.
+fn poisoned(content: &[u8]) -> Pieces {
+    let mut pieces = Pieces::new(content.len() as i64).expect("size");
+    assert!(pieces.begin(0) && pieces.fill(&[0xee; PIECE_LEN]));
+    pieces
+}
+
+#[test]
+fn h29_pieces_poisoned_by_an_earlier_peer_are_asked_again_before_this_one_is_blamed() {
+    let content = content(3 * PIECE_LEN - 7);
+    for attempt in [ALL, ONE_BY_ONE] {
+        let mut talk = Talk::offered(&content, attempt, Some(poisoned(&content)));
+        talk.hears(&data(&content, 1)).hears(&data(&content, 2));
+        assert_eq!(talk.requests().last(), Some(&0));
+        talk.hears(&data(&content, 0));
+        assert_eq!(talk.metadata().raw(), content);
+    }
+    let mut talk = Talk::offered(&content, ALL, Some(poisoned(&content)));
+    let mut wrong = data(&content, 0);
+    wrong[100] ^= 1;
+    talk.hears(&data(&content, 1)).hears(&data(&content, 2)).hears(&wrong);
+    assert_eq!((talk.fault(), talk.partial()), (Some(PeerFault::BadHash), None));
+}
+
+#[test]
+fn h29_a_complete_but_wrong_inheritance_is_fetched_anew() {
+    let content = content(PIECE_LEN);
+    let mut talk = Talk::with(sha1_key(&content), ALL, Some(poisoned(&content)));
+    talk.hears(&hello(sha1_key(&content)));
+    talk.said();
+    talk.hears(&offer(PIECE_LEN as i64));
+    assert_eq!(talk.requests(), [0]);
+    talk.hears(&data(&content, 0));
+    assert_eq!(talk.metadata().raw(), content);
+}
+
+#[test]
+fn h30_what_tells_colliding_dictionaries_apart_is_kept() {
+    let metadata = Metadata::verify(sha1_key(b"some bytes"), b"some bytes".to_vec());
+    let metadata = metadata.expect("matches");
+    assert_eq!(
+        (metadata.raw().len(), metadata.sha256()[..].to_vec()),
+        (10, Sha256::digest(b"some bytes").to_vec())
+    );
+    assert_eq!(Metadata::verify(sha1_key(b"other"), b"some bytes".to_vec()), None);
+}
+
+#[test]
+fn h47_a_clock_that_steps_back_does_no_harm() {
+    let content = content(100);
+    let mut talk = Talk::new(&content);
+    talk.waits(SECOND).hears(&hello(sha1_key(&content)));
+    talk.now = Instant::START;
+    talk.hears(&offer(100)).hears(&data(&content, 0));
+    let timings = talk.outcome.expect("over").timings;
+    assert!(timings.offered >= timings.handshaken && Some(timings.ended) >= timings.offered);
+}
