@@ -1,0 +1,63 @@
+//! The clock: the machine's monotonic time as the core's, and wall time for rows.
+//!
+//! Wall time never decides anything: it is only written down.
+
+use std::time::{Instant as StdInstant, SystemTime};
+
+use estudely_core::time::{Duration, Instant};
+
+/// Maps monotonic time to the core's, which starts at zero when the clock is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: StdInstant,
+}
+
+impl Clock {
+    /// A clock whose core time is zero now.
+    pub fn start() -> Self {
+        Self { start: StdInstant::now() }
+    }
+
+    /// The core's time now.
+    pub fn now(&self) -> Instant {
+        Instant::START + self.start.elapsed()
+    }
+
+    /// When the machine's clock will show `at`; `None` if it never can.
+    pub fn machine_time(&self, at: Instant) -> Option<StdInstant> {
+        self.start.checked_add(at.since(Instant::START))
+    }
+
+    /// Time since the clock was started.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The wall time of `at`, by today's wall clock: a step of that clock during the run moves
+    /// what is written after it, not what was decided.
+    pub fn wall_time(&self, at: Instant) -> SystemTime {
+        let wall = SystemTime::now();
+        wall.checked_sub(self.now().since(at)).unwrap_or(wall)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn core_time_follows_machine_time_and_back() {
+        let clock = Clock::start();
+        let now = clock.now();
+        let machine = clock.machine_time(now).expect("now is representable");
+        assert!(machine <= StdInstant::now());
+        assert!(clock.now() >= now);
+        assert_eq!(clock.machine_time(Instant::from_micros(u64::MAX)).is_some(), true);
+    }
+
+    #[test]
+    fn wall_time_of_the_past_lies_in_the_past() {
+        let clock = Clock::start();
+        assert!(clock.wall_time(Instant::START) <= SystemTime::now());
+    }
+}

@@ -1,0 +1,272 @@
+//! One run of the engine over real sockets: what goes in, what comes out, how it can fail.
+//!
+//! [`run`] owns the loop; it decides when to move bytes, never what they mean.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::SystemTime;
+
+use estudely_core::id::InfoHash;
+use estudely_core::rng::Seed;
+use estudely_core::stats::Stats;
+use estudely_core::time::Duration;
+use smol::stream::{self, Stream};
+
+use crate::standin::{Config, Row};
+
+/// Everything a run needs to know.
+pub struct Options {
+    /// The core's configuration. `own` is filled in by [`run`] from the bound sockets, and
+    /// `max_connections` is clamped to the descriptors there are.
+    pub crawler: Config,
+    /// What all randomness of the run follows from.
+    pub seed: Seed,
+    /// UDP sockets to bind, at most one per family; a family without one is off.
+    pub bind: Vec<Bind>,
+    /// Where to enter the DHT. Unused when the mode makes no DHT traffic.
+    pub bootstrap: Vec<Bootstrap>,
+    /// End the run after so long, shutdown included.
+    pub overall_timeout: Option<Duration>,
+    /// End the run when nothing was open or due for so long.
+    pub until_idle: Option<Duration>,
+    /// Infohashes that need nothing more: never admitted.
+    pub known: Vec<InfoHash>,
+    /// Infohashes to fetch.
+    pub requests: Requests,
+    /// Whether SIGINT and SIGTERM are handled: the first ends the run cleanly, the second ends
+    /// the process. Tests and embedders that own the signals say `false`.
+    pub signals: bool,
+}
+
+/// A UDP socket to bind; TCP dials of its family leave from its address when that is specific.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// Address and port; port 0 lets the system choose.
+    pub addr: SocketAddr,
+    /// Whether the user named it: then a busy port is an error. An unnamed one gives way to any
+    /// free port, and an unnamed family that the machine lacks is left out, each with a note.
+    pub named: bool,
+}
+
+/// A place to enter the DHT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// A name, or a literal address without brackets.
+    pub host: String,
+    /// Its UDP port.
+    pub port: u16,
+    /// A public router, asked once and never sampled; otherwise an ordinary node.
+    pub router: bool,
+}
+
+/// One infohash to fetch, with the peers already known to have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What to fetch.
+    pub hash: InfoHash,
+    /// Peers to try first; may be empty where lookups are allowed.
+    pub peers: Vec<SocketAddr>,
+}
+
+/// The requests of a run, drawn one by one as the core takes them, so that a list of any length
+/// needs no memory. The run ends when they are all settled.
+pub struct Requests(pub(crate) Option<Pin<Box<dyn Stream<Item = Request>>>>);
+
+impl Requests {
+    /// No requests: the run lives by other rules.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Requests at hand, or made without blocking.
+    pub fn new(requests: impl IntoIterator<Item = Request, IntoIter: 'static>) -> Self {
+        Self(Some(Box::pin(stream::iter(requests))))
+    }
+
+    /// Requests that arrive in their own time, such as lines of standard input sent by a reader
+    /// thread through an `async_channel`.
+    pub fn stream(requests: impl Stream<Item = Request> + 'static) -> Self {
+        Self(Some(Box::pin(requests)))
+    }
+}
+
+/// The wall times of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowTimes {
+    /// When the infohash was first heard of.
+    pub found: SystemTime,
+    /// When it was settled.
+    pub settled: SystemTime,
+}
+
+/// Where rows go. Called between turns of the loop: must not block for long.
+pub trait Sink {
+    /// Writes a row, whole or not at all.
+    ///
+    /// # Errors
+    /// A broken pipe ends the run cleanly; anything else as [`RunError::SinkLost`].
+    fn write(&mut self, row: &Row, times: RowTimes) -> io::Result<()>;
+
+    /// Makes sure that all rows written are with the operating system.
+    ///
+    /// # Errors
+    /// As for [`Sink::write`].
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Whether a limit of the output is reached: the row just given did not fit and was not
+    /// written, and the run is to end.
+    fn is_full(&self) -> bool {
+        false
+    }
+}
+
+/// Who watches a run. Called between turns of the loop: must not block for long.
+pub trait Observer {
+    /// Once a second, and once at the end.
+    fn tick(&mut self, elapsed: Duration, stats: &Stats);
+
+    /// A line that a person should see, without prefix and newline.
+    fn note(&mut self, line: &str);
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct Report {
+    /// The core's counters.
+    pub stats: Stats,
+    /// How long it ran.
+    pub elapsed: Duration,
+    /// Why it ended.
+    pub ended: Ended,
+    /// How entering the DHT went.
+    pub bootstrap: BootstrapReport,
+    /// What the sockets did.
+    pub udp: UdpReport,
+}
+
+/// Why a run ended, all of them clean ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// As many infohashes as asked for are settled.
+    Limit,
+    /// The overall timeout.
+    Timeout,
+    /// Nothing was open or due for as long as asked.
+    Idle,
+    /// SIGINT or SIGTERM.
+    Signal,
+    /// Every request is settled.
+    RequestsDone,
+    /// The outputs reached their size limit.
+    OutputLimit,
+    /// The reader of an output went away.
+    OutputClosed,
+}
+
+/// How entering the DHT went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BootstrapReport {
+    /// Names that resolved to a usable address, in the end.
+    pub names_resolved: u32,
+    /// Names that did not.
+    pub names_failed: u32,
+    /// Distinct addresses handed to the core, literal ones included.
+    pub addresses_tried: u32,
+    /// How many of them sent us anything.
+    pub answered: u32,
+}
+
+/// What the UDP sockets did beside the core's own counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UdpReport {
+    /// Bound addresses by `Family::index`.
+    pub bound: [Option<SocketAddr>; 2],
+    /// Datagrams that the system refused to send: to the core they are lost.
+    pub send_failures: u64,
+    /// The reason of the last refusal.
+    pub last_failure: Option<io::ErrorKind>,
+}
+
+/// Why a run could not do its work: one line each.
+#[derive(Debug)]
+pub enum RunError {
+    /// A UDP socket could not be bound.
+    BindFailed {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No bootstrap name resolved, and no literal address was given.
+    NoBootstrapResolved {
+        /// The names tried.
+        names: Vec<String>,
+    },
+    /// No node answered in time.
+    NoNodeAnswered {
+        /// How long was waited.
+        seconds: u64,
+        /// How many bootstrap addresses were tried.
+        tried: u32,
+        /// Why datagrams could not even be sent, if so.
+        send_failure: Option<io::ErrorKind>,
+    },
+    /// An output can no longer be written.
+    SinkLost(io::Error),
+    /// Something the run needs from the operating system is missing.
+    System {
+        /// What was being set up.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BindFailed { addr, source } => write!(f, "cannot bind UDP {addr}: {source}"),
+            Self::NoBootstrapResolved { names } => write!(
+                f,
+                "no bootstrap name resolves ({}): is there a network, and does DNS work?",
+                names.join(", ")
+            ),
+            Self::NoNodeAnswered { seconds, tried, send_failure } => {
+                write!(
+                    f,
+                    "no DHT node answered in {seconds} s ({tried} addresses tried, 0 replies)"
+                )?;
+                match send_failure {
+                    Some(kind) => write!(f, ": datagrams could not be sent: {kind}"),
+                    None => f.write_str(": is outgoing UDP blocked?"),
+                }
+            }
+            Self::SinkLost(source) => write!(f, "cannot write the output: {source}"),
+            Self::System { what, source } => write!(f, "{what}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::BindFailed { source, .. } | Self::System { source, .. } => Some(source),
+            Self::SinkLost(source) => Some(source),
+            Self::NoBootstrapResolved { .. } | Self::NoNodeAnswered { .. } => None,
+        }
+    }
+}
+
+/// Runs the engine until one of the ends in [`Ended`], on the calling thread.
+///
+/// # Errors
+/// See [`RunError`]. Rows settled before the error have been written.
+pub fn run(
+    _options: Options,
+    _sink: &mut dyn Sink,
+    _observer: &mut dyn Observer,
+) -> Result<Report, RunError> {
+    Err(RunError::System { what: "driver", source: io::ErrorKind::Unsupported.into() })
+}
