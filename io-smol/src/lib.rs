@@ -4,8 +4,15 @@
 //! what the core hands out is sent as it is. Reading order: [`run`] is the loop; the rest are the
 //! parts it turns.
 
+mod alarms;
 pub mod clock;
+pub mod dns;
+pub mod entropy;
+pub mod files;
 pub mod run;
+pub mod signal;
+pub mod tcp;
+pub mod udp;
 // Stand-ins for core modules that have not landed yet.
 #[doc(hidden)]
 pub mod standin;

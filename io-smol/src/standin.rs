@@ -50,3 +50,49 @@ pub enum Verdict {
     Failed { cause: PeerFault },
     PeersOnly,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerKey(pub u64);
+
+#[derive(Debug)]
+pub struct Exchange {
+    due: Instant,
+}
+
+pub enum Step {
+    Continue,
+    Finished(Box<Outcome>),
+}
+
+#[derive(Debug)]
+pub struct Outcome {
+    pub result: Result<(), PeerFault>,
+}
+
+impl Exchange {
+    pub fn new(now: Instant) -> Self {
+        Self { due: now + std::time::Duration::from_secs(3) }
+    }
+    pub fn handle_connected(&mut self, _now: Instant, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[0; 68]);
+    }
+    pub fn handle_bytes(&mut self, _now: Instant, _input: &[u8], _out: &mut Vec<u8>) -> Step {
+        Step::Continue
+    }
+    pub fn handle_closed(&mut self, _now: Instant) -> Outcome {
+        Outcome { result: Err(PeerFault::ClosedEarly) }
+    }
+    pub fn handle_failed(&mut self, _now: Instant, fault: PeerFault) -> Outcome {
+        Outcome { result: Err(fault) }
+    }
+    pub fn handle_timeout(&mut self, now: Instant) -> Step {
+        if now < self.due {
+            return Step::Continue;
+        }
+        let outcome = Outcome { result: Err(PeerFault::HandshakeTimeout) };
+        Step::Finished(Box::new(outcome))
+    }
+    pub fn poll_timeout(&self) -> Instant {
+        self.due
+    }
+}

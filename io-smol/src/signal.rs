@@ -1,0 +1,54 @@
+//! SIGINT and SIGTERM: the first asks for a clean end, the second ends the process.
+//!
+//! They are heard on a thread of their own, so that the second works even while the main thread
+//! is stuck in a write. Files stay valid: each block of rows is one write.
+
+use std::io;
+use std::thread;
+
+use async_channel::{Receiver, Sender};
+use async_signal::{Signal, Signals};
+use smol::future::{self, FutureExt};
+use smol::stream::StreamExt;
+
+/// The ear. Dropping it gives the signals no effect until the process handles them otherwise.
+#[derive(Debug)]
+pub struct Interrupts {
+    first: Receiver<()>,
+    _alive: Sender<()>,
+}
+
+impl Interrupts {
+    /// Starts listening.
+    ///
+    /// # Errors
+    /// When the system grants no handler or thread.
+    pub fn listen() -> io::Result<Self> {
+        let mut signals = Signals::new([Signal::Int, Signal::Term])?;
+        let (heard, first) = async_channel::bounded(1);
+        let (alive, dropped) = async_channel::bounded::<()>(1);
+        let listener = async move {
+            let mut seen = 0;
+            while let Some(Ok(signal)) = signals.next().await {
+                seen += 1;
+                if seen > 1 {
+                    std::process::exit(128 + signal as i32);
+                }
+                let _ = heard.try_send(());
+            }
+        };
+        let until_dropped = async move {
+            let _ = dropped.recv().await;
+        };
+        // `future::block_on` parks and leaves the sockets to the thread that works on them.
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || future::block_on(listener.or(until_dropped)))?;
+        Ok(Self { first, _alive: alive })
+    }
+
+    /// The channel on which the first signal appears.
+    pub fn first(&self) -> Receiver<()> {
+        self.first.clone()
+    }
+}
