@@ -17,6 +17,8 @@ pub(crate) struct Alarms {
     next_id: Cell<u64>,
     now: Cell<Instant>,
     stopped: Cell<bool>,
+    /// Who rings, and when that is to be: woken when a deadline before that is set.
+    ringer: RefCell<Option<(Instant, Waker)>>,
 }
 
 /// What ended a wait.
@@ -32,6 +34,18 @@ impl Alarms {
     /// The earliest deadline that somebody waits for.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.waiting.borrow().keys().next().map(|(at, _)| *at)
+    }
+
+    /// Ready as soon as there is a deadline before `due`, which is when the caller meant to ring.
+    pub(crate) fn poll_before(&self, cx: &Context<'_>, due: Instant) -> Poll<()> {
+        if self.next().is_some_and(|at| at < due) {
+            return Poll::Ready(());
+        }
+        let mut ringer = self.ringer.borrow_mut();
+        let (at, waker) = ringer.get_or_insert_with(|| (due, cx.waker().clone()));
+        *at = due;
+        waker.clone_from(cx.waker());
+        Poll::Pending
     }
 
     /// Wakes everybody whose deadline is not after `now`.
@@ -91,6 +105,10 @@ impl<'a> Alarm<'a> {
         if self.at != Some(at) {
             self.clear();
             self.at = Some(at);
+            let hasty = self.alarms.ringer.borrow_mut().take_if(|(due, _)| at < *due);
+            if let Some((_, ringer)) = hasty {
+                ringer.wake();
+            }
         }
         let mut waiting = self.alarms.waiting.borrow_mut();
         let waker = waiting.entry((at, self.id)).or_insert_with(|| cx.waker().clone());
@@ -160,6 +178,20 @@ mod tests {
         assert_eq!(alarms.next(), Some(at(20)));
         drop(alarm);
         assert_eq!(alarms.next(), None);
+    }
+
+    #[test]
+    fn whoever_rings_is_woken_for_an_earlier_deadline_only() {
+        let (alarms, counter) = (Alarms::default(), Arc::new(Counter::default()));
+        let waker = Waker::from(counter.clone());
+        let (ringer, cx) = (Context::from_waker(&waker), Context::from_waker(Waker::noop()));
+        assert_eq!(alarms.poll_before(&ringer, at(20)), Poll::Pending);
+        let (mut late, mut early) = (Alarm::new(&alarms), Alarm::new(&alarms));
+        assert_eq!(late.poll(&cx, at(20)), Poll::Pending);
+        assert_eq!(counter.0.load(Ordering::Relaxed), 0);
+        assert_eq!(early.poll(&cx, at(19)), Poll::Pending);
+        assert_eq!(counter.0.load(Ordering::Relaxed), 1);
+        assert_eq!(alarms.poll_before(&ringer, at(20)), Poll::Ready(()));
     }
 
     #[test]

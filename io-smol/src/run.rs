@@ -14,7 +14,17 @@ use estudely_core::stats::Stats;
 use estudely_core::time::Duration;
 use smol::stream::{self, Stream};
 
-use crate::standin::{Config, Row};
+use crate::clock::Clock;
+use crate::files;
+use crate::signal::Interrupts;
+use crate::standin::{Config, Mode, Row};
+use crate::tcp::Connections;
+use crate::udp::Udp;
+
+use self::driver::Driver;
+
+mod bootstrap;
+mod driver;
 
 /// Everything a run needs to know.
 pub struct Options {
@@ -264,9 +274,45 @@ impl std::error::Error for RunError {
 /// # Errors
 /// See [`RunError`]. Rows settled before the error have been written.
 pub fn run(
-    _options: Options,
-    _sink: &mut dyn Sink,
-    _observer: &mut dyn Observer,
+    mut options: Options,
+    sink: &mut dyn Sink,
+    observer: &mut dyn Observer,
 ) -> Result<Report, RunError> {
-    Err(RunError::System { what: "driver", source: io::ErrorKind::Unsupported.into() })
+    let clock = Clock::start();
+    if let Some(limit) = files::raise_descriptor_limit() {
+        let wanted = options.crawler.max_connections;
+        let allowed = files::connections_within(wanted, limit);
+        if allowed < wanted {
+            observer.note(&format!(
+                "--max-connections {wanted}: only {limit} descriptors are allowed, using {allowed}"
+            ));
+            options.crawler.max_connections = allowed;
+        }
+    }
+    let mut udp = [None, None];
+    for bind in &options.bind {
+        let mut bind = *bind;
+        if options.crawler.mode == Mode::Direct {
+            // Nothing will be sent: the socket only proves that the address is ours to dial from.
+            bind.addr.set_port(0);
+        }
+        let (socket, note) = Udp::bind(bind)?;
+        if let Some(note) = note {
+            observer.note(&note);
+        }
+        if let Some(socket) = socket {
+            let place = socket.family().index();
+            udp[place] = Some(socket);
+        }
+    }
+    let interrupts = if options.signals {
+        let failed = |source| RunError::System { what: "cannot handle signals", source };
+        Some(Interrupts::listen().map_err(failed)?)
+    } else {
+        None
+    };
+    let local = udp.each_ref().map(|socket| socket.as_ref().map(|udp| udp.local().ip()));
+    let connections = Connections::new(clock, local);
+    let driver = Driver::new(options, clock, udp, &connections, interrupts.as_ref());
+    async_io::block_on(connections.run(driver.run(sink, observer)))
 }

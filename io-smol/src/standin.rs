@@ -76,8 +76,11 @@ impl Exchange {
     pub fn handle_connected(&mut self, _now: Instant, out: &mut Vec<u8>) {
         out.extend_from_slice(&[0; 68]);
     }
-    pub fn handle_bytes(&mut self, _now: Instant, _input: &[u8], _out: &mut Vec<u8>) -> Step {
-        Step::Continue
+    pub fn handle_bytes(&mut self, _now: Instant, input: &[u8], _out: &mut Vec<u8>) -> Step {
+        if input.len() == 1 {
+            return Step::Continue;
+        }
+        Step::Finished(Box::new(Outcome { result: Err(PeerFault::NotBitTorrent) }))
     }
     pub fn handle_closed(&mut self, _now: Instant) -> Outcome {
         Outcome { result: Err(PeerFault::ClosedEarly) }
@@ -94,5 +97,124 @@ impl Exchange {
     }
     pub fn poll_timeout(&self) -> Instant {
         self.due
+    }
+}
+
+use estudely_core::addr::Family;
+use estudely_core::rng::Seed;
+use estudely_core::stats::Stats;
+
+#[derive(Debug)]
+pub struct Full;
+pub struct Transmit {
+    pub to: SocketAddr,
+    pub len: usize,
+}
+pub struct Dial {
+    pub peer: PeerKey,
+    pub to: SocketAddr,
+    pub transport: Transport,
+    pub exchange: Exchange,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bootstrap {
+    Router,
+    Node,
+}
+pub struct Crawler {
+    stats: Stats,
+    now: Instant,
+    open: u64,
+    queue: std::collections::VecDeque<(InfoHash, Vec<SocketAddr>)>,
+    rows: Vec<Row>,
+    max: u64,
+    shut: bool,
+}
+impl Crawler {
+    pub fn new(config: Config, _seed: Seed, now: Instant) -> Self {
+        Self {
+            stats: Stats::default(),
+            now,
+            open: 0,
+            queue: Default::default(),
+            rows: Vec::new(),
+            max: config.max_connections.into(),
+            shut: false,
+        }
+    }
+    pub fn handle_bootstrap(&mut self, _now: Instant, _nodes: &[SocketAddr], _kind: Bootstrap) {}
+    pub fn handle_known(&mut self, _hash: InfoHash) {}
+    pub fn handle_request(
+        &mut self,
+        _now: Instant,
+        hash: InfoHash,
+        peers: &[SocketAddr],
+    ) -> Result<(), Full> {
+        if self.queue.len() > 1000 {
+            return Err(Full);
+        }
+        self.queue.push_back((hash, peers.to_vec()));
+        Ok(())
+    }
+    pub fn handle_datagram(&mut self, _now: Instant, _from: SocketAddr, _payload: &[u8]) {
+        self.stats.datagrams_received += 1;
+    }
+    pub fn handle_outcome(&mut self, now: Instant, peer: PeerKey, outcome: Outcome) {
+        self.open -= 1;
+        if let Err(cause) = outcome.result {
+            self.stats.faults[cause as usize] += 1;
+            self.rows.push(Row {
+                infohash: InfoHash([0; 20]),
+                verdict: Verdict::Failed { cause },
+                peers: vec![],
+                transport: None,
+                found: now,
+                settled: now,
+            });
+        }
+        let _ = peer;
+    }
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+    }
+    pub fn handle_shutdown(&mut self, _now: Instant) {
+        self.shut = true;
+    }
+    pub fn poll_transmit(
+        &mut self,
+        _now: Instant,
+        _family: Family,
+        _buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        None
+    }
+    pub fn poll_dial(&mut self, now: Instant) -> Option<Dial> {
+        if self.open >= self.max || self.shut {
+            return None;
+        }
+        let (_, peers) = self.queue.pop_front()?;
+        self.open += 1;
+        self.stats.dialled += 1;
+        Some(Dial {
+            peer: PeerKey(self.stats.dialled),
+            to: peers[0],
+            transport: Transport::Tcp,
+            exchange: Exchange::new(now),
+        })
+    }
+    pub fn poll_row(&mut self) -> Option<Row> {
+        self.rows.pop()
+    }
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+    pub fn is_idle(&self) -> bool {
+        self.open == 0 && self.queue.is_empty() && self.rows.is_empty()
+    }
+    pub fn is_finished(&self) -> bool {
+        self.shut && self.is_idle()
+    }
+    pub fn stats(&self) -> &Stats {
+        &self.stats
     }
 }

@@ -20,7 +20,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::alarms::{Alarm, Alarms, Rung};
 use crate::clock::Clock;
-use crate::standin::{Exchange, Outcome, PeerKey, Step};
+use crate::standin::{Exchange, Outcome, Step};
 
 /// Bytes of the read buffer that all connections of a thread share: four metadata pieces.
 pub const READ_BUFFER: usize = 64 * 1024;
@@ -30,13 +30,13 @@ pub const READS_PER_TURN: usize = 16;
 /// for the largest metadata accepted take 30 KB.
 pub const UNSENT_MAX: usize = 128 * 1024;
 
-/// The connections of one thread.
-pub struct Connections {
+/// The connections of one thread, each under a key `K` of the caller's.
+pub struct Connections<K> {
     executor: LocalExecutor<'static>,
-    shared: Rc<Shared>,
+    shared: Rc<Shared<K>>,
 }
 
-struct Shared {
+struct Shared<K> {
     clock: Clock,
     /// Where dials leave from, by family; unspecified lets the system choose.
     local: [Option<IpAddr>; 2],
@@ -44,7 +44,7 @@ struct Shared {
     alarms: Alarms,
     open: Cell<usize>,
     /// Never longer than the connections that were open together: each leaves one outcome.
-    done: RefCell<VecDeque<(PeerKey, Outcome)>>,
+    done: RefCell<VecDeque<(K, Outcome)>>,
     waiter: RefCell<Option<Waker>>,
 }
 
@@ -54,7 +54,7 @@ struct Scratch {
     write: Vec<u8>,
 }
 
-impl Connections {
+impl<K: 'static> Connections<K> {
     /// No connections yet. Dials of a family leave from its address in `local`, if specific.
     pub fn new(clock: Clock, local: [Option<IpAddr>; 2]) -> Self {
         let scratch = Scratch { read: vec![0; READ_BUFFER].into(), write: Vec::new() };
@@ -71,7 +71,7 @@ impl Connections {
     }
 
     /// Begins a connection. Its outcome appears at [`Self::poll_outcome`] under `peer`.
-    pub fn dial(&self, peer: PeerKey, to: SocketAddr, mut exchange: Exchange) {
+    pub fn dial(&self, peer: K, to: SocketAddr, mut exchange: Exchange) {
         let shared = self.shared.clone();
         shared.open.set(shared.open.get() + 1);
         let task = async move {
@@ -90,17 +90,20 @@ impl Connections {
         self.executor.run(future).await
     }
 
-    /// The next outcome; registers one waiter.
-    pub fn poll_outcome(&self, cx: &Context<'_>) -> Poll<(PeerKey, Outcome)> {
-        if let Some(done) = self.try_outcome() {
-            return Poll::Ready(done);
+    /// Waits until [`Self::try_outcome`] has something or a deadline before `due` was set: then
+    /// the caller, who meant to be back at `due`, must ask [`Self::poll_timeout`] again. One
+    /// waiter at a time.
+    pub fn poll_ready(&self, cx: &Context<'_>, due: Instant) -> Poll<()> {
+        if self.has_outcome() || self.shared.alarms.poll_before(cx, due).is_ready() {
+            return Poll::Ready(());
         }
-        *self.shared.waiter.borrow_mut() = Some(cx.waker().clone());
+        let mut waiter = self.shared.waiter.borrow_mut();
+        waiter.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
         Poll::Pending
     }
 
     /// The next outcome, if one is there.
-    pub fn try_outcome(&self) -> Option<(PeerKey, Outcome)> {
+    pub fn try_outcome(&self) -> Option<(K, Outcome)> {
         self.shared.done.borrow_mut().pop_front()
     }
 
@@ -130,7 +133,7 @@ impl Connections {
     }
 }
 
-impl Shared {
+impl<K> Shared<K> {
     async fn converse(&self, to: SocketAddr, exchange: &mut Exchange) -> Outcome {
         let stream = match self.begin(to) {
             Ok(stream) => stream,
@@ -173,8 +176,8 @@ impl Shared {
 }
 
 /// One connection's ends of socket, deadline and unsent bytes.
-struct Line<'a> {
-    shared: &'a Shared,
+struct Line<'a, K> {
+    shared: &'a Shared<K>,
     stream: Async<TcpStream>,
     alarm: Alarm<'a>,
     unsent: Vec<u8>,
@@ -187,7 +190,7 @@ enum Event {
     Alarm(Rung),
 }
 
-impl Line<'_> {
+impl<K> Line<'_, K> {
     /// Waits for the connection; an outcome if it does not come.
     async fn connect(&mut self, exchange: &mut Exchange) -> Option<Outcome> {
         loop {

@@ -1,0 +1,478 @@
+//! The loop: drain every poll of the core, wait for something to happen, hand it in, repeat.
+//!
+//! Each turn is bounded, so neither sockets nor files nor connections starve one another. The
+//! loop takes no decision that belongs to the core.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_channel::Receiver;
+use async_io::Timer;
+use estudely_core::addr::Family;
+use estudely_core::time::{Duration, Instant, earliest};
+use smol::future;
+use smol::stream::Stream;
+
+use super::UdpReport;
+use super::bootstrap::{Entrance, Entry};
+use super::{Ended, Observer, Options, Report, Request, Requests, RowTimes, RunError, Sink};
+use crate::clock::Clock;
+use crate::signal::Interrupts;
+use crate::standin::{Bootstrap as Kind, Crawler, Mode, PeerKey};
+use crate::tcp::Connections;
+use crate::udp::{DATAGRAMS_PER_TURN, RECEIVE_BUFFER, Udp};
+
+/// A socket that just had datagrams is looked at again after this pause rather than at each
+/// arrival: waking up costs more than reading (a third of a core at 20 000 datagrams a second).
+const UDP_PAUSE: Duration = Duration::from_millis(1);
+/// Between two looks at the observer.
+const TICK: Duration = Duration::from_secs(1);
+/// Without an answer for so long, the network is as good as absent.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most requests handed to the core in one turn.
+const REQUESTS_PER_TURN: usize = 256;
+/// Most rows written in one turn.
+const ROWS_PER_TURN: usize = 256;
+/// How long before the overall timeout the shutdown begins, so that the end falls on it.
+const SHUTDOWN_LEAD: Duration = Duration::from_millis(100);
+/// Most time for cut off connections to hand in their outcomes.
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(1500);
+
+/// One run.
+pub(super) struct Driver<'a> {
+    crawler: Crawler,
+    clock: Clock,
+    udp: [Option<Channel>; 2],
+    connections: &'a Connections<PeerKey>,
+    entrance: Option<Entrance>,
+    requests: Feed,
+    signal: Option<Pin<Box<Receiver<()>>>>,
+    signalled: bool,
+    timer: Timer,
+    timer_at: Option<Instant>,
+    overall: Option<Duration>,
+    until_idle: Option<Duration>,
+    idle_since: Option<Instant>,
+    next_tick: Instant,
+    transmit: Vec<u8>,
+    receive: Box<[u8; RECEIVE_BUFFER]>,
+    /// A turn stopped at one of its bounds: go on without waiting.
+    more: bool,
+    /// Whether requests alone say when the run ends.
+    by_request: bool,
+    mode: Mode,
+}
+
+/// A socket and when to look at it.
+struct Channel {
+    udp: Udp,
+    look: Look,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// When the reactor says so.
+    OnEvent,
+    /// It said so.
+    Now,
+    /// Then, whatever the reactor says.
+    At(Instant),
+}
+
+/// The requests, one of them in hand.
+struct Feed {
+    stream: Option<Pin<Box<dyn Stream<Item = Request>>>>,
+    next: Option<Request>,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(
+        options: Options,
+        clock: Clock,
+        udp: [Option<Udp>; 2],
+        connections: &'a Connections<PeerKey>,
+        interrupts: Option<&Interrupts>,
+    ) -> Self {
+        let now = clock.now();
+        let mut config = options.crawler;
+        config.own = udp.each_ref().map(|udp| udp.as_ref().map(Udp::local));
+        let families = udp.each_ref().map(Option::is_some);
+        let mode = config.mode;
+        let mut crawler = Crawler::new(config, options.seed, now);
+        for hash in options.known {
+            crawler.handle_known(hash);
+        }
+        let Requests(stream) = options.requests;
+        Self {
+            crawler,
+            clock,
+            udp: udp.map(|udp| udp.map(|udp| Channel { udp, look: Look::OnEvent })),
+            connections,
+            entrance: (mode != Mode::Direct).then(|| Entrance::new(options.bootstrap, families)),
+            by_request: stream.is_some() && matches!(mode, Mode::Fetch | Mode::Direct),
+            requests: Feed { stream, next: None },
+            signal: interrupts.map(|interrupts| Box::pin(interrupts.first())),
+            signalled: false,
+            timer: Timer::never(),
+            timer_at: None,
+            overall: options.overall_timeout,
+            until_idle: options.until_idle,
+            idle_since: None,
+            next_tick: now + TICK,
+            transmit: Vec::with_capacity(RECEIVE_BUFFER),
+            receive: Box::new([0; RECEIVE_BUFFER]),
+            more: false,
+            mode,
+        }
+    }
+
+    /// Turns until an end is reached; then shuts down and reports.
+    pub(super) async fn run(
+        mut self,
+        sink: &mut dyn Sink,
+        observer: &mut dyn Observer,
+    ) -> Result<Report, RunError> {
+        let turned = self.turn_until_end(sink, observer).await;
+        // An output that is gone takes no more rows; every other end lets finished work out.
+        let writable = !matches!(
+            turned,
+            Err(RunError::SinkLost(_)) | Ok(Ended::OutputClosed | Ended::OutputLimit)
+        );
+        let settled = self.shut_down(if writable { Some(&mut *sink) } else { None }).await;
+        let flushed = sink.flush();
+        observer.tick(self.clock.elapsed(), self.crawler.stats());
+        let ended = turned?;
+        match settled.and(flushed) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Ok(self.report(Ended::OutputClosed))
+            }
+            Err(error) => Err(RunError::SinkLost(error)),
+            Ok(()) => Ok(self.report(ended)),
+        }
+    }
+
+    async fn turn_until_end(
+        &mut self,
+        sink: &mut dyn Sink,
+        observer: &mut dyn Observer,
+    ) -> Result<Ended, RunError> {
+        loop {
+            let now = self.clock.now();
+            self.more = false;
+            self.enter(now, observer).await?;
+            self.feed(now).await;
+            self.send(now);
+            self.dial(now);
+            if let Some(ended) = self.write(sink)? {
+                return Ok(ended);
+            }
+            if now >= self.next_tick {
+                observer.tick(self.clock.elapsed(), self.crawler.stats());
+                self.next_tick = now + TICK;
+            }
+            if let Some(ended) = self.end(now)? {
+                return Ok(ended);
+            }
+            self.wait(now).await;
+            self.hand_in();
+        }
+    }
+
+    /// Hands resolved bootstrap addresses to the core.
+    async fn enter(&mut self, now: Instant, observer: &mut dyn Observer) -> Result<(), RunError> {
+        let Some(entrance) = &mut self.entrance else { return Ok(()) };
+        entrance.handle_timeout(now);
+        while let Some(entry) = future::poll_once(poll_fn(|cx| entrance.poll(cx))).await {
+            match entry {
+                Entry::Found { addresses, router } => {
+                    let kind = if router { Kind::Router } else { Kind::Node };
+                    self.crawler.handle_bootstrap(now, &addresses, kind);
+                }
+                Entry::Failed { line } => observer.note(&line),
+            }
+        }
+        match entrance.hopeless() {
+            // Requests may bring peers of their own: those need no DHT.
+            Some(names) if self.mode != Mode::Fetch => Err(RunError::NoBootstrapResolved { names }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands requests to the core until it is full or none is ready.
+    async fn feed(&mut self, now: Instant) {
+        for _ in 0..REQUESTS_PER_TURN {
+            future::poll_once(poll_fn(|cx| self.requests.poll(cx))).await;
+            let Some(Request { hash, peers }) = &self.requests.next else { return };
+            if self.crawler.handle_request(now, *hash, peers).is_err() {
+                return;
+            }
+            self.requests.next = None;
+        }
+        self.more = true;
+    }
+
+    /// Sends what the core wants sent, as far as the sockets take it.
+    fn send(&mut self, now: Instant) {
+        for family in Family::ALL {
+            let Some(Channel { udp, .. }) = &mut self.udp[family.index()] else { continue };
+            let mut sent = 0;
+            while udp.has_room() && sent < DATAGRAMS_PER_TURN {
+                self.transmit.clear();
+                let transmit = self.crawler.poll_transmit(now, family, &mut self.transmit);
+                let Some(transmit) = transmit else { break };
+                udp.send(transmit.to, &self.transmit[..transmit.len]);
+                sent += 1;
+            }
+            self.more |= sent == DATAGRAMS_PER_TURN;
+        }
+    }
+
+    fn dial(&mut self, now: Instant) {
+        while let Some(dial) = self.crawler.poll_dial(now) {
+            self.connections.dial(dial.peer, dial.to, dial.exchange);
+        }
+    }
+
+    /// Writes settled rows; an end if the output wants no more.
+    fn write(&mut self, sink: &mut dyn Sink) -> Result<Option<Ended>, RunError> {
+        match self.write_rows(sink, ROWS_PER_TURN) {
+            Ok(rows) => {
+                self.more |= rows == ROWS_PER_TURN;
+                Ok(sink.is_full().then_some(Ended::OutputLimit))
+            }
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Ok(Some(Ended::OutputClosed))
+            }
+            Err(error) => Err(RunError::SinkLost(error)),
+        }
+    }
+
+    fn write_rows(&mut self, sink: &mut dyn Sink, most: usize) -> io::Result<usize> {
+        let mut rows = 0;
+        while rows < most && !sink.is_full() {
+            let Some(row) = self.crawler.poll_row() else { break };
+            let found = self.clock.wall_time(row.found);
+            let settled = self.clock.wall_time(row.settled);
+            sink.write(&row, RowTimes { found, settled })?;
+            rows += 1;
+        }
+        Ok(rows)
+    }
+
+    /// Whether the run is over, and how.
+    fn end(&mut self, now: Instant) -> Result<Option<Ended>, RunError> {
+        let elapsed = now.since(Instant::START);
+        let timed_out =
+            self.overall.is_some_and(|most| elapsed + SHUTDOWN_LEAD.min(most / 2) >= most);
+        let patience = self.overall.map_or(ANSWER_TIMEOUT, |most| most.min(ANSWER_TIMEOUT));
+        if (timed_out || elapsed >= patience) && self.is_unanswered() {
+            return Err(self.unanswered(patience));
+        }
+        let idle = self.requests.is_done() && self.crawler.is_idle();
+        if !idle {
+            self.idle_since = None;
+        }
+        let ended = if self.signalled {
+            Ended::Signal
+        } else if timed_out {
+            Ended::Timeout
+        } else if self.crawler.is_finished() {
+            Ended::Limit
+        } else if idle && self.by_request {
+            Ended::RequestsDone
+        } else if idle {
+            let since = *self.idle_since.get_or_insert(now);
+            if self.until_idle.is_none_or(|pause| now.since(since) < pause) {
+                return Ok(None);
+            }
+            Ended::Idle
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(ended))
+    }
+
+    /// Whether nodes were to be asked, and none has said anything.
+    fn is_unanswered(&self) -> bool {
+        let stats = self.crawler.stats();
+        self.entrance.is_some()
+            && stats.answered + stats.refused == 0
+            && (self.mode != Mode::Fetch || stats.connected == 0)
+    }
+
+    fn unanswered(&self, patience: Duration) -> RunError {
+        let tried = self.entrance.as_ref().map_or(0, |entrance| entrance.report().addresses_tried);
+        RunError::NoNodeAnswered {
+            seconds: patience.as_secs(),
+            tried,
+            send_failure: self.udp_report().last_failure,
+        }
+    }
+
+    /// Waits until something is there to be handed in or a deadline has come.
+    async fn wait(&mut self, now: Instant) {
+        if self.more || self.connections.has_outcome() {
+            // The connections, and the reactor, get their turn all the same.
+            return future::yield_now().await;
+        }
+        self.set_timer(now);
+        poll_fn(|cx| self.poll_wake(cx)).await;
+    }
+
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let back = self.timer_at.unwrap_or(self.next_tick);
+        let mut ready = self.connections.poll_ready(cx, back).is_ready();
+        for channel in self.udp.iter_mut().flatten() {
+            if channel.look == Look::OnEvent && channel.udp.poll_readable(cx).is_ready() {
+                channel.look = Look::Now;
+                ready = true;
+            }
+            ready |= !channel.udp.has_room() && channel.udp.poll_room(cx).is_ready();
+        }
+        if Pin::new(&mut self.timer).poll_next(cx).is_ready() {
+            self.timer_at = None;
+            ready = true;
+        }
+        if let Some(signal) = &mut self.signal
+            && signal.as_mut().poll_next(cx).is_ready()
+        {
+            self.signalled = true;
+            self.signal = None;
+            ready = true;
+        }
+        // Here only to be woken: the next turn looks closer.
+        if let Some(entrance) = &mut self.entrance {
+            ready |= entrance.poll_ready(cx);
+        }
+        ready |= self.requests.poll(cx).is_ready();
+        if ready { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Moves the timer to the next deadline. One that comes earlier than needed stays: waking up
+    /// once for nothing is cheaper than moving it each turn.
+    fn set_timer(&mut self, now: Instant) {
+        let Some(due) = self.poll_timeout() else { return };
+        if self.timer_at.is_some_and(|at| at <= due && at > now) {
+            return;
+        }
+        if let Some(at) = self.clock.machine_time(due) {
+            self.timer.set_at(at);
+            self.timer_at = Some(due);
+        }
+    }
+
+    /// The earliest deadline of anything the loop turns.
+    fn poll_timeout(&self) -> Option<Instant> {
+        let looks = self.udp.iter().flatten().map(|channel| match channel.look {
+            Look::At(at) => Some(at),
+            Look::OnEvent | Look::Now => None,
+        });
+        let overall =
+            self.overall.map(|most| Instant::START + (most - SHUTDOWN_LEAD.min(most / 2)));
+        let idle = self.idle_since.zip(self.until_idle).map(|(since, pause)| since + pause);
+        let entrance = self.entrance.as_ref().and_then(Entrance::poll_timeout);
+        [
+            self.crawler.poll_timeout(),
+            self.connections.poll_timeout(),
+            Some(self.next_tick),
+            overall,
+            idle,
+            entrance,
+        ]
+        .into_iter()
+        .chain(looks)
+        .fold(None, earliest)
+    }
+
+    /// Hands everything that has arrived to the core.
+    fn hand_in(&mut self) {
+        let now = self.clock.now();
+        for channel in self.udp.iter_mut().flatten() {
+            let due = match channel.look {
+                Look::OnEvent => false,
+                Look::Now => true,
+                Look::At(at) => at <= now,
+            };
+            if !due {
+                continue;
+            }
+            let reads = channel.udp.receive(&mut self.receive, |from, payload| {
+                if let Some(entrance) = &mut self.entrance {
+                    entrance.on_datagram(from);
+                }
+                self.crawler.handle_datagram(now, from, payload);
+            });
+            channel.look = match reads {
+                0 => Look::OnEvent,
+                DATAGRAMS_PER_TURN => Look::At(now),
+                _ => Look::At(now + UDP_PAUSE),
+            };
+        }
+        while let Some((peer, outcome)) = self.connections.try_outcome() {
+            self.crawler.handle_outcome(now, peer, outcome);
+        }
+        self.connections.handle_timeout(now);
+        if self.crawler.poll_timeout().is_some_and(|at| at <= now) {
+            self.crawler.handle_timeout(now);
+        }
+    }
+
+    /// No new work; cuts off the connections, and lets out what is settled.
+    async fn shut_down(&mut self, sink: Option<&mut dyn Sink>) -> io::Result<()> {
+        self.hand_in();
+        self.crawler.handle_shutdown(self.clock.now());
+        self.connections.abort();
+        let until = self.clock.now() + SHUTDOWN_GRACE;
+        while self.connections.open() > 0 && self.clock.now() < until {
+            future::yield_now().await;
+        }
+        let now = self.clock.now();
+        while let Some((peer, outcome)) = self.connections.try_outcome() {
+            self.crawler.handle_outcome(now, peer, outcome);
+        }
+        match sink {
+            Some(sink) => self.write_rows(sink, usize::MAX).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    fn report(self, ended: Ended) -> Report {
+        Report {
+            stats: self.crawler.stats().clone(),
+            elapsed: self.clock.elapsed(),
+            ended,
+            bootstrap: self.entrance.as_ref().map(Entrance::report).unwrap_or_default(),
+            udp: self.udp_report(),
+        }
+    }
+
+    fn udp_report(&self) -> UdpReport {
+        let mut report = UdpReport::default();
+        for Channel { udp, .. } in self.udp.iter().flatten() {
+            report.bound[udp.family().index()] = Some(udp.local());
+            let (failures, last) = udp.failures();
+            report.send_failures += failures;
+            report.last_failure = last.or(report.last_failure);
+        }
+        report
+    }
+}
+
+impl Feed {
+    /// Takes a request in hand if there is none. Ready when something changed by that.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (Some(stream), None) = (&mut self.stream, &self.next) else { return Poll::Pending };
+        match stream.as_mut().poll_next(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => self.stream = None,
+            Poll::Ready(next) => self.next = next,
+        }
+        Poll::Ready(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.stream.is_none() && self.next.is_none()
+    }
+}
