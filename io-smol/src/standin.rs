@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use estudely_core::addr::AddressPolicy;
+use estudely_core::exchange::{Attempt, Exchange, Metadata, Outcome, Pipeline, Transport};
 use estudely_core::fault::PeerFault;
 use estudely_core::id::InfoHash;
 use estudely_core::time::Instant;
@@ -29,11 +30,6 @@ pub enum Mode {
     Direct,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    Tcp,
-}
-
 #[derive(Debug)]
 pub struct Row {
     pub infohash: InfoHash,
@@ -46,59 +42,13 @@ pub struct Row {
 
 #[derive(Debug)]
 pub enum Verdict {
-    Verified { raw: Box<[u8]> },
+    Verified { metadata: Metadata },
     Failed { cause: PeerFault },
     PeersOnly,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerKey(pub u64);
-
-#[derive(Debug)]
-pub struct Exchange {
-    due: Instant,
-}
-
-pub enum Step {
-    Continue,
-    Finished(Box<Outcome>),
-}
-
-#[derive(Debug)]
-pub struct Outcome {
-    pub result: Result<(), PeerFault>,
-}
-
-impl Exchange {
-    pub fn new(now: Instant) -> Self {
-        Self { due: now + std::time::Duration::from_secs(3) }
-    }
-    pub fn handle_connected(&mut self, _now: Instant, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[0; 68]);
-    }
-    pub fn handle_bytes(&mut self, _now: Instant, input: &[u8], _out: &mut Vec<u8>) -> Step {
-        if input.len() == 1 {
-            return Step::Continue;
-        }
-        Step::Finished(Box::new(Outcome { result: Err(PeerFault::NotBitTorrent) }))
-    }
-    pub fn handle_closed(&mut self, _now: Instant) -> Outcome {
-        Outcome { result: Err(PeerFault::ClosedEarly) }
-    }
-    pub fn handle_failed(&mut self, _now: Instant, fault: PeerFault) -> Outcome {
-        Outcome { result: Err(fault) }
-    }
-    pub fn handle_timeout(&mut self, now: Instant) -> Step {
-        if now < self.due {
-            return Step::Continue;
-        }
-        let outcome = Outcome { result: Err(PeerFault::HandshakeTimeout) };
-        Step::Finished(Box::new(outcome))
-    }
-    pub fn poll_timeout(&self) -> Instant {
-        self.due
-    }
-}
 
 use estudely_core::addr::Family;
 use estudely_core::rng::Seed;
@@ -161,17 +111,22 @@ impl Crawler {
     }
     pub fn handle_outcome(&mut self, now: Instant, peer: PeerKey, outcome: Outcome) {
         self.open -= 1;
-        if let Err(cause) = outcome.result {
-            self.stats.faults[cause as usize] += 1;
-            self.rows.push(Row {
-                infohash: InfoHash([0; 20]),
-                verdict: Verdict::Failed { cause },
-                peers: vec![],
-                transport: None,
-                found: now,
-                settled: now,
-            });
-        }
+        self.stats.connected += u64::from(outcome.timings.connected.is_some());
+        let (infohash, verdict) = match outcome.result {
+            Ok(metadata) => (metadata.hash(), Verdict::Verified { metadata }),
+            Err(cause) => {
+                self.stats.faults[cause as usize] += 1;
+                (InfoHash([0; 20]), Verdict::Failed { cause })
+            }
+        };
+        self.rows.push(Row {
+            infohash,
+            verdict,
+            peers: vec![],
+            transport: None,
+            found: now,
+            settled: now,
+        });
         let _ = peer;
     }
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -192,14 +147,20 @@ impl Crawler {
         if self.open >= self.max || self.shut {
             return None;
         }
-        let (_, peers) = self.queue.pop_front()?;
+        let (hash, peers) = self.queue.pop_front()?;
         self.open += 1;
         self.stats.dialled += 1;
         Some(Dial {
             peer: PeerKey(self.stats.dialled),
             to: peers[0],
             transport: Transport::Tcp,
-            exchange: Exchange::new(now),
+            exchange: Exchange::new(
+                now,
+                hash,
+                Attempt { transport: Transport::Tcp, pipeline: Pipeline::All },
+                None,
+                Seed::from_u64(self.stats.dialled),
+            ),
         })
     }
     pub fn poll_row(&mut self) -> Option<Row> {

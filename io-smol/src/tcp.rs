@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use async_io::Async;
+use estudely_core::exchange::{Exchange, Outcome, Step};
 use estudely_core::fault::PeerFault;
 use estudely_core::time::{Duration, Instant};
 use smol::LocalExecutor;
@@ -20,7 +21,6 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::alarms::{Alarm, Alarms, Rung};
 use crate::clock::Clock;
-use crate::standin::{Exchange, Outcome, Step};
 
 /// Bytes of the read buffer that all connections of a thread share: four metadata pieces.
 pub const READ_BUFFER: usize = 64 * 1024;

@@ -6,10 +6,13 @@ use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use estudely_core::exchange::{Attempt, Exchange, Outcome, Pipeline, Transport};
 use estudely_core::fault::PeerFault;
+use estudely_core::id::InfoHash;
+use estudely_core::limits::HANDSHAKE_TIMEOUT;
+use estudely_core::rng::Seed;
 use estudely_core::time::Instant;
 use estudely_io_smol::clock::Clock;
-use estudely_io_smol::standin::{Exchange, Outcome};
 use estudely_io_smol::tcp::Connections;
 
 use peers::Peer;
@@ -47,7 +50,8 @@ async fn wait(connections: &Connections<u32>, clock: Clock) {
 }
 
 fn exchange(now: Instant) -> Exchange {
-    Exchange::new(now)
+    let attempt = Attempt { transport: Transport::Tcp, pipeline: Pipeline::All };
+    Exchange::new(now, InfoHash([1; 20]), attempt, None, Seed::from_u64(1))
 }
 
 fn fault(outcome: &Outcome) -> PeerFault {
@@ -80,19 +84,25 @@ fn a_peer_that_hangs_up_has_closed_early() {
 }
 
 #[test]
-fn a_silent_peer_and_one_that_drips_end_at_the_deadline() {
-    let (silent, dripping) = (Peer::start(peers::stay_silent), Peer::start(peers::drip));
-    for peer in [silent, dripping] {
-        let begun = std::time::Instant::now();
-        assert_eq!(dial(peer.addr(), None, 3, 3), [PeerFault::HandshakeTimeout; 3]);
-        let took = begun.elapsed();
-        assert!(took < Duration::from_secs(14), "{took:?}");
-    }
+fn a_silent_peer_ends_at_the_deadline() {
+    ends_at_the_deadline(&Peer::start(peers::stay_silent));
+}
+
+#[test]
+fn dripping_bytes_do_not_move_the_deadline() {
+    ends_at_the_deadline(&Peer::start_slow(peers::drip));
+}
+
+fn ends_at_the_deadline(peer: &Peer) {
+    let begun = std::time::Instant::now();
+    assert_eq!(dial(peer.addr(), None, 3, 3), [PeerFault::HandshakeTimeout; 3]);
+    let late = begun.elapsed().saturating_sub(HANDSHAKE_TIMEOUT);
+    assert!(late < Duration::from_secs(2), "{late:?} late");
 }
 
 #[test]
 fn a_flood_of_bytes_does_not_keep_a_connection() {
-    let peer = Peer::start(peers::flood);
+    let peer = Peer::start_slow(peers::flood);
     assert_eq!(dial(peer.addr(), None, 1, 1), [PeerFault::NotBitTorrent]);
 }
 

@@ -253,8 +253,9 @@ impl<'a> Driver<'a> {
         let mut rows = 0;
         while rows < most && !sink.is_full() {
             let Some(row) = self.crawler.poll_row() else { break };
-            let found = self.clock.wall_time(row.found);
             let settled = self.clock.wall_time(row.settled);
+            // By the same reading of the wall clock, so that the two keep their order.
+            let found = settled.checked_sub(row.settled.since(row.found)).unwrap_or(settled);
             sink.write(&row, RowTimes { found, settled })?;
             rows += 1;
         }

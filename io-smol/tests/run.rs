@@ -1,0 +1,212 @@
+//! Whole runs over loopback, without a DHT: requests in, rows out, and every way to end.
+
+mod peers;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use estudely_core::addr::AddressPolicy;
+use estudely_core::id::InfoHash;
+use estudely_core::rng::Seed;
+use estudely_core::stats::Stats;
+use estudely_io_smol::run::{
+    Bind, Bootstrap, Ended, Observer, Options, Report, Request, Requests, RowTimes, RunError, Sink,
+    run,
+};
+use estudely_io_smol::standin::{Config, Mode, Row, Verdict};
+use sha1::{Digest, Sha1};
+
+use peers::Peer;
+
+/// Keeps rows, or fails as told.
+#[derive(Default)]
+struct Rows {
+    kept: Vec<(InfoHash, bool)>,
+    flushed: bool,
+    fails: Option<io::ErrorKind>,
+    room: Option<usize>,
+}
+
+impl Sink for Rows {
+    fn write(&mut self, row: &Row, times: RowTimes) -> io::Result<()> {
+        assert!(times.found <= times.settled);
+        if let Some(kind) = self.fails {
+            return Err(kind.into());
+        }
+        if !self.is_full() {
+            let verified = matches!(row.verdict, Verdict::Verified { .. });
+            self.kept.push((row.infohash, verified));
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.flushed = true;
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.room.is_some_and(|room| self.kept.len() >= room)
+    }
+}
+
+#[derive(Default)]
+struct Watch {
+    ticks: u32,
+    notes: Vec<String>,
+}
+
+impl Observer for Watch {
+    fn tick(&mut self, _: Duration, _: &Stats) {
+        self.ticks += 1;
+    }
+
+    fn note(&mut self, line: &str) {
+        self.notes.push(line.to_owned());
+    }
+}
+
+fn options(mode: Mode, requests: Requests) -> Options {
+    let crawler = Config {
+        policy: AddressPolicy::AllowPrivate,
+        own: [None, None],
+        mode,
+        max_infohashes: None,
+        peers_per_infohash: 20,
+        peer_attempts: 5,
+        rate: None,
+        new_flows: None,
+        max_connections: 100,
+    };
+    Options {
+        crawler,
+        seed: Seed::from_u64(7),
+        bind: vec![Bind { addr: SocketAddr::from(([127, 0, 0, 1], 0)), named: true }],
+        bootstrap: Vec::new(),
+        overall_timeout: None,
+        until_idle: None,
+        known: Vec::new(),
+        requests,
+        signals: false,
+    }
+}
+
+/// Requests for the metadata that the peers of this file serve.
+fn requests(peer: &Peer, count: usize) -> Requests {
+    let hash = InfoHash(Sha1::digest(peers::info()).into());
+    let request = Request { hash, peers: vec![peer.addr()] };
+    Requests::new(std::iter::repeat_n(request, count))
+}
+
+fn direct(options: Options, rows: &mut Rows) -> Result<Report, RunError> {
+    run(options, rows, &mut Watch::default())
+}
+
+#[test]
+fn a_request_becomes_a_verified_row_and_ends_the_run() {
+    let peer = Peer::start_slow(peers::serve_metadata);
+    let mut rows = Rows::default();
+    let report = direct(options(Mode::Direct, requests(&peer, 1)), &mut rows).expect("a clean end");
+    assert_eq!(report.ended, Ended::RequestsDone);
+    assert_eq!(rows.kept, [(InfoHash(Sha1::digest(peers::info()).into()), true)]);
+    assert!(rows.flushed);
+}
+
+#[test]
+fn requests_that_come_in_their_own_time_are_waited_for() {
+    let peer = Peer::start_slow(peers::serve_metadata);
+    let (sender, receiver) = async_channel::bounded(1);
+    let to = peer.addr();
+    let reader = std::thread::spawn(move || {
+        let hash = InfoHash(Sha1::digest(peers::info()).into());
+        sender.send_blocking(Request { hash, peers: vec![to] }).expect("the run listens");
+    });
+    let mut rows = Rows::default();
+    let options = options(Mode::Direct, Requests::stream(receiver));
+    assert_eq!(direct(options, &mut rows).expect("a clean end").ended, Ended::RequestsDone);
+    assert_eq!(rows.kept.len(), 1);
+    reader.join().expect("the reader ends");
+}
+
+#[test]
+fn the_overall_timeout_is_exact_and_cuts_connections_off() {
+    let peer = Peer::start(peers::stay_silent);
+    let mut options = options(Mode::Direct, requests(&peer, 1));
+    options.overall_timeout = Some(Duration::from_secs(2));
+    let (mut rows, begun) = (Rows::default(), Instant::now());
+    let mut watch = Watch::default();
+    let report = run(options, &mut rows, &mut watch).expect("a clean end");
+    let elapsed = begun.elapsed();
+    assert_eq!(report.ended, Ended::Timeout);
+    assert!((1_000..3_000).contains(&elapsed.as_millis()), "{elapsed:?}");
+    assert!(watch.ticks >= 1);
+}
+
+#[test]
+fn an_idle_run_ends_when_asked_to() {
+    let mut options = options(Mode::Crawl, Requests::none());
+    options.bootstrap = vec![literal(peers::closed_port())];
+    options.until_idle = Some(Duration::from_millis(300));
+    let report = direct(options, &mut Rows::default()).expect("a clean end");
+    assert_eq!(report.ended, Ended::Idle);
+}
+
+#[test]
+fn a_broken_pipe_is_a_clean_end_and_other_losses_are_not() {
+    let peer = Peer::start(peers::hang_up);
+    let mut rows = Rows { fails: Some(io::ErrorKind::BrokenPipe), ..Rows::default() };
+    let report = direct(options(Mode::Direct, requests(&peer, 1)), &mut rows);
+    assert_eq!(report.expect("a clean end").ended, Ended::OutputClosed);
+    rows.fails = Some(io::ErrorKind::StorageFull);
+    let report = direct(options(Mode::Direct, requests(&peer, 1)), &mut rows);
+    assert!(matches!(report, Err(RunError::SinkLost(_))));
+}
+
+#[test]
+fn a_full_output_ends_the_run_cleanly() {
+    let peer = Peer::start(peers::hang_up);
+    let mut rows = Rows { room: Some(0), ..Rows::default() };
+    let mut options = options(Mode::Direct, requests(&peer, 1));
+    options.overall_timeout = Some(Duration::from_secs(20));
+    let report = direct(options, &mut rows).expect("a clean end");
+    assert_eq!(report.ended, Ended::OutputLimit);
+}
+
+#[test]
+fn a_busy_named_port_fails_before_anything_is_sent() {
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    let addr = taken.local_addr().expect("a bound socket");
+    let mut options = options(Mode::Crawl, Requests::none());
+    options.bind = vec![Bind { addr, named: true }];
+    let report = direct(options, &mut Rows::default());
+    assert!(matches!(report, Err(RunError::BindFailed { addr: named, .. }) if named == addr));
+}
+
+#[test]
+fn without_an_answer_the_run_fails_within_its_timeout() {
+    let mut options = options(Mode::Crawl, Requests::none());
+    options.bootstrap = vec![literal(peers::closed_port())];
+    options.overall_timeout = Some(Duration::from_secs(2));
+    let begun = Instant::now();
+    let error = direct(options, &mut Rows::default()).expect_err("nobody answers");
+    assert!(matches!(error, RunError::NoNodeAnswered { seconds: 2, tried: 1, .. }), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn bootstrap_names_that_do_not_resolve_are_named() {
+    let mut options = options(Mode::Crawl, Requests::none());
+    // The blank makes it no name at all: refused without a question on the network.
+    let host = "no such name".to_owned();
+    options.bootstrap = vec![Bootstrap { host, port: 6881, router: false }];
+    let mut watch = Watch::default();
+    let error = run(options, &mut Rows::default(), &mut watch).expect_err("no address at all");
+    assert!(matches!(error, RunError::NoBootstrapResolved { .. }), "{error}");
+    assert!(error.to_string().contains("no such name"));
+    assert_eq!(watch.notes.len(), 1);
+}
+
+fn literal(addr: SocketAddr) -> Bootstrap {
+    Bootstrap { host: addr.ip().to_string(), port: addr.port(), router: false }
+}
