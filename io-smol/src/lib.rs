@@ -13,6 +13,3 @@ pub mod run;
 pub mod signal;
 pub mod tcp;
 pub mod udp;
-// Stand-ins for core modules that have not landed yet.
-#[doc(hidden)]
-pub mod standin;

@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::SystemTime;
 
+use estudely_core::config::{Config, Mode};
 use estudely_core::id::InfoHash;
 use estudely_core::rng::Seed;
+use estudely_core::row::Row;
 use estudely_core::stats::Stats;
 use estudely_core::time::Duration;
 use smol::stream::{self, Stream};
@@ -17,7 +19,6 @@ use smol::stream::{self, Stream};
 use crate::clock::Clock;
 use crate::files;
 use crate::signal::Interrupts;
-use crate::standin::{Config, Mode, Row};
 use crate::tcp::Connections;
 use crate::udp::Udp;
 

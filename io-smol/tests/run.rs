@@ -7,14 +7,15 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use estudely_core::addr::AddressPolicy;
+use estudely_core::config::{Config, Mode};
 use estudely_core::id::InfoHash;
 use estudely_core::rng::Seed;
+use estudely_core::row::{Row, Verdict};
 use estudely_core::stats::Stats;
 use estudely_io_smol::run::{
     Bind, Bootstrap, Ended, Observer, Options, Report, Request, Requests, RowTimes, RunError, Sink,
     run,
 };
-use estudely_io_smol::standin::{Config, Mode, Row, Verdict};
 use sha1::{Digest, Sha1};
 
 use peers::Peer;

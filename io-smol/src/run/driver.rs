@@ -11,6 +11,8 @@ use std::task::{Context, Poll};
 use async_channel::Receiver;
 use async_io::Timer;
 use estudely_core::addr::Family;
+use estudely_core::config::Mode;
+use estudely_core::crawler::{Bootstrap as Kind, Crawler, PeerKey};
 use estudely_core::time::{Duration, Instant, earliest};
 use smol::future;
 use smol::stream::Stream;
@@ -20,7 +22,6 @@ use super::bootstrap::{Entrance, Entry};
 use super::{Ended, Observer, Options, Report, Request, Requests, RowTimes, RunError, Sink};
 use crate::clock::Clock;
 use crate::signal::Interrupts;
-use crate::standin::{Bootstrap as Kind, Crawler, Mode, PeerKey};
 use crate::tcp::Connections;
 use crate::udp::{DATAGRAMS_PER_TURN, RECEIVE_BUFFER, Udp};
 
@@ -63,6 +64,8 @@ pub(super) struct Driver<'a> {
     /// Whether requests alone say when the run ends.
     by_request: bool,
     mode: Mode,
+    /// It is settled that somebody answered, or that nobody has to.
+    answered: bool,
 }
 
 /// A socket and when to look at it.
@@ -110,7 +113,7 @@ impl<'a> Driver<'a> {
             clock,
             udp: udp.map(|udp| udp.map(|udp| Channel { udp, look: Look::OnEvent })),
             connections,
-            entrance: (mode != Mode::Direct).then(|| Entrance::new(options.bootstrap, families)),
+            entrance: mode.uses_dht().then(|| Entrance::new(options.bootstrap, families)),
             by_request: stream.is_some() && matches!(mode, Mode::Fetch | Mode::Direct),
             requests: Feed { stream, next: None },
             signal: interrupts.map(|interrupts| Box::pin(interrupts.first())),
@@ -125,6 +128,7 @@ impl<'a> Driver<'a> {
             receive: Box::new([0; RECEIVE_BUFFER]),
             more: false,
             mode,
+            answered: false,
         }
     }
 
@@ -142,7 +146,7 @@ impl<'a> Driver<'a> {
         );
         let settled = self.shut_down(if writable { Some(&mut *sink) } else { None }).await;
         let flushed = sink.flush();
-        observer.tick(self.clock.elapsed(), self.crawler.stats());
+        observer.tick(self.clock.elapsed(), &self.crawler.stats());
         let ended = turned?;
         match settled.and(flushed) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -169,7 +173,7 @@ impl<'a> Driver<'a> {
                 return Ok(ended);
             }
             if now >= self.next_tick {
-                observer.tick(self.clock.elapsed(), self.crawler.stats());
+                observer.tick(self.clock.elapsed(), &self.crawler.stats());
                 self.next_tick = now + TICK;
             }
             if let Some(ended) = self.end(now)? {
@@ -268,10 +272,14 @@ impl<'a> Driver<'a> {
         let timed_out =
             self.overall.is_some_and(|most| elapsed + SHUTDOWN_LEAD.min(most / 2) >= most);
         let patience = self.overall.map_or(ANSWER_TIMEOUT, |most| most.min(ANSWER_TIMEOUT));
-        if (timed_out || elapsed >= patience) && self.is_unanswered() {
-            return Err(self.unanswered(patience));
+        if !self.answered && (timed_out || elapsed >= patience) {
+            if self.is_unanswered() {
+                return Err(self.unanswered(patience));
+            }
+            self.answered = true;
         }
-        let idle = self.requests.is_done() && self.crawler.is_idle();
+        let may_idle = self.by_request || self.until_idle.is_some();
+        let idle = may_idle && self.requests.is_done() && self.crawler.is_idle();
         if !idle {
             self.idle_since = None;
         }
@@ -441,7 +449,7 @@ impl<'a> Driver<'a> {
 
     fn report(self, ended: Ended) -> Report {
         Report {
-            stats: self.crawler.stats().clone(),
+            stats: self.crawler.stats(),
             elapsed: self.clock.elapsed(),
             ended,
             bootstrap: self.entrance.as_ref().map(Entrance::report).unwrap_or_default(),
