@@ -33,7 +33,7 @@ use crate::pacer::{AddressPacer, FlowPacer, QueryPacer};
 use crate::rng::{Rng, Seed};
 use crate::row::Row;
 use crate::stats::Stats;
-use crate::store::{Key, Slab};
+use crate::store::{Key, KeyedMap, KeyedState, Slab};
 use crate::time::{Instant, earliest};
 use crate::walk::WalkContact;
 use crate::{addr, id, sweep};
@@ -87,6 +87,7 @@ pub struct Crawler {
     courtesy: AddressPacer,
     intake: Intake,
     jobs: Slab<Job>,
+    by_hash: KeyedMap<InfoHash, Key>,
     waiting_for_walk: VecDeque<Key>,
     dialer: Dialer,
     rows: VecDeque<Row>,
@@ -112,6 +113,7 @@ impl Crawler {
             courtesy: AddressPacer::new(config.policy, &mut rng.fork("courtesy")),
             intake: Intake::new(config.max_infohashes, &mut rng.fork("intake")),
             jobs: Slab::new(JOBS_MAX),
+            by_hash: KeyedMap::with_hasher(KeyedState::new(&mut rng.fork("jobs"))),
             waiting_for_walk: VecDeque::new(),
             dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
             rows: VecDeque::new(),
@@ -225,7 +227,7 @@ impl Crawler {
         let planes = self.planes.iter().flatten().map(|plane| plane.poll_timeout(self.now));
         let bootstrap = self.bootstraps.poll_timeout().filter(|_| self.config.mode.uses_dht());
         let second_chance = self.intake.poll_timeout().filter(|_| !self.jobs.is_full());
-        [self.dialer.poll_timeout(), bootstrap, second_chance]
+        [self.dialer.poll_timeout(self.now), bootstrap, second_chance]
             .into_iter()
             .chain(planes)
             .fold(None, earliest)
@@ -270,6 +272,7 @@ impl Crawler {
         self.intake.check();
         self.dialer.check();
         assert!(self.jobs.len() <= JOBS_MAX);
+        assert_eq!(self.jobs.len(), self.by_hash.len(), "every job is found by its infohash");
         let stats = &self.stats;
         let ended = stats.faults.iter().sum::<u64>() + stats.delivered;
         assert_eq!(stats.dialled, ended + self.dialer.open_count() as u64, "every dial ends once");

@@ -188,9 +188,10 @@ impl Dialer {
         self.open.len()
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+    /// When there is something to do again; a limit that is over waits for a poll, not for time.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let overtake = self.overtakes.peek().map(|Reverse((due, _, _))| *due);
-        let dial = self.not_before.filter(|_| !self.ready.is_empty());
+        let dial = self.not_before.filter(|at| *at > now && !self.ready.is_empty());
         earliest(overtake, dial)
     }
 

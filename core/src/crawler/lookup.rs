@@ -19,9 +19,8 @@ impl Crawler {
         if self.jobs.is_full() {
             return Err(Full);
         }
-        let under_way = self.jobs.iter().find(|(_, job)| job.hash == hash).map(|(key, _)| key);
-        let key = match under_way {
-            Some(key) => key,
+        let key = match self.by_hash.get(&hash) {
+            Some(key) => *key,
             None if self.intake.offer(self.now, hash, None) != Intaken::New => return Ok(()),
             None => {
                 self.stats.infohashes_new += 1;
@@ -50,6 +49,7 @@ impl Crawler {
         let job = Job::new(next.found, next.hash, next.source, next.round);
         let source = job.source;
         let key = self.jobs.insert(job).ok()?;
+        self.by_hash.insert(next.hash, key);
         if let Source::Pending { node, .. } = source {
             match self.plane(Family::of(node.addr)) {
                 Some(plane) => plane.asking.push_back(key),
@@ -197,7 +197,7 @@ impl Crawler {
     }
 
     fn settle_verified(&mut self, dial: OpenDial, metadata: Metadata, transport: Transport) {
-        let Some(job) = self.jobs.remove(dial.job) else { return };
+        let Some(job) = self.take_job(dial.job) else { return };
         let verdict = match Info::parse(metadata.raw()) {
             Ok(info) => {
                 self.stats.verified += 1;
@@ -213,7 +213,7 @@ impl Crawler {
     }
 
     fn settle_failed(&mut self, key: Key, cause: FailureCause) {
-        let Some(job) = self.jobs.remove(key) else { return };
+        let Some(job) = self.take_job(key) else { return };
         let failed = Candidate { hash: job.hash, source: None, found: job.found, round: job.round };
         if !self.config.mode.dials() && job.peer_count() > 0 {
             self.stats.settled += 1;
@@ -227,6 +227,12 @@ impl Crawler {
             self.stats.failed += 1;
             self.push_row(&job, Verdict::Failed { cause }, None, None);
         }
+    }
+
+    fn take_job(&mut self, key: Key) -> Option<Job> {
+        let job = self.jobs.remove(key)?;
+        self.by_hash.remove(&job.hash);
+        Some(job)
     }
 
     fn push_row(

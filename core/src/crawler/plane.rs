@@ -81,7 +81,7 @@ impl Plane {
         let ahead = |at: Option<Instant>| at.filter(|at| *at > now);
         [
             self.endpoint.poll_timeout(),
-            self.blocked_until,
+            ahead(self.blocked_until),
             ahead(self.deferred.poll_timeout()),
             ahead(self.sweep.poll_timeout()),
             ahead(self.table.poll_timeout()),
