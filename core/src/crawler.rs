@@ -30,6 +30,7 @@ use crate::id::{InfoHash, NodeId};
 use crate::intake::Intake;
 use crate::job::{Job, JobLimits};
 use crate::pacer::{AddressPacer, FlowPacer, QueryPacer};
+use crate::partials::Partials;
 use crate::rng::{Rng, Seed};
 use crate::row::Row;
 use crate::stats::Stats;
@@ -90,6 +91,7 @@ pub struct Crawler {
     by_hash: KeyedMap<InfoHash, Key>,
     waiting_for_walk: VecDeque<Key>,
     dialer: Dialer,
+    partials: Partials,
     rows: VecDeque<Row>,
     stats: Stats,
     shut_down: bool,
@@ -116,6 +118,7 @@ impl Crawler {
             by_hash: KeyedMap::with_hasher(KeyedState::new(&mut rng.fork("jobs"))),
             waiting_for_walk: VecDeque::new(),
             dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
+            partials: Partials::new(&mut rng.fork("partials")),
             rows: VecDeque::new(),
             stats: Stats::default(),
             shut_down: false,
@@ -208,7 +211,8 @@ impl Crawler {
         if self.shut_down || self.rows.len() >= ROWS_MAX {
             return None;
         }
-        let dial = self.dialer.poll_dial(self.now, &mut self.jobs, &mut self.flows)?;
+        let dial =
+            self.dialer.poll_dial(self.now, &mut self.jobs, &mut self.flows, &mut self.partials)?;
         self.stats.dialled += 1;
         Some(dial)
     }
@@ -271,6 +275,7 @@ impl Crawler {
         self.planes.iter().flatten().for_each(|plane| plane.check());
         self.intake.check();
         self.dialer.check();
+        self.partials.check();
         assert!(self.jobs.len() <= JOBS_MAX);
         assert_eq!(self.jobs.len(), self.by_hash.len(), "every job is found by its infohash");
         let stats = &self.stats;

@@ -12,6 +12,8 @@ use crate::addr::AddressPolicy;
 use crate::exchange::{Attempt, Exchange, Transport};
 use crate::job::Job;
 use crate::pacer::{FlowKind, FlowPacer, address_key};
+use crate::partials::Partials;
+use crate::pieces::Pieces;
 use crate::rng::{Rng, Seed};
 use crate::store::{Key, KeyedMap, KeyedState, Slab};
 use crate::time::{Duration, Instant, earliest};
@@ -102,6 +104,7 @@ impl Dialer {
         now: Instant,
         jobs: &mut Slab<Job>,
         flows: &mut FlowPacer,
+        partials: &mut Partials,
     ) -> Option<Dial> {
         if self.open.len() >= self.max_connections || self.not_before.is_some_and(|at| at > now) {
             return None;
@@ -123,7 +126,7 @@ impl Dialer {
             self.not_before = None;
             flows.take(now, FlowKind::Tcp, to);
             let attempt = Attempt { transport: Transport::Tcp, pipeline };
-            return Some(self.open(now, key, job, to, attempt));
+            return Some(self.open(now, key, job, to, attempt, partials.take(key)));
         }
         None
     }
@@ -132,9 +135,10 @@ impl Dialer {
         &mut self,
         now: Instant,
         key: Key,
-        job: &mut Job,
+        job: &Job,
         to: SocketAddr,
         attempt: Attempt,
+        resume: Option<Pieces>,
     ) -> Dial {
         self.prefixes.take(now, to);
         *self.per_address.entry(address_key(self.policy, to)).or_default() += 1;
@@ -146,7 +150,7 @@ impl Dialer {
         let due = now + self.slowness.estimate().max(OVERTAKE_MIN);
         self.overtakes.push(Reverse((due, self.sequence, key)));
         let seed = Seed(self.rng.bytes());
-        let exchange = Exchange::new(now, job.hash, attempt, job.partial.take(), seed);
+        let exchange = Exchange::new(now, job.hash, attempt, resume, seed);
         Dial { peer, to, transport: attempt.transport, exchange }
     }
 

@@ -199,6 +199,12 @@ impl Exchange {
         self.progress
     }
 
+    /// Bytes of metadata held, own and inherited: what counts against
+    /// [`crate::limits::ASSEMBLY_BYTES_MAX`].
+    pub fn bytes_held(&self) -> usize {
+        self.pieces.iter().chain(&self.resume).map(Pieces::bytes_held).sum()
+    }
+
     /// Never before what was seen already (H47).
     fn clamp(&self, now: Instant) -> Instant {
         let timings = &self.timings;

@@ -7,7 +7,6 @@ use crate::addr::Contact;
 use crate::exchange::Pipeline;
 use crate::fault::PeerFault;
 use crate::id::InfoHash;
-use crate::pieces::Pieces;
 use crate::row::FailureCause;
 use crate::time::Instant;
 
@@ -102,8 +101,6 @@ pub struct Job {
     pub walk: WalkState,
     /// Walks under way: one per family.
     pub walks_open: u8,
-    /// Pieces that a peer gave before it failed.
-    pub partial: Option<Pieces>,
     /// Whether it stands in the dialer's queue.
     pub queued: bool,
     peers: Vec<Peer>,
@@ -124,7 +121,6 @@ impl Job {
             source: source.map_or(Source::Done, |node| Source::Pending { node, asks: 0 }),
             walk: WalkState::None,
             walks_open: 0,
-            partial: None,
             queued: false,
             peers: Vec::new(),
             dialling: 0,
@@ -221,8 +217,6 @@ impl Job {
         peer.state = if again { PeerState::Waiting(Pipeline::OneByOne) } else { PeerState::Over };
         self.accepted += u8::from(accepted && !again);
         if fault == PeerFault::BadHash {
-            // Whoever contributed may have lied: from now on one peer at a time (H29).
-            self.partial = None;
             self.distrust = true;
         }
         let telling = match self.cause {
@@ -234,11 +228,10 @@ impl Job {
         }
     }
 
-    /// Keeps what a failed peer delivered, for the next one, unless somebody lied before.
-    pub fn keep_partial(&mut self, pieces: Option<Pieces>) {
-        if !self.distrust && pieces.is_some() {
-            self.partial = pieces;
-        }
+    /// Whether pieces of one peer may be completed by another: not after a wrong hash, when
+    /// whoever contributed may have lied (H29).
+    pub fn may_pool(&self) -> bool {
+        !self.distrust
     }
 
     fn has_waiting_peer(&self) -> bool {

@@ -134,3 +134,7 @@ const _: () = {
     assert!(PATH_DEPTH <= INFO_DEPTH);
     assert!(TERMINAL_EXTENSION_MAX + 1 < TERMINAL_NAME_MAX);
 };
+
+/// Most bytes of metadata that connections under way may hold together (H24): an adapter ends
+/// whichever goes beyond it as [`crate::fault::PeerFault::Pressure`].
+pub const ASSEMBLY_BYTES_MAX: usize = 256 << 20;

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use async_io::Async;
 use estudely_core::exchange::{Exchange, Outcome, Step};
 use estudely_core::fault::PeerFault;
+use estudely_core::limits::ASSEMBLY_BYTES_MAX;
 use estudely_core::time::{Duration, Instant};
 use smol::LocalExecutor;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -43,6 +44,8 @@ struct Shared<K> {
     scratch: RefCell<Scratch>,
     alarms: Alarms,
     open: Cell<usize>,
+    /// Bytes of metadata that all connections hold.
+    held: Cell<usize>,
     /// Never longer than the connections that were open together: each leaves one outcome.
     done: RefCell<VecDeque<(K, Outcome)>>,
     waiter: RefCell<Option<Waker>>,
@@ -64,6 +67,7 @@ impl<K: 'static> Connections<K> {
             scratch: RefCell::new(scratch),
             alarms: Alarms::default(),
             open: Cell::new(0),
+            held: Cell::new(0),
             done: RefCell::default(),
             waiter: RefCell::default(),
         };
@@ -140,7 +144,7 @@ impl<K> Shared<K> {
             Err(error) => return exchange.handle_failed(self.clock.now(), connect_fault(&error)),
         };
         let alarm = Alarm::new(&self.alarms);
-        let mut line = Line { shared: self, stream, alarm, unsent: Vec::new() };
+        let mut line = Line { shared: self, stream, alarm, unsent: Vec::new(), held: 0 };
         if let Some(outcome) = line.connect(exchange).await {
             return outcome;
         }
@@ -181,6 +185,8 @@ struct Line<'a, K> {
     stream: Async<TcpStream>,
     alarm: Alarm<'a>,
     unsent: Vec<u8>,
+    /// This connection's part of what all hold.
+    held: usize,
 }
 
 /// What ended a wait.
@@ -285,12 +291,23 @@ impl<K> Line<'_, K> {
             if self.send(write).is_err() {
                 return Some(exchange.handle_closed(now));
             }
+            if !self.hold(exchange.bytes_held()) {
+                return Some(exchange.handle_failed(now, PeerFault::Pressure));
+            }
             if len < read.len() {
                 // A stream's short read has emptied it: asking again would be a wasted call.
                 return None;
             }
         }
         None
+    }
+
+    /// Counts what the exchange holds now; `false` if that is too much for all together.
+    fn hold(&mut self, bytes: usize) -> bool {
+        let before = self.shared.held.get() - self.held;
+        self.shared.held.set(before + bytes);
+        self.held = bytes;
+        bytes == 0 || before + bytes <= ASSEMBLY_BYTES_MAX
     }
 
     /// Sends `bytes` after what is unsent, keeping what the socket does not take.
@@ -331,6 +348,12 @@ impl<K> Line<'_, K> {
     /// otherwise run out of ports. Everything worth having has been read.
     fn reset(&self) {
         let _ = SockRef::from(self.stream.get_ref()).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl<K> Drop for Line<'_, K> {
+    fn drop(&mut self) {
+        self.hold(0);
     }
 }
 

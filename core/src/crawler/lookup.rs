@@ -82,10 +82,14 @@ impl Crawler {
         }
     }
 
-    /// Keeps peers from hearsay.
+    /// Keeps peers from hearsay: usable ones, of a family that is on.
     pub(super) fn keep_peers(&mut self, key: Key, peers: impl Iterator<Item = SocketAddr>) {
         let (policy, own) = (self.config.policy, self.config.own);
-        self.keep_admitted(key, peers.filter(|p| policy.admits(*p) && !own.contains(&Some(*p))));
+        let usable = |peer: &SocketAddr| {
+            let family = own[Family::of(*peer).index()];
+            policy.admits(*peer) && family.is_some() && family != Some(*peer)
+        };
+        self.keep_admitted(key, peers.filter(usable));
     }
 
     fn keep_admitted(&mut self, key: Key, peers: impl Iterator<Item = SocketAddr>) {
@@ -184,7 +188,11 @@ impl Crawler {
         let several = outcome.partial.as_ref().is_some_and(|pieces| pieces.pieces_total() > 1);
         let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate);
         job.on_fault(dial.to, fault, accepted, choked && several);
-        job.keep_partial(outcome.partial);
+        if job.may_pool()
+            && let Some(pieces) = outcome.partial
+        {
+            self.partials.put(dial.job, pieces);
+        }
         self.settle_or_continue(dial.job);
     }
 
@@ -232,6 +240,7 @@ impl Crawler {
     fn take_job(&mut self, key: Key) -> Option<Job> {
         let job = self.jobs.remove(key)?;
         self.by_hash.remove(&job.hash);
+        self.partials.take(key);
         Some(job)
     }
 
