@@ -11,9 +11,8 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
-use estudely_core::krpc::{
-    DATAGRAM_LEN_MAX, ErrorReply, Kind, Message, Method, Query, Reply, Tolerated,
-};
+use estudely_core::krpc::{ErrorReply, Kind, Message, Method, Query, Reply, Tolerated};
+use estudely_core::limits::DATAGRAM_LEN_MAX;
 
 fn main() -> ExitCode {
     match hex_argument().and_then(|text| unhex(&text)).and_then(|bytes| describe(&bytes)) {

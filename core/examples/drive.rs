@@ -80,8 +80,9 @@ fn node_answers(datagram: &[u8], hash: InfoHash) -> Vec<u8> {
     let Kind::Query(query) = message.kind else { return Vec::new() };
     let sampled = matches!(query.method, Method::SampleInfohashes { .. });
     let looked_up = matches!(query.method, Method::GetPeers { .. });
+    let samples = [hash];
     let reply = ReplyBody {
-        samples: sampled.then_some(&[hash]),
+        samples: sampled.then_some(&samples),
         interval: sampled.then_some(21_600),
         values: if looked_up { &[PEER] } else { &[] },
         ..ReplyBody::new(NodeId(*b"the one and only nod"))

@@ -17,6 +17,7 @@ mod plane;
 mod receive;
 mod transmit;
 
+use crate::limits::{JOBS_MAX, ROWS_MAX};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -41,11 +42,6 @@ use crate::{addr, id, sweep};
 pub use bootstrap::Bootstrap;
 use bootstrap::Bootstraps;
 use plane::Plane;
-
-/// Infohashes under way at once.
-pub const JOBS_MAX: usize = 1 << 15;
-/// Rows waiting for a sink before dialling stops.
-pub const ROWS_MAX: usize = 256;
 
 /// A datagram to send. Its bytes are the last `len` of the buffer that was passed in.
 #[must_use]

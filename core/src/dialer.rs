@@ -3,6 +3,10 @@
 //! At most so many connections in all, two per address, thirty a minute to one neighbourhood, so
 //! many new flows; the next peer of an infohash starts when the last one failed or is slow.
 
+use crate::limits::{
+    BLOCKED_PAUSE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PREFIX_CELLS,
+    PRESSURE_PAUSE,
+};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::hash::BuildHasher;
@@ -20,21 +24,6 @@ use crate::time::{Duration, Instant, earliest};
 
 /// Names one open connection.
 pub type PeerKey = Key;
-
-/// Open connections per address.
-pub const PER_ADDRESS_MAX: u8 = 2;
-/// Dials a minute to one /24 (IPv4) or /48 (IPv6).
-pub const PER_PREFIX_A_MINUTE: u64 = 30;
-/// Cells of the prefix limiter; prefixes that share one share its allowance.
-pub const PREFIX_CELLS: usize = 1 << 16;
-/// Jobs looked at in one poll before giving others a turn.
-const SCAN_MAX: usize = 32;
-/// After running out of descriptors or ports, no dial for so long.
-const PRESSURE_PAUSE: Duration = Duration::from_millis(500);
-/// When every peer in sight is over a limit, look again after so long.
-const BLOCKED_PAUSE: Duration = Duration::from_millis(100);
-/// Nobody is overtaken sooner than this.
-const OVERTAKE_MIN: Duration = Duration::from_secs(1);
 
 /// A connection to open.
 #[must_use]
@@ -110,7 +99,7 @@ impl Dialer {
             return None;
         }
         self.not_before = None;
-        for _ in 0..self.ready.len().min(SCAN_MAX) {
+        for _ in 0..self.ready.len().min(DIAL_SCAN_MAX) {
             if let Err(at) = flows.ready_for_new(now) {
                 self.not_before = Some(at);
                 return None;

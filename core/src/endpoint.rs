@@ -4,25 +4,17 @@
 //! at random) *and* it comes from the address that was asked (catalogue H6, D8). Nothing a
 //! stranger sends creates state here.
 
+use crate::limits::{EXPIRE_AFTER, FLIGHT_MAX, OPEN_MAX, STALL_AFTER};
 use std::net::SocketAddr;
 
 use crate::addr::Family;
 use crate::id::NodeId;
 use crate::krpc::{self, Ask, Envelope, Want};
 use crate::rng::Rng;
-use crate::time::{Duration, Instant, Lane, earliest};
+use crate::time::{Instant, Lane, earliest};
 
 /// Bytes of our transaction ids. JE drops ids of 16 and more (5.2).
 pub const TRANSACTION_LEN: usize = 6;
-/// Most queries open at once on one socket.
-pub const OPEN_MAX: usize = 16_384;
-/// Most open queries that are not yet stalled: what may be on its way at once. Keeps a burst
-/// inside the socket buffers of both ends.
-pub const FLIGHT_MAX: usize = 2_048;
-/// A query without an answer for so long no longer holds up others (5.13).
-pub const STALL_AFTER: Duration = Duration::from_secs(1);
-/// A query without an answer for so long has failed.
-pub const EXPIRE_AFTER: Duration = Duration::from_secs(6);
 /// Four bytes of `v` in every query (BEP 20): DHT-Estudely, version 1.
 pub const VERSION: [u8; 4] = *b"EY\x00\x01";
 

@@ -4,6 +4,7 @@
 //! waiting contacts and a few landmarks: nodes that answered, from which walks start close to
 //! their goal. A flood of invented contacts (catalogue H17) fills its own region and no other.
 
+use crate::limits::{REGION_LANDMARKS, REGION_WAITING_MAX};
 use std::net::SocketAddr;
 
 use crate::addr::Contact;
@@ -13,10 +14,6 @@ use crate::id::Id;
 const REGION_BITS: u32 = 12;
 /// Regions of the keyspace.
 pub const REGIONS: usize = 1 << REGION_BITS;
-/// Most contacts waiting in one region: 1 M in all.
-pub const REGION_WAITING_MAX: usize = 256;
-/// Landmarks kept per region.
-pub const REGION_LANDMARKS: usize = 8;
 
 /// A contact waiting for its turn, and who named it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

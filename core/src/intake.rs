@@ -1,26 +1,16 @@
 //! Which infohashes are taken on, and when: the seen-filter, the queue before a job is free, the
 //! limit a run was given, and the calendar of second chances.
 
+use crate::limits::{
+    KNOWN_MAX, PENDING_ENOUGH, PENDING_MAX, SECOND_CHANCE_AFTER, SECOND_CHANCES_MAX,
+};
 use std::collections::VecDeque;
 
 use crate::addr::Contact;
 use crate::id::InfoHash;
 use crate::rng::Rng;
 use crate::store::{FingerprintSet, Seen};
-use crate::time::{Duration, Instant, Lane, earliest};
-
-/// Infohashes remembered: 11 to 16 bytes each. Beyond it new ones are dropped and counted.
-pub const KNOWN_MAX: usize = 1 << 26;
-/// Infohashes waiting for a job. The sweep stops at [`PENDING_ENOUGH`]; what answers to queries
-/// already sent bring on top fits as well.
-pub const PENDING_MAX: usize = 1 << 16;
-/// Waiting infohashes at which the sweep asks for no more.
-pub const PENDING_ENOUGH: usize = 4_096;
-/// Infohashes waiting for a second chance.
-pub const RETRIES_MAX: usize = 1 << 18;
-/// When a failed infohash gets another chance (4.3): after the last of these, never.
-pub const RETRY_AFTER: [Duration; 3] =
-    [Duration::from_secs(3_600), Duration::from_secs(4 * 3_600), Duration::from_secs(24 * 3_600)];
+use crate::time::{Instant, Lane, earliest};
 
 /// An infohash and the node that named it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +40,7 @@ pub(crate) enum Intaken {
 pub(crate) struct Intake {
     known: FingerprintSet,
     pending: VecDeque<Candidate>,
-    retries: [Lane<Candidate>; RETRY_AFTER.len()],
+    retries: [Lane<Candidate>; SECOND_CHANCE_AFTER.len()],
     /// How many more may be taken on; `None` for no end.
     quota: Option<u64>,
     closed: bool,
@@ -61,7 +51,7 @@ impl Intake {
         Self {
             known: FingerprintSet::new(rng, KNOWN_MAX),
             pending: VecDeque::new(),
-            retries: RETRY_AFTER.map(Lane::new),
+            retries: SECOND_CHANCE_AFTER.map(Lane::new),
             quota: max_infohashes,
             closed: false,
         }
@@ -111,7 +101,7 @@ impl Intake {
     pub(crate) fn retry_later(&mut self, now: Instant, mut failed: Candidate) {
         let waiting: usize = self.retries.iter().map(Lane::len).sum();
         if let Some(lane) = self.retries.get_mut(usize::from(failed.round))
-            && waiting < RETRIES_MAX
+            && waiting < SECOND_CHANCES_MAX
         {
             failed.round += 1;
             lane.push(now, failed);
@@ -148,7 +138,7 @@ impl Intake {
 
     pub(crate) fn check(&self) {
         assert!(self.pending.len() <= PENDING_MAX);
-        assert!(self.retries.iter().map(Lane::len).sum::<usize>() <= RETRIES_MAX);
+        assert!(self.retries.iter().map(Lane::len).sum::<usize>() <= SECOND_CHANCES_MAX);
     }
 }
 
@@ -181,7 +171,7 @@ mod tests {
         let mut intake = intake(None);
         let mut now = Instant::START;
         let mut failed = Candidate { hash: hash(1), source: None, found: now, round: 0 };
-        for wait in RETRY_AFTER {
+        for wait in SECOND_CHANCE_AFTER {
             intake.retry_later(now, failed);
             assert_eq!(intake.next(now), None);
             now = now + wait;

@@ -1,6 +1,7 @@
 //! One infohash on its way from discovery to settlement: its peers, its attempts, and the decision
 //! what to do for it next. Pure book-keeping; limits that span infohashes are in `dialer`.
 
+use crate::limits::{PORTS_PER_IP_MAX, RACES_MAX};
 use std::net::SocketAddr;
 
 use crate::addr::Contact;
@@ -9,16 +10,6 @@ use crate::fault::PeerFault;
 use crate::id::InfoHash;
 use crate::row::FailureCause;
 use crate::time::Instant;
-
-/// Most connections open at once for one infohash: the first, and those that overtake a slow one.
-pub const RACES_MAX: u8 = 3;
-/// Most ports of one IP kept for one infohash (H21); not applied where private addresses are
-/// admitted.
-pub const PORTS_PER_IP_MAX: usize = 2;
-/// Peers after which a walk stops looking for more (4.4).
-pub const WALK_PEERS_ENOUGH: usize = 10;
-/// How often the node that gave the sample is asked before a walk must help.
-pub const SOURCE_ASKS_MAX: u8 = 2;
 
 /// How far the question to the sampling node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,10 @@ mod compact;
 mod emit;
 mod parse;
 
+use crate::limits::{
+    DATAGRAM_LEN_MAX, DATAGRAM_LEN_MIN, KRPC_DEPTH_MAX, KRPC_TOKENS_MAX, TOKEN_LEN_MAX,
+    TRANSACTION_LEN_MAX,
+};
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -23,18 +27,6 @@ use crate::addr::Family;
 use crate::bencode;
 use crate::id::{Id, InfoHash, NodeId};
 
-/// The shortest datagram worth reading, in bytes (H5).
-pub const DATAGRAM_LEN_MIN: usize = 20;
-/// The longest datagram read, in bytes: the receive buffer that BEP 32 calls for (32.3, H5).
-pub const DATAGRAM_LEN_MAX: usize = 2048;
-/// How deep lists and dictionaries may nest in a datagram (B.7).
-pub const DEPTH_MAX: usize = 10;
-/// How many bencode tokens a datagram may hold, ends included (B.7).
-pub const TOKENS_MAX: u32 = 500;
-/// The longest transaction id of a query that is read, in bytes: it would be echoed (H8).
-pub const TRANSACTION_LEN_MAX: usize = 32;
-/// The longest token kept from a reply, in bytes; a longer one counts as absent (5.7).
-pub const TOKEN_LEN_MAX: usize = 128;
 /// The length of a scrape filter in bytes; any other counts as absent (BEP 33).
 pub const BLOOM_LEN: usize = 256;
 
@@ -276,7 +268,7 @@ pub enum ParseError<'a> {
     TooLong,
     /// Something else than a dictionary.
     NotDictionary,
-    /// Not bencode, or beyond [`DEPTH_MAX`] or [`TOKENS_MAX`].
+    /// Not bencode, or beyond [`KRPC_DEPTH_MAX`] or [`KRPC_TOKENS_MAX`].
     NotBencode(bencode::Error),
     /// No transaction id, or an empty one (D6, D21).
     NoTransaction,

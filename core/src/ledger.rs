@@ -10,10 +10,6 @@ use crate::rng::Rng;
 use crate::store::KeyedState;
 use crate::time::{Duration, Instant};
 
-/// Most entries: at 4/3 slots each a bound of 128 MiB. Beyond it the oldest passes are forgotten,
-/// and if that is not enough, newcomers are refused.
-pub const LEDGER_MAX: usize = 12_000_000;
-
 /// What is known of one key. Packed into 20 bits beside a 44-bit fingerprint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Note {

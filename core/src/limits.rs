@@ -138,3 +138,233 @@ const _: () = {
 /// Most bytes of metadata that connections under way may hold together (H24): an adapter ends
 /// whichever goes beyond it as [`crate::fault::PeerFault::Pressure`].
 pub const ASSEMBLY_BYTES_MAX: usize = 256 << 20;
+
+// The DHT: messages
+
+/// The shortest datagram worth reading, in bytes (H5).
+pub const DATAGRAM_LEN_MIN: usize = 20;
+
+/// The longest datagram read, in bytes: the receive buffer that BEP 32 calls for (32.3, H5).
+pub const DATAGRAM_LEN_MAX: usize = 2048;
+
+/// How deep lists and dictionaries may nest in a datagram (B.7).
+pub const KRPC_DEPTH_MAX: usize = 10;
+
+/// How many bencode tokens a datagram may hold, ends included (B.7).
+pub const KRPC_TOKENS_MAX: u32 = 500;
+
+/// The longest transaction id of a query that is read, in bytes: it would be echoed (H8).
+pub const TRANSACTION_LEN_MAX: usize = 32;
+
+/// The longest token kept from a reply, in bytes; a longer one counts as absent (5.7).
+pub const TOKEN_LEN_MAX: usize = 128;
+
+/// The longest magnet link that is read, in bytes. Links carry dozens of trackers, rarely over 4 KiB.
+pub const MAGNET_LEN_MAX: usize = 16 * 1024;
+
+/// How many peers of a magnet link are kept; further ones are dropped.
+pub const MAGNET_PEERS_MAX: usize = 100;
+
+// The DHT: what is sent
+
+/// Datagrams an idle address may get at once: one sample, twenty `get_peers`, one more.
+pub const ADDRESS_BURST: u64 = 22;
+
+/// Most datagrams to one address in any 10 s; libtorrent ignores senders of more than 50.
+pub const ADDRESS_PER_TEN_SECONDS: u64 = 40;
+
+/// Cells of the per-address limiter: 8 bytes each, 2 MiB in all.
+pub const ADDRESS_CELLS: usize = 1 << 18;
+
+/// Remote endpoints remembered as "not new" in one generation of about a minute.
+pub const FLOWS_REMEMBERED: usize = 1 << 20;
+
+/// Most queries open at once on one socket.
+pub const OPEN_MAX: usize = 16_384;
+
+/// Most open queries that are not yet stalled: what may be on its way at once. Keeps a burst
+/// inside the socket buffers of both ends.
+pub const FLIGHT_MAX: usize = 2_048;
+
+/// A query without an answer for so long no longer holds up others (5.13).
+pub const STALL_AFTER: Duration = Duration::from_secs(1);
+
+/// A query without an answer for so long has failed.
+pub const EXPIRE_AFTER: Duration = Duration::from_secs(6);
+
+/// Most queries set aside in one family; more than that fail as if unanswered.
+pub const DEFERRED_MAX: usize = 4_096;
+
+/// While both have work, the sweep gets so many queries for each one of a walk.
+pub const SWEEP_TURNS: u8 = 3;
+
+// The DHT: whom we know
+
+/// Answering nodes remembered per full bucket (catalogue 5.10).
+pub const REPLACEMENTS_MAX: usize = 8;
+
+/// Depth at which splitting stops (catalogue 5.10): 2^50 nodes are not there to be found.
+pub const BUCKETS_MAX: usize = 50;
+
+/// A sign of life this recent makes a node good (BEP 5: 15 minutes).
+pub const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
+
+/// Queries in a row left unanswered that make a node bad: a ping and its one retry (BEP 5).
+pub const BAD_AFTER: u8 = 2;
+
+/// Queries in a row left unanswered after which a node is dropped even if nobody waits for its
+/// place (catalogue 5.10).
+pub const DROP_AFTER: u8 = 20;
+
+/// A bucket unchanged for so long is refreshed (BEP 5: 15 minutes).
+pub const REFRESH_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// How long a ping asked for may stay unreported before it is asked for again.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Queries in flight at once, stalled ones not counted (catalogue 5.13: libtorrent 5, Kademlia 3).
+pub const ALPHA: usize = 4;
+
+/// Contacts held, and so the most that one walk can ask (catalogue 5.13).
+pub const WALK_CANDIDATES_MAX: usize = 100;
+
+/// Contacts taken from one reply (catalogue H17).
+pub const CONTACTS_PER_REPLY: usize = 8;
+
+/// Contacts of one referrer found dead, none alive, after which it is no longer followed (H17).
+pub const DEAD_REFERRALS_MAX: u8 = 3;
+
+/// Of the eight nearest that end a walk, how many may be known from one referrer alone (H14).
+pub const SOLE_REFERRALS_MAX: u8 = 4;
+
+/// Walks at once in one family: at four queries each, half of what may be on its way.
+pub const WALKS_MAX: usize = 256;
+
+/// Most bootstrap addresses kept.
+pub const BOOTSTRAPS_MAX: usize = 1_024;
+
+/// First pause before silent bootstrap nodes are asked again; it doubles.
+pub const BOOTSTRAP_RETRY_MIN: Duration = Duration::from_secs(2);
+
+/// Longest pause before silent bootstrap nodes are asked again.
+pub const BOOTSTRAP_RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// Contacts of bootstrap answers kept until somebody answered.
+pub const HEARSAY_MAX: usize = 64;
+
+/// Infohashes taken from one reply (H19); the specification's servers send at most 20.
+pub const SAMPLES_PER_REPLY: usize = 64;
+
+/// Peers taken from one reply (H21).
+pub const VALUES_PER_REPLY: usize = 100;
+
+// The sweep
+
+/// Most entries: at 4/3 slots each a bound of 128 MiB. Beyond it the oldest passes are forgotten,
+/// and if that is not enough, newcomers are refused.
+pub const LEDGER_MAX: usize = 12_000_000;
+
+/// Most contacts waiting in one region: 1 M in all.
+pub const REGION_WAITING_MAX: usize = 256;
+
+/// Landmarks kept per region.
+pub const REGION_LANDMARKS: usize = 8;
+
+/// Longest sampling interval (51.1); also what a missing or unusable one counts as (51.5).
+pub const INTERVAL_MAX: Duration = Duration::from_secs(21_600);
+
+/// Shortest interval we keep whatever a node says (H20).
+pub const INTERVAL_MIN: Duration = Duration::from_secs(300);
+
+/// A node that does not sample is asked again after so long.
+pub const UNSUPPORTED_REST: Duration = Duration::from_secs(3_600);
+
+/// A node silent to samples only: perhaps two packets were lost, so a shorter rest.
+pub const SILENT_REST: Duration = Duration::from_secs(900);
+
+/// Silent contacts kept for the end of the pass; when full, their turn comes at once.
+pub const SILENT_MAX: usize = 65_536;
+
+/// Addresses never answered that the next pass asks again.
+pub const UNANSWERED_MAX: usize = 65_536;
+
+/// Passes in which such an address may stay silent before it is forgotten.
+pub const UNANSWERED_PASSES: u8 = 5;
+
+/// Nodes remembered for a visit when their interval ends; others are met again by walking.
+pub const CALENDAR_MAX: usize = 1 << 20;
+
+/// Cells of the referrer score; strangers that share one share its score.
+pub const REFERRER_CELLS: usize = 1 << 16;
+
+/// Dead contacts after which a referrer that named no live one is not followed (H17).
+pub const REFERRER_DEAD_MAX: u8 = 3;
+
+/// Pause after a pass of the sweep that met nobody new; it doubles.
+pub const SWEEP_PAUSE_MIN: Duration = Duration::from_secs(2);
+
+/// Longest pause between passes.
+pub const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(300);
+
+// From infohash to row
+
+/// Infohashes remembered: 11 to 16 bytes each. Beyond it new ones are dropped and counted.
+pub const KNOWN_MAX: usize = 1 << 26;
+
+/// Infohashes waiting for a job. The sweep stops at [`PENDING_ENOUGH`]; what answers to queries
+/// already sent bring on top fits as well.
+pub const PENDING_MAX: usize = 1 << 16;
+
+/// Waiting infohashes at which the sweep asks for no more.
+pub const PENDING_ENOUGH: usize = 4_096;
+
+/// Infohashes waiting for a second chance.
+pub const SECOND_CHANCES_MAX: usize = 1 << 18;
+
+/// When a failed infohash gets another chance (4.3): after the last of these, never.
+pub const SECOND_CHANCE_AFTER: [Duration; 3] =
+    [Duration::from_secs(3_600), Duration::from_secs(4 * 3_600), Duration::from_secs(24 * 3_600)];
+
+/// Most connections open at once for one infohash: the first, and those that overtake a slow one.
+pub const RACES_MAX: u8 = 3;
+
+/// Most ports of one IP kept for one infohash (H21); not applied where private addresses are
+/// admitted.
+pub const PORTS_PER_IP_MAX: usize = 2;
+
+/// Peers after which a walk stops looking for more (4.4).
+pub const WALK_PEERS_ENOUGH: usize = 10;
+
+/// How often the node that gave the sample is asked before a walk must help.
+pub const SOURCE_ASKS_MAX: u8 = 2;
+
+/// Most bytes of unfinished metadata kept between connections (H24). Beyond it pieces are dropped
+/// and fetched again.
+pub const PARTIAL_BYTES_MAX: usize = 64 << 20;
+
+/// Open connections per address.
+pub const PER_ADDRESS_MAX: u8 = 2;
+
+/// Dials a minute to one /24 (IPv4) or /48 (IPv6).
+pub const PER_PREFIX_A_MINUTE: u64 = 30;
+
+/// Cells of the prefix limiter; prefixes that share one share its allowance.
+pub const PREFIX_CELLS: usize = 1 << 16;
+
+/// Jobs looked at in one poll before giving others a turn.
+pub const DIAL_SCAN_MAX: usize = 32;
+
+/// After running out of descriptors or ports, no dial for so long.
+pub const PRESSURE_PAUSE: Duration = Duration::from_millis(500);
+
+/// When every peer in sight is over a limit, look again after so long.
+pub const BLOCKED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Nobody is overtaken sooner than this.
+pub const OVERTAKE_MIN: Duration = Duration::from_secs(1);
+
+/// Infohashes under way at once.
+pub const JOBS_MAX: usize = 1 << 15;
+
+/// Rows waiting for a sink before dialling stops.
+pub const ROWS_MAX: usize = 256;

@@ -4,16 +4,13 @@
 //! the link, the peers kept, the name. Host names are never resolved here; a peer must be given
 //! by address.
 
+use crate::limits::{MAGNET_LEN_MAX, MAGNET_PEERS_MAX};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
 use crate::id::{ID_LEN, InfoHash};
 
-/// The longest text that is read, in bytes. Links carry dozens of trackers, rarely over 4 KiB.
-pub const MAGNET_LEN_MAX: usize = 16 * 1024;
-/// How many peers of a link are kept; further ones are dropped.
-pub const MAGNET_PEERS_MAX: usize = 100;
 /// Length of a v2 infohash in bytes: SHA-256 (BEP 52).
 pub const V2_HASH_LEN: usize = 32;
 

@@ -4,6 +4,7 @@
 //! A limit named N per period is kept in *every* window of that length: a twentieth of it may come
 //! as a burst, the rest is spread evenly.
 
+use crate::limits::{ADDRESS_BURST, ADDRESS_CELLS, ADDRESS_PER_TEN_SECONDS, FLOWS_REMEMBERED};
 use std::hash::{BuildHasher, Hash};
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,15 +12,6 @@ use crate::addr::{AddressPolicy, Family};
 use crate::rng::Rng;
 use crate::store::{FingerprintSet, KeyedState, Seen};
 use crate::time::{Duration, Instant};
-
-/// Datagrams an idle address may get at once: one sample, twenty `get_peers`, one more.
-pub const ADDRESS_BURST: u64 = 22;
-/// Most datagrams to one address in any 10 s; libtorrent ignores senders of more than 50.
-pub const ADDRESS_PER_TEN_SECONDS: u64 = 40;
-/// Cells of the per-address limiter: 8 bytes each, 2 MiB in all.
-pub const ADDRESS_CELLS: usize = 1 << 18;
-/// Remote endpoints remembered as "not new" in one generation of about a minute.
-pub const FLOWS_REMEMBERED: usize = 1 << 20;
 
 /// A token bucket in its arithmetic form (GCRA): one word of state, no ticks.
 #[derive(Clone, Debug)]

@@ -1,13 +1,10 @@
 //! Pieces that peers gave before they failed, kept for the next peer of the same infohash, within
 //! one budget for all.
 
+use crate::limits::PARTIAL_BYTES_MAX;
 use crate::pieces::Pieces;
 use crate::rng::Rng;
 use crate::store::{Key, KeyedMap, KeyedState};
-
-/// Most bytes of unfinished metadata kept between connections (H24). Beyond it pieces are dropped
-/// and fetched again.
-pub(crate) const PARTIAL_BYTES_MAX: usize = 64 << 20;
 
 /// Unfinished metadata by job.
 #[derive(Debug)]

@@ -8,6 +8,11 @@
 //! what; it sends nothing, and it never samples a node inside the interval the node named, by
 //! address or by id.
 
+use crate::limits::{
+    CALENDAR_MAX, CONTACTS_PER_REPLY, INTERVAL_MAX, INTERVAL_MIN, LEDGER_MAX, REFERRER_CELLS,
+    REFERRER_DEAD_MAX, SILENT_MAX, SILENT_REST, SWEEP_PAUSE_MAX, SWEEP_PAUSE_MIN, UNANSWERED_MAX,
+    UNANSWERED_PASSES, UNSUPPORTED_REST,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
@@ -15,37 +20,11 @@ use std::net::SocketAddr;
 use crate::addr::{AddressPolicy, Contact};
 use crate::frontier::{Frontier, Waiting};
 use crate::id::{Id, NodeId};
-use crate::ledger::{LEDGER_MAX, Ledger, Note};
+use crate::ledger::{Ledger, Note};
 use crate::pacer::address_key;
 use crate::rng::Rng;
 use crate::store::KeyedState;
 use crate::time::{Duration, Instant};
-
-/// Longest sampling interval (51.1); also what a missing or unusable one counts as (51.5).
-pub const INTERVAL_MAX: Duration = Duration::from_secs(21_600);
-/// Shortest interval we keep whatever a node says (H20).
-pub const INTERVAL_MIN: Duration = Duration::from_secs(300);
-/// A node that does not sample is asked again after so long.
-pub const UNSUPPORTED_REST: Duration = Duration::from_secs(3_600);
-/// A node silent to samples only: perhaps two packets were lost, so a shorter rest.
-pub const SILENT_REST: Duration = Duration::from_secs(900);
-/// Silent contacts kept for the end of the pass; when full, their turn comes at once.
-pub const RETRIES_MAX: usize = 65_536;
-/// Addresses never answered that the next pass asks again.
-pub const UNANSWERED_MAX: usize = 65_536;
-/// Passes in which such an address may stay silent before it is forgotten.
-pub const UNANSWERED_PASSES: u8 = 5;
-/// Nodes remembered for a visit when their interval ends; others are met again by walking.
-pub const CALENDAR_MAX: usize = 1 << 20;
-/// Contacts taken from one reply (H17).
-pub const CONTACTS_PER_REPLY: usize = 8;
-/// Cells of the referrer score; strangers that share one share its score.
-pub const REFERRER_CELLS: usize = 1 << 16;
-/// Dead contacts after which a referrer that named no live one is not followed (H17).
-pub const REFERRER_DEAD_MAX: u8 = 3;
-
-const PAUSE_MIN: Duration = Duration::from_secs(2);
-const PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// What to ask a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +162,7 @@ impl Sweep {
             calendar: BTreeMap::new(),
             calendar_len: 0,
             paused_until: None,
-            pause: PAUSE_MIN,
+            pause: SWEEP_PAUSE_MIN,
             density: Density::default(),
             scores: vec![Score::default(); REFERRER_CELLS],
             score_state,
@@ -198,7 +177,7 @@ impl Sweep {
         let offer = self.queue(now, Waiting { contact, referrer, silent_passes: 0 });
         if offer == Offer::New {
             self.news = true;
-            self.pause = PAUSE_MIN;
+            self.pause = SWEEP_PAUSE_MIN;
             self.paused_until = None;
         }
         offer
@@ -266,7 +245,7 @@ impl Sweep {
         let contact = query.waiting.contact;
         match query.turn {
             Turn::First => {
-                self.draining |= self.retries.len() >= RETRIES_MAX;
+                self.draining |= self.retries.len() >= SILENT_MAX;
                 self.retries.push_back(query.waiting);
             }
             Turn::Retry => {
@@ -387,7 +366,7 @@ impl Sweep {
         }
         if self.paused_until.take().is_none() && !self.news {
             self.paused_until = Some(now + self.pause);
-            self.pause = (self.pause * 2).min(PAUSE_MAX);
+            self.pause = (self.pause * 2).min(SWEEP_PAUSE_MAX);
             return false;
         }
         self.pass += 1;

@@ -14,34 +14,22 @@ mod bucket;
 #[cfg(test)]
 mod tests;
 
+use crate::limits::{
+    BAD_AFTER, BUCKETS_MAX, DROP_AFTER, GOOD_FOR, PROBE_PATIENCE, REFRESH_AFTER, REPLACEMENTS_MAX,
+};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use self::bucket::{Bucket, Entry, Want};
 use crate::addr::{AddressPolicy, Contact, Family};
 use crate::id::{Id, NodeId};
 use crate::rng::{Rng, Seed};
-use crate::time::{Duration, Instant, earliest};
+use crate::time::{Instant, earliest};
 
 /// Nodes that a lookup aims for, a reply names and an ordinary bucket holds (BEP 5).
 pub const K: usize = 8;
 /// Capacity of the first buckets (catalogue 5.10, libtorrent's extended table); later ones hold
 /// [`K`].
 pub const LOW_BUCKETS: [usize; 4] = [128, 64, 32, 16];
-/// Answering nodes remembered per full bucket (catalogue 5.10).
-pub const REPLACEMENTS: usize = 8;
-/// Depth at which splitting stops (catalogue 5.10): 2^50 nodes are not there to be found.
-pub const BUCKETS_MAX: usize = 50;
-/// A sign of life this recent makes a node good (BEP 5: 15 minutes).
-pub const GOOD_FOR: Duration = Duration::from_secs(15 * 60);
-/// Queries in a row left unanswered that make a node bad: a ping and its one retry (BEP 5).
-pub const BAD_AFTER: u8 = 2;
-/// Queries in a row left unanswered after which a node is dropped even if nobody waits for its
-/// place (catalogue 5.10).
-pub const DROP_AFTER: u8 = 20;
-/// A bucket unchanged for so long is refreshed (BEP 5: 15 minutes).
-pub const REFRESH_AFTER: Duration = Duration::from_secs(15 * 60);
-/// How long a ping asked for may stay unreported before it is asked for again.
-pub const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What became of a node that answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,7 +276,7 @@ impl Table {
         let mut held = 0;
         for (depth, bucket) in self.buckets.iter().enumerate() {
             assert!(bucket.live.len() <= bucket_limit(depth), "a bucket holds at most its limit");
-            assert!(bucket.replacements.len() <= REPLACEMENTS, "the cache is bounded");
+            assert!(bucket.replacements.len() <= REPLACEMENTS_MAX, "the cache is bounded");
             assert!(
                 bucket.replacements.is_empty() || bucket.live.len() == bucket_limit(depth),
                 "nobody waits beside a free place"

@@ -3,29 +3,21 @@
 //! queries, keeps the transactions and may stop early.
 //!
 //! Must never ask an address or an id twice, have more than [`ALPHA`] queries in flight that did
-//! not stall, ask more than [`CANDIDATES_MAX`] nodes in all, or believe a single referrer for
+//! not stall, ask more than [`WALK_CANDIDATES_MAX`] nodes in all, or believe a single referrer for
 //! long. Holds no time: the owner says when a query stalled or failed, and must say so in the end
 //! for every query, or the walk does not end.
 
 #[cfg(test)]
 mod tests;
 
+use crate::limits::{
+    ALPHA, CONTACTS_PER_REPLY, DEAD_REFERRALS_MAX, SOLE_REFERRALS_MAX, WALK_CANDIDATES_MAX,
+};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::addr::{AddressPolicy, Contact, Family};
 use crate::id::{ID_LEN, Id, NodeId};
 use crate::table::K;
-
-/// Queries in flight at once, stalled ones not counted (catalogue 5.13: libtorrent 5, Kademlia 3).
-pub const ALPHA: usize = 4;
-/// Contacts held, and so the most that one walk can ask (catalogue 5.13).
-pub const CANDIDATES_MAX: usize = 100;
-/// Contacts taken from one reply (catalogue H17).
-pub const CONTACTS_PER_REPLY: usize = 8;
-/// Contacts of one referrer found dead, none alive, after which it is no longer followed (H17).
-pub const DEAD_REFERRALS_MAX: u8 = 3;
-/// Of the eight nearest that end a walk, how many may be known from one referrer alone (H14).
-pub const SOLE_REFERRALS_MAX: u8 = 4;
 
 /// A node to ask next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +91,7 @@ enum Next {
 /// Stands for the owner as a referrer, and for "not asked".
 const NOBODY: u8 = u8::MAX;
 
-const _: () = assert!(CANDIDATES_MAX < NOBODY as usize, "every asked node has a number");
+const _: () = assert!(WALK_CANDIDATES_MAX < NOBODY as usize, "every asked node has a number");
 
 impl Walk {
     /// A walk to `target` that knows nobody yet.
@@ -234,7 +226,7 @@ impl Walk {
         self.target
     }
 
-    /// How many nodes were asked so far, at most [`CANDIDATES_MAX`].
+    /// How many nodes were asked so far, at most [`WALK_CANDIDATES_MAX`].
     pub fn asked(&self) -> usize {
         self.referrers.len()
     }
@@ -246,7 +238,7 @@ impl Walk {
 
     /// Asserts every invariant of the walk. For tests, simulation and fuzzing.
     pub fn check(&self) {
-        assert!(self.candidates.len() <= CANDIDATES_MAX, "the list is bounded");
+        assert!(self.candidates.len() <= WALK_CANDIDATES_MAX, "the list is bounded");
         assert!(self.in_flight() <= ALPHA, "at most alpha in flight");
         let count = |state| self.candidates.iter().filter(|c| c.state == state).count();
         assert_eq!(count(State::InFlight), self.in_flight(), "slots are counted");
@@ -272,7 +264,7 @@ impl Walk {
         let mut waiting = false;
         let mut waiting_unknown = false;
         let mut doubtful = None;
-        let mut sole = [0u8; CANDIDATES_MAX];
+        let mut sole = [0u8; WALK_CANDIDATES_MAX];
         for (index, candidate) in self.candidates.iter().enumerate() {
             match candidate.state {
                 State::Failed => {}
@@ -338,7 +330,7 @@ impl Walk {
     /// Puts a new candidate in its place; a full list gives up its farthest unasked one for a
     /// nearer one. Asked ones stay: they are the memory of what not to ask again.
     fn insert(&mut self, candidate: Candidate) {
-        if self.candidates.len() >= CANDIDATES_MAX {
+        if self.candidates.len() >= WALK_CANDIDATES_MAX {
             let farthest = self.candidates.iter().rposition(|c| c.state == State::Fresh);
             match farthest {
                 Some(index) if candidate.key() < self.candidates[index].key() => {
@@ -416,7 +408,7 @@ impl Candidate {
 
     /// Whether this answered node is one of those that end the walk: not once its only referrer
     /// has supplied its share.
-    fn counts(&self, sole: &mut [u8; CANDIDATES_MAX]) -> bool {
+    fn counts(&self, sole: &mut [u8; WALK_CANDIDATES_MAX]) -> bool {
         match sole.get_mut(usize::from(self.referrer)) {
             Some(supplied) if self.named < 2 => {
                 *supplied += 1;

@@ -1,5 +1,6 @@
 //! The walks under way in one family, and whose turn it is.
 
+use crate::limits::WALKS_MAX;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -7,9 +8,6 @@ use crate::addr::{AddressPolicy, Contact, Family};
 use crate::id::{InfoHash, NodeId};
 use crate::store::{Key, Slab};
 use crate::walk::{Walk, WalkContact};
-
-/// Walks at once in one family: at four queries each, half of what may be on its way.
-pub const WALKS_MAX: usize = 256;
 
 /// A walk and the job it serves.
 #[derive(Debug)]

@@ -1,15 +1,11 @@
 //! The first nodes: asked at the start, and again as long as nobody else is known.
 
+use crate::limits::{BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, BOOTSTRAPS_MAX};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::addr::{AddressPolicy, Family};
 use crate::time::{Duration, Instant};
-
-/// Most bootstrap addresses kept.
-const BOOTSTRAPS_MAX: usize = 1_024;
-const RETRY_MIN: Duration = Duration::from_secs(2);
-const RETRY_MAX: Duration = Duration::from_secs(300);
 
 /// How a bootstrap node is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +36,12 @@ pub(super) struct Bootstraps {
 impl Bootstraps {
     pub(super) fn new(now: Instant) -> Self {
         let queues = [VecDeque::new(), VecDeque::new()];
-        Self { entries: Vec::new(), queues, retry_at: now + RETRY_MIN, pause: RETRY_MIN }
+        Self {
+            entries: Vec::new(),
+            queues,
+            retry_at: now + BOOTSTRAP_RETRY_MIN,
+            pause: BOOTSTRAP_RETRY_MIN,
+        }
     }
 
     /// Adds an address, once. What the user names may be private; what no host can own is refused.
@@ -88,7 +89,7 @@ impl Bootstraps {
             return;
         }
         self.retry_at = now + self.pause;
-        self.pause = (self.pause * 2).min(RETRY_MAX);
+        self.pause = (self.pause * 2).min(BOOTSTRAP_RETRY_MAX);
         for (index, entry) in self.entries.iter().enumerate() {
             let wanted = lonely || (entry.kind == Bootstrap::Node && !entry.answered);
             let queue = &mut self.queues[Family::of(entry.addr).index()];

@@ -1,5 +1,6 @@
 //! Queries that must wait because their address has had its share for the moment.
 
+use crate::limits::DEFERRED_MAX;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
@@ -7,9 +8,6 @@ use std::net::SocketAddr;
 use super::Owner;
 use crate::krpc::Ask;
 use crate::time::Instant;
-
-/// Most queries set aside in one family; more than that fail as if unanswered.
-const DEFERRED_MAX: usize = 4_096;
 
 /// A query ready to be sent.
 #[derive(Clone, Copy, Debug)]

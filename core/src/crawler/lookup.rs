@@ -10,7 +10,8 @@ use crate::fault::PeerFault;
 use crate::id::InfoHash;
 use crate::info::Info;
 use crate::intake::{Candidate, Intaken};
-use crate::job::{Job, Need, SOURCE_ASKS_MAX, Source, WALK_PEERS_ENOUGH, WalkState};
+use crate::job::{Job, Need, Source, WalkState};
+use crate::limits::{SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
 use crate::row::{FailureCause, Row, Verdict};
 use crate::store::Key;
 

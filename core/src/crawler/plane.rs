@@ -1,6 +1,7 @@
 //! What one address family has for itself: socket, table, sweep, walks. Nothing below the crawler
 //! sees two families.
 
+use crate::limits::HEARSAY_MAX;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -15,9 +16,6 @@ use crate::sweep::Sweep;
 use crate::table::{K, Table};
 use crate::time::{Instant, earliest};
 use crate::walks::Walks;
-
-/// Contacts of bootstrap answers kept until somebody answered.
-const HEARSAY_MAX: usize = 64;
 
 /// One family's half of the control plane.
 #[derive(Debug)]

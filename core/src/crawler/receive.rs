@@ -1,5 +1,6 @@
 //! What arrived: which open query it answers, and what each part of the answer means for whom.
 
+use crate::limits::{CONTACTS_PER_REPLY, SAMPLES_PER_REPLY, VALUES_PER_REPLY};
 use std::net::SocketAddr;
 
 use super::{Bootstrap, Crawler, Owner};
@@ -8,12 +9,7 @@ use crate::endpoint::{Open, Silence};
 use crate::id::Id;
 use crate::intake::Intaken;
 use crate::krpc::{Kind, Message, Reply};
-use crate::sweep::{CONTACTS_PER_REPLY, Offer, SweepAsk, SweepQuery};
-
-/// Infohashes taken from one reply (H19); the specification's servers send at most 20.
-const SAMPLES_PER_REPLY: usize = 64;
-/// Peers taken from one reply (H21).
-const VALUES_PER_REPLY: usize = 100;
+use crate::sweep::{Offer, SweepAsk, SweepQuery};
 
 impl Crawler {
     pub(super) fn receive(&mut self, from: SocketAddr, payload: &[u8]) {

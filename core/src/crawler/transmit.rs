@@ -3,6 +3,7 @@
 //! Order of precedence: queries that waited for their address, bootstrap, peers from sources, then
 //! walks and the sweep in turn, then the table's own upkeep.
 
+use crate::limits::SWEEP_TURNS;
 use std::net::SocketAddr;
 
 use super::deferred::Query;
@@ -13,9 +14,6 @@ use crate::krpc::Ask;
 use crate::pacer::FlowKind;
 use crate::sweep::SweepAsk;
 use crate::table::{Probe, Table};
-
-/// While both have work, the sweep gets so many queries for each one of a walk.
-const SWEEP_TURNS: u8 = 3;
 
 impl Crawler {
     pub(super) fn transmit(&mut self, family: Family, buf: &mut Vec<u8>) -> Option<Transmit> {

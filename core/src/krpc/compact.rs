@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{DEPTH_MAX, TOKENS_MAX};
+use super::{KRPC_DEPTH_MAX, KRPC_TOKENS_MAX};
 use crate::addr::{Contact, Family, parse_node, parse_peer};
 use crate::bencode::Reader;
 use crate::id::{ID_LEN, InfoHash};
@@ -165,7 +165,7 @@ fn whole_entries(bytes: &[u8], entry_len: usize) -> &[u8] {
 /// no content.
 fn split_item(items: &[u8]) -> Option<(&[u8], &[u8])> {
     if !items.first()?.is_ascii_digit() {
-        let skipped = Reader::<DEPTH_MAX>::new(items, TOKENS_MAX).raw().ok()?;
+        let skipped = Reader::<KRPC_DEPTH_MAX>::new(items, KRPC_TOKENS_MAX).raw().ok()?;
         return Some((&[], items.get(skipped.len()..)?));
     }
     let mut length = 0usize;

@@ -4,9 +4,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    ArgumentKey, BLOOM_LEN, BadArgument, DATAGRAM_LEN_MAX, DATAGRAM_LEN_MIN, DEPTH_MAX, ErrorReply,
-    Kind, Message, Method, Nodes, ParseError, Query, Reply, Samples, TOKEN_LEN_MAX, TOKENS_MAX,
-    TRANSACTION_LEN_MAX, Tolerated, Values, Want,
+    ArgumentKey, BLOOM_LEN, BadArgument, DATAGRAM_LEN_MAX, DATAGRAM_LEN_MIN, ErrorReply,
+    KRPC_DEPTH_MAX, KRPC_TOKENS_MAX, Kind, Message, Method, Nodes, ParseError, Query, Reply,
+    Samples, TOKEN_LEN_MAX, TRANSACTION_LEN_MAX, Tolerated, Values, Want,
 };
 use crate::addr::{Family, parse_peer};
 use crate::bencode::{Error, Reader, Token};
@@ -130,14 +130,14 @@ struct Results<'a> {
 /// The reader, and what was tolerated so far.
 struct Parser<'a> {
     datagram: &'a [u8],
-    reader: Reader<'a, DEPTH_MAX>,
+    reader: Reader<'a, KRPC_DEPTH_MAX>,
     mistyped: bool,
     odd_values: bool,
 }
 
 impl<'a> Parser<'a> {
     fn new(datagram: &'a [u8]) -> Self {
-        let reader = Reader::new(datagram, TOKENS_MAX);
+        let reader = Reader::new(datagram, KRPC_TOKENS_MAX);
         Self { datagram, reader, mistyped: false, odd_values: false }
     }
 

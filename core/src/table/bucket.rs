@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{BAD_AFTER, GOOD_FOR, PROBE_PATIENCE, REFRESH_AFTER, REPLACEMENTS};
+use super::{BAD_AFTER, GOOD_FOR, PROBE_PATIENCE, REFRESH_AFTER, REPLACEMENTS_MAX};
 use crate::addr::Contact;
 use crate::id::NodeId;
 use crate::time::{Instant, earliest};
@@ -119,7 +119,7 @@ impl Bucket {
     /// ago, and returns it.
     pub(super) fn wait(&mut self, entry: Entry) -> Option<Entry> {
         let oldest = |(_, entry): &(usize, &Entry)| entry.answered;
-        let dropped = (self.replacements.len() >= REPLACEMENTS)
+        let dropped = (self.replacements.len() >= REPLACEMENTS_MAX)
             .then(|| self.replacements.iter().enumerate().min_by_key(oldest))
             .flatten()
             .map(|(index, _)| index)

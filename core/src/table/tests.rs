@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::addr::AddressPolicy::{AllowPrivate, Public};
 use crate::rng::{Rng, Seed};
+use crate::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const OWN: NodeId = NodeId([0x31; 20]);
@@ -264,7 +265,7 @@ fn a_query_keeps_a_node_good_but_only_from_its_own_address() {
 #[test]
 fn the_replacement_that_answered_last_moves_up_and_only_eight_wait() {
     let mut table = full();
-    for n in 0..=REPLACEMENTS as u32 {
+    for n in 0..=REPLACEMENTS_MAX as u32 {
         assert_eq!(seen(&mut table, at(1 + n), node(4, 900 + n)), Admission::Cached);
     }
     table.on_failure(at(10), node(4, 907)); // one that waits and fails is forgotten at once

@@ -338,7 +338,7 @@ fn run(
         open.swap_remove(index);
     }
     walk.check();
-    assert!(queries.len() <= CANDIDATES_MAX);
+    assert!(queries.len() <= WALK_CANDIDATES_MAX);
     queries.len()
 }
 
@@ -408,7 +408,7 @@ fn endless_living_fakes_end_with_bounded_queries() {
             let id = if fakes.below(2) == 0 { NodeId(fakes.bytes()) } else { node(next + 20).id };
             (addr != addr_of(0)).then_some((id, named))
         });
-        assert!(queries <= CANDIDATES_MAX, "{queries} queries");
+        assert!(queries <= WALK_CANDIDATES_MAX, "{queries} queries");
     }
 }
 
@@ -457,11 +457,11 @@ fn nodes_that_name_only_themselves_us_or_martians_end_the_walk() {
 fn a_walk_stays_small() {
     assert!(size_of::<Candidate>() <= 48, "{} bytes", size_of::<Candidate>());
     let mut walk = seeded(0..1_000);
-    assert_eq!(walk.candidates.len(), CANDIDATES_MAX);
+    assert_eq!(walk.candidates.len(), WALK_CANDIDATES_MAX);
     walk.add(node(5_000));
     assert!(walk.candidates.iter().all(|c| c.addr() != addr_of(5_000)), "farther than all");
     walk.reset(TARGET);
-    assert!(walk.candidates.capacity() <= 2 * CANDIDATES_MAX);
+    assert!(walk.candidates.capacity() <= 2 * WALK_CANDIDATES_MAX);
 }
 
 proptest! {
@@ -509,6 +509,6 @@ proptest! {
             walk.on_failure(addr);
         }
         walk.check();
-        prop_assert!(left <= CANDIDATES_MAX);
+        prop_assert!(left <= WALK_CANDIDATES_MAX);
     }
 }

@@ -395,11 +395,11 @@ fn b7_depth_and_tokens_are_capped_at_the_limit_and_not_before() {
         let inner = depth - 2;
         reply_with(&[b"1:z", &b"l".repeat(inner)[..], &b"e".repeat(inner)].concat())
     };
-    assert!(Message::parse(&nested(DEPTH_MAX)).is_ok());
-    assert!(not_bencode(ErrorKind::TooDeep, &nested(DEPTH_MAX + 1)));
+    assert!(Message::parse(&nested(KRPC_DEPTH_MAX)).is_ok());
+    assert!(not_bencode(ErrorKind::TooDeep, &nested(KRPC_DEPTH_MAX + 1)));
     // Root, r, id with its value, z with its list, t, y: 14 tokens around the items.
     let flat = |items: usize| reply_with(&[b"1:zl", &b"0:".repeat(items)[..], b"e"].concat());
-    let most = TOKENS_MAX as usize - 14;
+    let most = KRPC_TOKENS_MAX as usize - 14;
     assert!(Message::parse(&flat(most)).is_ok());
     assert!(not_bencode(ErrorKind::TooManyTokens, &flat(most + 1)));
 }
