@@ -74,7 +74,7 @@ impl<K: 'static> Connections<K> {
         Self { executor: LocalExecutor::new(), shared: Rc::new(shared) }
     }
 
-    /// Begins a connection. Its outcome appears at [`Self::poll_outcome`] under `peer`.
+    /// Begins a connection. Its outcome appears at [`Self::try_outcome`] under `peer`.
     pub fn dial(&self, peer: K, to: SocketAddr, mut exchange: Exchange) {
         let shared = self.shared.clone();
         shared.open.set(shared.open.get() + 1);
