@@ -12,12 +12,12 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use async_io::Async;
+use async_io::{Async, Timer};
 use estudely_core::exchange::{Exchange, Outcome, Step};
 use estudely_core::fault::PeerFault;
 use estudely_core::limits::ASSEMBLY_BYTES_MAX;
 use estudely_core::time::{Duration, Instant};
-use smol::LocalExecutor;
+use smol::{LocalExecutor, future};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::alarms::{Alarm, Alarms, Rung};
@@ -92,6 +92,26 @@ impl<K: 'static> Connections<K> {
     /// Runs `future` and the connections beside it.
     pub async fn run<T>(&self, future: impl Future<Output = T>) -> T {
         self.executor.run(future).await
+    }
+
+    /// The next outcome, for those without a loop of their own: deadlines are kept. Waits for ever
+    /// if nothing is open.
+    pub async fn outcome(&self) -> (K, Outcome) {
+        let clock = self.shared.clock;
+        loop {
+            if let Some(done) = self.try_outcome() {
+                return done;
+            }
+            // A deadline set before this instant ends the wait early.
+            let due = self.poll_timeout().unwrap_or(clock.now() + Duration::from_secs(1));
+            let due_passes = async {
+                if let Some(at) = clock.machine_time(due) {
+                    Timer::at(at).await;
+                }
+            };
+            future::or(poll_fn(|cx| self.poll_ready(cx, due)), due_passes).await;
+            self.handle_timeout(clock.now());
+        }
     }
 
     /// Waits until [`Self::try_outcome`] has something or a deadline before `due` was set: then

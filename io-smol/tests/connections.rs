@@ -2,7 +2,6 @@
 
 mod peers;
 
-use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -28,25 +27,12 @@ fn dial(to: SocketAddr, local: Option<IpAddr>, count: u32, width: usize) -> Vec<
                 connections.dial(begun, to, exchange(clock.now()));
                 begun += 1;
             }
-            wait(&connections, clock).await;
-            while let Some((_, outcome)) = connections.try_outcome() {
-                faults.push(fault(&outcome));
-            }
+            let (_, outcome) = connections.outcome().await;
+            faults.push(fault(&outcome));
         }
         faults
     };
     async_io::block_on(connections.run(work))
-}
-
-/// Waits for an outcome or the next deadline, and lets the deadline ring.
-async fn wait(connections: &Connections<u32>, clock: Clock) {
-    let due = connections.poll_timeout().unwrap_or(clock.now() + Duration::from_millis(100));
-    let at = clock.machine_time(due).expect("a deadline that comes");
-    let timer = async {
-        async_io::Timer::at(at).await;
-    };
-    smol::future::or(poll_fn(|cx| connections.poll_ready(cx, due)), timer).await;
-    connections.handle_timeout(clock.now());
 }
 
 fn exchange(now: Instant) -> Exchange {
@@ -142,10 +128,8 @@ fn aborting_ends_every_connection_at_once() {
         connections.dial(50, peer.addr(), exchange(clock.now()));
         let mut faults = Vec::new();
         while connections.open() > 0 || connections.has_outcome() {
-            wait(&connections, clock).await;
-            while let Some((_, outcome)) = connections.try_outcome() {
-                faults.push(fault(&outcome));
-            }
+            let (_, outcome) = connections.outcome().await;
+            faults.push(fault(&outcome));
         }
         faults
     };
