@@ -322,8 +322,10 @@ impl<'a> Driver<'a> {
 
     /// Waits until something is there to be handed in or a deadline has come.
     async fn wait(&mut self, now: Instant) {
-        if self.more || self.connections.has_outcome() {
-            // The connections, and the reactor, get their turn all the same.
+        let due = self.poll_timeout().is_some_and(|at| at <= now);
+        if self.more || due || self.connections.has_outcome() {
+            // The connections, and the reactor, get their turn all the same: a timer that is
+            // already over would let nobody else run.
             return future::yield_now().await;
         }
         self.set_timer(now);
