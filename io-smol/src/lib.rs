@@ -1,10 +1,12 @@
-//! The smol adapter: sockets, names, signals, the clock and files around the pure core.
+//! The smol adapter: sockets, names, signals, the clock and files around the pure core, and the
+//! command `crawl`.
 //!
 //! Nothing here knows a protocol: datagrams and stream bytes go into the core as they came, and
 //! what the core hands out is sent as it is. Reading order: [`run`] is the loop; the rest are the
 //! parts it turns.
 
 mod alarms;
+pub mod args;
 pub mod clock;
 pub mod dns;
 pub mod entropy;
@@ -12,4 +14,5 @@ pub mod files;
 pub mod run;
 pub mod signal;
 pub mod tcp;
+pub mod text;
 pub mod udp;
