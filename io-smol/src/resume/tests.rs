@@ -1,0 +1,127 @@
+//! Files as earlier runs, crashes and other programs leave them.
+
+use std::io::Write;
+
+use estudely_core::rng::Seed;
+use proptest::prelude::{any, prop, proptest};
+
+use super::*;
+
+const A: &str = "631a31dd0a46257d5078c0dee4e66e26f73e42ac";
+const B: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn random() -> Rng {
+    Rng::new(Seed::from_u64(1))
+}
+
+fn hash(hex: &str) -> InfoHash {
+    InfoHash::from_hex(hex).expect("hex")
+}
+
+fn file(content: &[u8]) -> File {
+    let mut file = tempfile::tempfile().expect("temporary file");
+    file.write_all(content).expect("written");
+    file
+}
+
+fn rows(content: &[u8]) -> Result<HeldRows, Foreign> {
+    scan_rows(&mut file(content), &mut random())
+}
+
+fn refusal(content: &str) -> String {
+    rows(content.as_bytes()).expect_err(content).to_string()
+}
+
+fn whole() -> String {
+    format!(
+        "{ROWS_HEADER}\n\
+         {A},\"a, \"\"b\"\"\",1,2,3,127.0.0.1,5,True\n\
+         {A},\"a, \"\"b\"\"\",1,2,3,::1,6,True\n\
+         {B},,0,0,0,,,False\n"
+    )
+}
+
+#[test]
+fn a_whole_file_is_kept_and_its_infohashes_are_known() {
+    let text = whole();
+    let held = rows(text.as_bytes()).expect("ours");
+    assert_eq!(held.extent, Extent { whole: text.len() as u64, len: text.len() as u64 });
+    assert!(held.verified.iter().eq([hash(A)]));
+    assert!(held.unverified.contains(&hash(B).0) && !held.unverified.contains(&hash(A).0));
+}
+
+#[test]
+fn a_file_cut_anywhere_keeps_exactly_its_whole_lines() {
+    let text = whole();
+    for cut in 0..=text.len() {
+        let part = &text.as_bytes()[..cut];
+        let kept = part.iter().rposition(|b| *b == b'\n').map_or(0, |last| last + 1);
+        let held = rows(part).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
+        assert_eq!(held.extent, Extent { whole: kept as u64, len: cut as u64 }, "cut at {cut}");
+    }
+}
+
+#[test]
+fn what_a_spreadsheet_saved_is_still_ours() {
+    let text = format!("\u{feff}{}", whole().replace('\n', "\r\n"));
+    let held = rows(text.as_bytes()).expect("ours");
+    assert_eq!(held.extent.whole, text.len() as u64);
+    let torn = format!("{text}{A},x");
+    assert_eq!(rows(torn.as_bytes()).expect("ours").extent.whole, text.len() as u64);
+    let lines = format!("{ROWS_HEADER}\n{A},\"a\nb\",1,2,3,,,True\n");
+    assert!(rows(lines.as_bytes()).expect("ours").verified.contains(hash(A)));
+}
+
+#[test]
+fn foreign_files_are_refused_with_the_line() {
+    let row = |row: &str| refusal(&format!("{}{row}\n", whole()));
+    let header = "line 1: the header is not that of crawl";
+    assert_eq!(refusal("name,size\na,1\n"), header);
+    assert_eq!(refusal("hello"), header);
+    assert_eq!(refusal("\n\n"), header);
+    assert_eq!(refusal(&format!("{ROWS_HEADER},extra\n")), header);
+    assert_eq!(refusal(&format!("{PAIRS_HEADER}\n")), header);
+    assert_eq!(row("x"), "line 5: not 8 fields, as a row has");
+    assert_eq!(row("x,,0,0,0,,,True"), "line 5: the first field is no infohash");
+    assert_eq!(row(&format!("{A},,x,0,0,,,True")), "line 5: a count is no number");
+    assert_eq!(row(&format!("{A},,0,0,0,host,1,True")), "line 5: peer_ip is no address");
+    assert_eq!(row(&format!("{A},,0,0,0,::1,65536,True")), "line 5: peer_port is no port");
+    assert_eq!(row(&format!("{A},,0,0,0,,,true")), "line 5: metadata_ok is neither True nor False");
+    assert_eq!(row(&",".repeat(40)), "line 5: more fields than any row has");
+    assert_eq!(row(&format!("{A},\"a,1")), "line 5: a quote is opened and never closed");
+}
+
+#[test]
+fn a_name_as_long_as_metadata_allows_is_read_and_nothing_longer() {
+    let name = |len| format!("{ROWS_HEADER}\n{A},{},1,2,3,,,True\n", "n".repeat(len));
+    assert!(rows(name(30 << 20).as_bytes()).is_ok());
+    assert!(rows(name(RECORD_BYTES_MAX).as_bytes()).is_err());
+}
+
+#[test]
+fn pairs_are_read_with_or_without_a_header() {
+    for header in ["", "infohash,peer_ip,peer_port\n"] {
+        let text = format!("{header}{A},127.0.0.1,5\n{B},::1,6\n{B},127.0.");
+        let held = scan_pairs(&mut file(text.as_bytes()), &mut random());
+        let held = held.expect("ours");
+        assert_eq!(held.extent.whole, text.len() as u64 - 47);
+        assert_eq!(held.pairs.len(), 2);
+        let known = |hex, ip: &str, port| {
+            held.pairs.contains(&pair_key(hash(hex), ip.parse().expect("ip"), port))
+        };
+        assert!(known(A, "127.0.0.1", 5) && known(B, "::1", 6));
+        assert!(!known(A, "::1", 6) && !known(A, "127.0.0.1", 6));
+    }
+    let foreign = scan_pairs(&mut file(b"a,b\n"), &mut random());
+    assert!(foreign.is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_the_scan_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let mut text = format!("{ROWS_HEADER}\n").into_bytes();
+        text.extend(&bytes);
+        let _ = rows(&text);
+        let _ = rows(&bytes);
+    }
+}

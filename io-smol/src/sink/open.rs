@@ -1,0 +1,338 @@
+//! Opening the outputs of a run: all are looked at before the first is changed.
+//!
+//! Order: no two are one file; each is opened, locked and, unless it is to be replaced, read
+//! through; only then are torn ends cut and headers written. A refusal leaves every file as it
+//! was, and no new one behind.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use estudely_core::rng::Rng;
+use estudely_core::store::FingerprintSet;
+
+use super::RowSink;
+use super::csv::{CsvRows, Pairs};
+use super::fanout::Fanout;
+use super::file::Output;
+use crate::args::{Place, RowsPer};
+use crate::hashes::InfoHashSet;
+use crate::resume::{
+    Extent, FINGERPRINTS_MAX, Foreign, PAIRS_HEADER, ROWS_HEADER, scan_pairs, scan_rows,
+};
+use crate::text::printable;
+
+/// Most symbolic links followed to a file that does not exist yet, as Linux does.
+const LINKS_MAX: usize = 40;
+
+/// What an output holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Metadata rows.
+    Rows {
+        /// `--rows`
+        per: RowsPer,
+        /// `--escape-formulas`
+        escape_formulas: bool,
+    },
+    /// Pairs of infohash and peer.
+    Pairs,
+}
+
+impl Table {
+    fn header(self) -> &'static str {
+        match self {
+            Self::Rows { .. } => ROWS_HEADER,
+            Self::Pairs => PAIRS_HEADER,
+        }
+    }
+}
+
+/// What to open.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// `--out`
+    pub places: &'a [Place],
+    /// What they hold.
+    pub table: Table,
+    /// `--tee`
+    pub tee: bool,
+    /// `--overwrite`
+    pub overwrite: bool,
+    /// `--max-output-bytes`
+    pub bytes_max: Option<u64>,
+    /// Other files of the run, which no output may be, with what to call them.
+    pub others: &'a [(&'a str, &'a Path)],
+}
+
+/// Outputs ready for rows.
+pub struct Opened {
+    /// All of them.
+    pub fanout: Fanout,
+    /// Infohashes that every output holds as `True`.
+    pub known: InfoHashSet,
+    /// What a person should know, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Why the outputs cannot be used: one line.
+#[derive(Debug)]
+pub enum OpenError {
+    /// An output is not ours or cannot be opened; nothing was changed.
+    Refused(String),
+    /// An output could not be written.
+    Lost(String),
+    /// Nobody reads standard output.
+    Closed,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(line) | Self::Lost(line) => f.write_str(line),
+            Self::Closed => f.write_str("nobody reads standard output"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// Opens every output of a run.
+///
+/// # Errors
+/// [`OpenError::Refused`] before anything was changed, the others after.
+pub fn open(plan: &Plan<'_>, rng: &mut Rng) -> Result<Opened, OpenError> {
+    refuse_one_file_twice(plan).map_err(OpenError::Refused)?;
+    let mut held = Vec::new();
+    for place in plan.places {
+        match hold(place, plan, rng) {
+            Ok(output) => held.push(output),
+            Err(line) => {
+                held.iter().for_each(Held::leave_as_it_was);
+                return Err(OpenError::Refused(line));
+            }
+        }
+    }
+    let known = known_to_all(&mut held);
+    if plan.tee {
+        // Shows what the run adds, and has no say in what is missing.
+        held.push(Held::stream(rng));
+    }
+    let mut notes: Vec<String> = held.iter().filter_map(Held::note).collect();
+    if !known.is_empty() {
+        notes.push(format!("{} infohashes are verified in every output: skipped", known.len()));
+    }
+    let sinks = held.into_iter().map(|output| output.into_sink(plan.table));
+    let sinks = sinks.collect::<io::Result<_>>().map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => OpenError::Closed,
+        _ => OpenError::Lost(error.to_string()),
+    })?;
+    Ok(Opened { fanout: Fanout::new(sinks, plan.bytes_max), known, notes })
+}
+
+/// An output that may be used, unchanged so far.
+struct Held {
+    /// `None` is standard output.
+    file: Option<(File, PathBuf)>,
+    /// Whether this run made the file.
+    created: bool,
+    /// What of it stays.
+    extent: Extent,
+    verified: InfoHashSet,
+    /// Infohashes in other rows, or pairs.
+    others: FingerprintSet,
+}
+
+impl Held {
+    fn stream(rng: &mut Rng) -> Self {
+        Self {
+            file: None,
+            created: false,
+            extent: Extent { whole: 0, len: 0 },
+            verified: InfoHashSet::default(),
+            others: FingerprintSet::new(rng, FINGERPRINTS_MAX),
+        }
+    }
+
+    fn leave_as_it_was(&self) {
+        if let (true, Some((_, path))) = (self.created, &self.file) {
+            // It was not there before and is empty: at worst it stays so. The name may be a link.
+            let _ = fs::canonicalize(path).and_then(fs::remove_file);
+        }
+    }
+
+    fn note(&self) -> Option<String> {
+        let (_, path) = self.file.as_ref()?;
+        let Extent { whole, len } = self.extent;
+        let torn = len - whole;
+        let path = shown(path);
+        match (whole, torn) {
+            (0, _) => None,
+            (_, 0) => Some(format!("{path}: resumed")),
+            (_, torn) => Some(format!("{path}: resumed; {torn} bytes of a torn last line cut")),
+        }
+    }
+
+    /// Cuts what is torn, writes a header where there is none.
+    fn into_sink(self, table: Table) -> io::Result<Box<dyn RowSink>> {
+        let mut output = match self.file {
+            None => Output::stdout()?,
+            Some((file, path)) => {
+                let Extent { whole, len } = self.extent;
+                if whole < len {
+                    file.set_len(whole).map_err(|error| {
+                        io::Error::new(error.kind(), format!("{}: {error}", shown(&path)))
+                    })?;
+                }
+                Output::file(file, shown(&path), whole)
+            }
+        };
+        if output.is_empty() {
+            output.append([table.header().as_bytes(), b"\n"].into_iter())?;
+        }
+        Ok(match table {
+            Table::Rows { per, escape_formulas } => {
+                let others = Some(self.others).filter(|set| !set.is_empty());
+                Box::new(CsvRows::new(output, per, escape_formulas, self.verified, others))
+            }
+            Table::Pairs => Box::new(Pairs::new(output, self.others)),
+        })
+    }
+}
+
+/// Opens, locks and reads one output.
+fn hold(place: &Place, plan: &Plan<'_>, rng: &mut Rng) -> Result<Held, String> {
+    let Place::File(path) = place else { return Ok(Held::stream(rng)) };
+    let refused = |what: String| format!("--out {}: {what}", shown(path));
+    let created = !path.exists();
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(refused("not a regular file; name one, or use --out -".to_owned()));
+    }
+    let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
+    let mut file = opened.map_err(|error| refused(format!("cannot be opened: {error}")))?;
+    let mut held = Held { created, ..Held::stream(rng) };
+    let read = lock(&file).and_then(|()| {
+        let len = file.metadata().map_err(Foreign::from).map_err(cure)?.len();
+        match plan.table {
+            _ if plan.overwrite => held.extent = Extent { whole: 0, len },
+            Table::Rows { .. } => {
+                let found = scan_rows(&mut file, rng).map_err(cure)?;
+                (held.extent, held.verified, held.others) =
+                    (found.extent, found.verified, found.unverified);
+            }
+            Table::Pairs => {
+                let found = scan_pairs(&mut file, rng).map_err(cure)?;
+                (held.extent, held.others) = (found.extent, found.pairs);
+            }
+        }
+        Ok(())
+    });
+    held.file = Some((file, path.clone()));
+    if let Err(what) = read {
+        held.leave_as_it_was();
+        return Err(refused(what));
+    }
+    Ok(held)
+}
+
+fn cure(foreign: Foreign) -> String {
+    match foreign {
+        Foreign::Unreadable(_) => foreign.to_string(),
+        Foreign::Line { .. } => {
+            format!("{foreign}; name another file, or --overwrite to replace this one")
+        }
+    }
+}
+
+/// Keeps a second crawl off the file, where the file system can.
+fn lock(file: &File) -> Result<(), String> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            Err("another crawl is writing it; name another file, or end that one".to_owned())
+        }
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        Err(TryLockError::Error(error)) => Err(format!("cannot be locked: {error}")),
+    }
+}
+
+/// Takes out what every output holds; what stays with an output is to be left out there alone.
+/// Standard output, if named, holds nothing.
+fn known_to_all(held: &mut [Held]) -> InfoHashSet {
+    let mut outputs = held.iter_mut();
+    let Some(first) = outputs.next() else { return InfoHashSet::default() };
+    let mut known = std::mem::take(&mut first.verified);
+    let mut rest: Vec<_> = outputs.collect();
+    if rest.is_empty() {
+        return known;
+    }
+    let whole = known.clone();
+    known.retain(|hash| rest.iter().all(|output| output.verified.contains(hash)));
+    for output in &mut rest {
+        output.verified.retain(|hash| !known.contains(hash));
+    }
+    first.verified = whole;
+    first.verified.retain(|hash| !known.contains(hash));
+    known
+}
+
+/// What a file is, whatever its name: device and inode, or the path that it will have.
+#[derive(Debug, PartialEq, Eq)]
+enum Identity {
+    There(u64, u64),
+    ToCome(PathBuf),
+}
+
+fn refuse_one_file_twice(plan: &Plan<'_>) -> Result<(), String> {
+    let mut taken: Vec<(String, Identity)> = Vec::new();
+    for (name, path) in plan.others {
+        let (name, identity) = (format!("{name} {}", shown(path)), identity(path));
+        if let Some((other, _)) = taken.iter().find(|(_, known)| *known == identity) {
+            return Err(format!("{name}: the same file as {other}; name another"));
+        }
+        taken.push((name, identity));
+    }
+    if plan.tee || plan.places.contains(&Place::Stdout) {
+        let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        if let Ok(found) = stdout.and_then(|file| file.metadata())
+            && found.is_file()
+        {
+            let identity = Identity::There(found.dev(), found.ino());
+            taken.push(("standard output".to_owned(), identity));
+        }
+    }
+    for place in plan.places {
+        let Place::File(path) = place else { continue };
+        let identity = identity(path);
+        let name = format!("--out {}", shown(path));
+        if let Some((other, _)) = taken.iter().find(|(_, known)| *known == identity) {
+            return Err(format!("{name}: the same file as {other}; name another"));
+        }
+        taken.push((name, identity));
+    }
+    Ok(())
+}
+
+fn identity(path: &Path) -> Identity {
+    if let Ok(found) = fs::metadata(path) {
+        return Identity::There(found.dev(), found.ino());
+    }
+    let mut target = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(next) = fs::read_link(&target) else { break };
+        target = target.parent().unwrap_or(Path::new("")).join(next);
+    }
+    let parent = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let parent = parent.canonicalize().unwrap_or_else(|_| parent.to_owned());
+    Identity::ToCome(parent.join(target.file_name().unwrap_or_default()))
+}
+
+fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy())
+}
