@@ -6,6 +6,7 @@
 //! parts it turns.
 
 mod alarms;
+pub mod app;
 pub mod args;
 pub mod clock;
 pub mod dns;
@@ -13,6 +14,8 @@ pub mod entropy;
 pub mod files;
 pub mod hashes;
 pub mod pairs;
+pub mod progress;
+pub mod report;
 pub mod resume;
 pub mod run;
 pub mod signal;

@@ -1,0 +1,165 @@
+//! Outputs that are refused, and resumption as far as it shows without traffic: `crawl get` of an
+//! infohash that every output holds ends before a socket is bound.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::{HASH, HEADER, World, exists, verified};
+
+#[test]
+fn a_foreign_output_is_refused_and_stays_as_it_is() {
+    let foreign = [
+        "name,size\n",
+        "hello",
+        "\n",
+        "infohash,peer_ip,peer_port\n",
+        &format!("{HEADER}not a row\n"),
+        &format!("{HEADER}{HASH},x,1,2,3,,,true\n"),
+        &format!("{HEADER}{}{HASH},\"open,1,2,3,,,True\n", verified(HASH)),
+        &format!("{}{HASH}", HEADER.replace("_ok", "_okay")),
+    ];
+    for text in foreign {
+        let world = World::new();
+        world.put("x.csv", text);
+        for words in [&["--out", "x.csv"][..], &["get", HASH, "--out", "x.csv"]] {
+            let said = world.refused(words);
+            assert!(said.starts_with("--out x.csv: line "), "{text:?}: {said}");
+            assert!(said.contains("--overwrite"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_metadata_file_is_no_peers_file() {
+    let world = World::new();
+    world.put("peers.csv", HEADER);
+    world.refused(&["peers"]);
+    world.put("peers.csv", format!("infohash,peer_ip,peer_port\n{HASH},127.0.0.1\n"));
+    let said = world.refused(&["peers"]);
+    assert!(said.contains("line 2: not 3 fields"), "{said}");
+}
+
+#[test]
+fn one_foreign_output_among_several_leaves_all_of_them_alone() {
+    let world = World::new();
+    world.put("good.csv", format!("{HEADER}{}torn", verified(HASH)));
+    world.put("foreign.csv", "mine\n");
+    let words =
+        ["--out", "good.csv", "--out", "new.csv", "--out", "foreign.csv", "--stats", "s.json"];
+    world.refused(&words);
+    assert!(!exists(&world.path("new.csv")) && !exists(&world.path("s.json")));
+}
+
+#[test]
+fn what_is_no_file_or_cannot_be_opened_is_refused() {
+    let world = World::new();
+    fs::create_dir(world.path("folder.csv")).expect("folder");
+    assert!(world.refused(&["--out", "folder.csv"]).contains("not a regular file"));
+    assert!(world.refused(&["--out", "none/x.csv"]).contains("cannot be opened"));
+    assert!(world.refused(&["--stats", "none/s.json"]).contains("cannot be opened"));
+    symlink("/dev/null", world.path("null.csv")).expect("link");
+    assert!(world.refused(&["--out", "null.csv"]).contains("not a regular file"));
+}
+
+#[test]
+fn one_file_under_two_names_is_refused() {
+    let world = World::new();
+    world.put("x.csv", HEADER);
+    world.put("pairs.csv", format!("{HASH},127.0.0.1,5\n"));
+    symlink("x.csv", world.path("soft.csv")).expect("link");
+    symlink("new.csv", world.path("dangling.csv")).expect("link");
+    fs::hard_link(world.path("x.csv"), world.path("hard.csv")).expect("link");
+    let cases: [&[&str]; 7] = [
+        &["--out", "x.csv", "--out", "./x.csv"],
+        &["--out", "x.csv", "--out", "soft.csv"],
+        &["--out", "hard.csv", "--out", "x.csv"],
+        &["--out", "new.csv", "--out", "dangling.csv"],
+        &["--out", "x.csv", "--stats", "soft.csv"],
+        &["fetch", "pairs.csv", "--out", "pairs.csv", "--overwrite"],
+        &["fetch", "pairs.csv", "--stats", "pairs.csv"],
+    ];
+    for words in cases {
+        let said = world.refused(words);
+        assert!(said.contains("the same file as"), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn standard_output_that_is_an_output_file_is_refused() {
+    let world = World::new();
+    world.put("x.csv", HEADER);
+    let open = || fs::OpenOptions::new().append(true).open(world.path("x.csv")).expect("opens");
+    let mut command = world.command(&["--out", "x.csv", "--tee"]);
+    let output = command.stdout(open()).output().expect("crawl runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(world.text("x.csv"), HEADER);
+}
+
+#[test]
+fn an_output_that_another_crawl_writes_is_refused() {
+    let world = World::new();
+    world.put("x.csv", HEADER);
+    let held = fs::File::open(world.path("x.csv")).expect("opens");
+    held.lock().expect("locked");
+    let said = world.refused(&["--out", "x.csv"]);
+    assert!(said.contains("another crawl is writing it"), "{said}");
+}
+
+#[test]
+fn a_standard_output_that_takes_nothing_is_lost_and_one_without_reader_is_a_clean_end() {
+    let world = World::new();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("opens");
+    let output = world.command(&["--out", "-"]).stdout(full).output().expect("crawl runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.starts_with("crawl: standard output: "), "{said}");
+
+    let (reader, writer) = std::io::pipe().expect("pipe");
+    drop(reader);
+    let output = world.command(&["--out", "-"]).stdout(writer).output().expect("crawl runs");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_refusal_leaves_a_dangling_link_as_it_is() {
+    let world = World::new();
+    world.put("foreign.csv", "mine\n");
+    symlink("target.csv", world.path("link.csv")).expect("link");
+    world.refused(&["--out", "link.csv", "--out", "foreign.csv"]);
+    assert!(exists(&world.path("link.csv")) && !exists(&world.path("target.csv")));
+}
+
+#[test]
+fn what_every_output_holds_is_not_fetched_again() {
+    let world = World::new();
+    let text = format!("{HEADER}{}", verified(HASH));
+    world.put("a.csv", &text);
+    world.put("b.txt", &text);
+    let ran = world.run(&["get", HASH, "--out", "a.csv", "--out", "b.txt"]);
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    assert_eq!((world.text("a.csv"), world.text("b.txt")), (text.clone(), text));
+    assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn a_torn_last_line_is_cut_and_whole_rows_are_kept() {
+    let whole = format!("{HEADER}{}", verified(HASH));
+    for torn in ["0", "0123456789abcdef0123456789abcdef01234567,\"na", "\"", ",,,,,,,True"] {
+        let world = World::new();
+        world.put("x.csv", format!("{whole}{torn}"));
+        let ran = world.run(&["get", HASH, "--out", "x.csv"]);
+        assert_eq!(ran.status, Some(0), "{torn}: {}", ran.stderr);
+        assert_eq!(world.text("x.csv"), whole, "{torn}");
+        assert!(ran.stderr.contains("torn last line cut"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_file_that_a_spreadsheet_saved_is_resumed() {
+    let world = World::new();
+    let text = format!("\u{feff}{HEADER}{}", verified(HASH)).replace('\n', "\r\n");
+    world.put("x.csv", &text);
+    let ran = world.run(&["get", HASH, "--out", "x.csv"]);
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    assert_eq!(world.text("x.csv"), text);
+}

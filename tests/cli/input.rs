@@ -1,0 +1,49 @@
+//! Input of `crawl fetch` that holds nothing to fetch: refused before any output is touched.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::{HASH, HEADER, Ran, World, exists};
+
+#[test]
+fn an_input_that_cannot_be_read_is_refused() {
+    let world = World::new();
+    world.put("metadata.csv", format!("{HEADER}torn"));
+    assert!(world.refused(&["fetch", "none.csv"]).starts_with("none.csv: cannot be read: "));
+    assert!(world.refused(&["fetch", "."]).starts_with(".: cannot be read: "));
+}
+
+#[test]
+fn an_input_without_a_good_line_names_the_bad_ones_and_is_refused() {
+    let world = World::new();
+    let bad = format!("infohash,peer_ip,peer_port\n{HASH},127.0.0.1,0\n{HASH},host,5\nx\n");
+    world.put("peers.csv", bad + &"y\n".repeat(20));
+    let before = world.all();
+    let ran = world.run(&["fetch", "peers.csv"]);
+    assert_eq!(ran.status, Some(2));
+    let lines: Vec<_> = ran.stderr.lines().collect();
+    assert_eq!(lines.len(), 12, "{}", ran.stderr);
+    assert_eq!(
+        lines[0],
+        format!("# line 2 skipped: {HASH},127.0.0.1,0: no peer can have this address")
+    );
+    assert!(lines[1].starts_with("# line 3 skipped: "), "{}", lines[1]);
+    assert_eq!(lines[10], "# 13 more lines skipped");
+    assert!(lines[11].starts_with("crawl: peers.csv: no usable line; "), "{}", lines[11]);
+    assert!(world.all() == before);
+}
+
+#[test]
+fn an_empty_standard_input_is_refused() {
+    let world = World::new();
+    for input in ["", "infohash,peer_ip,peer_port\n", "\n\n"] {
+        let mut command = world.command(&["fetch", "-", "--overwrite"]);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("crawl runs");
+        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("written");
+        let ran: Ran = child.wait_with_output().expect("ends").into();
+        assert_eq!((ran.status, ran.stderr.lines().count()), (Some(2), 1), "{}", ran.stderr);
+        assert!(ran.stderr.starts_with("crawl: standard input: no usable line"), "{}", ran.stderr);
+    }
+    assert!(!exists(&world.path("metadata.csv")));
+}
