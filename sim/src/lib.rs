@@ -1,1 +1,15 @@
-//! Placeholder replaced in the next commits.
+//! A virtual DHT and its BitTorrent peers.
+//!
+//! The [`world`] is the ground truth; [`node`] and [`peer`] are sans-IO actors (bytes and virtual
+//! time in, bytes out) that play it honestly; [`truth`] writes down what a perfect crawl could
+//! find and scores a crawl against it. [`swarm`] serves the whole on real loopback sockets.
+//!
+//! Actors use the core's codecs and nothing else of it: a fault in the crawler's tables or walks
+//! must not be mirrored here.
+
+#![forbid(unsafe_code)]
+
+mod draw;
+pub mod routing;
+pub mod torrent;
+pub mod world;
