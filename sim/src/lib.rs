@@ -10,6 +10,9 @@
 #![forbid(unsafe_code)]
 
 mod draw;
+pub mod node;
+pub mod peer;
 pub mod routing;
 pub mod torrent;
+pub mod truth;
 pub mod world;

@@ -166,7 +166,7 @@ mod tests {
         for index in 0..5_000 {
             let torrent = make(5, index, &MetadataSizes::Realistic);
             versions[torrent.facts.version as usize] += 1;
-            exact += usize::from(torrent.info.len() % METADATA_PIECE_LEN as usize == 0);
+            exact += usize::from(torrent.info.len().is_multiple_of(METADATA_PIECE_LEN as usize));
             large += usize::from(torrent.info.len() > 4 * METADATA_PIECE_LEN as usize);
         }
         assert!(versions.iter().all(|&count| count > 200), "{versions:?}");

@@ -542,4 +542,4 @@ fn group_by_holder(nodes: usize, torrents: &[TorrentRecord]) -> (Vec<u32>, Vec<u
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
