@@ -13,6 +13,7 @@ mod draw;
 pub mod node;
 pub mod peer;
 pub mod routing;
+pub mod swarm;
 pub mod torrent;
 pub mod truth;
 pub mod world;

@@ -32,6 +32,9 @@ pub const INTERVAL_DEFAULT: u32 = 21_600;
 pub struct Percent(u8);
 
 impl Percent {
+    /// None.
+    pub const ZERO: Self = Self(0);
+
     /// `None` above 100.
     pub const fn new(value: u8) -> Option<Self> {
         if value <= 100 { Some(Self(value)) } else { None }

@@ -1,0 +1,115 @@
+//! `swarm`: a made-up DHT on loopback addresses, to crawl without any network.
+//!
+//! stdout carries the `crawl` command, or the score; stderr what people want to know besides.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use estudely_sim::swarm::options::{Options, crawl_arguments};
+use estudely_sim::swarm::{Sockets, Swarm, raise_file_limit};
+use estudely_sim::truth::{self, Exposure, Truth};
+use estudely_sim::world::World;
+
+/// Nothing was found wanting.
+const PERFECT: u8 = 0;
+/// It could not be done, or the file lacks something.
+const WANTING: u8 = 1;
+/// The command line makes no sense.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let status = match Options::parse(&arguments) {
+        Ok(options) => run(&options).unwrap_or_else(|complaint| {
+            say(&complaint);
+            WANTING
+        }),
+        Err((help, true)) => write_out(&help).map_or(WANTING, |()| PERFECT),
+        Err((complaint, false)) => {
+            say(complaint.trim_end());
+            USAGE
+        }
+    };
+    ExitCode::from(status)
+}
+
+fn run(options: &Options) -> Result<u8, String> {
+    if let (Some(truth), Some(scored)) = (&options.compare, &options.scored) {
+        return compare(truth, scored);
+    }
+    let started = Instant::now();
+    raise_file_limit();
+    let sockets = Sockets::bind(options.bind_base, options.port)
+        .map_err(|error| format!("port {}: {error} (--port 0 takes any free one)", options.port))?;
+    let world =
+        World::build(options.plan(sockets.addresses())).map_err(|error| error.to_string())?;
+    let exposure = truth::exposure(&world);
+    if let Some(path) = &options.truth {
+        write_truth(&world, path).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let swarm = Swarm::start(Arc::new(world), sockets, options.weather())
+        .map_err(|error| format!("cannot serve: {error}"))?;
+    describe(&swarm, exposure, started.elapsed());
+    serve(options, swarm, exposure)
+}
+
+fn compare(truth: &Path, scored: &Path) -> Result<u8, String> {
+    let open = |path: &Path| File::open(path).map_err(|e| format!("{}: {e}", path.display()));
+    let known = Truth::read(BufReader::new(open(truth)?))
+        .map_err(|error| format!("{}: {error}", truth.display()))?;
+    let score = truth::compare(&known, BufReader::new(open(scored)?))
+        .map_err(|error| format!("{}: {error}", scored.display()))?;
+    write_out(&format!("{score}\n"))?;
+    Ok(if score.is_perfect() { PERFECT } else { WANTING })
+}
+
+fn write_truth(world: &World, path: &Path) -> io::Result<()> {
+    truth::write(world, &mut BufWriter::new(File::create(path)?))
+}
+
+fn describe(swarm: &Swarm, exposure: Exposure, took: Duration) {
+    let world = swarm.world();
+    say(&format!(
+        "{} nodes, {} torrents with {} peers from {} on, port {}, ready after {:.1} s",
+        world.node_count(),
+        world.torrent_count(),
+        world.peer_count(),
+        world.plan().addresses.base,
+        world.plan().addresses.port,
+        took.as_secs_f64()
+    ));
+    say(&format!(
+        "{} torrents are exposed in samples, {} of them with a live peer",
+        exposure.exposed, exposure.due
+    ));
+}
+
+/// Prints the command and serves until the time is up; without a limit, until killed.
+fn serve(options: &Options, swarm: Swarm, exposure: Exposure) -> Result<u8, String> {
+    let arguments = crawl_arguments(swarm.world(), exposure, "metadata.csv");
+    write_out(&format!("crawl {}\n", arguments.join(" ")))?;
+    match options.duration {
+        Some(seconds) => std::thread::sleep(Duration::from_secs(seconds)),
+        None => loop {
+            std::thread::park();
+        },
+    }
+    swarm.stop().map_err(|error| error.to_string())?;
+    Ok(PERFECT)
+}
+
+fn write_out(text: &str) -> Result<(), String> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| format!("stdout: {e}"))
+}
+
+/// Lines for people. If nobody reads them, nothing is lost.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "# {text}");
+}

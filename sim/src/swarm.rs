@@ -1,0 +1,169 @@
+//! The world on real loopback sockets (Linux: all of 127/8 is local there).
+//!
+//! Every node and peer has an address of its own, but one UDP socket and one TCP listener serve
+//! them all: the kernel says which address was meant (`IP_PKTINFO`, `getsockname`), and the answer
+//! leaves from it. Two threads, one per protocol, share the immutable world and no lock. Whatever
+//! was not sent to 127/8 is dropped unanswered, so that no machine but this one is ever spoken to.
+
+pub mod options;
+mod sockets;
+mod tcp;
+mod udp;
+
+use std::io;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use estudely_core::time::Instant;
+
+use crate::world::{Percent, World};
+pub use sockets::Sockets;
+
+/// What happens to answers between the world and the crawler.
+#[derive(Clone, Debug)]
+pub struct Weather {
+    /// Share of datagrams lost, in each direction.
+    pub loss: Percent,
+    /// What every answer, datagram or stream, is held back, in milliseconds.
+    pub latency: RangeInclusive<u32>,
+}
+
+impl Weather {
+    /// Nothing is lost and nothing waits.
+    pub const CALM: Self = Self { loss: Percent::ZERO, latency: 0..=0 };
+
+    fn delay(&self, draw: &mut fastrand::Rng) -> Duration {
+        match *self.latency.end() {
+            0 => Duration::ZERO,
+            _ => Duration::from_millis(draw.u32(self.latency.clone()).into()),
+        }
+    }
+}
+
+/// What passed through a swarm so far.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Datagrams that arrived for an address of the world.
+    pub datagrams_in: AtomicU64,
+    /// Datagrams sent in answer.
+    pub datagrams_out: AtomicU64,
+    /// Datagrams thrown away as the weather said, both ways.
+    pub lost: AtomicU64,
+    /// Datagrams and connections for nobody, or not for 127/8.
+    pub strays: AtomicU64,
+    /// Connections accepted.
+    pub accepted: AtomicU64,
+    /// Bytes written to connections.
+    pub stream_bytes_out: AtomicU64,
+}
+
+impl Traffic {
+    fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// A world being served. Dropping it ends the threads and closes every socket.
+#[derive(Debug)]
+pub struct Swarm {
+    shared: Arc<Shared>,
+    wakers: [Arc<mio::Waker>; 2],
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+/// What both threads see.
+#[derive(Debug)]
+struct Shared {
+    world: Arc<World>,
+    weather: Weather,
+    traffic: Traffic,
+    stop: AtomicBool,
+    started: std::time::Instant,
+}
+
+impl Shared {
+    /// Virtual time of the actors: since the swarm started.
+    fn now(&self) -> Instant {
+        Instant::from_micros(self.started.elapsed().as_micros() as u64)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+impl Swarm {
+    /// Serves `world`, which must have been planned for the addresses of `sockets`.
+    pub fn start(world: Arc<World>, sockets: Sockets, weather: Weather) -> io::Result<Self> {
+        debug_assert_eq!(world.plan().addresses, sockets.addresses());
+        let shared = Arc::new(Shared {
+            world,
+            weather,
+            traffic: Traffic::default(),
+            stop: AtomicBool::new(false),
+            started: std::time::Instant::now(),
+        });
+        let udp = udp::Server::new(shared.clone(), sockets.udp)?;
+        let tcp = tcp::Server::new(shared.clone(), sockets.tcp, sockets.absent)?;
+        let wakers = [udp.waker(), tcp.waker()];
+        let threads = vec![
+            std::thread::Builder::new().name("swarm-udp".to_owned()).spawn(|| udp.run())?,
+            std::thread::Builder::new().name("swarm-tcp".to_owned()).spawn(|| tcp.run())?,
+        ];
+        Ok(Self { shared, wakers, threads })
+    }
+
+    /// The world that is served.
+    pub fn world(&self) -> &Arc<World> {
+        &self.shared.world
+    }
+
+    /// What passed so far.
+    pub fn traffic(&self) -> &Traffic {
+        &self.shared.traffic
+    }
+
+    /// Ends the threads and says why one ended before, if it did.
+    pub fn stop(mut self) -> io::Result<()> {
+        self.halt()
+    }
+
+    fn halt(&mut self) -> io::Result<()> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for waker in &self.wakers {
+            // A waker fails only if its thread is gone, which the join below reports.
+            let _ = waker.wake();
+        }
+        let mut first = Ok(());
+        for thread in self.threads.drain(..) {
+            let ended =
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")));
+            first = first.and(ended);
+        }
+        first
+    }
+}
+
+impl Drop for Swarm {
+    fn drop(&mut self) {
+        // Whoever wants the error calls `stop`.
+        let _ = self.halt();
+    }
+}
+
+/// Whether a datagram or connection was meant for this machine's own world.
+fn is_ours(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.is_loopback())
+}
+
+/// Lifts the limit of open files as far as allowed; the limit after that.
+pub fn raise_file_limit() -> u64 {
+    rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! The sockets of a swarm, and the two ports at which nobody can be met: one refuses every
+//! connection, one never completes it.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::world::Addresses;
+
+/// Tries for a port that is free for UDP and TCP alike.
+const TRIES: usize = 16;
+/// Connections waiting to be accepted; the kernel caps it at `somaxconn`.
+const BACKLOG: i32 = 4096;
+/// What the one UDP socket asks for, bytes: a crawl's bursts must not be lost here.
+const UDP_BUFFER: usize = 8 << 20;
+
+/// Everything a swarm listens on, bound and not yet served.
+#[derive(Debug)]
+pub struct Sockets {
+    pub(super) udp: UdpSocket,
+    pub(super) tcp: TcpListener,
+    pub(super) absent: Absent,
+    addresses: Addresses,
+}
+
+/// What must stay open for dead peers to be dead in their own way.
+#[derive(Debug)]
+pub(super) struct Absent {
+    /// Bound but not listening: the kernel refuses, and nobody else takes the port.
+    _refusing: Socket,
+    /// Listens with a queue that is full: the kernel drops every further SYN.
+    _silent: Socket,
+    /// What fills that queue.
+    _fillers: Vec<Socket>,
+}
+
+impl Sockets {
+    /// Binds `port` on all addresses, 0 for any free one, and two ports for dead peers: the next
+    /// two if they are free. `base` is the first address of the world.
+    pub fn bind(base: Ipv4Addr, port: u16) -> io::Result<Self> {
+        let (udp, tcp) = bind_pair(port)?;
+        let port = udp.local_addr()?.port();
+        let refusing = bind_near(port.checked_add(1))?;
+        let silent = bind_near(port.checked_add(2))?;
+        let addresses = Addresses {
+            base,
+            port,
+            refusing_port: port_of(&refusing)?,
+            silent_port: port_of(&silent)?,
+        };
+        silent.listen(0)?;
+        let fillers = fill(SocketAddr::from((base, addresses.silent_port)))?;
+        let absent = Absent { _refusing: refusing, _silent: silent, _fillers: fillers };
+        Ok(Self { udp, tcp, absent, addresses })
+    }
+
+    /// The addresses for which a world must be planned.
+    pub const fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+}
+
+fn bind_pair(port: u16) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut last = None;
+    for _ in 0..TRIES {
+        let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
+        match listen(udp.local_addr()?.port()) {
+            Ok(tcp) => {
+                // The kernel grants what it may; less is no failure.
+                let _ = socket2::SockRef::from(&udp).set_recv_buffer_size(UDP_BUFFER);
+                let _ = socket2::SockRef::from(&udp).set_send_buffer_size(UDP_BUFFER);
+                return Ok((udp, tcp));
+            }
+            Err(error) if port == 0 => last = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
+}
+
+fn listen(port: u16) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    // A restart must not wait for the last run's connections to be forgotten.
+    socket.set_reuse_address(true)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Binds `wanted`, or any port if that is taken.
+fn bind_near(wanted: Option<u16>) -> io::Result<Socket> {
+    let bind = |port: u16| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
+        io::Result::Ok(socket)
+    };
+    wanted.and_then(|port| bind(port).ok()).map_or_else(|| bind(0), Ok)
+}
+
+/// A queue of length 0 holds one connection; the second attempt stays in the air and would take
+/// any place that fell free.
+fn fill(addr: SocketAddr) -> io::Result<Vec<Socket>> {
+    (0..2)
+        .map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            // In progress, not failed: the kernel goes on by itself.
+            let _ = socket.connect(&addr.into());
+            Ok(socket)
+        })
+        .collect()
+}
+
+fn port_of(socket: &Socket) -> io::Result<u16> {
+    Ok(socket.local_addr()?.as_socket().map_or(0, |addr| addr.port()))
+}

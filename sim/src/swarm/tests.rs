@@ -1,0 +1,193 @@
+//! A whole swarm on loopback, asked through plain sockets.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use estudely_core::addr::Contact;
+use estudely_core::id::{Id, NodeId};
+use estudely_core::krpc::{Ask, Envelope, Kind, Message, Want, emit_query};
+
+use super::*;
+use crate::world::{NodeKind, PeerState, Plan, Resident};
+
+/// Long enough for any answer on this machine; only failures take it.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Long enough to tell a hanging connection from one that is accepted at once.
+const GLANCE: Duration = Duration::from_millis(200);
+
+fn swarm(weather: Weather, change: impl FnOnce(&mut Plan)) -> Swarm {
+    let base = Ipv4Addr::new(127, 16, 0, 0);
+    let sockets = Sockets::bind(base, 0).expect("free ports");
+    let mut plan = crate::world::tests::plan(60, 100);
+    plan.addresses = sockets.addresses();
+    change(&mut plan);
+    Swarm::start(Arc::new(World::build(plan).expect("world")), sockets, weather).expect("swarm")
+}
+
+fn asker() -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+    socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    socket
+}
+
+fn sample_query() -> Vec<u8> {
+    let mut query = Vec::new();
+    let envelope = Envelope { transaction: b"aa", version: None, read_only: true, external: None };
+    let ask = Ask::SampleInfohashes { target: Id::ZERO };
+    emit_query(&mut query, &envelope, NodeId([9; 20]), &ask, Want::UNSPECIFIED);
+    query
+}
+
+fn contacts(swarm: &Swarm, kind: NodeKind) -> Vec<Contact> {
+    let world = swarm.world();
+    let of_kind = (0..world.node_count()).filter(|&n| world.node_kind(n) == kind);
+    of_kind.map(|n| world.contact(n)).collect()
+}
+
+fn peer(swarm: &Swarm, state: PeerState) -> crate::world::PeerRecord {
+    let world = swarm.world();
+    (0..world.peer_count()).map(|p| world.peer(p)).find(|p| p.state == state).expect("a peer")
+}
+
+#[test]
+fn every_node_answers_from_its_own_address_with_its_own_id() {
+    let swarm = swarm(Weather::CALM, |_| {});
+    let (socket, query) = (asker(), sample_query());
+    let mut buffer = [0; 2048];
+    for contact in contacts(&swarm, NodeKind::Sampler) {
+        socket.send_to(&query, contact.addr).expect("sent");
+        let (len, from) = socket.recv_from(&mut buffer).expect("an answer");
+        assert_eq!(from, contact.addr);
+        let Kind::Reply(reply) = Message::parse(&buffer[..len]).expect("a message").kind else {
+            panic!("no reply")
+        };
+        assert_eq!(reply.id, contact.id);
+        let Some(Resident::Node(node)) = swarm.world().resident(from.ip()) else {
+            panic!("no node")
+        };
+        let shown: Vec<_> = reply.samples.expect("samples").collect();
+        let due = swarm.world().samples(node, 0).into_iter().map(|t| swarm.world().key(t));
+        assert!(shown.into_iter().eq(due));
+    }
+    swarm.stop().expect("a clean end");
+}
+
+#[test]
+fn dead_addresses_stay_silent_while_their_neighbours_answer() {
+    let swarm = swarm(Weather::CALM, |_| {});
+    let (socket, query) = (asker(), sample_query());
+    for contact in contacts(&swarm, NodeKind::Dead) {
+        socket.send_to(&query, contact.addr).expect("sent");
+    }
+    // Datagrams to one socket keep their order: had a dead one answered, it would come first.
+    let live = contacts(&swarm, NodeKind::Sampler)[0];
+    socket.send_to(&query, live.addr).expect("sent");
+    let (_, from) = socket.recv_from(&mut [0; 2048]).expect("an answer");
+    assert_eq!(from, live.addr);
+}
+
+#[test]
+fn loss_and_latency_come_as_asked_for() {
+    let all = Percent::new(100).expect("percent");
+    let lossy = swarm(Weather { loss: all, latency: 0..=0 }, |_| {});
+    let (socket, query) = (asker(), sample_query());
+    socket.set_read_timeout(Some(GLANCE)).expect("timeout");
+    socket.send_to(&query, contacts(&lossy, NodeKind::Sampler)[0].addr).expect("sent");
+    assert_eq!(socket.recv_from(&mut [0; 2048]).expect_err("lost").kind(), ErrorKind::WouldBlock);
+    let slow = swarm(Weather { loss: Percent::ZERO, latency: 60..=80 }, |_| {});
+    socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    let start = std::time::Instant::now();
+    socket.send_to(&query, contacts(&slow, NodeKind::Sampler)[0].addr).expect("sent");
+    socket.recv_from(&mut [0; 2048]).expect("late, not lost");
+    assert!(start.elapsed() >= Duration::from_millis(60));
+}
+
+/// Reads until `len` bytes are there.
+fn read_exactly(stream: &mut TcpStream, len: usize) -> Vec<u8> {
+    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    let mut bytes = vec![0; len];
+    stream.read_exact(&mut bytes).expect("bytes");
+    bytes
+}
+
+fn fetch(swarm: &Swarm, number: u32) -> Vec<u8> {
+    let peer = swarm.world().peer(number);
+    let mut stream = TcpStream::connect(peer.addr).expect("connected");
+    let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0".to_vec();
+    hello.extend_from_slice(&swarm.world().key(peer.torrent).0);
+    hello.extend_from_slice(b"-XX0000-abcdefghijkl");
+    hello.extend_from_slice(b"\0\0\0\x1a\x14\0d1:md11:ut_metadatai3eee");
+    stream.write_all(&hello).expect("written");
+    read_exactly(&mut stream, 68);
+    let (mut own_id, mut info) = (0, Vec::new());
+    let len = swarm.world().metadata_len(peer.torrent) as usize;
+    while info.len() < len {
+        let size = read_exactly(&mut stream, 4);
+        let size = u32::from_be_bytes(size.try_into().expect("4 bytes")) as usize;
+        let message = read_exactly(&mut stream, size);
+        match message[..] {
+            [20, 0, ..] if own_id == 0 => {
+                let text = String::from_utf8_lossy(&message[2..]).into_owned();
+                let (_, rest) = text.split_once("ut_metadatai").expect("ut_metadata");
+                own_id = rest.split_once('e').expect("an integer").0.parse().expect("an id");
+                for piece in 0..len.div_ceil(16_384) {
+                    let request = format!("d8:msg_typei0e5:piecei{piece}ee");
+                    let mut framed = (request.len() as u32 + 2).to_be_bytes().to_vec();
+                    framed.extend_from_slice(&[20, own_id]);
+                    framed.extend_from_slice(request.as_bytes());
+                    stream.write_all(&framed).expect("written");
+                }
+            }
+            [20, 3, ..] => {
+                let end = message.windows(2).position(|pair| pair == b"ee").expect("a header");
+                info.extend_from_slice(&message[end + 2..]);
+            }
+            _ => {}
+        }
+    }
+    info
+}
+
+#[test]
+fn live_peers_serve_large_metadata_through_the_one_listener() {
+    let swarm = swarm(Weather { loss: Percent::ZERO, latency: 0..=3 }, |plan| {
+        plan.metadata = crate::torrent::MetadataSizes::Between(10_000..=1_500_000);
+    });
+    let world = swarm.world();
+    let live = (0..world.peer_count()).filter(|&p| world.peer(p).state == PeerState::Live);
+    for number in live.take(12) {
+        assert_eq!(fetch(&swarm, number), world.torrent(world.peer(number).torrent).info);
+    }
+}
+
+#[test]
+fn dead_peers_refuse_stay_silent_or_never_complete_the_connection() {
+    let swarm = swarm(Weather::CALM, |_| {});
+    let connect = |addr: SocketAddr| TcpStream::connect_timeout(&addr, GLANCE);
+    let refused = connect(peer(&swarm, PeerState::Refuses).addr).expect_err("refused");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    for _ in 0..3 {
+        let hanging = connect(peer(&swarm, PeerState::Hangs).addr).expect_err("hanging");
+        assert_eq!(hanging.kind(), ErrorKind::TimedOut);
+    }
+    let mut silent = connect(peer(&swarm, PeerState::Silent).addr).expect("accepted");
+    silent.write_all(b"\x13BitTorrent protocol").expect("written");
+    silent.set_read_timeout(Some(GLANCE)).expect("timeout");
+    assert_eq!(silent.read(&mut [0; 1]).expect_err("silence").kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn connections_to_nodes_and_strangers_are_closed_unanswered() {
+    let swarm = swarm(Weather::CALM, |_| {});
+    let port = swarm.world().plan().addresses.port;
+    let node = contacts(&swarm, NodeKind::Sampler)[0].addr;
+    for addr in [node, SocketAddr::from((Ipv4Addr::LOCALHOST, port))] {
+        let mut stream = TcpStream::connect(addr).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        assert_eq!(stream.read(&mut [0; 1]).expect("closed"), 0);
+    }
+    assert_eq!(swarm.traffic().strays.load(Ordering::Relaxed), 2);
+    swarm.stop().expect("a clean end");
+}

@@ -1,0 +1,198 @@
+//! All nodes behind one UDP socket.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use estudely_core::time::Instant;
+use mio::{Events, Interest, Poll, Token, Waker};
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+
+use super::{Shared, Traffic, is_ours};
+use crate::draw::draw;
+use crate::node::Node;
+use crate::world::Resident;
+
+/// Bytes of a receive buffer: twice what any KRPC reader must take (32.3).
+const BUFFER_LEN: usize = 4096;
+/// Answers held back at most; beyond, the newest is lost, as in a full queue of a router.
+const DELAYED_MAX: usize = 1 << 18;
+const SOCKET: Token = Token(0);
+const WAKER: Token = Token(1);
+
+pub(super) struct Server {
+    shared: Arc<Shared>,
+    poll: Poll,
+    waker: Arc<Waker>,
+    socket: mio::net::UdpSocket,
+    state: UdpSocketState,
+    nodes: Vec<Node>,
+    draw: fastrand::Rng,
+    delayed: BinaryHeap<Reverse<Delayed>>,
+    delayed_count: u64,
+    out: Vec<u8>,
+}
+
+/// An answer that waits; ordered by when it is due, then by age.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Delayed {
+    due: Instant,
+    number: u64,
+    from: IpAddr,
+    to: SocketAddr,
+    bytes: Box<[u8]>,
+}
+
+impl Server {
+    pub(super) fn new(shared: Arc<Shared>, socket: UdpSocket) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let mut socket = mio::net::UdpSocket::from_std(socket);
+        poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
+        let nodes = (0..shared.world.node_count()).map(Node::new).collect();
+        let draw = draw(shared.world.plan().seed, "weather", 0);
+        Ok(Self {
+            shared,
+            poll,
+            waker,
+            socket,
+            state,
+            nodes,
+            draw,
+            delayed: BinaryHeap::new(),
+            delayed_count: 0,
+            out: Vec::new(),
+        })
+    }
+
+    pub(super) fn waker(&self) -> Arc<Waker> {
+        self.waker.clone()
+    }
+
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(4);
+        let mut buffers = vec![[0; BUFFER_LEN]; BATCH_SIZE];
+        let mut metas = [RecvMeta::default(); BATCH_SIZE];
+        while !self.shared.is_stopped() {
+            // With answers waiting, look again within a millisecond; else only when called.
+            let wait = (!self.delayed.is_empty()).then_some(Duration::from_millis(1));
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            while self.receive(&mut buffers, &mut metas)? {
+                self.send_due();
+            }
+            self.send_due();
+        }
+        Ok(())
+    }
+
+    /// Takes one batch; `false` once the socket is drained.
+    fn receive(
+        &mut self,
+        buffers: &mut [[u8; BUFFER_LEN]],
+        metas: &mut [RecvMeta],
+    ) -> io::Result<bool> {
+        let count = {
+            let mut slices = [const { None }; BATCH_SIZE];
+            for (slice, buffer) in slices.iter_mut().zip(buffers.iter_mut()) {
+                *slice = Some(IoSliceMut::new(buffer));
+            }
+            let mut slices = slices.map(|slice| slice.unwrap_or_else(|| IoSliceMut::new(&mut [])));
+            match self.state.recv(UdpSockRef::from(&self.socket), &mut slices, metas) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        };
+        let now = self.shared.now();
+        for (buffer, meta) in buffers.iter().zip(metas.iter()).take(count) {
+            // The kernel may join equal-sized datagrams of one sender.
+            for datagram in buffer[..meta.len.min(BUFFER_LEN)].chunks(meta.stride.max(1)) {
+                self.handle(now, meta.addr, meta.dst_ip, datagram);
+            }
+        }
+        Ok(!self.shared.is_stopped())
+    }
+
+    fn handle(&mut self, now: Instant, from: SocketAddr, to: Option<IpAddr>, datagram: &[u8]) {
+        let shared = self.shared.clone();
+        let node = to.filter(|&ip| is_ours(ip)).and_then(|ip| match shared.world.resident(ip)? {
+            Resident::Node(node) => Some((ip, node)),
+            Resident::Peer(_) => None,
+        });
+        let Some((own, node)) = node.filter(|_| is_ours(from.ip())) else {
+            Traffic::add(&shared.traffic.strays, 1);
+            return;
+        };
+        Traffic::add(&shared.traffic.datagrams_in, 1);
+        if shared.weather.loss.hit(&mut self.draw) {
+            Traffic::add(&shared.traffic.lost, 1);
+            return;
+        }
+        self.out.clear();
+        self.nodes[node as usize].handle_datagram(
+            &shared.world,
+            now,
+            from,
+            datagram,
+            &mut self.out,
+        );
+        if self.out.is_empty() {
+            return;
+        }
+        if shared.weather.loss.hit(&mut self.draw) {
+            Traffic::add(&shared.traffic.lost, 1);
+            return;
+        }
+        match shared.weather.delay(&mut self.draw) {
+            Duration::ZERO => self.send(own, from, &self.out),
+            delay => self.hold(now + delay, own, from),
+        }
+    }
+
+    fn hold(&mut self, due: Instant, from: IpAddr, to: SocketAddr) {
+        if self.delayed.len() == DELAYED_MAX {
+            Traffic::add(&self.shared.traffic.lost, 1);
+            return;
+        }
+        self.delayed_count += 1;
+        let bytes = self.out.as_slice().into();
+        let delayed = Delayed { due, number: self.delayed_count, from, to, bytes };
+        self.delayed.push(Reverse(delayed));
+    }
+
+    fn send_due(&mut self) {
+        if self.delayed.is_empty() {
+            return;
+        }
+        let now = self.shared.now();
+        while self.delayed.peek().is_some_and(|Reverse(first)| first.due <= now) {
+            if let Some(Reverse(first)) = self.delayed.pop() {
+                self.send(first.from, first.to, &first.bytes);
+            }
+        }
+    }
+
+    /// A full socket loses the answer, as networks do.
+    fn send(&self, from: IpAddr, to: SocketAddr, contents: &[u8]) {
+        let transmit = Transmit {
+            destination: to,
+            ecn: None,
+            contents,
+            segment_size: None,
+            src_ip: Some(from),
+        };
+        match self.state.try_send(UdpSockRef::from(&self.socket), &transmit) {
+            Ok(()) => self.shared.traffic.datagrams_out.fetch_add(1, Ordering::Relaxed),
+            Err(_) => self.shared.traffic.lost.fetch_add(1, Ordering::Relaxed),
+        };
+    }
+}
