@@ -100,7 +100,7 @@ impl Truth {
         Self { torrents }
     }
 
-    /// Reads what [`write`] wrote.
+    /// Reads what [`write()`] wrote.
     pub fn read(input: impl BufRead) -> Result<Self, TruthError> {
         let mut torrents = BTreeMap::new();
         for (line, number) in input.lines().zip(1..) {
@@ -312,7 +312,9 @@ struct Verdict {
     said_true: bool,
     said_false: bool,
     wrong: bool,
+    /// Peers named in its `True` rows, and in its `False` rows.
     peers: BTreeSet<SocketAddr>,
+    false_peers: BTreeSet<SocketAddr>,
 }
 
 impl Tally<'_> {
@@ -347,7 +349,7 @@ impl Tally<'_> {
                 if (field(1), field(2), field(3), field(4)) != ("", "0", "0", "0") {
                     faults.push("fields in a False row".to_owned());
                 }
-                check_peer(expected, record, false, &mut BTreeSet::new(), &mut faults);
+                check_peer(expected, record, false, &mut verdict.false_peers, &mut faults);
             }
             other => faults.push(format!("metadata_ok {other:?}")),
         }
