@@ -9,10 +9,9 @@ draws its own part of 127/8, so runs do not meet.
 
 The line: `truth` (the file with the truth), `bootstrap` (some nodes), `prefix` (the first three
 bytes of all addresses; .200 to .254 are free for crawlers), `nodes`, `keys`, `exposed`.
-The truth: `torrents`, one object per infohash as the DHT knows it, with what its CSV row must hold,
-`peers` that announced it (each with its client, and `serves`: whether a plain TCP fetch works),
-and `exposed`: whether some node has it in its BEP 51 sample; and `phantoms`: announced infohashes
-that nobody serves.
+The truth: one JSON object a line for each infohash as the DHT knows it, in the form of the truth
+file of `swarm`: what its CSV row must hold, `exposed` (some node has it in its BEP 51 sample), and
+the `peers` that announced it; the state `live` says that a plain TCP fetch of the tests' own worked.
 """
 
 import argparse
@@ -227,23 +226,32 @@ class Swarm:
             say("every torrent is announced and stored")
             reasons = checked.result()
         exposed = self.sample()
-        rows = {}
+        rows = {key: self.row(key, exposed) for _, _, key in self.served}
+        rows.update((key, self.row(key, exposed)) for key in self.phantoms)
         for client, torrent, key in self.served:
-            row = rows.setdefault(key, {
-                "infohash": key, "label": torrent.label, "name": torrent.name,
-                "file_count": torrent.file_count, "total_bytes": torrent.total_bytes,
-                "piece_length": torrent.piece_length, "protocol": torrent.protocol,
-                "private": torrent.private, "metadata_size": len(torrent.info),
-                "sha256": hashlib.sha256(torrent.info).hexdigest(),
-                "exposed": key in exposed, "peers": [],
-            })
             why = reasons[key, client.peer()]
-            ip, port = client.peer()
-            row["peers"].append({"ip": ip, "port": port, "client": client.client,
-                                 "transport": client.transport, "serves": why is None})
+            state = "live" if why is None else "not over plain TCP"
+            self.add_peer(rows[key], client.peer(), state, client.client, client.transport)
+            rows[key].update({
+                "label": torrent.label, "name": torrent.name, "file_count": torrent.file_count,
+                "total_bytes": torrent.total_bytes, "piece_length": torrent.piece_length,
+                "version": torrent.version, "private": torrent.private,
+                "metadata_bytes": len(torrent.info),
+                "sha256": hashlib.sha256(torrent.info).hexdigest(),
+            })
             if why and client.transport == "tcp":
                 say(f"{client.client} does not serve {torrent.label!r}: {why}")
-        return {"torrents": list(rows.values()), "phantoms": self.phantoms}
+        for key in self.phantoms:
+            self.add_peer(rows[key], (self.address(112), 1), "refuses", "none", "none")
+        return list(rows.values())
+
+    def row(self, key, exposed):
+        """What is known of an infohash without its metadata."""
+        return {"infohash": key, "label": "phantom", "name": "", "file_count": 0, "total_bytes": 0,
+                "piece_length": 0, "exposed": key in exposed, "peers": []}
+
+    def add_peer(self, row, peer, state, client, transport):
+        row["peers"].append({"addr": "%s:%d" % peer, "state": state, "client": client, "transport": transport})
 
     def stop(self):
         for child in self.children:
@@ -264,11 +272,10 @@ def main():
     swarm, started = Swarm(options.seed, folder), time.monotonic()
     try:
         swarm.start(options.sessions)
-        truth = swarm.truth()
-        file = folder / "truth.json"
-        file.write_text(json.dumps(truth, indent=1))
-        rows = truth["torrents"]
-        served = sum(any(peer["serves"] for peer in row["peers"]) for row in rows)
+        rows = swarm.truth()
+        file = folder / "truth.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        served = sum(any(peer["state"] == "live" for peer in row["peers"]) for row in rows)
         exposed = sum(row["exposed"] for row in rows)
         say(f"ready after {time.monotonic() - started:.0f} s: {len(rows)} infohashes, "
             f"{exposed} exposed, {served} served over plain TCP")

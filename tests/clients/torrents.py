@@ -23,7 +23,7 @@ class Torrent:
     file_count: int
     total_bytes: int
     piece_length: int
-    protocol: str  # v1, v2 or hybrid
+    version: str  # v1, v2 or hybrid
     private: bool = False
     layers: bytes = b""  # bencoded `piece layers`, beside info (v2 and hybrid)
     payload: list = field(default_factory=list)  # (relative path, content); empty: metadata only
@@ -31,9 +31,9 @@ class Torrent:
     def keys(self):
         """The infohashes under which the DHT knows it, hexadecimal."""
         keys = []
-        if self.protocol in ("v1", "hybrid"):
+        if self.version in ("v1", "hybrid"):
             keys.append(hashlib.sha1(self.info).hexdigest())
-        if self.protocol in ("v2", "hybrid"):
+        if self.version in ("v2", "hybrid"):
             keys.append(hashlib.sha256(self.info).hexdigest()[:40])
         return keys
 
