@@ -23,7 +23,13 @@ class Asker:
         for _ in range(tries):
             transaction = os.urandom(4)
             # ro=1 (BEP 43): this socket answers nothing and belongs in no routing table.
-            query = {"t": transaction, "y": "q", "q": method, "ro": 1, "a": {"id": self.node_id, **arguments}}
+            query = {
+                "t": transaction,
+                "y": "q",
+                "q": method,
+                "ro": 1,
+                "a": {"id": self.node_id, **arguments},
+            }
             self.socket.sendto(encode(query), node)
             reply = self.await_reply(node, transaction, timeout)
             if reply is not None:

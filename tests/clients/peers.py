@@ -29,7 +29,11 @@ def start(command, log):
     end_with_parent = lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     with open(log, "wb") as output:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=end_with_parent
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            preexec_fn=end_with_parent,
         )
 
 
@@ -51,35 +55,37 @@ class Libtorrent:
     def __init__(self, address, folder, transport="tcp"):
         self.address, self.folder, self.transport = address, Path(folder), transport
         forced = lt.enc_policy.forced if transport == "mse" else lt.enc_policy.enabled
-        self.session = lt.session({
-            "listen_interfaces": f"{address}:0",
-            "outgoing_interfaces": address,
-            "alert_mask": 0,
-            # Nothing leaves loopback.
-            "dht_bootstrap_nodes": "",
-            "enable_dht": True,
-            "enable_lsd": False,
-            "enable_upnp": False,
-            "enable_natpmp": False,
-            "enable_ip_notifier": False,
-            # One /8 is the whole world here.
-            "dht_restrict_routing_ips": False,
-            "dht_restrict_search_ips": False,
-            "dht_prefer_verified_node_ids": False,
-            "dht_enforce_node_id": False,
-            "dht_ignore_dark_internet": False,
-            "allow_multiple_connections_per_ip": True,
-            # All torrents are announced within seconds; what one address may ask
-            # (dht_block_ratelimit, dht_block_timeout) stays as it is in the wild.
-            "dht_upload_rate_limit": 200_000,
-            "dht_announce_interval": 60,
-            "listen_queue_size": 200,
-            "aio_threads": 1,
-            "hashing_threads": 1,
-            "in_enc_policy": int(forced),
-            "out_enc_policy": int(lt.enc_policy.enabled),
-            "enable_incoming_tcp": transport != "utp",
-        })
+        self.session = lt.session(
+            {
+                "listen_interfaces": f"{address}:0",
+                "outgoing_interfaces": address,
+                "alert_mask": 0,
+                # Nothing leaves loopback.
+                "dht_bootstrap_nodes": "",
+                "enable_dht": True,
+                "enable_lsd": False,
+                "enable_upnp": False,
+                "enable_natpmp": False,
+                "enable_ip_notifier": False,
+                # One /8 is the whole world here.
+                "dht_restrict_routing_ips": False,
+                "dht_restrict_search_ips": False,
+                "dht_prefer_verified_node_ids": False,
+                "dht_enforce_node_id": False,
+                "dht_ignore_dark_internet": False,
+                "allow_multiple_connections_per_ip": True,
+                # All torrents are announced within seconds; what one address may ask
+                # (dht_block_ratelimit, dht_block_timeout) stays as it is in the wild.
+                "dht_upload_rate_limit": 200_000,
+                "dht_announce_interval": 60,
+                "listen_queue_size": 200,
+                "aio_threads": 1,
+                "hashing_threads": 1,
+                "in_enc_policy": int(forced),
+                "out_enc_policy": int(lt.enc_policy.enabled),
+                "enable_incoming_tcp": transport != "utp",
+            }
+        )
         self.handles = []
 
     def node(self):
@@ -137,13 +143,26 @@ class Transmission:
         self.address = (address, port)
         self.rpc = f"http://{address}:{rpc_port}/transmission/rpc"
         settings = {
-            "bind-address-ipv4": address, "peer-port": port, "peer-port-random-on-start": False,
-            "dht-enabled": False, "lpd-enabled": False, "pex-enabled": False, "utp-enabled": True,
-            "port-forwarding-enabled": False, "encryption": 1, "download-dir": str(self.folder / "data"),
-            "rpc-bind-address": address, "rpc-port": rpc_port, "rpc-whitelist-enabled": False,
-            "rpc-host-whitelist-enabled": False, "rpc-authentication-required": False,
-            "start-added-torrents": True, "download-queue-enabled": False, "seed-queue-enabled": False,
-            "incomplete-dir-enabled": False, "blocklist-enabled": False,
+            "bind-address-ipv4": address,
+            "peer-port": port,
+            "peer-port-random-on-start": False,
+            "dht-enabled": False,
+            "lpd-enabled": False,
+            "pex-enabled": False,
+            "utp-enabled": True,
+            "port-forwarding-enabled": False,
+            "encryption": 1,
+            "download-dir": str(self.folder / "data"),
+            "rpc-bind-address": address,
+            "rpc-port": rpc_port,
+            "rpc-whitelist-enabled": False,
+            "rpc-host-whitelist-enabled": False,
+            "rpc-authentication-required": False,
+            "start-added-torrents": True,
+            "download-queue-enabled": False,
+            "seed-queue-enabled": False,
+            "incomplete-dir-enabled": False,
+            "blocklist-enabled": False,
         }
         self.folder.mkdir(parents=True)
         (self.folder / "settings.json").write_text(json.dumps(settings))
@@ -176,7 +195,9 @@ class Transmission:
         """One JSON-RPC call; the first is answered 409 with the session id to repeat it with."""
         body = json.dumps({"method": method, "arguments": arguments}).encode()
         for _ in range(2):
-            request = urllib.request.Request(self.rpc, body, {"X-Transmission-Session-Id": self.session_id})
+            request = urllib.request.Request(
+                self.rpc, body, {"X-Transmission-Session-Id": self.session_id}
+            )
             try:
                 with urllib.request.urlopen(request, timeout=10) as reply:
                     return json.load(reply)
@@ -202,12 +223,23 @@ class Aria2:
         for torrent, _ in torrents:
             write_payload(torrent, folder / "data")
         options = {
-            "interface": address, "listen-port": self.address[1], "dir": folder / "data",
-            "enable-dht": "false", "enable-dht6": "false", "bt-enable-lpd": "false",
-            "enable-peer-exchange": "false", "disable-ipv6": "true", "seed-ratio": "0.0",
-            "check-integrity": "true", "allow-overwrite": "true", "file-allocation": "none",
-            "max-concurrent-downloads": "100", "bt-max-open-files": "10", "console-log-level": "warn",
-            "stop-with-process": str(os.getpid()), "no-conf": "true",
+            "interface": address,
+            "listen-port": self.address[1],
+            "dir": folder / "data",
+            "enable-dht": "false",
+            "enable-dht6": "false",
+            "bt-enable-lpd": "false",
+            "enable-peer-exchange": "false",
+            "disable-ipv6": "true",
+            "seed-ratio": "0.0",
+            "check-integrity": "true",
+            "allow-overwrite": "true",
+            "file-allocation": "none",
+            "max-concurrent-downloads": "100",
+            "bt-max-open-files": "10",
+            "console-log-level": "warn",
+            "stop-with-process": str(os.getpid()),
+            "no-conf": "true",
         }
         command = ["aria2c", *(f"--{name}={value}" for name, value in options.items()), "-Z"]
         command += [str(metainfo) for _, metainfo in torrents]

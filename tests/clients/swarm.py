@@ -11,7 +11,7 @@ The line: `truth` (the file with the truth), `bootstrap` (some nodes), `prefix` 
 bytes of all addresses; .200 to .254 are free for crawlers), `nodes`, `keys`, `exposed`.
 The truth: one JSON object a line for each infohash as the DHT knows it, in the form of the truth
 file of `swarm`: what its CSV row must hold, `exposed` (some node has it in its BEP 51 sample), and
-the `peers` that announced it; the state `live` says that a plain TCP fetch of the tests' own worked.
+the `peers` that announced it; the state `live` says that a plain TCP fetch of our own worked.
 """
 
 import argparse
@@ -35,12 +35,22 @@ from peers import Aria2, Libtorrent, Transmission
 # What is not shared out evenly over the libtorrent sessions: these clients alone serve these.
 EXCLUSIVE = {
     "transmission": [
-        "seeded 4", "seeded album 2", "magnet only 4", "metadata of 49152 bytes", "name emoji",
-        "invalid utf-8 latin-1", "pad files",
+        "seeded 4",
+        "seeded album 2",
+        "magnet only 4",
+        "metadata of 49152 bytes",
+        "name emoji",
+        "invalid utf-8 latin-1",
+        "pad files",
     ],
     "aria2": [
-        "seeded 5", "seeded album 3", "magnet only 5", "metadata of 65543 bytes", "name cjk",
-        "private", "symlinks",
+        "seeded 5",
+        "seeded album 3",
+        "magnet only 5",
+        "metadata of 65543 bytes",
+        "name cjk",
+        "private",
+        "symlinks",
     ],
     "mse": ["magnet only 6", "seeded 3"],
     "utp": ["magnet only 7", "seeded album 1"],
@@ -71,7 +81,9 @@ class Swarm:
         self.folder = Path(folder)
         self.prefix = f"127.{self.rng.randrange(64, 250)}.{self.rng.randrange(1, 250)}"
         self.torrents = generator.generate(seed)
-        self.phantoms = [hashlib.sha1(b"phantom %d %d" % (seed, n)).hexdigest() for n in range(PHANTOMS)]
+        self.phantoms = [
+            hashlib.sha1(b"phantom %d %d" % (seed, n)).hexdigest() for n in range(PHANTOMS)
+        ]
         self.nodes, self.children, self.served = [], [], []  # served: (client, torrent, key)
 
     def address(self, host):
@@ -82,25 +94,33 @@ class Swarm:
     def start(self, sessions):
         say(f"{len(self.torrents)} torrents, {sessions} libtorrent sessions on {self.prefix}.0/24")
         home = lambda name: self.folder / name
-        self.ordinary = [Libtorrent(self.address(10 + n), home(f"session{n}")) for n in range(sessions)]
+        self.ordinary = [
+            Libtorrent(self.address(10 + n), home(f"session{n}")) for n in range(sessions)
+        ]
         special = {
             "mse": Libtorrent(self.address(100), home("mse"), "mse"),
             "utp": Libtorrent(self.address(101), home("utp"), "utp"),
         }
         # These share the address of the client for which they announce.
-        self.heralds = {name: Libtorrent(self.address(host), home(f"herald{host}"))
-                        for name, host in (("transmission", 110), ("aria2", 111), ("phantom", 112))}
+        self.heralds = {
+            name: Libtorrent(self.address(host), home(f"herald{host}"))
+            for name, host in (("transmission", 110), ("aria2", 111), ("phantom", 112))
+        }
         self.nodes = [*self.ordinary, *special.values(), *self.heralds.values()]
 
         metainfo = {torrent.label: self.write_metainfo(torrent) for torrent in self.torrents}
         exclusive = {label: name for name, labels in EXCLUSIVE.items() for label in labels}
-        theirs = lambda name: [(t, metainfo[t.label]) for t in self.torrents if exclusive.get(t.label) == name]
+        theirs = lambda name: [
+            (t, metainfo[t.label]) for t in self.torrents if exclusive.get(t.label) == name
+        ]
         transmission = Transmission(self.address(110), home("transmission"))
         self.children.append(transmission)
         aria2 = Aria2(self.address(111), home("aria2"), theirs("aria2"))
         self.children.append(aria2)
 
-        wait_until("all clients are up", lambda: all(c.is_up() for c in [*self.nodes, *self.children]))
+        wait_until(
+            "all clients are up", lambda: all(c.is_up() for c in [*self.nodes, *self.children])
+        )
         known = [node.node() for node in self.nodes]
         for node in self.nodes:
             node.know(known)
@@ -177,7 +197,9 @@ class Swarm:
                 announced = time.monotonic()
             for key in sorted({key for key, _ in missing}):
                 turn += 1
-                missing -= {(key, peer) for peer in self.lookup(askers[turn % len(askers)], key, missing)}
+                missing -= {
+                    (key, peer) for peer in self.lookup(askers[turn % len(askers)], key, missing)
+                }
         for asker in askers:
             asker.close()
 
@@ -215,7 +237,9 @@ class Swarm:
         hands out for six hours, whoever asks."""
         asker, exposed = krpc.Asker(self.address(9)), set()
         for node in self.nodes:
-            exposed |= krpc.samples_of(asker.ask(node.node(), "sample_infohashes", target=os.urandom(20)))
+            exposed |= krpc.samples_of(
+                asker.ask(node.node(), "sample_infohashes", target=os.urandom(20))
+            )
         asker.close()
         return exposed
 
@@ -232,13 +256,19 @@ class Swarm:
             why = reasons[key, client.peer()]
             state = "live" if why is None else "not over plain TCP"
             self.add_peer(rows[key], client.peer(), state, client.client, client.transport)
-            rows[key].update({
-                "label": torrent.label, "name": torrent.name, "file_count": torrent.file_count,
-                "total_bytes": torrent.total_bytes, "piece_length": torrent.piece_length,
-                "version": torrent.version, "private": torrent.private,
-                "metadata_bytes": len(torrent.info),
-                "sha256": hashlib.sha256(torrent.info).hexdigest(),
-            })
+            rows[key].update(
+                {
+                    "label": torrent.label,
+                    "name": torrent.name,
+                    "file_count": torrent.file_count,
+                    "total_bytes": torrent.total_bytes,
+                    "piece_length": torrent.piece_length,
+                    "version": torrent.version,
+                    "private": torrent.private,
+                    "metadata_bytes": len(torrent.info),
+                    "sha256": hashlib.sha256(torrent.info).hexdigest(),
+                }
+            )
             if why and client.transport == "tcp":
                 say(f"{client.client} does not serve {torrent.label!r}: {why}")
         for key in self.phantoms:
@@ -247,11 +277,21 @@ class Swarm:
 
     def row(self, key, exposed):
         """What is known of an infohash without its metadata."""
-        return {"infohash": key, "label": "phantom", "name": "", "file_count": 0, "total_bytes": 0,
-                "piece_length": 0, "exposed": key in exposed, "peers": []}
+        return {
+            "infohash": key,
+            "label": "phantom",
+            "name": "",
+            "file_count": 0,
+            "total_bytes": 0,
+            "piece_length": 0,
+            "exposed": key in exposed,
+            "peers": [],
+        }
 
     def add_peer(self, row, peer, state, client, transport):
-        row["peers"].append({"addr": "%s:%d" % peer, "state": state, "client": client, "transport": transport})
+        row["peers"].append(
+            {"addr": "%s:%d" % peer, "state": state, "client": client, "transport": transport}
+        )
 
     def stop(self):
         for child in self.children:
@@ -261,7 +301,9 @@ class Swarm:
 
 
 def main():
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--sessions", type=int, default=20)
     options.add_argument("--folder", help="where the temporary folder goes")
@@ -277,11 +319,19 @@ def main():
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         served = sum(any(peer["state"] == "live" for peer in row["peers"]) for row in rows)
         exposed = sum(row["exposed"] for row in rows)
-        say(f"ready after {time.monotonic() - started:.0f} s: {len(rows)} infohashes, "
-            f"{exposed} exposed, {served} served over plain TCP")
+        say(
+            f"ready after {time.monotonic() - started:.0f} s: {len(rows)} infohashes, "
+            f"{exposed} exposed, {served} served over plain TCP"
+        )
         bootstrap = [":".join(map(str, node.node())) for node in swarm.ordinary[:3]]
-        ready = {"truth": str(file), "bootstrap": bootstrap, "prefix": swarm.prefix,
-                 "nodes": len(swarm.nodes), "keys": len(rows), "exposed": exposed}
+        ready = {
+            "truth": str(file),
+            "bootstrap": bootstrap,
+            "prefix": swarm.prefix,
+            "nodes": len(swarm.nodes),
+            "keys": len(rows),
+            "exposed": exposed,
+        }
         print(json.dumps(ready), flush=True)
         if not options.once:
             sys.stdin.buffer.read()

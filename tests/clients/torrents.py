@@ -157,51 +157,103 @@ def names(rng):
     for label, name in invalid.items():
         yield single(f"invalid utf-8 {label}", rng, name)
 
-    preferred = single("name.utf-8", rng, "中文".encode("gbk"), extra={b"name.utf-8": "中文, utf-8".encode()}.items())
+    preferred = single(
+        "name.utf-8",
+        rng,
+        "中文".encode("gbk"),
+        extra={b"name.utf-8": "中文, utf-8".encode()}.items(),
+    )
     preferred.name = "中文, utf-8"
     yield preferred
-    yield single("name.utf-8 invalid", rng, "plain name too", extra={b"name.utf-8": b"\xff\xfe"}.items())
+    yield single(
+        "name.utf-8 invalid", rng, "plain name too", extra={b"name.utf-8": b"\xff\xfe"}.items()
+    )
 
 
 def files(rng):
     """File lists: pads, links, attributes, empty files, nesting."""
-    yield multi("pad files", rng, [
-        {"length": 10_000, "path": ["a"]},
-        {"length": 6_384, "path": [".pad", "6384"], "attr": "p"},
-        {"length": 20_000, "path": ["b"]},
-        {"length": 12_768, "path": [".pad", "12768"], "attr": "ph"},
-        {"length": 5, "path": ["c"]},
-    ])
-    yield multi("symlinks", rng, [
-        {"length": 70_000, "path": ["lib", "libx.so.1"]},
-        {"length": 0, "path": ["lib", "libx.so"], "attr": "l", "symlink path": ["lib", "libx.so.1"]},
-        {"length": 0, "path": ["x"], "attr": "l", "symlink path": ["lib", "libx.so"]},
-    ])
-    yield multi("attributes", rng, [
-        {"length": 1, "path": ["run.sh"], "attr": "x"},
-        {"length": 2, "path": [".hidden"], "attr": "h"},
-        {"length": 3, "path": ["sha1"], "sha1": rng.randbytes(20)},
-        {"length": 4, "path": ["md5"], "md5sum": "d" * 32},
-    ])
-    yield multi("empty files", rng, [{"length": 0, "path": [f"{i}"]} for i in range(9)] + [{"length": 1, "path": ["z"]}])
+    yield multi(
+        "pad files",
+        rng,
+        [
+            {"length": 10_000, "path": ["a"]},
+            {"length": 6_384, "path": [".pad", "6384"], "attr": "p"},
+            {"length": 20_000, "path": ["b"]},
+            {"length": 12_768, "path": [".pad", "12768"], "attr": "ph"},
+            {"length": 5, "path": ["c"]},
+        ],
+    )
+    yield multi(
+        "symlinks",
+        rng,
+        [
+            {"length": 70_000, "path": ["lib", "libx.so.1"]},
+            {
+                "length": 0,
+                "path": ["lib", "libx.so"],
+                "attr": "l",
+                "symlink path": ["lib", "libx.so.1"],
+            },
+            {"length": 0, "path": ["x"], "attr": "l", "symlink path": ["lib", "libx.so"]},
+        ],
+    )
+    yield multi(
+        "attributes",
+        rng,
+        [
+            {"length": 1, "path": ["run.sh"], "attr": "x"},
+            {"length": 2, "path": [".hidden"], "attr": "h"},
+            {"length": 3, "path": ["sha1"], "sha1": rng.randbytes(20)},
+            {"length": 4, "path": ["md5"], "md5sum": "d" * 32},
+        ],
+    )
+    yield multi(
+        "empty files",
+        rng,
+        [{"length": 0, "path": [f"{i}"]} for i in range(9)] + [{"length": 1, "path": ["z"]}],
+    )
     yield multi("one file in a list", rng, [{"length": 77, "path": ["only"]}])
     yield multi("deep paths", rng, [{"length": 9, "path": [f"d{i}" for i in range(60)]}])
     yield multi("same paths", rng, [{"length": 9, "path": ["twin"]}] * 3)
-    yield multi("odd paths", rng, [
-        {"length": 9, "path": ["..", "..", "etc", "passwd"]},
-        {"length": 9, "path": [b"\xff\xfe", "中文"], "path.utf-8": ["中文", "中文"]},
-        {"length": 9, "path": ["a\nb", "c,d", '"']},
-    ])
-    yield multi("many files", rng, [{"length": i, "path": [f"directory {i % 50}", f"file {i}"]} for i in range(8_000)], 1 << 20)
+    yield multi(
+        "odd paths",
+        rng,
+        [
+            {"length": 9, "path": ["..", "..", "etc", "passwd"]},
+            {"length": 9, "path": [b"\xff\xfe", "中文"], "path.utf-8": ["中文", "中文"]},
+            {"length": 9, "path": ["a\nb", "c,d", '"']},
+        ],
+    )
+    yield multi(
+        "many files",
+        rng,
+        [{"length": i, "path": [f"directory {i % 50}", f"file {i}"]} for i in range(8_000)],
+        1 << 20,
+    )
 
 
 def dictionaries(rng):
     """Info dictionaries that break or stretch the form."""
-    yield single("extra keys", rng, extra={b"source": b"tracker", b"x": [1, {}, []], b"zzz": {b"": b""}}.items())
+    yield single(
+        "extra keys",
+        rng,
+        extra={b"source": b"tracker", b"x": [1, {}, []], b"zzz": {b"": b""}}.items(),
+    )
     yield single("private zero", rng, extra={b"private": 0}.items())
-    unsorted = Pairs([(b"pieces", hashes(1, rng)), (b"piece length", BLOCK), (b"name", b"unsorted keys"), (b"length", 99)])
+    unsorted = Pairs(
+        [
+            (b"pieces", hashes(1, rng)),
+            (b"piece length", BLOCK),
+            (b"name", b"unsorted keys"),
+            (b"length", 99),
+        ]
+    )
     yield Torrent("unsorted keys", encode(unsorted), "unsorted keys", 1, 99, BLOCK, "v1")
-    zeros = b"d6:lengthi0077e4:name13:leading zeros12:piece lengthi016384e6:pieces020:" + hashes(1, rng) + b"e"
+    zeros = (
+        b"d6:lengthi0077e4:name13:leading zeros12:piece lengthi016384e6:pieces020:"
+        + hashes(1, rng)
+        + b"e"
+    )
     yield Torrent("leading zeros", zeros, "leading zeros", 1, 77, BLOCK, "v1")
     private = single("private", rng, extra={b"private": 1}.items())
     private.private = True
@@ -220,7 +272,9 @@ def sized(label, size, rng):
     """A torrent whose info dictionary has exactly `size` bytes."""
     filler = size
     while True:
-        made = single(label, random.Random(size), length=5_000, extra={b"filler": b"\xaa" * filler}.items())
+        made = single(
+            label, random.Random(size), length=5_000, extra={b"filler": b"\xaa" * filler}.items()
+        )
         excess = len(made.info) - size
         if excess == 0:
             return made
@@ -252,15 +306,26 @@ def version_2(rng):
     for kind in ("v2", "hybrid"):
         yield tree(f"{kind} small file", kind, rng, [("small.bin", 9_000)], BLOCK)
         yield tree(f"{kind} long file", kind, rng, [("long.bin", 300_000)], 32_768)
-        yield tree(f"{kind} files", kind, rng, [("a.bin", 70_000), ("b/c.bin", 5), ("b/d.bin", 40_000), ("e.bin", 1)], BLOCK)
+        yield tree(
+            f"{kind} files",
+            kind,
+            rng,
+            [("a.bin", 70_000), ("b/c.bin", 5), ("b/d.bin", 40_000), ("e.bin", 1)],
+            BLOCK,
+        )
         yield tree(f"{kind} empty file", kind, rng, [("empty", 0), ("full", 20_000)], BLOCK)
-        yield tree(f"{kind} 中文 🎬, \"x\"\n", kind, rng, [("中文/文件.bin", 33_000), ("日本", 1)], BLOCK)
+        yield tree(
+            f'{kind} 中文 🎬, "x"\n', kind, rng, [("中文/文件.bin", 33_000), ("日本", 1)], BLOCK
+        )
     yield tree("v2 symlink", "v2", rng, [("target", 30_000)], BLOCK, links=[("link", ["target"])])
 
 
 def tree(label, kind, rng, sizes_by_path, piece_length, links=()):
     """A torrent with a file tree; for a hybrid also the same files, padded, in v1 form."""
-    parts = [(path, rng.randbytes(size)) for path, size in sorted(sizes_by_path, key=lambda p: p[0].encode().split(b"/"))]
+    parts = [
+        (path, rng.randbytes(size))
+        for path, size in sorted(sizes_by_path, key=lambda p: p[0].encode().split(b"/"))
+    ]
     root, layers = {}, {}
     for path, content in parts:
         entry = {"length": len(content)}
@@ -279,7 +344,9 @@ def tree(label, kind, rng, sizes_by_path, piece_length, links=()):
         info.update(version_1_of(parts, piece_length, alone))
     name = info["name"].encode()
     total = sum(len(content) for _, content in parts)
-    made = Torrent(label, encode(info), shown(name), len(parts) + len(links), total, piece_length, kind)
+    made = Torrent(
+        label, encode(info), shown(name), len(parts) + len(links), total, piece_length, kind
+    )
     made.layers = encode(layers)
     prefix = "" if alone else info["name"] + "/"
     made.payload = [(prefix + path, content) for path, content in parts]

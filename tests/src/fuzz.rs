@@ -15,7 +15,7 @@ pub const TARGETS: &[Target] = &[("bdecode", bdecode)];
 /// As deep as an info dictionary may nest (H4).
 const DEPTH: usize = 100;
 
-/// Tokens of one input; above libFuzzer's default input length, so that only depth and syntax decide.
+/// Tokens of one input; above libFuzzer's default input length, so that they never decide alone.
 const TOKENS: u32 = 10_000;
 
 /// Bencode: what the reader accepts, the writer reproduces, and reading costs no more than a step
