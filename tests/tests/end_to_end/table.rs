@@ -1,6 +1,6 @@
 //! Reads a `metadata.csv` with nothing of the crawler's: the contract of design.md 5, checked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -95,9 +95,12 @@ impl Table {
     pub(crate) fn assert_complete(&self, truth: &Truth, due: &BTreeSet<String>) {
         self.assert_true(truth);
         let verified = self.verified();
-        let missing: BTreeMap<_, _> =
-            due.difference(&verified).map(|hash| (hash, &truth.torrents[hash])).collect();
-        assert!(missing.is_empty(), "{} of {} missing: {missing:#?}", missing.len(), due.len());
+        let missing: Vec<String> = due
+            .difference(&verified)
+            .map(|key| format!("{key} {:?}", truth.torrents[key]))
+            .collect();
+        let count = missing.len();
+        assert!(count == 0, "{count} of {} missing:\n{}", due.len(), missing.join("\n"));
     }
 }
 
