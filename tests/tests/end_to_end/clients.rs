@@ -69,6 +69,11 @@ impl Clients {
         command
     }
 
+    /// One of the nodes.
+    pub(crate) fn a_node(&self) -> &str {
+        self.bootstrap.first().expect("the launcher names some")
+    }
+
     fn free_address(&self) -> String {
         let host = self.next_host.fetch_add(1, Ordering::Relaxed);
         assert!(HOSTS.contains(&host), "more crawls than addresses");

@@ -7,6 +7,7 @@
 #![cfg(target_os = "linux")]
 
 mod clients;
+mod examples;
 mod program;
 mod real_clients;
 mod resilience;

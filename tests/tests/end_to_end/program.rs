@@ -46,31 +46,37 @@ fn profile_folder() -> PathBuf {
 /// The crawler, built from this very source.
 pub(crate) fn crawl() -> Command {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    Command::new(BUILT.get_or_init(|| build("estudely-io-smol", "crawl")))
+    Command::new(BUILT.get_or_init(|| build("estudely-io-smol", &["--bin", "crawl"]).join("crawl")))
 }
 
 /// The simulated DHT on loopback sockets.
 pub(crate) fn swarm() -> Command {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    Command::new(BUILT.get_or_init(|| build("estudely-sim", "swarm")))
+    Command::new(BUILT.get_or_init(|| build("estudely-sim", &["--bin", "swarm"]).join("swarm")))
 }
 
-/// Brings a binary of another package up to date: `CARGO_BIN_EXE_*` is the owner's alone. After
-/// `cargo test` of the workspace this finds everything built.
-fn build(package: &str, binary: &str) -> PathBuf {
+/// An example, built from this very source.
+pub(crate) fn example(package: &str, name: &str) -> Command {
+    Command::new(build(package, &["--example", name]).join("examples").join(name))
+}
+
+/// Brings a target of another package up to date and gives the profile's folder;
+/// `CARGO_BIN_EXE_*` is the owner's alone. After `cargo test` of the workspace all is built.
+fn build(package: &str, target: &[&str]) -> PathBuf {
     let folder = profile_folder();
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "test",
         Some(other) => other,
     };
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", package, "--bin", binary, "--profile", profile])
+        .args(["build", "--quiet", "--package", package, "--profile", profile])
+        .args(target)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .env("CARGO_TARGET_DIR", target_folder())
         .status()
         .expect("cargo runs");
-    assert!(status.success(), "{binary} does not build");
-    folder.join(binary)
+    assert!(status.success(), "{package} {target:?} does not build");
+    folder
 }
 
 /// A child with its output in files of `folder`; killed when dropped.
