@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_channel::{Receiver, Sender};
+use estudely_core::limits::MAGNET_LEN_MAX;
 use estudely_core::magnet;
 use smol::stream::{self, StreamExt};
 
@@ -18,7 +19,7 @@ use crate::run::{Request, Requests};
 use crate::text::printable;
 
 /// Longest line read: twice what `magnet` accepts.
-pub const LINE_BYTES_MAX: usize = 2 * magnet::MAGNET_LEN_MAX;
+pub const LINE_BYTES_MAX: usize = 2 * MAGNET_LEN_MAX;
 /// Most bad lines named one by one; the rest are counted.
 pub const NAMED_MAX: u64 = 10;
 /// Most peers gathered from neighbouring lines into one request.
