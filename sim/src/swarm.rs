@@ -5,6 +5,7 @@
 //! leaves from it. Two threads, one per protocol, share the immutable world and no lock. Whatever
 //! was not sent to 127/8 is dropped unanswered, so that no machine but this one is ever spoken to.
 
+mod crawl;
 pub mod options;
 mod sockets;
 mod tcp;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use estudely_core::time::Instant;
 
 use crate::world::{Percent, World};
+pub use crawl::{CrawlError, crawl_self};
 pub use sockets::Sockets;
 
 /// What happens to answers between the world and the crawler.

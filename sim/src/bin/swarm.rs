@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use estudely_sim::swarm::options::{Options, crawl_arguments};
-use estudely_sim::swarm::{Sockets, Swarm, raise_file_limit};
+use estudely_sim::swarm::{Sockets, Swarm, crawl_self, raise_file_limit};
 use estudely_sim::truth::{self, Exposure, Truth};
 use estudely_sim::world::World;
 
@@ -56,7 +56,18 @@ fn run(options: &Options) -> Result<u8, String> {
     let swarm = Swarm::start(Arc::new(world), sockets, options.weather())
         .map_err(|error| format!("cannot serve: {error}"))?;
     describe(&swarm, exposure, started.elapsed());
-    serve(options, swarm, exposure)
+    match &options.crawl {
+        Some(out) => crawl(&swarm, exposure, out),
+        None => serve(options, swarm, exposure),
+    }
+}
+
+fn crawl(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<u8, String> {
+    let started = Instant::now();
+    let score = crawl_self(swarm, exposure, out).map_err(|error| error.to_string())?;
+    say(&format!("crawled for {:.1} s into {}", started.elapsed().as_secs_f64(), out.display()));
+    write_out(&format!("{score}\n"))?;
+    Ok(if score.is_perfect() { PERFECT } else { WANTING })
 }
 
 fn compare(truth: &Path, scored: &Path) -> Result<u8, String> {

@@ -17,7 +17,7 @@ use crate::world::{Addresses, INTERVAL_DEFAULT, Percent, Plan, Routing, World};
 #[argh(
     help_triggers("-h", "--help"),
     example = "{command_name} --nodes 2000 --torrents 5000",
-    example = "{command_name} --compare truth.jsonl metadata.csv"
+    example = "{command_name} --crawl metadata.csv"
 )]
 pub struct Options {
     /// addresses of nodes, dead ones included (2000)
@@ -71,8 +71,11 @@ pub struct Options {
     /// write what exists and what is exposed, one JSON object per torrent and line
     #[argh(option, arg_name = "file")]
     pub truth: Option<PathBuf>,
-    /// serve nothing: score the CSV named last against this truth file: status 0 only if all that
-    /// was exposed with a live peer is there and nothing is wrong
+    /// run the real crawler against this world, write its rows there, say what share of the truth
+    /// they hold, and end: status 0 only if all that was exposed with a live peer is there
+    #[argh(option, arg_name = "out.csv")]
+    pub crawl: Option<PathBuf>,
+    /// serve nothing: score the CSV named last against this truth file, status as for --crawl
     #[argh(option, arg_name = "truth")]
     pub compare: Option<PathBuf>,
     /// the file to score with --compare

@@ -191,3 +191,18 @@ fn connections_to_nodes_and_strangers_are_closed_unanswered() {
     assert_eq!(swarm.traffic().strays.load(Ordering::Relaxed), 2);
     swarm.stop().expect("a clean end");
 }
+
+#[test]
+fn the_crawler_finds_all_that_is_exposed_and_a_second_run_adds_nothing() {
+    let none = Percent::ZERO;
+    let swarm = swarm(Weather::CALM, |plan| (plan.dead_nodes, plan.dead_peers) = (none, none));
+    let exposure = crate::truth::exposure(swarm.world());
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("metadata.csv");
+    let score = crawl_self(&swarm, exposure, &out).expect("a score");
+    assert!(score.is_perfect(), "{score}");
+    assert_eq!((score.found, score.unverified), (exposure.due, 0));
+    let first = std::fs::read(&out).expect("the file");
+    assert!(crawl_self(&swarm, exposure, &out).expect("a score").is_perfect());
+    assert_eq!(std::fs::read(&out).expect("the file"), first);
+}

@@ -1,0 +1,134 @@
+//! The real crawl engine against the swarm of its own process, over real sockets: the whole job
+//! on a machine without any network.
+
+use std::fmt;
+use std::io::{self, BufReader, Write};
+use std::path::Path;
+
+use estudely_core::addr::AddressPolicy;
+use estudely_core::config::Config;
+use estudely_core::rng::{Rng, Seed};
+use estudely_core::stats::Stats;
+use estudely_core::time::Duration;
+use estudely_io_smol::args::{Place, RowsPer};
+use estudely_io_smol::run::{Bind, Bootstrap, Observer, Options, Requests, RunError, run};
+use estudely_io_smol::sink::{OpenError, Plan, Table, open};
+
+use super::{Swarm, raise_file_limit};
+use crate::truth::{self, Exposure, Score, Truth};
+use crate::world::INTERVAL_DEFAULT;
+
+/// Connections at a time, where the limit of open files allows: silent peers hold theirs for
+/// seconds, and on loopback nobody is bothered.
+const CONNECTIONS_MAX: u64 = 8_000;
+/// Open files that are no connections.
+const OTHER_FILES: u64 = 64;
+/// A crawl that found nothing to do for so long has found what it can.
+const UNTIL_IDLE: Duration = Duration::from_secs(20);
+/// Seconds between lines about progress.
+const REPORT_EVERY: u64 = 5;
+
+/// Why there is no score.
+#[derive(Debug)]
+pub enum CrawlError {
+    /// The file exists and is no such output, or cannot be made.
+    Output(OpenError),
+    /// The crawl itself failed.
+    Run(RunError),
+    /// The file cannot be read back.
+    Scoring(csv::Error),
+    /// There is no live node to start from.
+    NoNode,
+}
+
+impl fmt::Display for CrawlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Output(error) => error.fmt(f),
+            Self::Run(error) => error.fmt(f),
+            Self::Scoring(error) => error.fmt(f),
+            Self::NoNode => f.write_str("there is no live node to start from"),
+        }
+    }
+}
+
+impl std::error::Error for CrawlError {}
+
+/// Crawls `swarm` into the CSV `out`, as fast as both can, and scores the file. A file that a
+/// former crawl of the same world began is continued.
+pub fn crawl_self(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<Score, CrawlError> {
+    let entry = swarm.world().bootstrap().ok_or(CrawlError::NoNode)?.addr;
+    let seed = Seed::from_u64(swarm.world().plan().seed);
+    let plan = Plan {
+        places: &[Place::File(out.to_owned())],
+        table: Table::Rows { per: RowsPer::Peer, escape_formulas: false },
+        tee: false,
+        overwrite: false,
+        bytes_max: None,
+        others: &[],
+    };
+    let mut opened =
+        open(&plan, &mut Rng::new(seed).fork("outputs")).map_err(CrawlError::Output)?;
+    let known: Vec<_> = opened.known.iter().collect();
+    // What an earlier run verified needs nothing more and counts towards no limit.
+    let wanted = exposure.exposed.saturating_sub(known.len() as u64);
+    let fixed_samples = swarm.world().plan().interval == INTERVAL_DEFAULT;
+    let crawler = Config {
+        policy: AddressPolicy::AllowPrivate,
+        max_infohashes: fixed_samples.then_some(wanted).filter(|&wanted| wanted > 0),
+        rate: None,
+        new_flows: None,
+        max_connections: connections_max(),
+        ..Config::default()
+    };
+    if wanted > 0 {
+        let options = Options {
+            crawler,
+            seed,
+            bind: vec![Bind { addr: ([127, 0, 0, 1], 0).into(), named: true }],
+            bootstrap: vec![Bootstrap {
+                host: entry.ip().to_string(),
+                port: entry.port(),
+                router: false,
+            }],
+            overall_timeout: None,
+            until_idle: Some(UNTIL_IDLE),
+            known,
+            requests: Requests::none(),
+            signals: true,
+        };
+        // On this thread: the swarm answers from its own two.
+        run(options, &mut opened.fanout, &mut Lines).map_err(CrawlError::Run)?;
+    }
+    let file = std::fs::File::open(out).map_err(|error| CrawlError::Scoring(error.into()))?;
+    let truth = Truth::of(swarm.world());
+    truth::compare(&truth, BufReader::new(file)).map_err(CrawlError::Scoring)
+}
+
+/// Both ends of a connection are open files of this process.
+fn connections_max() -> u32 {
+    let files = raise_file_limit().saturating_sub(OTHER_FILES) / 2;
+    files.clamp(1, CONNECTIONS_MAX) as u32
+}
+
+/// Tells people how it goes, on stderr.
+struct Lines;
+
+impl Observer for Lines {
+    fn tick(&mut self, elapsed: Duration, stats: &Stats) {
+        if elapsed.as_secs() > 0 && elapsed.as_secs().is_multiple_of(REPORT_EVERY) {
+            self.note(&format!(
+                "{} s: {} nodes answered, {} infohashes, {} verified",
+                elapsed.as_secs(),
+                stats.contacts_answered,
+                stats.infohashes_new,
+                stats.verified
+            ));
+        }
+    }
+
+    fn note(&mut self, line: &str) {
+        // If nobody reads it, nothing is lost.
+        let _ = writeln!(io::stderr(), "# {line}");
+    }
+}
