@@ -70,7 +70,7 @@ fn killed_in_the_middle_and_run_again_nothing_is_lost_or_fetched_twice() {
     let folder = TempDir::new().expect("a temporary folder");
     let out = folder.path().join("metadata.csv");
     let mut command = swarm();
-    command.args(["--nodes", "300", "--torrents", "600", "--truth", "truth.jsonl", "--seed", "7"]);
+    command.args(["--nodes", "300", "--torrents", "400", "--truth", "truth.jsonl", "--seed", "7"]);
     // Its own part of 127/8 and any port: another run of this suite may be under way. The duration
     // ends it if this process cannot.
     let id = std::process::id();
@@ -82,7 +82,7 @@ fn killed_in_the_middle_and_run_again_nothing_is_lost_or_fetched_twice() {
     let mut before = BTreeSet::new();
     for round in 1..=3 {
         let mut killed = Running::start(crawl_of(&world), folder.path(), "killed");
-        let goal = before.len() + 60;
+        let goal = before.len() + 50;
         killed.wait_for("some torrents are verified", LIMIT, || whole_lines(&out).len() >= goal);
         killed.kill();
         let written = whole_lines(&out);
@@ -91,7 +91,7 @@ fn killed_in_the_middle_and_run_again_nothing_is_lost_or_fetched_twice() {
     }
 
     let mut command = crawl_of(&world);
-    command.args(["--until-idle", "10", "--overall-timeout", "100"]);
+    command.args(["--until-idle", "8", "--overall-timeout", "100"]);
     Running::start(command, folder.path(), "last").finish(LIMIT).expect_code(0);
     let table = Table::read(&out);
     assert!(table.verified().is_superset(&before), "the last run lost something");
@@ -104,7 +104,7 @@ fn killed_in_the_middle_and_run_again_nothing_is_lost_or_fetched_twice() {
 /// in the middle.
 fn crawl_of(world: &Running) -> Command {
     let mut command = crawl();
-    command.args(["--out", "metadata.csv", "--allow-private", "--rate", "50"]);
+    command.args(["--out", "metadata.csv", "--allow-private", "--rate", "100"]);
     let printed = world.stdout();
     let words: Vec<&str> = printed.split_whitespace().collect();
     let options = words.windows(2).filter(|pair| matches!(pair[0], "--bootstrap" | "--bind"));
