@@ -5,7 +5,7 @@
 
 use crate::limits::{
     BLOCKED_PAUSE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PREFIX_CELLS,
-    PRESSURE_PAUSE,
+    PRESSURE_PAUSE, SERIAL_ADDRESSES_MAX,
 };
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -19,7 +19,7 @@ use crate::pacer::{FlowKind, FlowPacer, address_key};
 use crate::partials::Partials;
 use crate::pieces::Pieces;
 use crate::rng::{Rng, Seed};
-use crate::store::{Key, KeyedMap, KeyedState, Slab};
+use crate::store::{FingerprintSet, Key, KeyedMap, KeyedState, Seen, Slab};
 use crate::time::{Duration, Instant, earliest};
 
 /// Names one open connection.
@@ -44,6 +44,8 @@ pub struct Dial {
 pub(crate) struct OpenDial {
     pub(crate) to: SocketAddr,
     pub(crate) job: Key,
+    /// Whether another connection to the address was open at its start or, once ended, at its end.
+    pub(crate) crowded: bool,
 }
 
 /// Queue, caps and open connections.
@@ -55,6 +57,9 @@ pub(crate) struct Dialer {
     ready: VecDeque<Key>,
     open: Slab<OpenDial>,
     per_address: KeyedMap<[u8; 18], u8>,
+    /// Addresses that take one connection at a time: transmission hangs up on a second handshake
+    /// from the same IP.
+    serial: FingerprintSet,
     prefixes: PrefixPacer,
     overtakes: BinaryHeap<Reverse<(Instant, u64, Key)>>,
     sequence: u64,
@@ -70,6 +75,7 @@ impl Dialer {
             ready: VecDeque::new(),
             open: Slab::new(max_connections as usize),
             per_address: KeyedMap::with_hasher(KeyedState::new(&mut rng)),
+            serial: FingerprintSet::new(&mut rng, SERIAL_ADDRESSES_MAX),
             prefixes: PrefixPacer::new(&mut rng),
             rng,
             overtakes: BinaryHeap::new(),
@@ -130,10 +136,12 @@ impl Dialer {
         resume: Option<Pieces>,
     ) -> Dial {
         self.prefixes.take(now, to);
-        *self.per_address.entry(address_key(self.policy, to)).or_default() += 1;
+        let open = self.per_address.entry(address_key(self.policy, to)).or_default();
+        *open += 1;
+        let crowded = *open > 1;
         let peer = self
             .open
-            .insert(OpenDial { to, job: key })
+            .insert(OpenDial { to, job: key, crowded })
             .expect("poll_dial checked that a connection is free");
         self.sequence += 1;
         let due = now + self.slowness.estimate().max(OVERTAKE_MIN);
@@ -145,15 +153,23 @@ impl Dialer {
 
     /// A connection ended: gives what is known of it, once.
     pub(crate) fn close(&mut self, peer: PeerKey) -> Option<OpenDial> {
-        let dial = self.open.remove(peer)?;
+        let mut dial = self.open.remove(peer)?;
         let key = address_key(self.policy, dial.to);
         if let Some(count) = self.per_address.get_mut(&key) {
+            dial.crowded |= *count > 1;
             *count -= 1;
             if *count == 0 {
                 self.per_address.remove(&key);
             }
         }
         Some(dial)
+    }
+
+    /// An address hung up on one of two connections: from now on it gets one at a time.
+    pub(crate) fn serialise(&mut self, addr: SocketAddr) {
+        if self.serial.insert(&address_key(self.policy, addr)) == Seen::Full {
+            self.serial.clear();
+        }
     }
 
     /// Learns how long peers take to connect and shake hands.
@@ -198,7 +214,8 @@ impl Dialer {
     fn may_dial(&self, now: Instant, to: SocketAddr) -> bool {
         let key = address_key(self.policy, to);
         let open = self.per_address.get(&key).copied().unwrap_or(0);
-        open < PER_ADDRESS_MAX
+        let most = if self.serial.contains(&key) { 1 } else { PER_ADDRESS_MAX };
+        open < most
             && (self.policy == AddressPolicy::AllowPrivate || self.prefixes.is_ready(now, to))
     }
 }

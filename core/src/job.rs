@@ -189,6 +189,16 @@ impl Job {
         self.overtake = self.dialling > 0;
     }
 
+    /// A dial ended for no fault of the peer's: it waits again, at no cost.
+    pub fn put_back(&mut self, addr: SocketAddr) {
+        self.dialling = self.dialling.saturating_sub(1);
+        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.addr == addr)
+            && let PeerState::Dialling(pipeline) = peer.state
+        {
+            peer.state = PeerState::Waiting(pipeline);
+        }
+    }
+
     /// A dial ended without metadata.
     pub fn on_fault(
         &mut self,
@@ -200,10 +210,6 @@ impl Job {
         self.dialling = self.dialling.saturating_sub(1);
         let Some(peer) = self.peers.iter_mut().find(|peer| peer.addr == addr) else { return };
         let PeerState::Dialling(pipeline) = peer.state else { return };
-        if matches!(fault, PeerFault::Pressure) {
-            peer.state = PeerState::Waiting(pipeline);
-            return;
-        }
         let again = worth_one_by_one && pipeline == Pipeline::All;
         peer.state = if again { PeerState::Waiting(Pipeline::OneByOne) } else { PeerState::Over };
         self.accepted += u8::from(accepted && !again);
@@ -334,7 +340,7 @@ mod tests {
         let mut job = job();
         job.add_peer(&LIMITS, peer(1));
         assert_eq!(dial(&mut job), Some(peer(1)));
-        job.on_fault(peer(1), PeerFault::Pressure, false, false);
+        job.put_back(peer(1));
         assert_eq!(dial(&mut job), Some(peer(1)));
     }
 

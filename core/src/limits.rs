@@ -237,8 +237,8 @@ pub const DEAD_REFERRALS_MAX: u8 = 3;
 /// Of the eight nearest that end a walk, how many may be known from one referrer alone (H14).
 pub const SOLE_REFERRALS_MAX: u8 = 4;
 
-/// Walks at once in one family: at four queries each, half of what may be on its way.
-pub const WALKS_MAX: usize = 256;
+/// Walks at once in one family, about 5 KB each: most of them wait for nodes that will not answer.
+pub const WALKS_MAX: usize = 1_024;
 
 /// Most bootstrap addresses kept.
 pub const BOOTSTRAPS_MAX: usize = 1_024;
@@ -344,6 +344,9 @@ pub const PARTIAL_BYTES_MAX: usize = 64 << 20;
 
 /// Open connections per address.
 pub const PER_ADDRESS_MAX: u8 = 2;
+
+/// Addresses remembered as taking one connection at a time; then all are forgotten.
+pub const SERIAL_ADDRESSES_MAX: usize = 1 << 16;
 
 /// Dials a minute to one /24 (IPv4) or /48 (IPv6).
 pub const PER_PREFIX_A_MINUTE: u64 = 30;

@@ -184,11 +184,19 @@ impl Crawler {
         if fault == PeerFault::Pressure {
             self.dialer.on_pressure(self.now);
         }
+        let too_many = fault == PeerFault::ClosedEarly && dial.crowded;
+        if too_many {
+            self.dialer.serialise(dial.to);
+        }
         let Some(job) = self.jobs.get_mut(dial.job) else { return };
         let accepted = outcome.progress >= Progress::Connected;
         let several = outcome.partial.as_ref().is_some_and(|pieces| pieces.pieces_total() > 1);
         let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate);
-        job.on_fault(dial.to, fault, accepted, choked && several);
+        if too_many || fault == PeerFault::Pressure {
+            job.put_back(dial.to);
+        } else {
+            job.on_fault(dial.to, fault, accepted, choked && several);
+        }
         if job.may_pool()
             && let Some(pieces) = outcome.partial
         {
