@@ -249,8 +249,16 @@ impl Exchange {
 
     /// An extension handshake was complete: the first, or a later one (10.3, M11). One that cannot
     /// be read is ignored, as other clients do.
-    fn on_extensions(&mut self, now: Instant, payload: &[u8], out: &mut Vec<u8>) -> Flow {
-        let Ok(theirs) = Extensions::parse(payload) else { return self.on_unwanted() };
+    /// Of a very long one only the front is here.
+    fn on_extensions(
+        &mut self,
+        now: Instant,
+        front: &[u8],
+        is_whole: bool,
+        out: &mut Vec<u8>,
+    ) -> Flow {
+        let parse = if is_whole { Extensions::parse } else { Extensions::parse_front };
+        let Ok(theirs) = parse(front) else { return self.on_unwanted() };
         if let Some(id) = theirs.ut_metadata {
             // 10.5: what is no id means unsupported, 0 means withdrawn.
             self.peer_metadata_id = u8::try_from(id).unwrap_or(0);

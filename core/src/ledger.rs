@@ -84,6 +84,9 @@ pub struct Ledger {
     slots: Vec<u64>,
     len: usize,
     limit: usize,
+    /// Pass and minute in which nothing could be forgotten: looking again, slot by slot, is of no
+    /// use until one of them has changed.
+    refused: Option<(u64, u16)>,
 }
 
 impl Ledger {
@@ -91,7 +94,7 @@ impl Ledger {
 
     /// An empty ledger of at most `limit` entries.
     pub fn new(rng: &mut Rng, limit: usize) -> Self {
-        Self { state: KeyedState::new(rng), slots: Vec::new(), len: 0, limit }
+        Self { state: KeyedState::new(rng), slots: Vec::new(), len: 0, limit, refused: None }
     }
 
     /// What is known of `key`.
@@ -104,7 +107,8 @@ impl Ledger {
     /// Replaces what is known of `key`; `false` if it is new and there is no room.
     pub fn set(&mut self, now: Instant, pass: u64, key: &[u8], note: Note) -> bool {
         let fingerprint = self.fingerprint(key);
-        if (self.len + 1) * 4 > self.slots.len() * 3 && !self.make_room(now, pass) {
+        let known = self.find(fingerprint).is_some_and(|index| self.slots[index] != 0);
+        if !known && (self.len + 1) * 4 > self.slots.len() * 3 && !self.make_room(now, pass) {
             return false;
         }
         let Some(index) = self.find(fingerprint) else { return false };
@@ -141,17 +145,24 @@ impl Ledger {
 
     /// Forgets what no rule needs any more, then doubles if still crowded and allowed.
     fn make_room(&mut self, now: Instant, pass: u64) -> bool {
+        if self.refused == Some((pass, minute(now))) {
+            return false;
+        }
         let keep = |slot: &u64| {
             let note = Note::unpack(*slot);
             note.is_resting(now) || note.visited_in(pass) || note.visited_in(pass.wrapping_sub(1))
         };
-        let kept: Vec<u64> = self.slots.iter().copied().filter(|s| *s != 0 && keep(s)).collect();
-        let crowded = kept.len() * 2 > self.slots.len();
-        let size = if self.slots.is_empty() { Self::MIN_SLOTS } else { self.slots.len() };
-        let size = if crowded { size * 2 } else { size };
-        if size * 3 / 4 > self.limit.next_power_of_two() {
+        let kept = self.slots.iter().filter(|slot| **slot != 0 && keep(slot));
+        let count = kept.clone().count();
+        let crowded = count * 2 > self.slots.len();
+        let size = self.slots.len().max(Self::MIN_SLOTS);
+        let may_double = size * 2 * 3 / 4 <= self.limit.next_power_of_two();
+        if crowded && !may_double && count * 8 > size * 5 {
+            self.refused = Some((pass, minute(now)));
             return false;
         }
+        let kept: Vec<u64> = kept.copied().collect();
+        let size = if crowded && may_double { size * 2 } else { size };
         self.len = kept.len();
         self.slots = vec![0; size];
         for slot in kept {
@@ -223,5 +234,22 @@ mod tests {
         assert!((700..=1_100).contains(&stored), "{stored}");
         assert_eq!(slots, 1_024);
         assert!(fill(3, 500).0 >= 500);
+    }
+
+    #[test]
+    fn a_full_ledger_still_takes_notes_of_whom_it_knows() {
+        let mut ledger = ledger(1_000);
+        let mut note = Note::default();
+        note.visit(1);
+        let known: Vec<[u8; 4]> = (0..2_000u32)
+            .map(u32::to_be_bytes)
+            .filter(|key| ledger.set(Instant::START, 1, key, note))
+            .collect();
+        assert!(known.len() < 2_000, "it is full");
+        note.asked = true;
+        for key in known {
+            assert!(ledger.set(Instant::START, 1, &key, note));
+            assert_eq!(ledger.get(&key), Some(note));
+        }
     }
 }

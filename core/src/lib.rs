@@ -69,6 +69,7 @@ pub mod walk;
 mod walks;
 pub mod ledger;
 pub mod frontier;
+mod calendar;
 pub mod sweep;
 
 pub mod wire;

@@ -28,6 +28,11 @@ pub const EXTENDED_MAX: usize = 17 * 1024;
 /// The largest payload of an extension handshake, in bytes (H28).
 pub const EXTENDED_HANDSHAKE_MAX: usize = 64 * 1024;
 
+/// How much of an extension handshake is kept and read, in bytes; the rest is skipped. What matters
+/// stands at its front, because keys are sorted, and no known client sends as much as 1 KiB. A
+/// connection must not hold more than 4 KiB before a size is accepted (design 7).
+pub const EXTENDED_HANDSHAKE_FRONT: usize = 2 * 1024;
+
 /// The largest dictionary at the front of a metadata message, in bytes: what is left of the
 /// largest message beside a full piece.
 pub const METADATA_HEAD_MAX: usize = EXTENDED_MAX - PIECE_LEN;
@@ -118,6 +123,7 @@ const _: () = {
     assert!(METADATA_HEAD_MAX > 0 && METADATA_HEAD_MAX + PIECE_LEN == EXTENDED_MAX);
     assert!((EXTENDED_MAX as u64) < FRAME_MAX as u64);
     assert!((EXTENDED_HANDSHAKE_MAX as u64) < FRAME_MAX as u64);
+    assert!(EXTENDED_HANDSHAKE_FRONT >= METADATA_HEAD_MAX);
     // One legal frame never exceeds what may be skipped.
     assert!(FRAME_MAX < SKIPPED_MAX);
     // A full piece in time is at least the lowest throughput, so that needs no clock of its own.

@@ -13,11 +13,12 @@ use crate::limits::{
     REFERRER_DEAD_MAX, SILENT_MAX, SILENT_REST, SWEEP_PAUSE_MAX, SWEEP_PAUSE_MIN, UNANSWERED_MAX,
     UNANSWERED_PASSES, UNSUPPORTED_REST,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
 use crate::addr::{AddressPolicy, Contact};
+use crate::calendar::Calendar;
 use crate::frontier::{Frontier, Waiting};
 use crate::id::{Id, NodeId};
 use crate::ledger::{Ledger, Note};
@@ -130,8 +131,7 @@ pub struct Sweep {
     retries: VecDeque<Waiting>,
     draining: bool,
     unanswered: VecDeque<Waiting>,
-    calendar: BTreeMap<u64, Vec<Contact>>,
-    calendar_len: usize,
+    calendar: Calendar,
     paused_until: Option<Instant>,
     pause: Duration,
     density: Density,
@@ -159,8 +159,7 @@ impl Sweep {
             retries: VecDeque::new(),
             draining: false,
             unanswered: VecDeque::new(),
-            calendar: BTreeMap::new(),
-            calendar_len: 0,
+            calendar: Calendar::new(CALENDAR_MAX),
             paused_until: None,
             pause: SWEEP_PAUSE_MIN,
             density: Density::default(),
@@ -306,7 +305,9 @@ impl Sweep {
 
     /// Whether nothing is on its way, waiting, or due at `now`.
     pub fn is_idle(&self, now: Instant) -> bool {
-        self.in_flight == 0 && self.waiting() == 0 && self.next_due().is_none_or(|due| due > now)
+        self.in_flight == 0
+            && self.waiting() == 0
+            && self.calendar.next_due().is_none_or(|due| due > now)
     }
 
     /// When [`Sweep::poll_query`] may have something to say without further input.
@@ -314,7 +315,8 @@ impl Sweep {
         if self.in_flight > 0 || self.waiting() > 0 {
             return None; // an answer or a poll comes first
         }
-        let work = if self.unanswered.is_empty() { self.next_due()? } else { Instant::START };
+        let work =
+            if self.unanswered.is_empty() { self.calendar.next_due()? } else { Instant::START };
         Some(self.paused_until.map_or(work, |until| until.max(work)))
     }
 
@@ -322,8 +324,7 @@ impl Sweep {
     pub fn check(&self) {
         self.frontier.check();
         assert!(self.unanswered.len() <= UNANSWERED_MAX);
-        assert_eq!(self.calendar.values().map(Vec::len).sum::<usize>(), self.calendar_len);
-        assert!(self.calendar_len <= CALENDAR_MAX);
+        self.calendar.check();
     }
 
     fn next_query(&mut self, now: Instant) -> Option<SweepQuery> {
@@ -399,30 +400,19 @@ impl Sweep {
     }
 
     fn has_next_pass(&self, now: Instant) -> bool {
-        !self.unanswered.is_empty() || self.next_due().is_some_and(|due| due <= now)
+        !self.unanswered.is_empty() || self.calendar.next_due().is_some_and(|due| due <= now)
     }
 
     fn requeue_unanswered(&mut self, now: Instant) {
-        for waiting in std::mem::take(&mut self.unanswered) {
+        while let Some(waiting) = self.unanswered.pop_front() {
             self.queue(now, waiting);
         }
     }
 
     fn requeue_due(&mut self, now: Instant) {
-        while let Some(entry) = self.calendar.first_entry() {
-            if due_instant(*entry.key()) > now {
-                break;
-            }
-            let contacts = entry.remove();
-            self.calendar_len -= contacts.len();
-            for contact in contacts {
-                self.queue(now, Waiting { contact, referrer: None, silent_passes: 0 });
-            }
+        while let Some(contact) = self.calendar.pop_due(now) {
+            self.queue(now, Waiting { contact, referrer: None, silent_passes: 0 });
         }
-    }
-
-    fn next_due(&self) -> Option<Instant> {
-        self.calendar.keys().next().map(|minute| due_instant(*minute))
     }
 
     /// What every answer means: the contact lives, under the id it answered with.
@@ -443,10 +433,8 @@ impl Sweep {
         note.rest_until(until);
         note.visit(self.pass);
         self.addresses.set(now, self.pass, &key, note);
-        if self.calendar_len < CALENDAR_MAX {
-            self.calendar.entry(due_minute(until)).or_default().push(contact);
-            self.calendar_len += 1;
-        }
+        // A full calendar only means that the node is met again by walking.
+        let _ = self.calendar.note(until, contact);
     }
 
     fn is_resting_id(&self, now: Instant, id: NodeId) -> bool {
@@ -525,15 +513,4 @@ fn clamp_interval(interval: Option<i64>) -> Duration {
         Some(interval) if interval <= INTERVAL_MAX => interval.max(INTERVAL_MIN),
         _ => INTERVAL_MAX,
     }
-}
-
-const MINUTE_MICROS: u64 = 60_000_000;
-
-/// The calendar page of a visit at `until`: whole minutes, rounded up.
-fn due_minute(until: Instant) -> u64 {
-    until.as_micros().div_ceil(MINUTE_MICROS)
-}
-
-fn due_instant(minute: u64) -> Instant {
-    Instant::from_micros(minute.saturating_mul(MINUTE_MICROS))
 }

@@ -120,11 +120,25 @@ impl<'a> Extensions<'a> {
     /// ones are skipped, bytes after the dictionary are ignored. A payload whose root is no
     /// dictionary says nothing.
     pub fn parse(payload: &'a [u8]) -> Result<Self, bencode::Error> {
+        let mut found = Self::default();
+        found.read(payload)?;
+        Ok(found)
+    }
+
+    /// As [`Extensions::parse`], of a payload whose end was cut off: says what is known by then.
+    pub fn parse_front(front: &'a [u8]) -> Result<Self, bencode::Error> {
+        let mut found = Self::default();
+        match found.read(front) {
+            Err(error) if error.kind != bencode::ErrorKind::UnexpectedEnd => Err(error),
+            Ok(()) | Err(_) => Ok(found),
+        }
+    }
+
+    fn read(&mut self, payload: &'a [u8]) -> Result<(), bencode::Error> {
         let mut reader =
             Reader::<EXTENDED_HANDSHAKE_DEPTH>::new(payload, EXTENDED_HANDSHAKE_TOKENS);
-        let mut found = Self::default();
         if !reader.enter_dict()? {
-            return Ok(found);
+            return Ok(());
         }
         let mut names_read = false;
         while let Some(key) = reader.next_key()? {
@@ -133,24 +147,24 @@ impl<'a> Extensions<'a> {
                     names_read = true;
                     if reader.enter_dict()? {
                         while let Some(name) = reader.next_key()? {
-                            if name == b"ut_metadata" && found.ut_metadata.is_none() {
-                                found.ut_metadata = Some(reader.int()?.unwrap_or(0));
+                            if name == b"ut_metadata" && self.ut_metadata.is_none() {
+                                self.ut_metadata = Some(reader.int()?.unwrap_or(0));
                             } else {
                                 reader.raw()?;
                             }
                         }
                     }
                 }
-                b"metadata_size" if found.metadata_size.is_none() => {
-                    found.metadata_size = reader.int()?;
+                b"metadata_size" if self.metadata_size.is_none() => {
+                    self.metadata_size = reader.int()?;
                 }
-                b"v" if found.client.is_none() => found.client = reader.bytes()?,
+                b"v" if self.client.is_none() => self.client = reader.bytes()?,
                 _ => {
                     reader.raw()?;
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Appends an extension handshake with what is known, as one framed message.
@@ -339,6 +353,15 @@ mod tests {
         assert_eq!((odd.ut_metadata, odd.metadata_size), (Some(0), None));
         assert_eq!(Extensions::parse(b"le").expect("valid"), Extensions::default());
         assert!(Extensions::parse(b"d1:m").is_err());
+
+        let whole = b"d1:md11:ut_metadatai3ee13:metadata_sizei9e1:v9:A client!e";
+        for end in 0..whole.len() {
+            let front = Extensions::parse_front(&whole[..end]).expect("only cut off");
+            assert!([None, Some(3)].contains(&front.ut_metadata), "{end}");
+            assert!([None, Some(9)].contains(&front.metadata_size), "{end}");
+        }
+        assert_eq!(Extensions::parse_front(whole), Extensions::parse(whole));
+        assert!(Extensions::parse_front(b"dx").is_err());
     }
 
     #[test]

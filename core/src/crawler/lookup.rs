@@ -130,11 +130,7 @@ impl Crawler {
                 continue;
             };
             for plane in self.planes.iter_mut().flatten() {
-                let seeds = plane.walk_seeds(job.hash.id());
-                if !seeds.is_empty() {
-                    plane.walks.begin(key, job.hash, seeds.into_iter());
-                    job.walks_open += 1;
-                }
+                job.walks_open += u8::from(plane.begin_walk(key, job.hash));
             }
             if job.walks_open == 0 {
                 break; // nobody is known yet: wait for a first answer

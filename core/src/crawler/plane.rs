@@ -9,7 +9,7 @@ use super::Owner;
 use super::deferred::Deferred;
 use crate::addr::{AddressPolicy, Contact, Family};
 use crate::endpoint::Endpoint;
-use crate::id::{Id, NodeId};
+use crate::id::{InfoHash, NodeId};
 use crate::rng::Rng;
 use crate::store::Key;
 use crate::sweep::Sweep;
@@ -61,17 +61,21 @@ impl Plane {
         self.hearsay.push_back(contact);
     }
 
-    /// Where a walk to `target` starts: nodes that answered near it, then the table's nearest,
-    /// and hearsay only if there is nobody else.
-    pub(super) fn walk_seeds(&self, target: Id) -> Vec<Contact> {
+    /// Begins a walk for `job`: from nodes that answered near `hash`, then the table's nearest,
+    /// and from hearsay only if there is nobody else. `false` when nobody is known at all.
+    pub(super) fn begin_walk(&mut self, job: Key, hash: InfoHash) -> bool {
         let mut nearest = Table::NOBODY;
-        let count = self.table.closest(target, &mut nearest);
-        let mut seeds: Vec<Contact> = self.sweep.landmarks(target, 2 * K).collect();
-        seeds.extend_from_slice(&nearest[..count]);
-        if seeds.is_empty() {
-            seeds.extend(&self.hearsay);
+        let count = self.table.closest(hash.id(), &mut nearest);
+        let landmarks = self.sweep.landmarks(hash.id(), 2 * K);
+        let mut vouched = landmarks.chain(nearest.into_iter().take(count)).peekable();
+        let alone = vouched.peek().is_none();
+        let hearsay = self.hearsay.iter().copied().filter(|_| alone);
+        let mut seeds = vouched.chain(hearsay).peekable();
+        if seeds.peek().is_none() {
+            return false;
         }
-        seeds
+        self.walks.begin(job, hash, seeds);
+        true
     }
 
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {

@@ -9,7 +9,9 @@ use std::ops::ControlFlow;
 use super::{Exchange, Flow, fail};
 use crate::exchange::outcome::Metadata;
 use crate::fault::PeerFault;
-use crate::limits::{EXTENDED_HANDSHAKE_MAX, EXTENDED_MAX, FRAME_MAX, METADATA_HEAD_MAX};
+use crate::limits::{
+    EXTENDED_HANDSHAKE_FRONT, EXTENDED_HANDSHAKE_MAX, EXTENDED_MAX, FRAME_MAX, METADATA_HEAD_MAX,
+};
 use crate::time::Instant;
 use crate::wire::{
     EXTENDED, EXTENDED_HANDSHAKE, HANDSHAKE_HASH_END, HANDSHAKE_LEN, Handshake, LENGTH_LEN,
@@ -43,7 +45,7 @@ enum Place {
 /// Which extension message it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Front {
-    /// The extension handshake, needed whole.
+    /// The extension handshake, of which the front is needed.
     Handshake,
     /// A metadata message, of which the dictionary is needed.
     Metadata,
@@ -174,7 +176,7 @@ impl Exchange {
             return fail(PeerFault::BadMessage);
         }
         let (kind, want) = match id {
-            EXTENDED_HANDSHAKE => (Front::Handshake, payload),
+            EXTENDED_HANDSHAKE => (Front::Handshake, payload.min(EXTENDED_HANDSHAKE_FRONT)),
             OUR_METADATA_ID => (Front::Metadata, payload.min(METADATA_HEAD_MAX)),
             _ => {
                 self.reading.skip(payload);
@@ -205,16 +207,16 @@ impl Exchange {
             self.on_front(now, kind, taken, rest, out)?;
             return ControlFlow::Continue(input);
         }
+        // At most a few KiB, whatever was announced, and in one step.
+        parts.reserve_exact(want - parts.len());
         parts.extend_from_slice(taken);
         if parts.len() < want {
             self.reading.parts = parts;
             return ControlFlow::Continue(input);
         }
         self.on_front(now, kind, &parts, rest, out)?;
-        if parts.capacity() <= 2 * METADATA_HEAD_MAX {
-            parts.clear();
-            self.reading.parts = parts;
-        }
+        parts.clear();
+        self.reading.parts = parts;
         ControlFlow::Continue(input)
     }
 
@@ -231,7 +233,7 @@ impl Exchange {
         let frame = (EXTENSION_ID_END + front.len() + rest) as u32;
         if kind == Front::Handshake {
             let wanted = self.pieces.is_none();
-            self.on_extensions(now, front, out)?;
+            self.on_extensions(now, front, rest == 0, out)?;
             let used = wanted && self.pieces.is_some();
             return if used { Flow::Continue(()) } else { self.on_skipped(frame) };
         }
