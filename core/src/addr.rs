@@ -107,6 +107,12 @@ impl AddressPolicy {
             }
     }
 
+    /// Whether a contact from hearsay may be sent datagrams: on the public network not to ports
+    /// below 1024 either, where services live that did not ask for them (catalogue H10).
+    pub fn admits_node(self, addr: SocketAddr) -> bool {
+        self.admits(addr) && (self == Self::AllowPrivate || addr.port() >= 1_024)
+    }
+
     fn admits_v4(self, ip: Ipv4Addr) -> bool {
         let [a, b, c, _] = ip.octets();
         let never = a == 0 || a >= 224;

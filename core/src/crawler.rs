@@ -17,7 +17,9 @@ mod plane;
 mod receive;
 mod transmit;
 
-use crate::limits::{JOBS_MAX, ROWS_MAX};
+use crate::limits::{
+    JOB_PATIENCE, JOBS_MAX, JOBS_PER_CONNECTION, PENDING_ENOUGH, ROWS_MAX, SEEDS_WITHIN,
+};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -36,7 +38,7 @@ use crate::rng::{Rng, Seed};
 use crate::row::Row;
 use crate::stats::Stats;
 use crate::store::{Key, KeyedMap, KeyedState, Slab};
-use crate::time::{Instant, earliest};
+use crate::time::{Instant, Lane, earliest};
 use crate::walk::WalkContact;
 use crate::{addr, id, sweep};
 pub use bootstrap::Bootstrap;
@@ -65,7 +67,7 @@ enum Owner {
     /// The sweep, which asked with this target.
     Sweep(sweep::SweepQuery, id::Id),
     /// The job that asked the node its infohash came from.
-    Source(Key),
+    Source(Key, addr::Contact),
     /// A walk.
     Walk(Key, WalkContact),
     /// The routing table, probing this contact.
@@ -76,6 +78,7 @@ enum Owner {
 #[derive(Debug)]
 pub struct Crawler {
     config: Config,
+    begun: Instant,
     now: Instant,
     planes: [Option<Box<Plane>>; 2],
     bootstraps: Bootstraps,
@@ -85,6 +88,8 @@ pub struct Crawler {
     intake: Intake,
     jobs: Slab<Job>,
     by_hash: KeyedMap<InfoHash, Key>,
+    /// When jobs to which nothing happens are given up.
+    patience: Lane<Key>,
     waiting_for_walk: VecDeque<Key>,
     dialer: Dialer,
     partials: Partials,
@@ -103,15 +108,23 @@ impl Crawler {
             let label = if family == Family::V4 { "v4" } else { "v6" };
             Some(Box::new(Plane::new(config.policy, id, own, &rng.fork(label))))
         };
+        let connections = config.max_connections as usize;
+        let jobs_max = if config.mode.dials() {
+            (connections * JOBS_PER_CONNECTION).clamp(PENDING_ENOUGH / 8, JOBS_MAX)
+        } else {
+            PENDING_ENOUGH
+        };
+        let enough = jobs_max.min(PENDING_ENOUGH);
         Self {
             planes: Family::ALL.map(plane),
             bootstraps: Bootstraps::new(now),
             queries: QueryPacer::new(config.rate),
             flows: FlowPacer::new(config.new_flows, &mut rng.fork("flows")),
             courtesy: AddressPacer::new(config.policy, &mut rng.fork("courtesy")),
-            intake: Intake::new(config.max_infohashes, &mut rng.fork("intake")),
-            jobs: Slab::new(JOBS_MAX),
+            intake: Intake::new(config.max_infohashes, enough, &mut rng.fork("intake")),
+            jobs: Slab::new(jobs_max),
             by_hash: KeyedMap::with_hasher(KeyedState::new(&mut rng.fork("jobs"))),
+            patience: Lane::new(JOB_PATIENCE),
             waiting_for_walk: VecDeque::new(),
             dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
             partials: Partials::new(&mut rng.fork("partials")),
@@ -119,6 +132,7 @@ impl Crawler {
             stats: Stats::default(),
             shut_down: false,
             config,
+            begun: now,
             now,
         }
     }
@@ -173,12 +187,14 @@ impl Crawler {
         for family in Family::ALL {
             self.expire_queries(family);
         }
-        while let Some(key) = self.dialer.poll_overtake(self.now) {
-            if let Some(job) = self.jobs.get_mut(key) {
+        while let Some((peer, key)) = self.dialer.poll_overtake(self.now) {
+            // Only the connection begun last says that the job is slow.
+            if let Some(job) = self.jobs.get_mut(key).filter(|job| job.latest == Some(peer)) {
                 job.allow_overtaking();
+                self.settle_or_continue(key);
             }
-            self.settle_or_continue(key);
         }
+        self.expire_jobs();
         self.begin_walks();
         self.fill_jobs();
     }
@@ -215,7 +231,11 @@ impl Crawler {
 
     /// The next settled infohash.
     pub fn poll_row(&mut self) -> Option<Row> {
-        self.rows.pop_front()
+        let row = self.rows.pop_front()?;
+        if self.rows.is_empty() {
+            self.fill_jobs(); // which may have waited for room among the rows
+        }
+        Some(row)
     }
 
     /// When [`Crawler::handle_timeout`] must be called, after every other `poll_*` was drained.
@@ -224,21 +244,26 @@ impl Crawler {
         if self.shut_down {
             return None;
         }
-        let planes = self.planes.iter().flatten().map(|plane| plane.poll_timeout(self.now));
-        let bootstrap = self.bootstraps.poll_timeout().filter(|_| self.config.mode.uses_dht());
+        let of_family = |family: Family| {
+            let plane = self.planes[family.index()].as_ref()?;
+            earliest(plane.poll_timeout(self.now), self.bootstraps.poll_timeout(family))
+        };
         let second_chance = self.intake.poll_timeout().filter(|_| !self.jobs.is_full());
-        [self.dialer.poll_timeout(self.now), bootstrap, second_chance]
+        let given_up = self.begun + SEEDS_WITHIN;
+        let seeds = (given_up > self.now && !self.waiting_for_walk.is_empty()).then_some(given_up);
+        [self.dialer.poll_timeout(self.now), second_chance, self.patience.poll_timeout(), seeds]
             .into_iter()
-            .chain(planes)
+            .chain(Family::ALL.map(of_family))
             .fold(None, earliest)
     }
 
-    /// Whether nothing is open or due: no query, connection, infohash or row is under way. A
-    /// sweep's next pass may still be scheduled.
+    /// Whether nothing is open or due: no connection, infohash or row is under way, and the sweep
+    /// has nobody to ask. Its next pass may be scheduled, the table's upkeep goes on, and silent
+    /// bootstrap nodes are asked again; none of that keeps a run alive.
     pub fn is_idle(&self) -> bool {
         self.is_settled()
             && self.dialer.open_count() == 0
-            && self.planes.iter().flatten().all(|plane| plane.is_idle(self.now))
+            && self.planes.iter().flatten().all(|plane| plane.sweep.is_idle(self.now))
     }
 
     /// Whether the run has nothing left to say: its limit is reached and all is settled, or it was
@@ -254,10 +279,10 @@ impl Crawler {
     /// Every counter, with the levels as they are now.
     pub fn stats(&self) -> Stats {
         let planes = || self.planes.iter().flatten();
-        let open = (self.jobs.len() + self.intake.pending()) as u64;
+        let first_round = self.jobs.iter().filter(|(_, job)| job.round == 0).count();
         Stats {
-            unfinished: open,
-            infohashes_open: open,
+            unfinished: (first_round + self.intake.pending()) as u64,
+            infohashes_open: (self.jobs.len() + self.intake.pending()) as u64,
             queries_open: planes().map(|plane| plane.endpoint.open_count() as u64).sum(),
             connections_open: self.dialer.open_count() as u64,
             contacts_queued: planes().map(|plane| plane.sweep.waiting() as u64).sum(),

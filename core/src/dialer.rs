@@ -44,8 +44,19 @@ pub struct Dial {
 pub(crate) struct OpenDial {
     pub(crate) to: SocketAddr,
     pub(crate) job: Key,
-    /// Whether another connection to the address was open at its start or, once ended, at its end.
+    /// Whether another connection to the address was open at any time with this one; known for
+    /// certain once it has ended.
     pub(crate) crowded: bool,
+    /// Its number among those begun to the address since one was last alone.
+    nth: u32,
+}
+
+/// The connections to one address.
+#[derive(Clone, Copy, Debug, Default)]
+struct Presence {
+    open: u8,
+    /// How many were begun since there was none.
+    begun: u32,
 }
 
 /// Queue, caps and open connections.
@@ -56,12 +67,12 @@ pub(crate) struct Dialer {
     rng: Rng,
     ready: VecDeque<Key>,
     open: Slab<OpenDial>,
-    per_address: KeyedMap<[u8; 18], u8>,
+    per_address: KeyedMap<[u8; 18], Presence>,
     /// Addresses that take one connection at a time: transmission hangs up on a second handshake
     /// from the same IP.
     serial: FingerprintSet,
     prefixes: PrefixPacer,
-    overtakes: BinaryHeap<Reverse<(Instant, u64, Key)>>,
+    overtakes: BinaryHeap<Reverse<(Instant, u64, PeerKey)>>,
     sequence: u64,
     slowness: Slowness,
     not_before: Option<Instant>,
@@ -105,13 +116,19 @@ impl Dialer {
             return None;
         }
         self.not_before = None;
-        for _ in 0..self.ready.len().min(DIAL_SCAN_MAX) {
-            if let Err(at) = flows.ready_for_new(now) {
+        let mut scanned = 0;
+        while scanned < DIAL_SCAN_MAX {
+            let Some(&key) = self.ready.front() else { break };
+            let Some(job) = jobs.get_mut(key) else {
+                self.ready.pop_front();
+                continue;
+            };
+            if let Err(at) = flows.ready_for_new(now, FlowKind::Tcp) {
                 self.not_before = Some(at);
                 return None;
             }
-            let key = self.ready.pop_front()?;
-            let Some(job) = jobs.get_mut(key) else { continue };
+            self.ready.pop_front();
+            scanned += 1;
             job.queued = false;
             let Some((to, pipeline)) = job.begin_dial(|addr| self.may_dial(now, addr)) else {
                 self.enqueue(key, job);
@@ -130,22 +147,24 @@ impl Dialer {
         &mut self,
         now: Instant,
         key: Key,
-        job: &Job,
+        job: &mut Job,
         to: SocketAddr,
         attempt: Attempt,
         resume: Option<Pieces>,
     ) -> Dial {
         self.prefixes.take(now, to);
-        let open = self.per_address.entry(address_key(self.policy, to)).or_default();
-        *open += 1;
-        let crowded = *open > 1;
+        let presence = self.per_address.entry(address_key(self.policy, to)).or_default();
+        presence.open += 1;
+        presence.begun = presence.begun.wrapping_add(1);
+        let (crowded, nth) = (presence.open > 1, presence.begun);
         let peer = self
             .open
-            .insert(OpenDial { to, job: key, crowded })
+            .insert(OpenDial { to, job: key, crowded, nth })
             .expect("poll_dial checked that a connection is free");
         self.sequence += 1;
         let due = now + self.slowness.estimate().max(OVERTAKE_MIN);
-        self.overtakes.push(Reverse((due, self.sequence, key)));
+        self.overtakes.push(Reverse((due, self.sequence, peer)));
+        job.latest = Some(peer);
         let seed = Seed(self.rng.bytes());
         let exchange = Exchange::new(now, job.hash, attempt, resume, seed);
         Dial { peer, to, transport: attempt.transport, exchange }
@@ -155,10 +174,10 @@ impl Dialer {
     pub(crate) fn close(&mut self, peer: PeerKey) -> Option<OpenDial> {
         let mut dial = self.open.remove(peer)?;
         let key = address_key(self.policy, dial.to);
-        if let Some(count) = self.per_address.get_mut(&key) {
-            dial.crowded |= *count > 1;
-            *count -= 1;
-            if *count == 0 {
+        if let Some(presence) = self.per_address.get_mut(&key) {
+            dial.crowded |= presence.begun != dial.nth;
+            presence.open -= 1;
+            if presence.open == 0 {
                 self.per_address.remove(&key);
             }
         }
@@ -182,14 +201,15 @@ impl Dialer {
         self.not_before = Some(now + PRESSURE_PAUSE);
     }
 
-    /// The next job whose connection has been slow for long enough at `now`.
-    pub(crate) fn poll_overtake(&mut self, now: Instant) -> Option<Key> {
-        match self.overtakes.peek() {
-            Some(Reverse((due, _, _))) if *due <= now => {
-                self.overtakes.pop().map(|Reverse((_, _, key))| key)
+    /// The next connection still open that has been slow for long enough at `now`, and its job.
+    pub(crate) fn poll_overtake(&mut self, now: Instant) -> Option<(PeerKey, Key)> {
+        while self.overtakes.peek().is_some_and(|Reverse((due, _, _))| *due <= now) {
+            let Some(Reverse((_, _, peer))) = self.overtakes.pop() else { break };
+            if let Some(dial) = self.open.get(peer) {
+                return Some((peer, dial.job));
             }
-            _ => None,
         }
+        None
     }
 
     /// Connections open.
@@ -206,14 +226,14 @@ impl Dialer {
 
     pub(crate) fn check(&self) {
         assert!(self.open.len() <= self.max_connections);
-        let counted: usize = self.per_address.values().map(|count| usize::from(*count)).sum();
-        assert_eq!(counted, self.open.len());
-        assert!(self.per_address.values().all(|count| *count <= PER_ADDRESS_MAX));
+        let open = self.per_address.values().map(|presence| presence.open);
+        assert_eq!(open.clone().map(usize::from).sum::<usize>(), self.open.len());
+        assert!(open.into_iter().all(|open| open <= PER_ADDRESS_MAX));
     }
 
     fn may_dial(&self, now: Instant, to: SocketAddr) -> bool {
         let key = address_key(self.policy, to);
-        let open = self.per_address.get(&key).copied().unwrap_or(0);
+        let open = self.per_address.get(&key).map_or(0, |presence| presence.open);
         let most = if self.serial.contains(&key) { 1 } else { PER_ADDRESS_MAX };
         open < most
             && (self.policy == AddressPolicy::AllowPrivate || self.prefixes.is_ready(now, to))

@@ -93,6 +93,9 @@ impl<O: Copy> Endpoint<O> {
         self.slots[usize::from(slot)] =
             Some(Open { to, owner, sent: now, generation, stalled: false });
         self.flight += 1;
+        if self.expiries.len() >= 4 * OPEN_MAX {
+            self.compact();
+        }
         self.stalls.push(now, (slot, generation));
         self.expiries.push(now, (slot, generation));
         let transaction = transaction_id(slot, generation);
@@ -158,6 +161,18 @@ impl<O: Copy> Endpoint<O> {
         self.free.push(slot);
         self.trim();
         Some(open)
+    }
+
+    /// Drops every deadline of a closed query: what keeps the lanes bounded when answers are quick
+    /// and one query in front stays open.
+    fn compact(&mut self) {
+        let (stalls, expiries) = (&mut self.stalls, &mut self.expiries);
+        let open = |(slot, generation): &(u16, u32)| {
+            let open = self.slots.get(usize::from(*slot)).and_then(Option::as_ref);
+            open.is_some_and(|open| open.generation == *generation)
+        };
+        stalls.retain(open);
+        expiries.retain(open);
     }
 
     /// Drops deadlines of closed queries from the fronts of the lanes, so that those tell the truth.

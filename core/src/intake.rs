@@ -2,7 +2,7 @@
 //! limit a run was given, and the calendar of second chances.
 
 use crate::limits::{
-    KNOWN_MAX, PENDING_ENOUGH, PENDING_MAX, SECOND_CHANCE_AFTER, SECOND_CHANCES_MAX,
+    KNOWN_MAX, PENDING_MAX, SECOND_CHANCE_AFTER, SECOND_CHANCE_TURNS, SECOND_CHANCES_MAX,
 };
 use std::collections::VecDeque;
 
@@ -41,19 +41,25 @@ pub(crate) struct Intake {
     known: FingerprintSet,
     pending: VecDeque<Candidate>,
     retries: [Lane<Candidate>; SECOND_CHANCE_AFTER.len()],
+    /// How many may wait for a job before the sweep stops looking for more.
+    enough: usize,
     /// How many more may be taken on; `None` for no end.
     quota: Option<u64>,
     closed: bool,
+    /// Jobs given since a second chance was first in turn.
+    turn: u8,
 }
 
 impl Intake {
-    pub(crate) fn new(max_infohashes: Option<u64>, rng: &mut Rng) -> Self {
+    pub(crate) fn new(max_infohashes: Option<u64>, enough: usize, rng: &mut Rng) -> Self {
         Self {
             known: FingerprintSet::new(rng, KNOWN_MAX),
             pending: VecDeque::new(),
             retries: SECOND_CHANCE_AFTER.map(Lane::new),
+            enough,
             quota: max_infohashes,
             closed: false,
+            turn: 0,
         }
     }
 
@@ -62,39 +68,54 @@ impl Intake {
         self.known.insert(&hash.0);
     }
 
-    /// Takes on an infohash that is new, if the run takes more.
-    pub(crate) fn offer(
-        &mut self,
-        now: Instant,
-        hash: InfoHash,
-        source: Option<Contact>,
-    ) -> Intaken {
+    /// Counts an infohash as taken on if it is new and the run takes more: the caller has a job
+    /// for it.
+    pub(crate) fn admit(&mut self, hash: InfoHash) -> Intaken {
         if self.is_closed() {
             return if self.known.contains(&hash.0) { Intaken::Known } else { Intaken::Closed };
-        }
-        if self.pending.len() >= PENDING_MAX {
-            return if self.known.contains(&hash.0) { Intaken::Known } else { Intaken::Full };
         }
         match self.known.insert(&hash.0) {
             Seen::Known => Intaken::Known,
             Seen::Full => Intaken::Full,
             Seen::New => {
                 self.quota = self.quota.map(|left| left - 1);
-                self.pending.push_back(Candidate { hash, source, found: now, round: 0 });
                 Intaken::New
             }
         }
     }
 
-    /// The next infohash for a free job: new ones first, then second chances due at `now`.
+    /// Takes on an infohash that is new, if the run takes more: it waits for a job.
+    pub(crate) fn offer(
+        &mut self,
+        now: Instant,
+        hash: InfoHash,
+        source: Option<Contact>,
+    ) -> Intaken {
+        if self.pending.len() >= PENDING_MAX {
+            return if self.known.contains(&hash.0) { Intaken::Known } else { Intaken::Full };
+        }
+        let taken = self.admit(hash);
+        if taken == Intaken::New {
+            self.pending.push_back(Candidate { hash, source, found: now, round: 0 });
+        }
+        taken
+    }
+
+    /// The next infohash for a free job. Second chances due at `now` get one job in four, so that
+    /// new infohashes without end do not keep them waiting.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Candidate> {
-        if let Some(candidate) = self.pending.pop_front() {
+        self.turn = (self.turn + 1) % SECOND_CHANCE_TURNS;
+        let second =
+            |retries: &mut [Lane<Candidate>]| retries.iter_mut().find_map(|lane| lane.pop_due(now));
+        let may_retry = !self.closed;
+        if self.turn == 0
+            && may_retry
+            && let Some(candidate) = second(&mut self.retries)
+        {
             return Some(candidate);
         }
-        if self.closed {
-            return None;
-        }
-        self.retries.iter_mut().find_map(|lane| lane.pop_due(now))
+        let new = self.pending.pop_front();
+        new.or_else(|| if may_retry { second(&mut self.retries) } else { None })
     }
 
     /// Remembers a failed infohash for a second chance, if it has one left.
@@ -120,7 +141,7 @@ impl Intake {
 
     /// Whether the sweep should find more.
     pub(crate) fn wants_more(&self) -> bool {
-        !self.is_closed() && self.pending.len() < PENDING_ENOUGH
+        !self.is_closed() && self.pending.len() < self.enough
     }
 
     /// Infohashes waiting for a job.
@@ -148,7 +169,7 @@ mod tests {
     use crate::rng::Seed;
 
     fn intake(max: Option<u64>) -> Intake {
-        Intake::new(max, &mut Rng::new(Seed::from_u64(1)))
+        Intake::new(max, 100, &mut Rng::new(Seed::from_u64(1)))
     }
 
     fn hash(n: u8) -> InfoHash {

@@ -1,8 +1,9 @@
 //! One infohash on its way from discovery to settlement: its peers, its attempts, and the decision
 //! what to do for it next. Pure book-keeping; limits that span infohashes are in `dialer`.
 
-use crate::limits::{PORTS_PER_IP_MAX, RACES_MAX};
-use std::net::SocketAddr;
+use crate::dialer::PeerKey;
+use crate::limits::{PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX, PUT_BACKS_MAX, RACES_MAX};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::addr::Contact;
 use crate::exchange::Pipeline;
@@ -60,7 +61,7 @@ pub struct JobLimits {
     pub may_walk: bool,
     /// Whether peers are dialled at all.
     pub dials: bool,
-    /// Whether [`PORTS_PER_IP_MAX`] applies.
+    /// Whether [`PORTS_PER_IP_MAX`] and [`PEERS_PER_PREFIX_MAX`] apply.
     pub one_host_per_ip: bool,
 }
 
@@ -75,6 +76,8 @@ enum PeerState {
 struct Peer {
     addr: SocketAddr,
     state: PeerState,
+    /// How often a dial ended for no fault of its own.
+    put_backs: u8,
 }
 
 /// One infohash under way.
@@ -84,6 +87,10 @@ pub struct Job {
     pub hash: InfoHash,
     /// When it was admitted.
     pub found: Instant,
+    /// When something last happened to it.
+    pub touched: Instant,
+    /// The connection begun last.
+    pub latest: Option<PeerKey>,
     /// Retries before this round: 0 for the first.
     pub round: u8,
     /// The question to the sampling node.
@@ -108,6 +115,8 @@ impl Job {
         Self {
             hash,
             found: now,
+            touched: now,
+            latest: None,
             round,
             source: source.map_or(Source::Done, |node| Source::Pending { node, asks: 0 }),
             walk: WalkState::None,
@@ -124,13 +133,15 @@ impl Job {
 
     /// Keeps a peer if it is new and there is room.
     pub fn add_peer(&mut self, limits: &JobLimits, addr: SocketAddr) -> bool {
-        let same_ip = self.peers.iter().filter(|peer| peer.addr.ip() == addr.ip());
-        let crowded = limits.one_host_per_ip && same_ip.clone().count() >= PORTS_PER_IP_MAX;
-        let known = same_ip.into_iter().any(|peer| peer.addr == addr);
+        let same_ip = self.peers.iter().filter(|peer| peer.addr.ip() == addr.ip()).count();
+        let same_net = self.peers.iter().filter(|peer| same_prefix(peer.addr, addr)).count();
+        let too_many = same_ip >= PORTS_PER_IP_MAX || same_net >= PEERS_PER_PREFIX_MAX;
+        let crowded = limits.one_host_per_ip && too_many;
+        let known = self.peers.iter().any(|peer| peer.addr == addr);
         if crowded || known || self.peers.len() >= limits.peers {
             return false;
         }
-        self.peers.push(Peer { addr, state: PeerState::Waiting(Pipeline::All) });
+        self.peers.push(Peer { addr, state: PeerState::Waiting(Pipeline::All), put_backs: 0 });
         true
     }
 
@@ -189,14 +200,23 @@ impl Job {
         self.overtake = self.dialling > 0;
     }
 
-    /// A dial ended for no fault of the peer's: it waits again, at no cost.
-    pub fn put_back(&mut self, addr: SocketAddr) {
-        self.dialling = self.dialling.saturating_sub(1);
-        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.addr == addr)
-            && let PeerState::Dialling(pipeline) = peer.state
-        {
-            peer.state = PeerState::Waiting(pipeline);
+    /// A dial ended for no fault of the peer's: it waits again, at no cost. `false`, and nothing
+    /// done, if that has happened too often.
+    pub fn put_back(&mut self, addr: SocketAddr) -> bool {
+        let Some(peer) = self.peers.iter_mut().find(|peer| peer.addr == addr) else { return false };
+        let PeerState::Dialling(pipeline) = peer.state else { return false };
+        if peer.put_backs >= PUT_BACKS_MAX {
+            return false;
         }
+        peer.put_backs += 1;
+        peer.state = PeerState::Waiting(pipeline);
+        self.dialling = self.dialling.saturating_sub(1);
+        true
+    }
+
+    /// The most telling reason for its peers' failures so far.
+    pub fn cause(&self) -> FailureCause {
+        self.cause
     }
 
     /// A dial ended without metadata.
@@ -255,6 +275,15 @@ impl Job {
     }
 }
 
+/// Whether two peers stand in one /24 or /48: the nets that share an allowance of dials.
+fn same_prefix(a: SocketAddr, b: SocketAddr) -> bool {
+    match (a.ip(), b.ip()) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
+        (IpAddr::V6(a), IpAddr::V6(b)) => a.octets()[..6] == b.octets()[..6],
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,7 +292,7 @@ mod tests {
         JobLimits { peers: 4, attempts: 2, may_walk: true, dials: true, one_host_per_ip: true };
 
     fn peer(n: u8) -> SocketAddr {
-        SocketAddr::from(([9, 0, 0, n], 1))
+        SocketAddr::from(([9, 0, n, 1], 1))
     }
 
     fn job() -> Job {
@@ -340,8 +369,11 @@ mod tests {
         let mut job = job();
         job.add_peer(&LIMITS, peer(1));
         assert_eq!(dial(&mut job), Some(peer(1)));
-        job.put_back(peer(1));
-        assert_eq!(dial(&mut job), Some(peer(1)));
+        for _ in 0..PUT_BACKS_MAX {
+            assert!(job.put_back(peer(1)));
+            assert_eq!(dial(&mut job), Some(peer(1)));
+        }
+        assert!(!job.put_back(peer(1)), "but not for ever");
     }
 
     #[test]
@@ -350,6 +382,14 @@ mod tests {
         let same = |port| SocketAddr::from(([9, 9, 9, 9], port));
         assert!(job.add_peer(&LIMITS, same(1)) && !job.add_peer(&LIMITS, same(1)));
         assert!(job.add_peer(&LIMITS, same(2)) && !job.add_peer(&LIMITS, same(3)));
+    }
+
+    #[test]
+    fn one_neighbourhood_fills_no_more_than_its_places() {
+        let mut job = job();
+        let near = |n| SocketAddr::from(([9, 9, 9, n], 1));
+        let kept = (0..4).filter(|n| job.add_peer(&LIMITS, near(*n))).count();
+        assert_eq!(kept, PEERS_PER_PREFIX_MAX);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::rng::Rng;
 use crate::store::KeyedState;
 use crate::time::{Duration, Instant};
 
-/// What is known of one key. Packed into 20 bits beside a 44-bit fingerprint.
+/// What is known of one key. Packed into 24 bits beside a 40-bit fingerprint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Note {
     /// Minute of the run, modulo 65 536, before which the node must not be sampled again; 0 when
@@ -22,6 +22,8 @@ pub struct Note {
     pub asked: bool,
     /// Whether it ever answered one.
     pub answered: bool,
+    /// Whether it ever answered with samples.
+    pub sampled: bool,
 }
 
 impl Note {
@@ -37,8 +39,9 @@ impl Note {
 
     /// Whether sampling must still wait at `now`.
     pub fn is_resting(self, now: Instant) -> bool {
-        // Rests are at most 6 h, so a wrapped difference under half the range lies ahead.
-        self.due != 0 && (self.due.wrapping_sub(minute(now)) as i16) > 0
+        // Whatever lies further ahead than the longest rest is long past: minutes wrap after 45 days.
+        let ahead = self.due.wrapping_sub(minute(now));
+        self.due != 0 && ahead > 0 && ahead <= REST_MINUTES_MAX
     }
 
     /// Forbids sampling until `until`, rounded up to a whole minute.
@@ -50,33 +53,38 @@ impl Note {
     fn pack(self) -> u64 {
         u64::from(self.due)
             | u64::from(self.pass) << 16
-            | u64::from(self.asked) << 18
-            | u64::from(self.answered) << 19
+            | u64::from(self.asked) << 21
+            | u64::from(self.answered) << 22
+            | u64::from(self.sampled) << 23
     }
 
     fn unpack(bits: u64) -> Self {
         Self {
             due: bits as u16,
-            pass: (bits >> 16 & 3) as u8,
-            asked: bits >> 18 & 1 != 0,
-            answered: bits >> 19 & 1 != 0,
+            pass: (bits >> 16 & 31) as u8,
+            asked: bits >> 21 & 1 != 0,
+            answered: bits >> 22 & 1 != 0,
+            sampled: bits >> 23 & 1 != 0,
         }
     }
 }
 
-/// Tells a pass from the two before it in two bits.
+/// Tells a pass from the thirty before it in five bits.
 fn pass_mark(pass: u64) -> u8 {
-    (pass % 3) as u8 + 1
+    (pass % 31) as u8 + 1
 }
 
+/// The longest rest there is, a day, and a minute of rounding.
+const REST_MINUTES_MAX: u16 = 24 * 60 + 1;
+
 const MINUTE: u64 = 60_000_000;
-const NOTE_BITS: u32 = 20;
+const NOTE_BITS: u32 = 24;
 
 fn minute(at: Instant) -> u16 {
     (at.as_micros() / MINUTE) as u16
 }
 
-/// The notes, in open addressing. Two keys share a fingerprint with probability 2^-44 per probe:
+/// The notes, in open addressing. Two keys share a fingerprint with probability 2^-40:
 /// such a contact is then thought to be known.
 #[derive(Clone, Debug)]
 pub struct Ledger {
@@ -143,8 +151,15 @@ impl Ledger {
         Some(index)
     }
 
-    /// Forgets what no rule needs any more, then doubles if still crowded and allowed.
+    /// Doubles; at the limit, forgets what no rule needs any more instead.
     fn make_room(&mut self, now: Instant, pass: u64) -> bool {
+        let size = self.slots.len().max(Self::MIN_SLOTS);
+        if self.slots.is_empty() || size * 2 * 3 / 4 <= self.limit.next_power_of_two() {
+            let size = if self.slots.is_empty() { size } else { size * 2 };
+            let all = self.slots.iter().copied().filter(|slot| *slot != 0).collect();
+            self.rebuild(size, all);
+            return true;
+        }
         if self.refused == Some((pass, minute(now))) {
             return false;
         }
@@ -153,16 +168,16 @@ impl Ledger {
             note.is_resting(now) || note.visited_in(pass) || note.visited_in(pass.wrapping_sub(1))
         };
         let kept = self.slots.iter().filter(|slot| **slot != 0 && keep(slot));
-        let count = kept.clone().count();
-        let crowded = count * 2 > self.slots.len();
-        let size = self.slots.len().max(Self::MIN_SLOTS);
-        let may_double = size * 2 * 3 / 4 <= self.limit.next_power_of_two();
-        if crowded && !may_double && count * 8 > size * 5 {
+        if kept.clone().count() * 8 > size * 5 {
             self.refused = Some((pass, minute(now)));
             return false;
         }
-        let kept: Vec<u64> = kept.copied().collect();
-        let size = if crowded && may_double { size * 2 } else { size };
+        let kept = kept.copied().collect();
+        self.rebuild(size, kept);
+        true
+    }
+
+    fn rebuild(&mut self, size: usize, kept: Vec<u64>) {
         self.len = kept.len();
         self.slots = vec![0; size];
         for slot in kept {
@@ -170,7 +185,6 @@ impl Ledger {
                 self.slots[index] = slot;
             }
         }
-        true
     }
 }
 

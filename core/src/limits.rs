@@ -201,6 +201,9 @@ pub const EXPIRE_AFTER: Duration = Duration::from_secs(6);
 /// Most queries set aside in one family; more than that fail as if unanswered.
 pub const DEFERRED_MAX: usize = 4_096;
 
+/// Of so many queries, one is for the upkeep of the routing table if that has any.
+pub const UPKEEP_TURNS: u8 = 32;
+
 /// While both have work, the sweep gets so many queries for each one of a walk.
 pub const SWEEP_TURNS: u8 = 3;
 
@@ -300,6 +303,12 @@ pub const UNANSWERED_PASSES: u8 = 5;
 /// Nodes remembered for a visit when their interval ends; others are met again by walking.
 pub const CALENDAR_MAX: usize = 1 << 20;
 
+/// New infohashes of one node after which it must have named peers for one in a hundred (H19).
+pub const BARREN_SAMPLES: u16 = 50;
+
+/// A node whose infohashes nobody has peers for is not sampled for so long (H19).
+pub const BARREN_REST: Duration = Duration::from_secs(24 * 3_600);
+
 /// Cells of the referrer score; strangers that share one share its score.
 pub const REFERRER_CELLS: usize = 1 << 16;
 
@@ -321,8 +330,15 @@ pub const KNOWN_MAX: usize = 1 << 26;
 /// already sent bring on top fits as well.
 pub const PENDING_MAX: usize = 1 << 16;
 
-/// Waiting infohashes at which the sweep asks for no more.
+/// Waiting infohashes at which the sweep asks for no more; fewer where few connections are
+/// allowed, since what cannot be fetched soon had better be found later.
 pub const PENDING_ENOUGH: usize = 4_096;
+
+/// Infohashes under way for each connection allowed.
+pub const JOBS_PER_CONNECTION: usize = 8;
+
+/// While both wait, one job in so many goes to a second chance.
+pub const SECOND_CHANCE_TURNS: u8 = 4;
 
 /// Infohashes waiting for a second chance.
 pub const SECOND_CHANCES_MAX: usize = 1 << 18;
@@ -337,6 +353,19 @@ pub const RACES_MAX: u8 = 3;
 /// Most ports of one IP kept for one infohash (H21); not applied where private addresses are
 /// admitted.
 pub const PORTS_PER_IP_MAX: usize = 2;
+
+/// Most peers of one /24 or /48 kept for one infohash; not applied where private addresses are
+/// admitted. Whoever owns a net could otherwise fill every place with peers that must wait.
+pub const PEERS_PER_PREFIX_MAX: usize = 3;
+
+/// How often a dial that failed for no fault of the peer's is repeated.
+pub const PUT_BACKS_MAX: u8 = 2;
+
+/// An infohash to which nothing has happened for so long is settled as it stands.
+pub const JOB_PATIENCE: Duration = Duration::from_secs(300);
+
+/// When no node has answered for so long since the start, walks are given up.
+pub const SEEDS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Peers after which a walk stops looking for more (4.4).
 pub const WALK_PEERS_ENOUGH: usize = 10;

@@ -59,50 +59,74 @@ fn nanos(now: Instant) -> u64 {
     now.as_micros().saturating_mul(1_000)
 }
 
-/// The whole query rate, shared by the families so that each one that has work is sure of a
-/// quarter.
+/// One allowance for two claimants, so that each is sure of its share while both want some, and of
+/// all of it while the other wants none.
 #[derive(Clone, Debug)]
-pub struct QueryPacer {
+struct SharedBucket {
     all: Bucket,
-    /// Three quarters, which one family may use while the other has work.
-    family: [Bucket; 2],
+    /// What one may use while the other has work: charged only then, so no debt grows meanwhile.
+    most: [Bucket; 2],
     wanted: [Option<Instant>; 2],
 }
 
-impl QueryPacer {
-    /// How long a family counts as having work after it last asked to send.
+impl SharedBucket {
+    /// How long a claimant counts as having work after it last asked.
     const WANTED_FOR: Duration = Duration::from_secs(1);
 
+    /// `n` tokens a `period`, of which one claimant gets at most `quarters` while both want some.
+    fn new(n: Option<u32>, quarters: u32, period: Duration) -> Self {
+        let part = n.map(|n| (n.saturating_mul(quarters) / 4).max(1));
+        let most = Bucket::new(part, period);
+        Self { all: Bucket::new(n, period), most: [most.clone(), most], wanted: [None; 2] }
+    }
+
+    /// Whether `claimant`, which has work, may take a token at `now`.
+    fn ready(&mut self, now: Instant, claimant: usize) -> Result<(), Instant> {
+        self.wanted[claimant] = Some(now);
+        self.all.ready(now)?;
+        if self.is_contested(now, claimant) { self.most[claimant].ready(now) } else { Ok(()) }
+    }
+
+    fn take(&mut self, now: Instant, claimant: usize) {
+        self.all.take(now);
+        if self.is_contested(now, claimant) {
+            self.most[claimant].take(now);
+        }
+    }
+
+    fn is_contested(&self, now: Instant, claimant: usize) -> bool {
+        self.wanted[1 - claimant].is_some_and(|at| now.since(at) < Self::WANTED_FOR)
+    }
+}
+
+/// The whole query rate, shared by the families so that each one that has work is sure of a
+/// quarter.
+#[derive(Clone, Debug)]
+pub struct QueryPacer(SharedBucket);
+
+impl QueryPacer {
     /// At most `rate` queries in every second.
     pub fn new(rate: Option<u32>) -> Self {
-        let second = Duration::from_secs(1);
-        let share = Bucket::new(rate.map(|n| (n - n / 4).max(1)), second);
-        Self { all: Bucket::new(rate, second), family: [share.clone(), share], wanted: [None; 2] }
+        Self(SharedBucket::new(rate, 3, Duration::from_secs(1)))
     }
 
     /// Whether `family`, which has a query to send, may send it at `now`.
     pub fn ready(&mut self, now: Instant, family: Family) -> Result<(), Instant> {
-        self.wanted[family.index()] = Some(now);
-        self.all.ready(now)?;
-        let other = self.wanted[1 - family.index()];
-        if other.is_some_and(|at| now.since(at) < Self::WANTED_FOR) {
-            self.family[family.index()].ready(now)?;
-        }
-        Ok(())
+        self.0.ready(now, family.index())
     }
 
     /// Counts a query sent.
     pub fn take(&mut self, now: Instant, family: Family) {
-        self.all.take(now);
-        self.family[family.index()].take(now);
+        self.0.take(now, family.index());
     }
 }
 
 /// What fills a home router's connection table: remote endpoints not used in the last minute or
-/// two, UDP and TCP alike.
+/// two, UDP and TCP alike. While both have work, each is sure of half: else looking for infohashes
+/// would leave nothing to fetch them with.
 #[derive(Clone, Debug)]
 pub struct FlowPacer {
-    bucket: Bucket,
+    bucket: SharedBucket,
     recent: [FingerprintSet; 2],
     turned: Instant,
 }
@@ -122,28 +146,28 @@ impl FlowPacer {
     /// At most `new_flows` new remote endpoints in every minute.
     pub fn new(new_flows: Option<u32>, rng: &mut Rng) -> Self {
         Self {
-            bucket: Bucket::new(new_flows, Self::GENERATION),
+            bucket: SharedBucket::new(new_flows, 2, Self::GENERATION),
             recent: [(); 2].map(|()| FingerprintSet::new(rng, FLOWS_REMEMBERED)),
             turned: Instant::START,
         }
     }
 
     /// Whether a packet to `to` may go out at `now`.
-    pub fn ready(&self, now: Instant, kind: FlowKind, to: SocketAddr) -> Result<(), Instant> {
-        if self.bucket.is_limited() && !self.is_known(kind, to) {
-            return self.bucket.ready(now);
+    pub fn ready(&mut self, now: Instant, kind: FlowKind, to: SocketAddr) -> Result<(), Instant> {
+        if self.is_limited() && !self.is_known(kind, to) {
+            return self.ready_for_new(now, kind);
         }
         Ok(())
     }
 
-    /// Whether any new flow may begin at `now`.
-    pub fn ready_for_new(&self, now: Instant) -> Result<(), Instant> {
-        self.bucket.ready(now)
+    /// Whether any new flow of this kind, of which there is one to begin, may begin at `now`.
+    pub fn ready_for_new(&mut self, now: Instant, kind: FlowKind) -> Result<(), Instant> {
+        self.bucket.ready(now, kind as usize)
     }
 
     /// Counts a packet to `to`.
     pub fn take(&mut self, now: Instant, kind: FlowKind, to: SocketAddr) {
-        if !self.bucket.is_limited() {
+        if !self.is_limited() {
             return;
         }
         if now.since(self.turned) >= Self::GENERATION {
@@ -152,12 +176,16 @@ impl FlowPacer {
             self.turned = now;
         }
         if !self.is_known(kind, to) {
-            self.bucket.take(now);
+            self.bucket.take(now, kind as usize);
         }
         if kind == FlowKind::Udp {
             // A full set only makes us count a known endpoint as new: slower, never faster.
             let _: Seen = self.recent[0].insert(&endpoint_key(to));
         }
+    }
+
+    fn is_limited(&self) -> bool {
+        self.bucket.all.is_limited()
     }
 
     fn is_known(&self, kind: FlowKind, to: SocketAddr) -> bool {
@@ -315,6 +343,47 @@ mod tests {
         }
         assert!(sent[1] * 5 >= sent[0] + sent[1], "{sent:?}");
         assert!(sent[0] + sent[1] <= 800);
+    }
+
+    #[test]
+    fn hours_alone_leave_no_debt_when_the_other_family_wakes() {
+        let mut pacer = QueryPacer::new(Some(200));
+        let mut now = Instant::START;
+        while now < Instant::from_micros(3_600_000_000) {
+            match pacer.ready(now, Family::V4) {
+                Ok(()) => pacer.take(now, Family::V4),
+                Err(at) => now = at,
+            }
+        }
+        let mut sent = [0; 2];
+        for micros in (0..10_000_000).step_by(1_000) {
+            let at = now + Duration::from_micros(micros);
+            for family in Family::ALL {
+                while pacer.ready(at, family).is_ok() {
+                    pacer.take(at, family);
+                    sent[family.index()] += 1;
+                }
+            }
+        }
+        assert!(sent.iter().all(|sent| *sent >= 450), "{sent:?}");
+    }
+
+    #[test]
+    fn looking_and_fetching_share_new_flows_by_halves() {
+        let mut flows = FlowPacer::new(Some(600), &mut Rng::new(Seed::from_u64(1)));
+        let mut begun = [0u32; 2];
+        for micros in (0..120_000_000).step_by(10_000) {
+            let now = Instant::from_micros(micros);
+            for kind in [FlowKind::Udp, FlowKind::Tcp] {
+                while flows.ready_for_new(now, kind).is_ok() {
+                    let to = SocketAddr::from(((begun[0] + begun[1]).to_be_bytes(), 6881));
+                    flows.take(now, kind, to);
+                    begun[kind as usize] += 1;
+                }
+            }
+        }
+        assert!(begun.iter().all(|begun| *begun >= 550), "{begun:?}");
+        assert!(begun[0] + begun[1] <= 1_200);
     }
 
     #[test]

@@ -18,8 +18,11 @@ impl Partials {
         Self { by_job: KeyedMap::with_hasher(KeyedState::new(rng)), bytes: 0 }
     }
 
-    /// Keeps pieces for a job in place of those kept before, if the budget allows.
+    /// Keeps pieces for a job in place of fewer kept before, if the budget allows.
     pub(crate) fn put(&mut self, job: Key, pieces: Pieces) {
+        if self.by_job.get(&job).is_some_and(|kept| kept.bytes_held() > pieces.bytes_held()) {
+            return;
+        }
         self.take(job);
         if self.bytes + pieces.bytes_held() <= PARTIAL_BYTES_MAX {
             self.bytes += pieces.bytes_held();

@@ -9,9 +9,9 @@
 //! address or by id.
 
 use crate::limits::{
-    CALENDAR_MAX, CONTACTS_PER_REPLY, INTERVAL_MAX, INTERVAL_MIN, LEDGER_MAX, REFERRER_CELLS,
-    REFERRER_DEAD_MAX, SILENT_MAX, SILENT_REST, SWEEP_PAUSE_MAX, SWEEP_PAUSE_MIN, UNANSWERED_MAX,
-    UNANSWERED_PASSES, UNSUPPORTED_REST,
+    BARREN_REST, BARREN_SAMPLES, CALENDAR_MAX, CONTACTS_PER_REPLY, INTERVAL_MAX, INTERVAL_MIN,
+    LEDGER_MAX, REFERRER_CELLS, REFERRER_DEAD_MAX, SILENT_MAX, SILENT_REST, SWEEP_PAUSE_MAX,
+    SWEEP_PAUSE_MIN, UNANSWERED_MAX, UNANSWERED_PASSES, UNSUPPORTED_REST,
 };
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -71,11 +71,24 @@ pub enum Offer {
     Ignored,
 }
 
-/// How the contacts that a node named turned out. Saturating counts, in a fixed table.
+/// How what a node named turned out. Saturating counts, in a fixed table.
 #[derive(Clone, Copy, Debug, Default)]
 struct Score {
+    /// Contacts that answered.
     live: u8,
+    /// Contacts that did not.
     dead: u8,
+    /// Infohashes that nobody had named before.
+    sampled: u16,
+    /// Of these, those for which it named a peer when asked.
+    fruitful: u16,
+}
+
+impl Score {
+    /// Whether the node makes infohashes up (H19).
+    fn is_barren(self) -> bool {
+        self.sampled >= BARREN_SAMPLES && u32::from(self.fruitful) * 100 < u32::from(self.sampled)
+    }
 }
 
 /// How many leading bits the eight nodes nearest to a point share: a running median, so that a few
@@ -132,10 +145,14 @@ pub struct Sweep {
     draining: bool,
     unanswered: VecDeque<Waiting>,
     calendar: Calendar,
+    /// The pass has asked everybody; the next one waits for its pause, or for somebody to ask.
+    pass_over: bool,
     paused_until: Option<Instant>,
     pause: Duration,
     density: Density,
     scores: Vec<Score>,
+    /// Changes since all scores were halved.
+    scored: usize,
     score_state: KeyedState,
 }
 
@@ -160,10 +177,12 @@ impl Sweep {
             draining: false,
             unanswered: VecDeque::new(),
             calendar: Calendar::new(CALENDAR_MAX),
+            pass_over: false,
             paused_until: None,
             pause: SWEEP_PAUSE_MIN,
             density: Density::default(),
             scores: vec![Score::default(); REFERRER_CELLS],
+            scored: 0,
             score_state,
         }
     }
@@ -178,6 +197,7 @@ impl Sweep {
             self.news = true;
             self.pause = SWEEP_PAUSE_MIN;
             self.paused_until = None;
+            self.pass_over = false;
         }
         offer
     }
@@ -194,7 +214,8 @@ impl Sweep {
     /// Whether [`Sweep::poll_query`] would give a query at `now`, or start a pass.
     pub fn has_work(&self, now: Instant) -> bool {
         let rested = self.paused_until.is_none_or(|until| until <= now);
-        let idle_end = self.in_flight == 0 && (!self.retries.is_empty() || self.has_next_pass(now));
+        let at_end = !self.retries.is_empty() || !self.pass_over || self.has_next_pass(now);
+        let idle_end = self.in_flight == 0 && at_end;
         !self.follow_ups.is_empty()
             || !self.frontier.is_empty()
             || (self.draining && !self.retries.is_empty())
@@ -211,7 +232,29 @@ impl Sweep {
     ) {
         self.in_flight -= 1;
         let contact = self.alive(query, id);
+        let cell = self.score_cell(contact.addr);
+        if self.scores[cell].is_barren() {
+            (self.scores[cell].sampled, self.scores[cell].fruitful) = (0, 0);
+            return self.rest(now, contact, BARREN_REST);
+        }
         self.rest(now, contact, clamp_interval(interval));
+    }
+
+    /// Whether the samples of a node are worth looking at (H19).
+    pub fn is_trusted(&self, node: SocketAddr) -> bool {
+        !self.scores[self.score_cell(node)].is_barren()
+    }
+
+    /// A node named an infohash that was new.
+    pub fn on_new_infohash(&mut self, node: SocketAddr) {
+        let cell = self.score_cell(node);
+        self.scores[cell].sampled = self.scores[cell].sampled.saturating_add(1);
+    }
+
+    /// A node named a peer for an infohash that it had sampled.
+    pub fn on_fruit(&mut self, node: SocketAddr) {
+        let cell = self.score_cell(node);
+        self.scores[cell].fruitful = self.scores[cell].fruitful.saturating_add(1);
     }
 
     /// A node answered without samples, as to `find_node`.
@@ -248,9 +291,8 @@ impl Sweep {
                 self.retries.push_back(query.waiting);
             }
             Turn::Retry => {
-                self.score(query.waiting.referrer, |score| {
-                    score.dead = score.dead.saturating_add(1)
-                });
+                let dead = |score: &mut Score| score.dead = score.dead.saturating_add(1);
+                self.score(query.waiting.referrer, dead);
                 self.frontier.remove_landmark(contact);
                 self.keep_unanswered(query.waiting);
             }
@@ -259,7 +301,7 @@ impl Sweep {
         }
     }
 
-    /// A query that could not be sent after all goes back to the end of its pass.
+    /// A query that could not be sent after all is asked again.
     pub fn on_unsent(&mut self, query: SweepQuery) {
         self.in_flight -= 1;
         self.follow_up(query);
@@ -286,6 +328,11 @@ impl Sweep {
     /// Marks an address as having answered; `true` the first time.
     pub fn note_answered(&mut self, now: Instant, addr: SocketAddr) -> bool {
         self.note(now, addr, |note| std::mem::replace(&mut note.answered, true))
+    }
+
+    /// Marks an address as having answered with samples; `true` the first time.
+    pub fn note_sampled(&mut self, now: Instant, addr: SocketAddr) -> bool {
+        self.note(now, addr, |note| std::mem::replace(&mut note.sampled, true))
     }
 
     /// Nodes that answered near `target`, nearest region first.
@@ -362,14 +409,18 @@ impl Sweep {
 
     /// Ends the pass and starts the next one if there is anything to ask; `false` if not yet.
     fn next_pass(&mut self, now: Instant) -> bool {
+        if !self.pass_over {
+            self.pass_over = true;
+            if !self.news {
+                self.paused_until = Some(now + self.pause);
+                self.pause = (self.pause * 2).min(SWEEP_PAUSE_MAX);
+            }
+        }
         if !self.has_next_pass(now) || self.paused_until.is_some_and(|until| until > now) {
             return false;
         }
-        if self.paused_until.take().is_none() && !self.news {
-            self.paused_until = Some(now + self.pause);
-            self.pause = (self.pause * 2).min(SWEEP_PAUSE_MAX);
-            return false;
-        }
+        self.paused_until = None;
+        self.pass_over = false;
         self.pass += 1;
         self.news = false;
         self.cursor = Id::ZERO;
@@ -405,21 +456,26 @@ impl Sweep {
 
     fn requeue_unanswered(&mut self, now: Instant) {
         while let Some(waiting) = self.unanswered.pop_front() {
+            self.forget_visit(now, waiting.contact);
             self.queue(now, waiting);
         }
     }
 
     fn requeue_due(&mut self, now: Instant) {
         while let Some(contact) = self.calendar.pop_due(now) {
+            self.forget_visit(now, contact);
             self.queue(now, Waiting { contact, referrer: None, silent_passes: 0 });
         }
     }
 
-    /// What every answer means: the contact lives, under the id it answered with.
+    /// What every answer means: the contact lives. One that answers under another id than it was
+    /// expected to have (D12) is believed neither to stand there nor to be due later.
     fn alive(&mut self, query: SweepQuery, id: NodeId) -> Contact {
-        let contact = Contact { id, ..query.waiting.contact };
-        self.score(query.waiting.referrer, |score| score.live = score.live.saturating_add(1));
-        self.frontier.add_landmark(contact);
+        let contact = query.waiting.contact;
+        if contact.id == id {
+            self.score(query.waiting.referrer, |score| score.live = score.live.saturating_add(1));
+            self.frontier.add_landmark(contact);
+        }
         contact
     }
 
@@ -442,9 +498,11 @@ impl Sweep {
     }
 
     fn is_usable(&self, contact: Contact, referrer: Option<SocketAddr>) -> bool {
-        let low_port = self.policy == AddressPolicy::Public && contact.addr.port() < 1_024;
-        self.policy.admits(contact.addr)
-            && !(low_port && referrer.is_some())
+        let admitted = match referrer {
+            Some(_) => self.policy.admits_node(contact.addr),
+            None => AddressPolicy::AllowPrivate.admits(contact.addr),
+        };
+        admitted
             && contact.id != self.own
             && contact.addr != self.own_addr
             && referrer.is_none_or(|referrer| self.is_followed(referrer))
@@ -459,6 +517,14 @@ impl Sweep {
         if let Some(referrer) = referrer {
             let cell = self.score_cell(referrer);
             change(&mut self.scores[cell]);
+            self.scored += 1;
+        }
+        // Old merits and old faults fade, so that a cell tells of those who use it now.
+        if self.scored >= REFERRER_CELLS {
+            self.scored = 0;
+            for score in &mut self.scores {
+                *score = Score { live: score.live / 2, dead: score.dead / 2, ..*score };
+            }
         }
     }
 

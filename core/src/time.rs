@@ -96,6 +96,11 @@ impl<T> Lane<T> {
         self.queue.pop_front().map(|(_, item)| item)
     }
 
+    /// Drops the items for which `keep` is false, whether due or not.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        self.queue.retain(|(_, item)| keep(item));
+    }
+
     /// The deadline of the oldest item.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.queue.front().map(|(due, _)| *due)

@@ -183,7 +183,7 @@ impl Walk {
             return; // a reflector: what it names is our own answer (catalogue H16)
         }
         let (policy, family) = (self.policy, self.family);
-        let usable = found.filter(|c| Family::of(c.addr) == family && policy.admits(c.addr));
+        let usable = found.filter(|c| Family::of(c.addr) == family && policy.admits_node(c.addr));
         for contact in usable.take(CONTACTS_PER_REPLY) {
             if self.admits(contact) {
                 self.consider(contact, number);

@@ -49,20 +49,32 @@ impl Walks {
         !self.slots.is_full()
     }
 
-    /// Begins a walk for `job` from `seeds`. The caller asked [`Walks::has_room`].
-    pub(crate) fn begin(&mut self, job: Key, hash: InfoHash, seeds: impl Iterator<Item = Contact>) {
+    /// Begins a walk for `job` from `seeds` and from `addresses` of unknown id. `false`, and no
+    /// walk, if none of them may be asked. The caller asked [`Walks::has_room`].
+    pub(crate) fn begin(
+        &mut self,
+        job: Key,
+        hash: InfoHash,
+        seeds: impl Iterator<Item = Contact>,
+        addresses: impl Iterator<Item = SocketAddr>,
+    ) -> bool {
         let mut walk = self.spare.pop().unwrap_or_else(|| {
             let mut walk = Walk::new(hash.id(), self.own, self.policy, self.family);
             walk.exclude(self.own_addr);
             walk
         });
         walk.reset(hash.id());
-        for contact in seeds {
-            walk.add(contact);
+        seeds.for_each(|contact| walk.add(contact));
+        addresses.for_each(|addr| walk.add_address(addr));
+        if walk.is_done() {
+            self.spare.push(walk);
+            return false;
         }
-        if let Ok(key) = self.slots.insert(Slot { walk, job, hash, queued: true }) {
-            self.turns.push_back(key);
+        match self.slots.insert(Slot { walk, job, hash, queued: true }) {
+            Ok(key) => self.turns.push_back(key),
+            Err(slot) => self.spare.push(slot.walk),
         }
+        true
     }
 
     /// The next query of any walk, in turn.
@@ -116,11 +128,6 @@ impl Walks {
         let slot = self.slots.remove(key)?;
         self.spare.push(slot.walk);
         Some(slot.job)
-    }
-
-    /// Walks under way.
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len()
     }
 
     pub(crate) fn check(&self) {

@@ -1,7 +1,7 @@
 //! The first nodes: asked at the start, and again as long as nobody else is known.
 
 use crate::limits::{BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, BOOTSTRAPS_MAX};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::addr::{AddressPolicy, Family};
@@ -28,20 +28,26 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Bootstraps {
     entries: Vec<Entry>,
-    queues: [VecDeque<usize>; 2],
+    routers: BTreeSet<SocketAddr>,
+    families: [Round; 2],
+}
+
+/// The addresses of one family and when they are asked again.
+#[derive(Debug)]
+struct Round {
+    queue: VecDeque<usize>,
     retry_at: Instant,
     pause: Duration,
 }
 
 impl Bootstraps {
     pub(super) fn new(now: Instant) -> Self {
-        let queues = [VecDeque::new(), VecDeque::new()];
-        Self {
-            entries: Vec::new(),
-            queues,
+        let round = |_| Round {
+            queue: VecDeque::new(),
             retry_at: now + BOOTSTRAP_RETRY_MIN,
             pause: BOOTSTRAP_RETRY_MIN,
-        }
+        };
+        Self { entries: Vec::new(), routers: BTreeSet::new(), families: Family::ALL.map(round) }
     }
 
     /// Adds an address, once. What the user names may be private; what no host can own is refused.
@@ -53,7 +59,10 @@ impl Bootstraps {
         {
             return;
         }
-        self.queues[Family::of(addr).index()].push_back(self.entries.len());
+        if kind == Bootstrap::Router {
+            self.routers.insert(addr);
+        }
+        self.families[Family::of(addr).index()].queue.push_back(self.entries.len());
         self.entries.push(Entry { addr, kind, answered: false });
     }
 
@@ -63,43 +72,54 @@ impl Bootstraps {
 
     /// Whether `addr` is a public router, which no table may hold.
     pub(super) fn is_router(&self, addr: SocketAddr) -> bool {
-        self.entries.iter().any(|entry| entry.addr == addr && entry.kind == Bootstrap::Router)
+        self.routers.contains(&addr)
     }
 
     /// The next address of a family to ask.
     pub(super) fn poll(&mut self, family: Family) -> Option<(usize, SocketAddr)> {
-        let index = self.queues[family.index()].pop_front()?;
+        let index = self.families[family.index()].queue.pop_front()?;
         self.get(index).map(|entry| (index, entry.addr))
     }
 
     pub(super) fn has_queued(&self, family: Family) -> bool {
-        !self.queues[family.index()].is_empty()
+        !self.families[family.index()].queue.is_empty()
     }
 
-    pub(super) fn on_reply(&mut self, index: usize) {
+    /// A node answered: should it fall silent again, it is asked soon.
+    pub(super) fn on_reply(&mut self, now: Instant, index: usize) {
         if let Some(entry) = self.entries.get_mut(index) {
             entry.answered = true;
+            let round = &mut self.families[Family::of(entry.addr).index()];
+            round.pause = BOOTSTRAP_RETRY_MIN;
+            round.retry_at = now + round.pause;
         }
     }
 
-    /// When due, queues every address again that never answered, or all of them if `lonely`: no
-    /// other node is known.
-    pub(super) fn retry(&mut self, now: Instant, lonely: bool) {
-        if now < self.retry_at {
+    /// User-named nodes that answered: where a walk may start when nobody else is known.
+    pub(super) fn answering_nodes(&self, family: Family) -> impl Iterator<Item = SocketAddr> {
+        let named = self.entries.iter().filter(|e| e.kind == Bootstrap::Node && e.answered);
+        named.map(|entry| entry.addr).filter(move |addr| Family::of(*addr) == family)
+    }
+
+    /// When due, queues every address of a family again that never answered, or all of them if
+    /// `lonely`: no other node of that family is known.
+    pub(super) fn retry(&mut self, now: Instant, family: Family, lonely: bool) {
+        let round = &mut self.families[family.index()];
+        if now < round.retry_at {
             return;
         }
-        self.retry_at = now + self.pause;
-        self.pause = (self.pause * 2).min(BOOTSTRAP_RETRY_MAX);
+        round.retry_at = now + round.pause;
+        round.pause = (round.pause * 2).min(BOOTSTRAP_RETRY_MAX);
         for (index, entry) in self.entries.iter().enumerate() {
             let wanted = lonely || (entry.kind == Bootstrap::Node && !entry.answered);
-            let queue = &mut self.queues[Family::of(entry.addr).index()];
-            if wanted && !queue.contains(&index) {
-                queue.push_back(index);
+            let ours = Family::of(entry.addr) == family;
+            if ours && wanted && !round.queue.contains(&index) {
+                round.queue.push_back(index);
             }
         }
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        (!self.entries.is_empty()).then_some(self.retry_at)
+    pub(super) fn poll_timeout(&self, family: Family) -> Option<Instant> {
+        (!self.entries.is_empty()).then_some(self.families[family.index()].retry_at)
     }
 }

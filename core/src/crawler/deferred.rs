@@ -72,10 +72,6 @@ impl Deferred {
         self.heap.peek().map(|Reverse(item)| item.at)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.heap.is_empty()
-    }
-
     pub(super) fn check(&self) {
         assert!(self.heap.len() <= DEFERRED_MAX);
     }

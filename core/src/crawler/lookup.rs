@@ -11,23 +11,25 @@ use crate::id::InfoHash;
 use crate::info::Info;
 use crate::intake::{Candidate, Intaken};
 use crate::job::{Job, Need, Source, WalkState};
-use crate::limits::{SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
+use crate::limits::{JOB_PATIENCE, ROWS_MAX, SEEDS_WITHIN, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
 use crate::row::{FailureCause, Row, Verdict};
 use crate::store::Key;
 
 impl Crawler {
     pub(super) fn request(&mut self, hash: InfoHash, peers: &[SocketAddr]) -> Result<(), Full> {
-        if self.jobs.is_full() {
-            return Err(Full);
-        }
         let key = match self.by_hash.get(&hash) {
             Some(key) => *key,
-            None if self.intake.offer(self.now, hash, None) != Intaken::New => return Ok(()),
-            None => {
-                self.stats.infohashes_new += 1;
-                let Some(key) = self.begin_next_job() else { return Ok(()) };
-                key
-            }
+            None if self.jobs.is_full() => return Err(Full),
+            None => match self.intake.admit(hash) {
+                Intaken::Full => return Err(Full),
+                Intaken::Known | Intaken::Closed => return Ok(()),
+                Intaken::New => {
+                    self.stats.infohashes_new += 1;
+                    let new = Candidate { hash, source: None, found: self.now, round: 0 };
+                    let Some(key) = self.begin_job(new) else { return Err(Full) };
+                    key
+                }
+            },
         };
         // The user named these addresses: only what no host can own is refused.
         let policy = crate::addr::AddressPolicy::AllowPrivate;
@@ -37,20 +39,21 @@ impl Crawler {
         Ok(())
     }
 
-    /// Gives free jobs to infohashes that wait for one.
+    /// Gives free jobs to infohashes that wait for one, as long as rows are taken.
     pub(super) fn fill_jobs(&mut self) {
-        while !self.shut_down && !self.jobs.is_full() {
-            let Some(key) = self.begin_next_job() else { break };
+        while !self.shut_down && !self.jobs.is_full() && self.rows.len() < ROWS_MAX {
+            let Some(next) = self.intake.next(self.now) else { break };
+            let Some(key) = self.begin_job(next) else { break };
             self.settle_or_continue(key);
         }
     }
 
-    fn begin_next_job(&mut self) -> Option<Key> {
-        let next = self.intake.next(self.now)?;
-        let job = Job::new(next.found, next.hash, next.source, next.round);
+    fn begin_job(&mut self, new: Candidate) -> Option<Key> {
+        let job = Job::new(new.found, new.hash, new.source, new.round);
         let source = job.source;
         let key = self.jobs.insert(job).ok()?;
-        self.by_hash.insert(next.hash, key);
+        self.by_hash.insert(new.hash, key);
+        self.patience.push(self.now, key);
         if let Source::Pending { node, .. } = source {
             match self.plane(Family::of(node.addr)) {
                 Some(plane) => plane.asking.push_back(key),
@@ -58,6 +61,28 @@ impl Crawler {
             }
         }
         Some(key)
+    }
+
+    /// Gives up on jobs to which nothing has happened for too long: whoever is over some limit
+    /// must not hold a place for ever.
+    pub(super) fn expire_jobs(&mut self) {
+        let now = self.now;
+        while let Some(key) = self.patience.pop_due(now) {
+            match self.jobs.get(key) {
+                Some(job) if now.since(job.touched) < JOB_PATIENCE => self.patience.push(now, key),
+                Some(job) => self.settle_failed(key, job.cause()),
+                None => {}
+            }
+        }
+        let nobody = now.since(self.begun) >= SEEDS_WITHIN;
+        while nobody && !self.shut_down {
+            // Nobody has answered, so no walk can begin: waiting longer would be for ever.
+            let Some(key) = self.waiting_for_walk.pop_front() else { break };
+            if let Some(job) = self.jobs.get_mut(key) {
+                job.walk = WalkState::Done;
+                self.settle_or_continue(key);
+            }
+        }
     }
 
     fn forget_source(&mut self, key: Key) {
@@ -83,26 +108,30 @@ impl Crawler {
         }
     }
 
-    /// Keeps peers from hearsay: usable ones, of a family that is on.
-    pub(super) fn keep_peers(&mut self, key: Key, peers: impl Iterator<Item = SocketAddr>) {
+    /// Keeps peers from hearsay: usable ones, of a family that is on. `true` if any was usable.
+    pub(super) fn keep_peers(&mut self, key: Key, peers: impl Iterator<Item = SocketAddr>) -> bool {
         let (policy, own) = (self.config.policy, self.config.own);
         let usable = |peer: &SocketAddr| {
             let family = own[Family::of(*peer).index()];
             policy.admits(*peer) && family.is_some() && family != Some(*peer)
         };
-        self.keep_admitted(key, peers.filter(usable));
+        self.keep_admitted(key, peers.filter(usable))
     }
 
-    fn keep_admitted(&mut self, key: Key, peers: impl Iterator<Item = SocketAddr>) {
-        let limits = self.job_limits();
-        let Some(job) = self.jobs.get_mut(key) else { return };
+    fn keep_admitted(&mut self, key: Key, peers: impl Iterator<Item = SocketAddr>) -> bool {
+        let (limits, now) = (self.job_limits(), self.now);
+        let Some(job) = self.jobs.get_mut(key) else { return false };
         let before = job.peer_count();
+        let mut usable = false;
         for peer in peers {
+            usable = true;
             job.add_peer(&limits, peer);
         }
+        job.touched = now;
         let added = job.peer_count() - before;
         self.stats.peers_found += added as u64;
         self.stats.infohashes_with_peers += u64::from(before == 0 && added > 0);
+        usable
     }
 
     /// Does what a job needs now.
@@ -121,20 +150,25 @@ impl Crawler {
         }
     }
 
-    /// Begins walks for jobs that wait for one, as far as there is room and somebody to ask.
+    /// Begins walks for jobs that wait for one, as far as there is room and somebody to ask. A
+    /// family without room is passed over rather than waited for.
     pub(super) fn begin_walks(&mut self) {
-        while !self.shut_down && self.planes.iter().flatten().all(|plane| plane.walks.has_room()) {
+        while !self.shut_down && self.planes.iter().flatten().any(|plane| plane.walks.has_room()) {
             let Some(&key) = self.waiting_for_walk.front() else { break };
             let Some(job) = self.jobs.get_mut(key) else {
                 self.waiting_for_walk.pop_front();
                 continue;
             };
-            for plane in self.planes.iter_mut().flatten() {
-                job.walks_open += u8::from(plane.begin_walk(key, job.hash));
+            for family in Family::ALL {
+                if let Some(plane) = &mut self.planes[family.index()] {
+                    let named = self.bootstraps.answering_nodes(family);
+                    job.walks_open += u8::from(plane.begin_walk(key, job.hash, named));
+                }
             }
             if job.walks_open == 0 {
                 break; // nobody is known yet: wait for a first answer
             }
+            job.touched = self.now;
             self.stats.walks += 1;
             self.waiting_for_walk.pop_front();
         }
@@ -177,6 +211,9 @@ impl Crawler {
     }
 
     fn dial_failed(&mut self, dial: OpenDial, fault: PeerFault, outcome: Outcome) {
+        if self.shut_down || fault == PeerFault::Aborted {
+            return; // cut off, not failed: the infohash is new to the next run
+        }
         if fault == PeerFault::Pressure {
             self.dialer.on_pressure(self.now);
         }
@@ -184,13 +221,14 @@ impl Crawler {
         if too_many {
             self.dialer.serialise(dial.to);
         }
+        let now = self.now;
         let Some(job) = self.jobs.get_mut(dial.job) else { return };
+        job.touched = now;
         let accepted = outcome.progress >= Progress::Connected;
         let several = outcome.partial.as_ref().is_some_and(|pieces| pieces.pieces_total() > 1);
         let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate);
-        if too_many || fault == PeerFault::Pressure {
-            job.put_back(dial.to);
-        } else {
+        let blameless = too_many || fault == PeerFault::Pressure;
+        if !(blameless && job.put_back(dial.to)) {
             job.on_fault(dial.to, fault, accepted, choked && several);
         }
         if job.may_pool()
@@ -226,10 +264,13 @@ impl Crawler {
     }
 
     fn settle_failed(&mut self, key: Key, cause: FailureCause) {
+        if self.shut_down {
+            return;
+        }
         let Some(job) = self.take_job(key) else { return };
         let failed = Candidate { hash: job.hash, source: None, found: job.found, round: job.round };
         if !self.config.mode.dials() && job.peer_count() > 0 {
-            self.stats.settled += 1;
+            self.stats.settled += u64::from(job.round == 0);
             return self.push_row(&job, Verdict::PeersOnly, None, None);
         }
         if self.config.mode.sweeps() {

@@ -33,6 +33,8 @@ pub(super) struct Plane {
     pub(super) blocked_until: Option<Instant>,
     /// Queries of the sweep since the last one of a walk.
     pub(super) sweep_turns: u8,
+    /// Queries since the table's own upkeep had its turn.
+    pub(super) upkeep_turns: u8,
 }
 
 impl Plane {
@@ -50,6 +52,7 @@ impl Plane {
             hearsay: VecDeque::new(),
             blocked_until: None,
             sweep_turns: 0,
+            upkeep_turns: 0,
         }
     }
 
@@ -61,21 +64,26 @@ impl Plane {
         self.hearsay.push_back(contact);
     }
 
-    /// Begins a walk for `job`: from nodes that answered near `hash`, then the table's nearest,
-    /// and from hearsay only if there is nobody else. `false` when nobody is known at all.
-    pub(super) fn begin_walk(&mut self, job: Key, hash: InfoHash) -> bool {
+    /// Begins a walk for `job`: from nodes that answered near `hash`, then the table's nearest; if
+    /// there is nobody, from hearsay and from the addresses the user `named`. `false` when there is
+    /// no room, or nobody at all.
+    pub(super) fn begin_walk(
+        &mut self,
+        job: Key,
+        hash: InfoHash,
+        named: impl Iterator<Item = SocketAddr>,
+    ) -> bool {
+        if !self.walks.has_room() {
+            return false;
+        }
         let mut nearest = Table::NOBODY;
         let count = self.table.closest(hash.id(), &mut nearest);
         let landmarks = self.sweep.landmarks(hash.id(), 2 * K);
         let mut vouched = landmarks.chain(nearest.into_iter().take(count)).peekable();
         let alone = vouched.peek().is_none();
         let hearsay = self.hearsay.iter().copied().filter(|_| alone);
-        let mut seeds = vouched.chain(hearsay).peekable();
-        if seeds.peek().is_none() {
-            return false;
-        }
-        self.walks.begin(job, hash, seeds);
-        true
+        let named = named.filter(|_| alone);
+        self.walks.begin(job, hash, vouched.chain(hearsay), named)
     }
 
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
@@ -90,14 +98,6 @@ impl Plane {
         ]
         .into_iter()
         .fold(None, earliest)
-    }
-
-    pub(super) fn is_idle(&self, now: Instant) -> bool {
-        self.endpoint.open_count() == 0
-            && self.walks.len() == 0
-            && self.asking.is_empty()
-            && self.deferred.is_empty()
-            && self.sweep.is_idle(now)
     }
 
     pub(super) fn check(&self) {

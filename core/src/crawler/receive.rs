@@ -64,8 +64,10 @@ impl Crawler {
                 (Silence::Stalled, _) => {}
             }
         }
-        let lonely = self.planes.iter().flatten().all(|plane| plane.table.is_empty());
-        self.bootstraps.retry(now, lonely);
+        if let Some(plane) = &self.planes[family.index()] {
+            let lonely = plane.table.contacts().next().is_none();
+            self.bootstraps.retry(now, family, lonely);
+        }
     }
 
     fn take(
@@ -96,9 +98,12 @@ impl Crawler {
             Owner::Bootstrap(index) => self.on_bootstrap_reply(index, answerer, reply),
             Owner::Probe(_) => self.hear_contacts(answerer, reply),
             Owner::Sweep(query, target) => self.on_sweep_reply(family, query, target, reply),
-            Owner::Source(key) => {
+            Owner::Source(key, _) => {
                 self.hear_contacts(answerer, reply);
-                self.add_peers(key, reply.values.clone().heard_over(family));
+                let found = self.add_peers(key, reply.values.clone().heard_over(family));
+                if let Some(plane) = self.plane(family).filter(|_| found) {
+                    plane.sweep.on_fruit(answerer.addr);
+                }
                 self.source_answered(key);
             }
             Owner::Walk(key, _) => {
@@ -112,20 +117,26 @@ impl Crawler {
     /// A node enters the table only under the id it was expected to have (D12), and never if it is
     /// a public router.
     fn admits_to_table(&self, answerer: Contact, owner: Owner) -> bool {
-        match owner {
-            Owner::Bootstrap(index) => {
-                self.bootstraps.get(index).is_some_and(|entry| entry.kind == Bootstrap::Node)
-            }
-            Owner::Sweep(query, _) => query.waiting.contact.id == answerer.id,
-            Owner::Walk(_, contact) => contact.id.is_none_or(|id| id == answerer.id),
-            Owner::Probe(contact) => contact.id == answerer.id,
-            Owner::Source(_) => !self.bootstraps.is_router(answerer.addr),
-        }
+        let expected = match owner {
+            Owner::Bootstrap(_) => None,
+            Owner::Sweep(query, _) => Some(query.waiting.contact.id),
+            Owner::Walk(_, contact) => contact.id,
+            Owner::Probe(contact) => Some(contact.id),
+            Owner::Source(_, node) => Some(node.id),
+        };
+        expected.is_none_or(|id| id == answerer.id)
+            && self.config.policy.admits(answerer.addr)
+            && !self.bootstraps.is_router(answerer.addr)
     }
 
     fn on_bootstrap_reply(&mut self, index: usize, answerer: Contact, reply: &Reply<'_>) {
-        self.bootstraps.on_reply(index);
+        self.bootstraps.on_reply(self.now, index);
         for contact in contacts(reply) {
+            if self.bootstraps.is_router(contact.addr)
+                || !self.config.policy.admits_node(contact.addr)
+            {
+                continue;
+            }
             if let Some(plane) = self.plane(Family::of(contact.addr)) {
                 plane.add_hearsay(contact);
             }
@@ -141,7 +152,7 @@ impl Crawler {
         let now = self.now;
         let source = Contact { id: reply.id, ..query.waiting.contact };
         self.hear_contacts(source, reply);
-        let Some(plane) = self.plane(family) else { return };
+        let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
         let near = match family {
             Family::V4 => reply.nodes.clone(),
             Family::V6 => reply.nodes6.clone(),
@@ -149,12 +160,14 @@ impl Crawler {
         plane.sweep.on_neighbours(target, near);
         match &reply.samples {
             Some(samples) if query.ask == SweepAsk::Sample => {
+                let trusted = plane.sweep.is_trusted(source.addr);
                 plane.sweep.on_samples(now, query, reply.id, reply.interval);
-                self.stats.nodes_sampling += 1;
-                for hash in samples.clone().take(SAMPLES_PER_REPLY) {
+                self.stats.nodes_sampling += u64::from(plane.sweep.note_sampled(now, source.addr));
+                for hash in samples.clone().take(SAMPLES_PER_REPLY).filter(|_| trusted) {
                     self.stats.infohashes_sampled += 1;
                     if self.intake.offer(now, hash, Some(source)) == Intaken::New {
                         self.stats.infohashes_new += 1;
+                        plane.sweep.on_new_infohash(source.addr);
                     }
                 }
             }
@@ -169,11 +182,13 @@ impl Crawler {
         from: Contact,
         reply: &Reply<'_>,
     ) {
-        let Some(plane) = self.plane(family) else { return };
+        let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
         let found = match family {
             Family::V4 => reply.nodes.clone(),
             Family::V6 => reply.nodes6.clone(),
         };
+        let routers = &self.bootstraps;
+        let found = found.filter(|contact| !routers.is_router(contact.addr));
         plane.walks.on_reply(key, from.addr, from.id, found);
         if let Some(job) = plane.walks.job(key) {
             self.add_peers(job, reply.values.clone().heard_over(family));
@@ -188,14 +203,19 @@ impl Crawler {
         let Some(plane) = self.plane(family) else { return };
         match open.owner {
             Owner::Sweep(query, _) => plane.sweep.on_error(now, query),
-            Owner::Source(key) => {
+            Owner::Source(key, _) => {
                 // It refuses: asking again will not help.
                 if let Some(job) = self.jobs.get_mut(key) {
                     job.source = crate::job::Source::Done;
                 }
                 self.settle_or_continue(key);
             }
-            owner => self.on_silence(family, open.to, owner),
+            // It lives: neither its place in the table nor its referrer suffers.
+            Owner::Walk(key, _) => {
+                plane.walks.on_failure(key, open.to);
+                self.end_walk_if_done(family, key);
+            }
+            Owner::Probe(_) | Owner::Bootstrap(_) => {}
         }
         self.begin_walks();
     }
@@ -221,8 +241,12 @@ impl Crawler {
         self.stats.contacts_heard += u64::from(new);
     }
 
-    fn add_peers(&mut self, key: crate::store::Key, values: impl Iterator<Item = SocketAddr>) {
-        self.keep_peers(key, values.take(VALUES_PER_REPLY));
+    fn add_peers(
+        &mut self,
+        key: crate::store::Key,
+        values: impl Iterator<Item = SocketAddr>,
+    ) -> bool {
+        self.keep_peers(key, values.take(VALUES_PER_REPLY))
     }
 }
 

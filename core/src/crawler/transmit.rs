@@ -3,7 +3,7 @@
 //! Order of precedence: queries that waited for their address, bootstrap, peers from sources, then
 //! walks and the sweep in turn, then the table's own upkeep.
 
-use crate::limits::SWEEP_TURNS;
+use crate::limits::{SWEEP_TURNS, UPKEEP_TURNS};
 use std::net::SocketAddr;
 
 use super::deferred::Query;
@@ -28,11 +28,12 @@ impl Crawler {
                 return None;
             }
             let query = self.next_query(family)?;
-            match self.courtesy.ready(now, query.to) {
+            let courtesy = self.courtesy.ready(now, query.to);
+            match courtesy.and_then(|()| self.flows.ready(now, FlowKind::Udp, query.to)) {
                 Ok(()) => return self.send(family, query, buf),
                 Err(at) => {
                     if !self.plane(family)?.deferred.push(at, &query) {
-                        self.on_silence(family, query.to, query.owner);
+                        self.on_unsent(family, query);
                     }
                 }
             }
@@ -80,12 +81,20 @@ impl Crawler {
             return Some(query);
         }
         // Whatever follows goes to endpoints that are new, as a rule.
-        if let Err(at) = self.flows.ready_for_new(now) {
+        if let Err(at) = self.flows.ready_for_new(now, FlowKind::Udp) {
             self.plane(family)?.blocked_until = Some(at);
             return None;
         }
         if let Some(query) = self.bootstrap_query(family) {
             return Some(query);
+        }
+        let plane = self.plane(family)?;
+        plane.upkeep_turns = plane.upkeep_turns.saturating_add(1);
+        if plane.upkeep_turns >= UPKEEP_TURNS {
+            plane.upkeep_turns = 0;
+            if let Some(query) = self.probe_query(family) {
+                return Some(query);
+            }
         }
         let walk_first = self.plane(family)?.sweep_turns >= SWEEP_TURNS;
         let query = if walk_first {
@@ -108,7 +117,7 @@ impl Crawler {
             let Source::Pending { node, asks } = job.source else { continue };
             job.source = Source::Pending { node, asks: asks + 1 };
             let ask = Ask::GetPeers { info_hash: job.hash };
-            return Some(Query { to: node.addr, ask, owner: Owner::Source(key) });
+            return Some(Query { to: node.addr, ask, owner: Owner::Source(key, node) });
         }
         None
     }
@@ -142,18 +151,37 @@ impl Crawler {
         let table = &mut self.plane(family)?.table;
         let query =
             |contact: Contact, ask| Query { to: contact.addr, ask, owner: Owner::Probe(contact) };
-        match table.poll_probe(now)? {
-            Probe::Ping(contact) => Some(query(contact, Ask::Ping)),
-            Probe::Refresh(target) => {
-                let mut nearest = Table::NOBODY;
-                let count = table.closest(target, &mut nearest);
-                nearest[..count].first().map(|contact| query(*contact, Ask::FindNode { target }))
+        while let Some(probe) = table.poll_probe(now) {
+            match probe {
+                Probe::Ping(contact) => return Some(query(contact, Ask::Ping)),
+                Probe::Refresh(target) => {
+                    let mut nearest = Table::NOBODY;
+                    let count = table.closest(target, &mut nearest);
+                    if let Some(contact) = nearest[..count].first() {
+                        return Some(query(*contact, Ask::FindNode { target }));
+                    }
+                }
             }
         }
+        None
     }
 
     fn sweep_wanted(&self) -> bool {
         self.config.mode.sweeps() && self.intake.wants_more()
+    }
+
+    /// A query that there was no room to keep: nobody was asked, so nobody is to blame.
+    fn on_unsent(&mut self, family: Family, query: Query) {
+        let Some(plane) = self.plane(family) else { return };
+        match query.owner {
+            Owner::Sweep(query, _) => plane.sweep.on_unsent(query),
+            Owner::Source(key, _) => self.source_failed(key),
+            Owner::Walk(key, _) => {
+                plane.walks.on_failure(key, query.to);
+                self.end_walk_if_done(family, key);
+            }
+            Owner::Bootstrap(_) | Owner::Probe(_) => {}
+        }
     }
 
     pub(super) fn on_silence(&mut self, family: Family, to: SocketAddr, owner: Owner) {
@@ -166,7 +194,7 @@ impl Crawler {
                 plane.sweep.on_silence(now, query);
                 plane.table.on_failure(now, query.waiting.contact);
             }
-            Owner::Source(key) => self.source_failed(key),
+            Owner::Source(key, _) => self.source_failed(key),
             Owner::Walk(key, contact) => {
                 plane.walks.on_failure(key, to);
                 if let Some(id) = contact.id {
