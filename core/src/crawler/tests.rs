@@ -1,5 +1,6 @@
 //! Whole crawls in a small world of honest and dishonest actors, in virtual time.
 
+mod endings;
 mod world;
 
 use std::net::SocketAddr;

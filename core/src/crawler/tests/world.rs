@@ -71,6 +71,10 @@ pub(super) struct World {
     pub(super) bootstrap_kind: Bootstrap,
     pub(super) bootstrap_silent_until: Instant,
     pub(super) forge: bool,
+    /// Rows are left where they are.
+    pub(super) hold_rows: bool,
+    /// A seed of everything that hangs up on a second connection.
+    pub(super) one_at_a_time: Option<SocketAddr>,
     pub(super) strict_deadlines: bool,
     pub(super) trace: Vec<u8>,
     pub(super) sent_at: Vec<Instant>,
@@ -113,6 +117,8 @@ impl World {
             bootstrap_kind: Bootstrap::Node,
             bootstrap_silent_until: Instant::START,
             forge: false,
+            hold_rows: false,
+            one_at_a_time: None,
             strict_deadlines: false,
             trace: Vec::new(),
             sent_at: Vec::new(),
@@ -159,6 +165,24 @@ impl World {
                 self.nodes[index].stored.insert(*hash, Vec::new());
             }
         }
+    }
+
+    pub(super) fn node_id(&self, index: usize) -> NodeId {
+        self.nodes[index].contact.id
+    }
+
+    pub(super) fn move_node(&mut self, index: usize, addr: SocketAddr) {
+        self.nodes[index].contact.addr = addr;
+    }
+
+    /// Takes a connection that a silent peer has accepted.
+    pub(super) fn take_open_dial(&mut self) -> Option<Dial> {
+        self.dials.iter_mut().find_map(Option::take)
+    }
+
+    /// When each datagram was sent or connection begun.
+    pub(super) fn contact_times(&self) -> impl Iterator<Item = Instant> {
+        self.contacts.iter().map(|(_, at)| *at)
     }
 
     pub(super) fn revive(&mut self, hash: InfoHash) {
@@ -254,7 +278,9 @@ impl World {
             self.dials.push(Some(dial));
             self.schedule(Event::Connect(self.dials.len() - 1));
         }
-        while let Some(row) = self.crawler.poll_row() {
+        while !self.hold_rows
+            && let Some(row) = self.crawler.poll_row()
+        {
             rows.push(row);
         }
     }
@@ -349,6 +375,9 @@ impl World {
 
     fn connect(&mut self, index: usize) {
         let Some(mut dial) = self.dials[index].take() else { return };
+        if self.one_at_a_time == Some(dial.to) {
+            return self.connect_to_serial(index, dial);
+        }
         match self.peers.get(&dial.to) {
             Some(PeerKind::Seed) => self.converse(dial),
             Some(PeerKind::Silent) => {
@@ -359,6 +388,23 @@ impl World {
                 let outcome = dial.exchange.handle_failed(self.now, PeerFault::Refused);
                 self.crawler.handle_outcome(self.now, dial.peer, outcome);
             }
+        }
+    }
+
+    /// The host of everything serves whoever comes when nobody else is there. Each conversation
+    /// takes it one latency.
+    fn connect_to_serial(&mut self, index: usize, mut dial: Dial) {
+        if dial.exchange.is_connected() {
+            return self.converse(dial);
+        }
+        let busy = self.dials.iter().flatten().any(|other| other.exchange.is_connected());
+        dial.exchange.handle_connected(self.now, &mut Vec::new());
+        if busy {
+            let outcome = dial.exchange.handle_closed(self.now);
+            self.crawler.handle_outcome(self.now, dial.peer, outcome);
+        } else {
+            self.dials[index] = Some(dial);
+            self.schedule(Event::Connect(index));
         }
     }
 
