@@ -145,6 +145,24 @@ impl Job {
         true
     }
 
+    /// How many peers of one answer to `get_peers` are kept: of the source's all but a quarter of
+    /// the places, of others' few, so that no single node fills them with inventions (H21). Where
+    /// nobody is dialled there is nothing to save places for.
+    pub fn places_for_answer(&self, limits: &JobLimits, from_source: bool) -> usize {
+        let free = limits.peers.saturating_sub(self.peers.len());
+        match (limits.dials, from_source) {
+            (false, _) => free,
+            (true, true) => free.min(limits.peers - limits.peers / 4),
+            (true, false) => free.min((limits.peers / 8).max(1)),
+        }
+    }
+
+    /// Peers not dialled yet.
+    pub fn peers_waiting(&self) -> usize {
+        let waiting = |peer: &&Peer| matches!(peer.state, PeerState::Waiting(_));
+        self.peers.iter().filter(waiting).count()
+    }
+
     /// Peers kept.
     pub fn peer_count(&self) -> usize {
         self.peers.len()
@@ -163,7 +181,7 @@ impl Job {
         }
         let in_play = self.accepted.saturating_add(self.dialling);
         let may_dial = in_play < limits.attempts && self.dialling < RACES_MAX;
-        if may_dial && self.has_waiting_peer() && (self.dialling == 0 || self.overtake) {
+        if may_dial && self.peers_waiting() > 0 && (self.dialling == 0 || self.overtake) {
             return Need::Dial;
         }
         if self.dialling > 0 {
@@ -249,10 +267,6 @@ impl Job {
     /// whoever contributed may have lied (H29).
     pub fn may_pool(&self) -> bool {
         !self.distrust
-    }
-
-    fn has_waiting_peer(&self) -> bool {
-        self.peers.iter().any(|peer| matches!(peer.state, PeerState::Waiting(_)))
     }
 
     /// Where peers are all that is wanted: they are, as soon as somebody named one.
@@ -390,6 +404,21 @@ mod tests {
         let near = |n| SocketAddr::from(([9, 9, 9, n], 1));
         let kept = (0..4).filter(|n| job.add_peer(&LIMITS, near(*n))).count();
         assert_eq!(kept, PEERS_PER_PREFIX_MAX);
+    }
+
+    #[test]
+    fn no_single_answer_fills_every_place() {
+        let limits = JobLimits { peers: 20, ..LIMITS };
+        let mut job = job();
+        assert_eq!(job.places_for_answer(&limits, true), 15);
+        for n in 0..15 {
+            assert!(job.add_peer(&limits, peer(n)));
+        }
+        assert_eq!(job.places_for_answer(&limits, true), 5);
+        assert_eq!(job.places_for_answer(&limits, false), 2);
+        let one = JobLimits { peers: 1, ..LIMITS };
+        assert_eq!(self::job().places_for_answer(&one, true), 1);
+        assert_eq!(self::job().places_for_answer(&JobLimits { dials: false, ..limits }, true), 20);
     }
 
     #[test]

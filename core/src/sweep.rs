@@ -145,6 +145,8 @@ pub struct Sweep {
     draining: bool,
     unanswered: VecDeque<Waiting>,
     calendar: Calendar,
+    /// The pass only asks again who never answered, and has met nobody new.
+    rerun: bool,
     /// The pass has asked everybody; the next one waits for its pause, or for somebody to ask.
     pass_over: bool,
     paused_until: Option<Instant>,
@@ -177,6 +179,7 @@ impl Sweep {
             draining: false,
             unanswered: VecDeque::new(),
             calendar: Calendar::new(CALENDAR_MAX),
+            rerun: false,
             pass_over: false,
             paused_until: None,
             pause: SWEEP_PAUSE_MIN,
@@ -198,6 +201,7 @@ impl Sweep {
             self.pause = SWEEP_PAUSE_MIN;
             self.paused_until = None;
             self.pass_over = false;
+            self.rerun = false;
         }
         offer
     }
@@ -350,11 +354,11 @@ impl Sweep {
         self.frontier.len() + self.retries.len() + self.follow_ups.len()
     }
 
-    /// Whether nothing is on its way, waiting, or due at `now`.
+    /// Whether nothing is on its way, waiting, or due at `now`. Asking again who never answered
+    /// does not count: there is always somebody dead to ask.
     pub fn is_idle(&self, now: Instant) -> bool {
-        self.in_flight == 0
-            && self.waiting() == 0
-            && self.calendar.next_due().is_none_or(|due| due > now)
+        let quiet = self.in_flight == 0 && self.waiting() == 0;
+        (quiet || self.rerun) && self.calendar.next_due().is_none_or(|due| due > now)
     }
 
     /// When [`Sweep::poll_query`] may have something to say without further input.
@@ -424,6 +428,7 @@ impl Sweep {
         self.pass += 1;
         self.news = false;
         self.cursor = Id::ZERO;
+        self.rerun = self.calendar.next_due().is_none_or(|due| due > now);
         self.requeue_unanswered(now);
         self.requeue_due(now);
         !self.frontier.is_empty()

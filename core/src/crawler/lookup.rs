@@ -34,7 +34,7 @@ impl Crawler {
         // The user named these addresses: only what no host can own is refused.
         let policy = crate::addr::AddressPolicy::AllowPrivate;
         let named = peers.iter().copied().filter(|peer| policy.admits(*peer));
-        self.keep_admitted(key, named);
+        self.keep_admitted(key, named, usize::MAX);
         self.settle_or_continue(key);
         Ok(())
     }
@@ -108,24 +108,39 @@ impl Crawler {
         }
     }
 
-    /// Keeps peers from hearsay: usable ones, of a family that is on. `true` if any was usable.
-    pub(super) fn keep_peers(&mut self, key: Key, peers: impl Iterator<Item = SocketAddr>) -> bool {
-        let (policy, own) = (self.config.policy, self.config.own);
+    /// Keeps peers of one answer: usable ones, of a family that is on, as far as one answer may
+    /// fill the places. `true` if any was usable.
+    pub(super) fn keep_peers(
+        &mut self,
+        key: Key,
+        peers: impl Iterator<Item = SocketAddr>,
+        source: bool,
+    ) -> bool {
+        let (policy, own, limits) = (self.config.policy, self.config.own, self.job_limits());
         let usable = |peer: &SocketAddr| {
             let family = own[Family::of(*peer).index()];
             policy.admits(*peer) && family.is_some() && family != Some(*peer)
         };
-        self.keep_admitted(key, peers.filter(usable))
+        let Some(job) = self.jobs.get(key) else { return false };
+        let places = job.places_for_answer(&limits, source);
+        self.keep_admitted(key, peers.filter(usable), places)
     }
 
-    fn keep_admitted(&mut self, key: Key, peers: impl Iterator<Item = SocketAddr>) -> bool {
+    fn keep_admitted(
+        &mut self,
+        key: Key,
+        peers: impl Iterator<Item = SocketAddr>,
+        places: usize,
+    ) -> bool {
         let (limits, now) = (self.job_limits(), self.now);
         let Some(job) = self.jobs.get_mut(key) else { return false };
         let before = job.peer_count();
         let mut usable = false;
         for peer in peers {
             usable = true;
-            job.add_peer(&limits, peer);
+            if job.peer_count() - before < places {
+                job.add_peer(&limits, peer);
+            }
         }
         job.touched = now;
         let added = job.peer_count() - before;
@@ -178,7 +193,11 @@ impl Crawler {
     pub(super) fn end_walk_if_done(&mut self, family: Family, walk: Key) {
         let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
         let Some(key) = plane.walks.job(walk) else { return };
-        let enough = self.jobs.get(key).is_none_or(|job| job.peer_count() >= WALK_PEERS_ENOUGH);
+        let most = self.config.peers_per_infohash as usize;
+        let enough = self
+            .jobs
+            .get(key)
+            .is_none_or(|job| job.peers_waiting() >= WALK_PEERS_ENOUGH || job.peer_count() >= most);
         if !enough && !plane.walks.is_done(walk) {
             return;
         }

@@ -9,6 +9,7 @@ use crate::endpoint::{Open, Silence};
 use crate::id::Id;
 use crate::intake::Intaken;
 use crate::krpc::{Kind, Message, Reply};
+use crate::store::Key;
 use crate::sweep::{Offer, SweepAsk, SweepQuery};
 
 impl Crawler {
@@ -100,7 +101,7 @@ impl Crawler {
             Owner::Sweep(query, target) => self.on_sweep_reply(family, query, target, reply),
             Owner::Source(key, _) => {
                 self.hear_contacts(answerer, reply);
-                let found = self.add_peers(key, reply.values.clone().heard_over(family));
+                let found = self.add_peers(key, reply.values.clone().heard_over(family), true);
                 if let Some(plane) = self.plane(family).filter(|_| found) {
                     plane.sweep.on_fruit(answerer.addr);
                 }
@@ -175,13 +176,7 @@ impl Crawler {
         }
     }
 
-    fn on_walk_reply(
-        &mut self,
-        family: Family,
-        key: crate::store::Key,
-        from: Contact,
-        reply: &Reply<'_>,
-    ) {
+    fn on_walk_reply(&mut self, family: Family, key: Key, from: Contact, reply: &Reply<'_>) {
         let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
         let found = match family {
             Family::V4 => reply.nodes.clone(),
@@ -191,7 +186,7 @@ impl Crawler {
         let found = found.filter(|contact| !routers.is_router(contact.addr));
         plane.walks.on_reply(key, from.addr, from.id, found);
         if let Some(job) = plane.walks.job(key) {
-            self.add_peers(job, reply.values.clone().heard_over(family));
+            self.add_peers(job, reply.values.clone().heard_over(family), false);
             self.settle_or_continue(job);
         }
         self.end_walk_if_done(family, key);
@@ -243,10 +238,11 @@ impl Crawler {
 
     fn add_peers(
         &mut self,
-        key: crate::store::Key,
+        key: Key,
         values: impl Iterator<Item = SocketAddr>,
+        source: bool,
     ) -> bool {
-        self.keep_peers(key, values.take(VALUES_PER_REPLY))
+        self.keep_peers(key, values.take(VALUES_PER_REPLY), source)
     }
 }
 

@@ -106,6 +106,17 @@ fn nodes_without_bep_51_keep_the_sweep_going() {
 }
 
 #[test]
+fn nodes_that_name_bogus_peers_do_not_hide_the_real_ones() {
+    let mut world = World::new(20, 40);
+    let hashes = world.add_torrents(60, &[PeerKind::Seed]);
+    for node in world.nodes_mut().step_by(3) {
+        node.kind = world::NodeKind::BogusPeers;
+    }
+    let rows = world.crawl(Mode::Crawl, 120 * SECOND);
+    assert_eq!(verified(&rows), hashes);
+}
+
+#[test]
 fn a_limit_admits_exactly_so_many_and_then_the_run_is_finished() {
     let mut world = World::new(7, 30);
     world.add_torrents(50, &[PeerKind::Seed]);

@@ -43,6 +43,8 @@ pub(super) enum NodeKind {
     SilentToSamples,
     ErrorToSamples,
     FindNodeForSamples,
+    /// Names a hundred peers that refuse, for everything.
+    BogusPeers,
 }
 
 #[derive(Debug)]
@@ -326,17 +328,22 @@ impl World {
         }
         let (from, kind) = (node.contact.addr, node.kind);
         let values = match query.method {
+            Method::GetPeers { .. } if kind == NodeKind::BogusPeers => {
+                let bogus = |n| SocketAddr::from(([40, index as u8, n, 1], 6_881));
+                Some((0..100).map(bogus).collect())
+            }
             Method::GetPeers { info_hash, .. } => node.stored.get(&info_hash).cloned(),
             _ => None,
         };
         let samples = node.sample();
         let sampling = matches!(query.method, Method::SampleInfohashes { .. });
-        node.samples_asked += u32::from(sampling && kind == NodeKind::Samples);
+        let samples_given = matches!(kind, NodeKind::Samples | NodeKind::BogusPeers) && sampling;
+        node.samples_asked += u32::from(samples_given);
         let body = ReplyBody {
             nodes: &nodes,
             values: values.as_deref().unwrap_or_default(),
-            samples: (sampling && kind == NodeKind::Samples).then_some(&samples),
-            interval: (sampling && kind == NodeKind::Samples).then_some(21_600),
+            samples: samples_given.then_some(&samples),
+            interval: samples_given.then_some(21_600),
             ..ReplyBody::new(node.contact.id)
         };
         let envelope = Envelope {
