@@ -40,7 +40,7 @@ use crate::stats::Stats;
 use crate::store::{Key, KeyedMap, KeyedState, Slab};
 use crate::time::{Instant, Lane, earliest};
 use crate::walk::WalkContact;
-use crate::{addr, id, sweep};
+use crate::{addr, sweep};
 pub use bootstrap::Bootstrap;
 use bootstrap::Bootstraps;
 use plane::Plane;
@@ -64,8 +64,8 @@ pub struct Full;
 enum Owner {
     /// The bootstrap node of this index.
     Bootstrap(usize),
-    /// The sweep, which asked with this target.
-    Sweep(sweep::SweepQuery, id::Id),
+    /// The sweep.
+    Sweep(sweep::SweepQuery),
     /// The job that asked the node its infohash came from.
     Source(Key, addr::Contact),
     /// A walk.

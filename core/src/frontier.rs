@@ -24,6 +24,8 @@ pub struct Waiting {
     pub referrer: Option<SocketAddr>,
     /// Passes in which it stayed silent.
     pub silent_passes: u8,
+    /// Whether it is known to live and to be silent to `sample_infohashes` only.
+    pub alive: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -42,11 +44,17 @@ pub struct Frontier {
     /// One bit per region: whether anything waits there.
     occupied: [u64; REGIONS / 64],
     len: usize,
+    landmarks: usize,
 }
 
 impl Default for Frontier {
     fn default() -> Self {
-        Self { regions: vec![Region::default(); REGIONS], occupied: [0; REGIONS / 64], len: 0 }
+        Self {
+            regions: vec![Region::default(); REGIONS],
+            occupied: [0; REGIONS / 64],
+            len: 0,
+            landmarks: 0,
+        }
     }
 }
 
@@ -91,6 +99,7 @@ impl Frontier {
             *same = contact;
         } else if region.landmarks.len() < REGION_LANDMARKS {
             region.landmarks.push(contact);
+            self.landmarks += 1;
         } else {
             region.landmarks[usize::from(region.oldest)] = contact;
             region.oldest = (region.oldest + 1) % REGION_LANDMARKS as u8;
@@ -100,7 +109,9 @@ impl Frontier {
     /// Forgets a landmark that stopped answering.
     pub fn remove_landmark(&mut self, contact: Contact) {
         let region = &mut self.regions[region_of(contact.id.id())];
+        let before = region.landmarks.len();
         region.landmarks.retain(|landmark| landmark.addr != contact.addr);
+        self.landmarks -= before - region.landmarks.len();
         region.oldest = 0;
     }
 
@@ -113,6 +124,24 @@ impl Frontier {
         (0..NEIGHBOURS)
             .flat_map(move |offset| self.regions[home ^ offset].landmarks.iter().copied())
             .take(wanted)
+    }
+
+    /// Whether any node that answered is remembered.
+    pub fn has_landmarks(&self) -> bool {
+        self.landmarks > 0
+    }
+
+    /// The landmark nearest to `target` by region, wherever that is.
+    pub fn nearest_landmark(&self, target: Id) -> Option<Contact> {
+        let home = region_of(target);
+        let nearest = |region: &Region| {
+            region
+                .landmarks
+                .iter()
+                .min_by_key(|landmark| landmark.id.id().distance(target))
+                .copied()
+        };
+        (0..REGIONS).find_map(|offset| nearest(&self.regions[home ^ offset]))
     }
 
     /// Contacts waiting.
@@ -138,6 +167,8 @@ impl Frontier {
             total += region.waiting.len();
         }
         assert_eq!(total, self.len);
+        let landmarks = self.regions.iter().map(|region| region.landmarks.len());
+        assert_eq!(landmarks.sum::<usize>(), self.landmarks);
     }
 
     fn take(&mut self, region: usize, at: usize) -> Waiting {
@@ -179,7 +210,12 @@ mod tests {
         let mut id = [0; 20];
         (id[0], id[1], id[19]) = (first, second, last);
         let addr = SocketAddr::from(([10, first, second, last], 1));
-        Waiting { contact: Contact { id: NodeId(id), addr }, referrer: None, silent_passes: 0 }
+        Waiting {
+            contact: Contact { id: NodeId(id), addr },
+            referrer: None,
+            silent_passes: 0,
+            alive: false,
+        }
     }
 
     #[test]

@@ -70,6 +70,7 @@ mod walks;
 pub mod ledger;
 pub mod frontier;
 mod calendar;
+mod coverage;
 pub mod sweep;
 
 pub mod wire;

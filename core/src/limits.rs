@@ -309,6 +309,10 @@ pub const BARREN_SAMPLES: u16 = 50;
 /// A node whose infohashes nobody has peers for is not sampled for so long (H19).
 pub const BARREN_REST: Duration = Duration::from_secs(24 * 3_600);
 
+/// After so long the sweep looks again into neighbourhoods that it has no reason to visit: nodes
+/// come and go.
+pub const COVERAGE_REST: Duration = Duration::from_secs(1_800);
+
 /// Cells of the referrer score; strangers that share one share its score.
 pub const REFERRER_CELLS: usize = 1 << 16;
 

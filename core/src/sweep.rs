@@ -4,14 +4,16 @@
 //! A pass takes the waiting contact nearest above a cursor, asks it for samples with a target in
 //! its own neighbourhood, and adds the contacts of the answer to the frontier (catalogue 4.1, 4.2).
 //! What stays silent gets one more chance at the end of the pass, by `find_node`: silence to
-//! `sample_infohashes` means "unsupported", not "dead" (51.4). The sweep decides only whom to ask
+//! `sample_infohashes` means "unsupported", not "dead" (51.4). Before a pass ends, every
+//! neighbourhood that no query aimed at is asked about once. The sweep decides only whom to ask
 //! what; it sends nothing, and it never samples a node inside the interval the node named, by
 //! address or by id.
 
 use crate::limits::{
-    BARREN_REST, BARREN_SAMPLES, CALENDAR_MAX, CONTACTS_PER_REPLY, INTERVAL_MAX, INTERVAL_MIN,
-    LEDGER_MAX, REFERRER_CELLS, REFERRER_DEAD_MAX, SILENT_MAX, SILENT_REST, SWEEP_PAUSE_MAX,
-    SWEEP_PAUSE_MIN, UNANSWERED_MAX, UNANSWERED_PASSES, UNSUPPORTED_REST,
+    BARREN_REST, BARREN_SAMPLES, CALENDAR_MAX, CONTACTS_PER_REPLY, COVERAGE_REST, INTERVAL_MAX,
+    INTERVAL_MIN, LEDGER_MAX, REFERRER_CELLS, REFERRER_DEAD_MAX, SILENT_MAX, SILENT_REST,
+    STALL_AFTER, SWEEP_PAUSE_MAX, SWEEP_PAUSE_MIN, UNANSWERED_MAX, UNANSWERED_PASSES,
+    UNSUPPORTED_REST,
 };
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -19,6 +21,7 @@ use std::net::SocketAddr;
 
 use crate::addr::{AddressPolicy, Contact};
 use crate::calendar::Calendar;
+use crate::coverage::Coverage;
 use crate::frontier::{Frontier, Waiting};
 use crate::id::{Id, NodeId};
 use crate::ledger::{Ledger, Note};
@@ -47,6 +50,8 @@ pub enum Turn {
     Retry,
     /// `sample_infohashes` once more, since the retry was answered.
     Again,
+    /// `find_node` to a node that lives nearest to a place that nobody was asked about.
+    Gap,
 }
 
 /// One query of the sweep.
@@ -58,6 +63,8 @@ pub struct SweepQuery {
     pub ask: SweepAsk,
     /// Why.
     pub turn: Turn,
+    /// The point whose neighbours the answer is to name.
+    pub target: Id,
 }
 
 /// What became of an offered contact.
@@ -113,6 +120,12 @@ impl Density {
         self.shared().saturating_sub(1)
     }
 
+    /// How finely to look for gaps: about four nodes share a place, so that one answer of eight
+    /// names them all.
+    fn gap_depth(self) -> u32 {
+        self.shared() + 1
+    }
+
     fn learn(&mut self, target: Id, contacts: impl Iterator<Item = Contact>) {
         let (mut count, mut shared) = (0, Self::DEPTH_MAX);
         for contact in contacts.take(CONTACTS_PER_REPLY) {
@@ -152,6 +165,12 @@ pub struct Sweep {
     paused_until: Option<Instant>,
     pause: Duration,
     density: Density,
+    coverage: Coverage,
+    /// Gaps are being filled, one query after the other.
+    filling: bool,
+    /// When a query of the sweep was last answered.
+    answered_at: Instant,
+    covered_since: Instant,
     scores: Vec<Score>,
     /// Changes since all scores were halved.
     scored: usize,
@@ -184,6 +203,10 @@ impl Sweep {
             paused_until: None,
             pause: SWEEP_PAUSE_MIN,
             density: Density::default(),
+            coverage: Coverage::default(),
+            filling: false,
+            answered_at: Instant::START,
+            covered_since: Instant::START,
             scores: vec![Score::default(); REFERRER_CELLS],
             scored: 0,
             score_state,
@@ -195,7 +218,7 @@ impl Sweep {
         if !self.is_usable(contact, referrer) {
             return Offer::Ignored;
         }
-        let offer = self.queue(now, Waiting { contact, referrer, silent_passes: 0 });
+        let offer = self.queue(now, Waiting { contact, referrer, silent_passes: 0, alive: false });
         if offer == Offer::New {
             self.news = true;
             self.pause = SWEEP_PAUSE_MIN;
@@ -206,23 +229,24 @@ impl Sweep {
         offer
     }
 
-    /// The next query and its target, if any contact's turn has come.
-    pub fn poll_query(&mut self, now: Instant) -> Option<(SweepQuery, Id)> {
+    /// The next query, if any contact's turn has come.
+    pub fn poll_query(&mut self, now: Instant) -> Option<SweepQuery> {
         let query = self.next_query(now)?;
         self.in_flight += 1;
-        let depth = self.density.depth();
-        let target = query.waiting.contact.id.id().with_suffix(depth, Id(self.rng.bytes()));
-        Some((query, target))
+        self.coverage.mark(query.target);
+        Some(query)
     }
 
     /// Whether [`Sweep::poll_query`] would give a query at `now`, or start a pass.
     pub fn has_work(&self, now: Instant) -> bool {
         let rested = self.paused_until.is_none_or(|until| until <= now);
+        // At the end of a pass polling is what ends it, or finds a gap.
         let at_end = !self.retries.is_empty() || !self.pass_over || self.has_next_pass(now);
         let idle_end = self.in_flight == 0 && at_end;
         !self.follow_ups.is_empty()
             || !self.frontier.is_empty()
             || (self.draining && !self.retries.is_empty())
+            || self.may_fill_gaps(now)
             || (rested && idle_end)
     }
 
@@ -235,7 +259,7 @@ impl Sweep {
         interval: Option<i64>,
     ) {
         self.in_flight -= 1;
-        let contact = self.alive(query, id);
+        let contact = self.alive(now, query, id);
         let cell = self.score_cell(contact.addr);
         if self.scores[cell].is_barren() {
             (self.scores[cell].sampled, self.scores[cell].fruitful) = (0, 0);
@@ -264,24 +288,27 @@ impl Sweep {
     /// A node answered without samples, as to `find_node`.
     pub fn on_reply(&mut self, now: Instant, query: SweepQuery, id: NodeId) {
         self.in_flight -= 1;
-        let contact = self.alive(query, id);
-        if query.turn == Turn::Retry {
-            let waiting = Waiting { contact, ..query.waiting };
-            self.follow_up(SweepQuery { waiting, ask: SweepAsk::Sample, turn: Turn::Again });
-        } else {
-            self.rest(now, contact, UNSUPPORTED_REST);
+        let contact = self.alive(now, query, id);
+        match query.turn {
+            Turn::Gap => {}
+            Turn::Retry if query.waiting.alive => self.rest(now, contact, SILENT_REST),
+            Turn::Retry => {
+                self.follow_up(SweepQuery { ask: SweepAsk::Sample, turn: Turn::Again, ..query });
+            }
+            _ => self.rest(now, contact, UNSUPPORTED_REST),
         }
     }
 
     /// A node answered with an error: it lives, and does not sample.
     pub fn on_error(&mut self, now: Instant, query: SweepQuery) {
         self.in_flight -= 1;
-        let contact = self.alive(query, query.waiting.contact.id);
-        match query.ask {
-            SweepAsk::Sample => {
+        let contact = self.alive(now, query, query.waiting.contact.id);
+        match (query.ask, query.turn) {
+            (SweepAsk::Sample, _) => {
                 self.follow_up(SweepQuery { ask: SweepAsk::FindNode, turn: Turn::Refused, ..query })
             }
-            SweepAsk::FindNode => self.rest(now, contact, UNSUPPORTED_REST),
+            (SweepAsk::FindNode, Turn::Gap) => {}
+            (SweepAsk::FindNode, _) => self.rest(now, contact, UNSUPPORTED_REST),
         }
     }
 
@@ -301,7 +328,9 @@ impl Sweep {
                 self.keep_unanswered(query.waiting);
             }
             Turn::Refused => self.rest(now, contact, UNSUPPORTED_REST),
-            Turn::Again => self.rest(now, contact, SILENT_REST),
+            // Two packets may have been lost: the next pass tries once more.
+            Turn::Again => self.keep_unanswered(Waiting { alive: true, ..query.waiting }),
+            Turn::Gap => self.frontier.remove_landmark(contact),
         }
     }
 
@@ -363,8 +392,12 @@ impl Sweep {
 
     /// When [`Sweep::poll_query`] may have something to say without further input.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.in_flight > 0 || self.waiting() > 0 {
-            return None; // an answer or a poll comes first
+        if self.waiting() > self.retries.len() || (self.in_flight == 0 && self.waiting() > 0) {
+            return None; // a poll comes first
+        }
+        if self.in_flight > 0 {
+            let scanned = self.coverage.is_scanned(self.density.gap_depth());
+            return (!scanned).then(|| self.answered_at + STALL_AFTER);
         }
         let work =
             if self.unanswered.is_empty() { self.calendar.next_due()? } else { Instant::START };
@@ -385,11 +418,7 @@ impl Sweep {
             }
             if self.draining {
                 if let Some(waiting) = self.retries.pop_front() {
-                    return Some(SweepQuery {
-                        waiting,
-                        ask: SweepAsk::FindNode,
-                        turn: Turn::Retry,
-                    });
+                    return Some(self.query(waiting, SweepAsk::FindNode, Turn::Retry));
                 }
                 self.draining = false;
             }
@@ -398,8 +427,14 @@ impl Sweep {
                 if self.is_resting_id(now, waiting.contact.id) {
                     continue;
                 }
-                return Some(SweepQuery { waiting, ask: SweepAsk::Sample, turn: Turn::First });
+                return Some(self.query(waiting, SweepAsk::Sample, Turn::First));
             }
+            if self.may_fill_gaps(now)
+                && let Some(query) = self.gap_query()
+            {
+                return Some(query);
+            }
+            self.filling = false;
             if self.in_flight > 0 {
                 return None;
             }
@@ -409,6 +444,33 @@ impl Sweep {
                 return None;
             }
         }
+    }
+
+    /// Whether it is time to look for gaps: nobody is waiting, and whoever has not answered yet is
+    /// slow. Gaps are then filled all at once.
+    fn may_fill_gaps(&self, now: Instant) -> bool {
+        self.frontier.is_empty()
+            && self.frontier.has_landmarks()
+            && !self.coverage.is_scanned(self.density.gap_depth())
+            && (self.filling || self.in_flight == 0 || now >= self.answered_at + STALL_AFTER)
+    }
+
+    /// A query into the next neighbourhood that no query aimed at, to whoever lives nearest.
+    fn gap_query(&mut self) -> Option<SweepQuery> {
+        self.filling = true;
+        let depth = self.density.gap_depth();
+        let gap = self.coverage.next_gap(depth)?;
+        let target = gap.with_suffix(depth, Id(self.rng.bytes()));
+        let contact = self.frontier.nearest_landmark(target)?;
+        let waiting = Waiting { contact, referrer: None, silent_passes: 0, alive: true };
+        Some(SweepQuery { waiting, ask: SweepAsk::FindNode, turn: Turn::Gap, target })
+    }
+
+    /// A query with a random target in the contact's own neighbourhood.
+    fn query(&mut self, waiting: Waiting, ask: SweepAsk, turn: Turn) -> SweepQuery {
+        let suffix = Id(self.rng.bytes());
+        let target = waiting.contact.id.id().with_suffix(self.density.depth(), suffix);
+        SweepQuery { waiting, ask, turn, target }
     }
 
     /// Ends the pass and starts the next one if there is anything to ask; `false` if not yet.
@@ -428,6 +490,10 @@ impl Sweep {
         self.pass += 1;
         self.news = false;
         self.cursor = Id::ZERO;
+        if now.since(self.covered_since) >= COVERAGE_REST {
+            self.coverage.reset();
+            self.covered_since = now;
+        }
         self.rerun = self.calendar.next_due().is_none_or(|due| due > now);
         self.requeue_unanswered(now);
         self.requeue_due(now);
@@ -469,13 +535,14 @@ impl Sweep {
     fn requeue_due(&mut self, now: Instant) {
         while let Some(contact) = self.calendar.pop_due(now) {
             self.forget_visit(now, contact);
-            self.queue(now, Waiting { contact, referrer: None, silent_passes: 0 });
+            self.queue(now, Waiting { contact, referrer: None, silent_passes: 0, alive: false });
         }
     }
 
     /// What every answer means: the contact lives. One that answers under another id than it was
     /// expected to have (D12) is believed neither to stand there nor to be due later.
-    fn alive(&mut self, query: SweepQuery, id: NodeId) -> Contact {
+    fn alive(&mut self, now: Instant, query: SweepQuery, id: NodeId) -> Contact {
+        self.answered_at = now;
         let contact = query.waiting.contact;
         if contact.id == id {
             self.score(query.waiting.referrer, |score| score.live = score.live.saturating_add(1));

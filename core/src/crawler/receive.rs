@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use super::{Bootstrap, Crawler, Owner};
 use crate::addr::{Contact, Family};
 use crate::endpoint::{Open, Silence};
-use crate::id::Id;
 use crate::intake::Intaken;
 use crate::krpc::{Kind, Message, Reply};
 use crate::store::Key;
@@ -98,7 +97,7 @@ impl Crawler {
         match open.owner {
             Owner::Bootstrap(index) => self.on_bootstrap_reply(index, answerer, reply),
             Owner::Probe(_) => self.hear_contacts(answerer, reply),
-            Owner::Sweep(query, target) => self.on_sweep_reply(family, query, target, reply),
+            Owner::Sweep(query) => self.on_sweep_reply(family, query, reply),
             Owner::Source(key, _) => {
                 self.hear_contacts(answerer, reply);
                 let found = self.add_peers(key, reply.values.clone().heard_over(family), true);
@@ -120,7 +119,7 @@ impl Crawler {
     fn admits_to_table(&self, answerer: Contact, owner: Owner) -> bool {
         let expected = match owner {
             Owner::Bootstrap(_) => None,
-            Owner::Sweep(query, _) => Some(query.waiting.contact.id),
+            Owner::Sweep(query) => Some(query.waiting.contact.id),
             Owner::Walk(_, contact) => contact.id,
             Owner::Probe(contact) => Some(contact.id),
             Owner::Source(_, node) => Some(node.id),
@@ -149,7 +148,7 @@ impl Crawler {
         }
     }
 
-    fn on_sweep_reply(&mut self, family: Family, query: SweepQuery, target: Id, reply: &Reply<'_>) {
+    fn on_sweep_reply(&mut self, family: Family, query: SweepQuery, reply: &Reply<'_>) {
         let now = self.now;
         let source = Contact { id: reply.id, ..query.waiting.contact };
         self.hear_contacts(source, reply);
@@ -158,7 +157,7 @@ impl Crawler {
             Family::V4 => reply.nodes.clone(),
             Family::V6 => reply.nodes6.clone(),
         };
-        plane.sweep.on_neighbours(target, near);
+        plane.sweep.on_neighbours(query.target, near);
         match &reply.samples {
             Some(samples) if query.ask == SweepAsk::Sample => {
                 let trusted = plane.sweep.is_trusted(source.addr);
@@ -197,7 +196,7 @@ impl Crawler {
         let now = self.now;
         let Some(plane) = self.plane(family) else { return };
         match open.owner {
-            Owner::Sweep(query, _) => plane.sweep.on_error(now, query),
+            Owner::Sweep(query) => plane.sweep.on_error(now, query),
             Owner::Source(key, _) => {
                 // It refuses: asking again will not help.
                 if let Some(job) = self.jobs.get_mut(key) {

@@ -136,14 +136,15 @@ impl Crawler {
         }
         let now = self.now;
         let plane = self.plane(family)?;
-        let (query, target) = plane.sweep.poll_query(now)?;
+        let query = plane.sweep.poll_query(now)?;
+        let target = query.target;
         plane.sweep_turns = plane.sweep_turns.saturating_add(1);
         let ask = match query.ask {
             SweepAsk::Sample => Ask::SampleInfohashes { target },
             SweepAsk::FindNode => Ask::FindNode { target },
         };
         let to = query.waiting.contact.addr;
-        Some(Query { to, ask, owner: Owner::Sweep(query, target) })
+        Some(Query { to, ask, owner: Owner::Sweep(query) })
     }
 
     fn probe_query(&mut self, family: Family) -> Option<Query> {
@@ -174,7 +175,7 @@ impl Crawler {
     fn on_unsent(&mut self, family: Family, query: Query) {
         let Some(plane) = self.plane(family) else { return };
         match query.owner {
-            Owner::Sweep(query, _) => plane.sweep.on_unsent(query),
+            Owner::Sweep(query) => plane.sweep.on_unsent(query),
             Owner::Source(key, _) => self.source_failed(key),
             Owner::Walk(key, _) => {
                 plane.walks.on_failure(key, query.to);
@@ -190,7 +191,7 @@ impl Crawler {
         match owner {
             Owner::Bootstrap(_) => {}
             Owner::Probe(contact) => plane.table.on_failure(now, contact),
-            Owner::Sweep(query, _) => {
+            Owner::Sweep(query) => {
                 plane.sweep.on_silence(now, query);
                 plane.table.on_failure(now, query.waiting.contact);
             }
