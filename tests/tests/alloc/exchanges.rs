@@ -1,0 +1,128 @@
+//! What one conversation with a peer costs.
+
+use estudely_core::exchange::{Attempt, Exchange, Pipeline, Step, Transport};
+use estudely_core::fault::PeerFault;
+use estudely_core::id::InfoHash;
+use estudely_core::limits::{EXTENDED_HANDSHAKE_FRONT, EXTENDED_HANDSHAKE_MAX};
+use estudely_core::rng::Seed;
+use estudely_core::time::{Duration, Instant};
+use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
+use sha1::{Digest, Sha1};
+
+use crate::counting::cost;
+
+/// Most bytes of a connection before a size is accepted (design.md 7).
+const BEFORE_SIZE_MAX: usize = 4 * 1_024;
+
+/// Blocks that an exchange of one piece takes: the piece, and the outcome.
+const ALLOCATIONS: u64 = 2;
+
+const ATTEMPT: Attempt = Attempt { transport: Transport::Tcp, pipeline: Pipeline::All };
+
+fn exchange(hash: InfoHash) -> Exchange {
+    Exchange::new(Instant::START, hash, ATTEMPT, None, Seed::from_u64(3))
+}
+
+/// The handshake of a peer with this infohash.
+fn handshake(hash: InfoHash) -> Vec<u8> {
+    let mut out = Vec::new();
+    Handshake::new(hash, *b"-XX0000-abcdefghijkl").emit(&mut out);
+    out
+}
+
+/// All that an honest peer says.
+fn conversation(hash: InfoHash, info: &[u8]) -> Vec<u8> {
+    let size = info.len() as i64;
+    let mut said = handshake(hash);
+    Extensions { ut_metadata: Some(3), metadata_size: Some(size), client: None }.emit(&mut said);
+    let piece = MetadataMessage::Data { piece: 0, total_size: Some(size) };
+    piece.emit(&mut said, OUR_METADATA_ID, info);
+    said
+}
+
+/// Feeds `said` in parts of `part` bytes; the end, if it came.
+fn feed(exchange: &mut Exchange, said: &[u8], part: usize, out: &mut Vec<u8>) -> Step {
+    exchange.handle_connected(Instant::START, out);
+    for bytes in said.chunks(part) {
+        if let end @ Step::Finished(_) = exchange.handle_bytes(Instant::START, bytes, out) {
+            return end;
+        }
+    }
+    Step::Continue
+}
+
+#[test]
+fn an_exchange_of_one_piece_takes_two_blocks() {
+    let info: Vec<u8> = (0..12_345_u32).map(|n| n as u8).collect();
+    let hash = InfoHash(Sha1::digest(&info).into());
+    let said = conversation(hash, &info);
+    // One buffer serves all connections of a thread.
+    let mut out = Vec::with_capacity(1_024);
+    let (step, cost) = cost(|| feed(&mut exchange(hash), &said, said.len(), &mut out));
+    let Step::Finished(outcome) = step else { panic!("not over") };
+    assert_eq!(outcome.result.expect("verified").raw(), info);
+    assert_eq!(cost.allocations, ALLOCATIONS, "{cost:?}");
+}
+
+#[test]
+fn a_conversation_that_arrives_byte_by_byte_takes_few_blocks_more() {
+    let info = vec![7; 500];
+    let hash = InfoHash(Sha1::digest(&info).into());
+    let said = conversation(hash, &info);
+    let mut out = Vec::with_capacity(1_024);
+    let (step, cost) = cost(|| feed(&mut exchange(hash), &said, 1, &mut out));
+    assert!(matches!(step, Step::Finished(outcome) if outcome.result.is_ok()));
+    // The fronts of two extension messages have to be kept.
+    assert!(cost.allocations <= ALLOCATIONS + 2, "{cost:?}");
+}
+
+#[test]
+fn a_peer_that_stalls_before_its_size_holds_at_most_4_kibibytes() {
+    let hash = InfoHash([7; 20]);
+    let mut endless = handshake(hash);
+    // An extension handshake as long as one may be, which never says what matters.
+    endless.extend_from_slice(&(EXTENDED_HANDSHAKE_MAX as u32).to_be_bytes());
+    endless.extend_from_slice(&[20, 0]);
+    let front = endless.len();
+    endless.extend_from_slice(format!("d1:a{}:", EXTENDED_HANDSHAKE_MAX - 100).as_bytes());
+    let mut filled = endless.clone();
+    filled.resize(front + EXTENDED_HANDSHAKE_FRONT - 1, b'x');
+
+    let stalls: [(&str, &[u8]); 5] = [
+        ("silent", b""),
+        ("half a handshake", &handshake(hash)[..40]),
+        ("no word after its handshake", &handshake(hash)),
+        ("an extension handshake that begins", &endless),
+        ("an extension handshake of which one byte is missing", &filled),
+    ];
+    let mut out = Vec::with_capacity(1_024);
+    for (what, said) in stalls {
+        for part in [1, 7, said.len().max(1)] {
+            let (held, cost) = cost(|| {
+                let mut exchange = Box::new(exchange(hash));
+                let step = feed(&mut exchange, said, part, &mut out);
+                assert!(matches!(step, Step::Continue), "{what}: {step:?}");
+                exchange
+            });
+            assert!(cost.peak as usize <= BEFORE_SIZE_MAX, "{what}, {part} at a time: {cost:?}");
+            drop(held);
+        }
+    }
+}
+
+#[test]
+fn what_an_exchange_held_is_given_back_at_its_deadline() {
+    let hash = InfoHash([7; 20]);
+    let mut said = conversation(hash, &[7; 10_000]);
+    said.truncate(said.len() - 1);
+    let mut out = Vec::with_capacity(1_024);
+    let (fault, cost) = cost(|| {
+        let mut exchange = exchange(hash);
+        assert!(matches!(feed(&mut exchange, &said, 100, &mut out), Step::Continue));
+        let late = Instant::START + Duration::from_secs(3_600);
+        let Step::Finished(outcome) = exchange.handle_timeout(late) else { panic!("not over") };
+        outcome.result.map(|_| ())
+    });
+    assert_eq!(fault, Err(PeerFault::MetadataTimeout));
+    assert_eq!(cost.kept, 0, "{cost:?}");
+}
