@@ -113,6 +113,13 @@ impl Running {
         self.child.try_wait().expect("a child of ours").is_none()
     }
 
+    /// The most memory that it had resident so far, in KiB; `None` when it has ended.
+    pub(crate) fn peak_resident(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        line.trim().trim_end_matches(" kB").parse().ok()
+    }
+
     /// Polls until `condition` holds; a child that ends first, or `limit`, fails the test.
     pub(crate) fn wait_for(&mut self, what: &str, limit: Duration, condition: impl Fn() -> bool) {
         let deadline = Instant::now() + limit;
