@@ -12,4 +12,5 @@ mod program;
 mod real_clients;
 mod resilience;
 mod table;
+mod traffic;
 mod truth;

@@ -90,13 +90,19 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts `command`; its output goes to `folder`, in files that begin with `name`.
-    pub(crate) fn start(mut command: Command, folder: &Path, name: &str) -> Self {
+    pub(crate) fn start(command: Command, folder: &Path, name: &str) -> Self {
+        let stdout = File::create(folder.join(format!("{name}.stdout")));
+        Self::start_with(command, folder, name, stdout.expect("a file for stdout").into())
+    }
+
+    /// As [`Running::start`], with this as its stdout.
+    pub(crate) fn start_with(mut command: Command, folder: &Path, name: &str, to: Stdio) -> Self {
         let stdout = folder.join(format!("{name}.stdout"));
         let stderr = folder.join(format!("{name}.stderr"));
         let child = command
             .current_dir(folder)
             .stdin(Stdio::null())
-            .stdout(File::create(&stdout).expect("a file for stdout"))
+            .stdout(to)
             .stderr(File::create(&stderr).expect("a file for stderr"))
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -105,7 +111,19 @@ impl Running {
 
     /// What it has printed on stdout so far.
     pub(crate) fn stdout(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.stdout).expect("its stdout")).into_owned()
+        // It may go elsewhere.
+        String::from_utf8_lossy(&fs::read(&self.stdout).unwrap_or_default()).into_owned()
+    }
+
+    /// Sends it a signal by name, as `kill -INT` does; one that has ended is past caring.
+    pub(crate) fn signal(&self, name: &str) {
+        let words = [format!("-{name}"), self.child.id().to_string()];
+        let _ = Command::new("kill").args(words).stderr(Stdio::null()).status();
+    }
+
+    /// From its start.
+    pub(crate) fn age(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Whether it still runs.
@@ -114,6 +132,7 @@ impl Running {
     }
 
     /// The most memory that it had resident so far, in KiB; `None` when it has ended.
+    #[allow(dead_code, reason = "for the hostile suite")]
     pub(crate) fn peak_resident(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
