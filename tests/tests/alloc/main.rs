@@ -8,3 +8,4 @@ mod datagrams;
 mod exchanges;
 mod known;
 mod network;
+mod strangers;
