@@ -117,8 +117,9 @@ impl Running {
 
     /// Sends it a signal by name, as `kill -INT` does; one that has ended is past caring.
     pub(crate) fn signal(&self, name: &str) {
-        let words = [format!("-{name}"), self.child.id().to_string()];
-        let _ = Command::new("kill").args(words).stderr(Stdio::null()).status();
+        // A shell has it built in; the program of that name is not installed everywhere.
+        let line = format!("kill -{name} {}", self.child.id());
+        let _ = Command::new("sh").args(["-c", &line]).stderr(Stdio::null()).status();
     }
 
     /// From its start.
