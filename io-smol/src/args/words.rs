@@ -51,8 +51,8 @@ pub(super) fn split(args: &[String]) -> Result<Words, UsageError> {
         let (name, attached) = spelled(word);
         let flag = known(name, form)?;
         match flag.name().as_str() {
-            "--help" => return Ok(Words::Help(form)),
-            "--version" => return Ok(Words::Version),
+            "--help" if attached.is_none() => return Ok(Words::Help(form)),
+            "--version" if attached.is_none() => return Ok(Words::Version),
             _ => {}
         }
         let name = flag.name();
@@ -210,6 +210,8 @@ mod tests {
             ("--out --tee", "--out: the value is missing; write --out PATH"),
             ("--out=", "--out: the value is missing; write --out PATH"),
             ("--tee=yes", "--tee=yes: a switch takes no value; write --tee alone"),
+            ("--version=3", "--version=3: a switch takes no value; write --version alone"),
+            ("get --help=", "--help=: a switch takes no value; write --help alone"),
             ("--rate 5 --rate 6", "--rate: given twice; give it once"),
             (
                 "--peer 1.2.3.4:5",
