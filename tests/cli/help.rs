@@ -22,6 +22,8 @@ fn help_has_three_spellings_and_needs_nothing_else_to_be_right() {
     let pinned = include_str!("help/crawl.txt");
     check(&["-h"], "crawl.txt", pinned);
     check(&["help"], "crawl.txt", pinned);
+    check(&["help", "get"], "get.txt", include_str!("help/get.txt"));
+    check(&["help", "fetch"], "fetch.txt", include_str!("help/fetch.txt"));
     check(&["--rate", "x", "--help"], "crawl.txt", pinned);
 }
 

@@ -30,7 +30,7 @@ const REPLACED: &[(&str, &str)] =
 /// Splits the words of a command line.
 pub(super) fn split(args: &[String]) -> Result<Words, UsageError> {
     let (form, rest) = match args.first().map(String::as_str) {
-        Some("help") => return Ok(Words::Help(FormName::Crawl)),
+        Some("help") => return help_for(args.get(1).map(String::as_str)),
         Some(first) => match FormName::find(first) {
             Some(form) => (form, &args[1..]),
             None => (FormName::Crawl, args),
@@ -71,6 +71,20 @@ pub(super) fn split(args: &[String]) -> Result<Words, UsageError> {
     options.push("--".to_owned());
     options.append(&mut operands);
     Ok(Words::Run { form, argv: options })
+}
+
+/// `crawl help`, and the same with a form behind it.
+fn help_for(form: Option<&str>) -> Result<Words, UsageError> {
+    match form {
+        None | Some("crawl" | "help") => Ok(Words::Help(FormName::Crawl)),
+        Some(word) if word.starts_with('-') => Ok(Words::Help(FormName::Crawl)),
+        Some(word) => FormName::find(word).map(Words::Help).ok_or_else(|| {
+            UsageError::new(format!(
+                "help {}: no form of crawl; name peers, fetch or get, or none",
+                printable(word)
+            ))
+        }),
+    }
 }
 
 /// An option's long name and the value written behind `=`, if any.
@@ -190,6 +204,9 @@ mod tests {
         assert_eq!(split(&words("peers -h")), Ok(Words::Help(FormName::Peers)));
         assert_eq!(split(&words("--rate 5 --help")), Ok(Words::Help(FormName::Crawl)));
         assert_eq!(split(&words("help")), Ok(Words::Help(FormName::Crawl)));
+        assert_eq!(split(&words("help get")), Ok(Words::Help(FormName::Get)));
+        assert_eq!(split(&words("help fetch --out x")), Ok(Words::Help(FormName::Fetch)));
+        assert_eq!(split(&words("help --rate")), Ok(Words::Help(FormName::Crawl)));
         assert_eq!(split(&words("get --version")), Ok(Words::Version));
     }
 
@@ -212,6 +229,7 @@ mod tests {
             ("--tee=yes", "--tee=yes: a switch takes no value; write --tee alone"),
             ("--version=3", "--version=3: a switch takes no value; write --version alone"),
             ("get --help=", "--help=: a switch takes no value; write --help alone"),
+            ("help zap", "help zap: no form of crawl; name peers, fetch or get, or none"),
             ("--rate 5 --rate 6", "--rate: given twice; give it once"),
             (
                 "--peer 1.2.3.4:5",
