@@ -29,9 +29,11 @@ pub(super) fn whole(
 ) -> Result<u64, UsageError> {
     let (min, max) = (range.start(), range.end());
     let digits = value.bytes().all(|b| b.is_ascii_digit());
+    let too_large = digits && value.len() >= 20;
     match value.parse() {
         Ok(n) if digits && range.contains(&n) => Ok(n),
-        _ if *max == u64::MAX => {
+        // A maximum of 20 digits helps only whoever wrote as many.
+        _ if *max == u64::MAX && !too_large => {
             Err(wrong(option, value, format!("must be a whole number, at least {min}")))
         }
         _ => Err(wrong(option, value, format!("must be a whole number from {min} to {max}"))),
@@ -147,6 +149,13 @@ mod tests {
         }
         let error = whole("--n", "0", 1..=9).expect_err("out of range").to_string();
         assert_eq!(error, "--n 0: must be a whole number from 1 to 9");
+        let error = |value| whole("--n", value, 1..=u64::MAX).expect_err(value).to_string();
+        let past = "18446744073709551616";
+        assert_eq!(
+            error(past),
+            format!("--n {past}: must be a whole number from 1 to 18446744073709551615")
+        );
+        assert_eq!(error("0"), "--n 0: must be a whole number, at least 1");
     }
 
     #[test]
