@@ -19,6 +19,7 @@ use estudely_core::magnet::{self, Magnet};
 
 use crate::text::printable;
 use options::Raw;
+pub(crate) use value::is_unicast;
 use value::wrong;
 use words::Words;
 

@@ -15,6 +15,7 @@ use estudely_core::limits::MAGNET_LEN_MAX;
 use estudely_core::magnet;
 use smol::stream::{self, StreamExt};
 
+use crate::args::is_unicast;
 use crate::run::{Request, Requests};
 use crate::text::printable;
 
@@ -257,10 +258,11 @@ fn parse_line(text: &str) -> Result<Request, String> {
 fn peer(ip: &str, port: &str) -> Result<SocketAddr, String> {
     let ip: IpAddr = ip.parse().map_err(|_| "peer_ip is no address".to_owned())?;
     let port = port.parse().map_err(|_| "peer_port is no port".to_owned())?;
-    if port == 0 || ip.is_unspecified() || ip.is_multicast() {
+    let addr = SocketAddr::new(ip.to_canonical(), port);
+    if !is_unicast(addr) {
         return Err("no peer can have this address".to_owned());
     }
-    Ok(SocketAddr::new(ip, port))
+    Ok(addr)
 }
 
 #[cfg(test)]
@@ -284,7 +286,7 @@ mod tests {
     #[test]
     fn neighbouring_lines_of_an_infohash_become_one_request() {
         let text = format!(
-            "infohash,peer_ip,peer_port\n{A},127.0.0.1,1\n{A},::1,2\n{A},127.0.0.1,1\n{B},1.2.3.4,5"
+            "infohash,peer_ip,peer_port\n{A},127.0.0.1,1\n{A},::1,2\n{A},::ffff:127.0.0.1,1\n{B},1.2.3.4,5"
         );
         let (requests, tally) = read(&text);
         assert_eq!(requests, ["631a 127.0.0.1:1 [::1]:2", "0123 1.2.3.4:5"]);
@@ -303,7 +305,8 @@ mod tests {
     #[test]
     fn bad_lines_are_named_with_their_number_up_to_a_limit() {
         let mut text = format!("{A},127.0.0.1,0\n{A},host,1\n{A},1.2.3.4\nx\u{1b}[2J\n{A}\n");
-        text.push_str(&"y\n".repeat(20));
+        text.push_str(&format!("{A},255.255.255.255,5\n"));
+        text.push_str(&"y\n".repeat(19));
         let (requests, tally) = read(&text);
         assert_eq!(requests, ["631a "]);
         assert_eq!((tally.good(), tally.bad()), (1, 24));

@@ -38,6 +38,8 @@ fn every_unusable_value_is_named_with_its_cure() {
         ("--bind 127.0.0.1", "--bind 127.0.0.1: must be ADDR:PORT"),
         ("--bind localhost:0", "--bind localhost:0: must be ADDR:PORT"),
         ("--bind 127.0.0.1:0 --bind 127.0.0.2:0", "--bind 127.0.0.2:0: a second one"),
+        ("--bind 255.255.255.255:0", "--bind 255.255.255.255:0: no address of this machine"),
+        ("--bootstrap 240.0.0.1:5", "--bootstrap 240.0.0.1:5: nobody can have this address"),
         ("--out x.jsonl", "--out x.jsonl: JSON lines come in a later version; use .csv"),
         ("--out x.SQLite", "--out x.SQLite: SQLite comes in a later version; use .csv"),
         ("--out x.db", "--out x.db: SQLite comes in a later version; use .csv"),
@@ -85,6 +87,10 @@ fn operands_are_as_many_as_the_form_takes() {
         (format!("get {HASH}a"), "631a31dd"),
         ("get magnet:?dn=x".to_owned(), "magnet:?dn=x: "),
         (format!("get {HASH} --peer 127.0.0.1"), "--peer 127.0.0.1: must be IP:PORT"),
+        (
+            format!("get {HASH} --peer 255.255.255.255:5"),
+            "--peer 255.255.255.255:5: nobody can have this address",
+        ),
         (format!("get {HASH} --peer 127.0.0.1:0"), "--peer 127.0.0.1:0: the port must be"),
     ];
     for (line, expected) in &cases {

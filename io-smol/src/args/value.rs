@@ -1,10 +1,12 @@
 //! Checks of single option values. Each error names the option, the value and the cure, on one
 //! line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use estudely_core::addr::AddressPolicy;
 
 use super::{Place, UsageError};
 use crate::text::printable;
@@ -71,32 +73,51 @@ pub(super) fn choice<T: Copy>(
 /// `ADDR:PORT` to bind; port 0 is allowed.
 pub(super) fn bind(option: &str, value: &str) -> Result<SocketAddr, UsageError> {
     let cure = "must be ADDR:PORT, as 0.0.0.0:6881 or [::]:0";
-    let addr: SocketAddr = value.parse().map_err(|_| wrong(option, value, cure))?;
-    let mapped = matches!(addr.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some());
-    if addr.ip().is_multicast() || mapped {
-        return Err(wrong(option, value, "no address of this machine; name one that it has"));
+    let addr = unmapped(value.parse().map_err(|_| wrong(option, value, cure))?);
+    if addr.ip().is_unspecified() || is_unicast(SocketAddr::new(addr.ip(), 1)) {
+        return Ok(addr);
     }
-    Ok(addr)
+    Err(wrong(option, value, "no address of this machine; name one that it has"))
 }
 
 /// `IP:PORT` of a peer.
 pub(super) fn peer(option: &str, value: &str) -> Result<SocketAddr, UsageError> {
     let cure = "must be IP:PORT, as 192.0.2.7:6881 or [2001:db8::7]:6881";
-    let addr: SocketAddr = value.parse().map_err(|_| wrong(option, value, cure))?;
+    let addr = value.parse().map_err(|_| wrong(option, value, cure))?;
+    remote(option, value, addr)
+}
+
+/// An address to send to, IPv4 where it was written as IPv4-mapped IPv6.
+fn remote(option: &str, value: &str, addr: SocketAddr) -> Result<SocketAddr, UsageError> {
+    let addr = unmapped(addr);
     if addr.port() == 0 {
         return Err(wrong(option, value, "the port must be from 1 to 65535"));
     }
-    if addr.ip().is_unspecified() || addr.ip().is_multicast() {
-        return Err(wrong(option, value, "no peer can have this address; check it"));
+    if !is_unicast(addr) {
+        return Err(wrong(option, value, "nobody can have this address; check it"));
     }
     Ok(addr)
+}
+
+/// `[::ffff:192.0.2.7]:1` is IPv4, and only an IPv4 socket reaches it.
+fn unmapped(mut addr: SocketAddr) -> SocketAddr {
+    if addr.ip().to_canonical() != addr.ip() {
+        addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+    }
+    addr
+}
+
+/// Whether one machine can have this address: not unspecified, multicast, broadcast or 240/4,
+/// nor port 0. Those refuse whoever names them.
+pub(crate) fn is_unicast(addr: SocketAddr) -> bool {
+    AddressPolicy::AllowPrivate.admits(addr)
 }
 
 /// `HOST:PORT`: a name or an address, IPv6 in brackets. The host comes back without brackets.
 pub(super) fn host(option: &str, value: &str) -> Result<(String, u16), UsageError> {
     let cure = "must be HOST:PORT, as dht.example.org:6881 or [2001:db8::7]:6881";
     if let Ok(addr) = value.parse::<SocketAddr>() {
-        return peer(option, value).map(|_| (addr.ip().to_string(), addr.port()));
+        return remote(option, value, addr).map(|addr| (addr.ip().to_string(), addr.port()));
     }
     let (host, port) = value.rsplit_once(':').ok_or_else(|| wrong(option, value, cure))?;
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -174,6 +195,7 @@ mod tests {
         assert_eq!(host("a-b.example:1"), Some(("a-b.example".to_owned(), 1)));
         assert_eq!(host("[::1]:65535"), Some(("::1".to_owned(), 65535)));
         assert_eq!(host("127.0.0.1:6881"), Some(("127.0.0.1".to_owned(), 6881)));
+        assert_eq!(host("[::ffff:127.0.0.1]:6881"), Some(("127.0.0.1".to_owned(), 6881)));
         let refused = [
             "",
             ":1",
@@ -190,6 +212,9 @@ mod tests {
             "a/b:1",
             "é:1",
             "0.0.0.0:1",
+            "255.255.255.255:1",
+            "240.0.0.1:1",
+            "[::ffff:224.0.0.1]:1",
         ];
         for value in refused {
             assert_eq!(host(value), None, "{value}");
@@ -201,13 +226,24 @@ mod tests {
     #[test]
     fn addresses_need_a_port_and_a_possible_host() {
         assert_eq!(bind("--b", "[::]:0").map(|a| a.to_string()).as_deref(), Ok("[::]:0"));
-        for value in ["[::]", "0.0.0.0", "localhost:1", "224.0.0.1:1", "[::ffff:1.2.3.4]:1"] {
+        let refused = ["[::]", "0.0.0.0", "localhost:1", "224.0.0.1:1", "255.255.255.255:0"];
+        for value in refused.into_iter().chain(["240.0.0.1:1", "[ff02::1]:0"]) {
             assert!(bind("--b", value).is_err(), "{value}");
         }
-        assert!(peer("--p", "127.0.0.1:1").is_ok());
-        for value in ["127.0.0.1:0", "0.0.0.0:1", "[ff02::1]:1", "1.2.3.4"] {
+        assert!(peer("--p", "127.0.0.1:1").is_ok() && peer("--p", "[fe80::1%1]:1").is_ok());
+        let refused = ["127.0.0.1:0", "0.0.0.0:1", "[ff02::1]:1", "1.2.3.4", "255.255.255.255:5"];
+        for value in refused.into_iter().chain(["240.0.0.1:5", "[::ffff:255.255.255.255]:5"]) {
             assert!(peer("--p", value).is_err(), "{value}");
         }
+    }
+
+    #[test]
+    fn ipv4_written_as_ipv6_is_ipv4() {
+        let text = |addr: Result<SocketAddr, _>| addr.map(|addr| addr.to_string());
+        let mapped = "[::ffff:127.0.0.1]:7300";
+        assert_eq!(text(peer("--p", mapped)).as_deref(), Ok("127.0.0.1:7300"));
+        assert_eq!(text(bind("--b", mapped)).as_deref(), Ok("127.0.0.1:7300"));
+        assert_eq!(text(bind("--b", "[::ffff:0.0.0.0]:0")).as_deref(), Ok("0.0.0.0:0"));
     }
 
     #[test]
