@@ -138,12 +138,11 @@ struct Lines<R> {
     text: Vec<u8>,
     /// A good line that belongs to the next request.
     waiting: Option<Request>,
-    begun: bool,
 }
 
 impl<R: Read> Lines<R> {
     fn new(input: BufReader<R>, tally: Tally) -> Self {
-        Self { input, tally, line: 0, text: Vec::new(), waiting: None, begun: false }
+        Self { input, tally, line: 0, text: Vec::new(), waiting: None }
     }
 
     /// The next infohash with the peers that neighbouring lines name. Never waits for input while
@@ -186,8 +185,8 @@ impl<R: Read> Lines<R> {
             if text.is_empty() || text.starts_with('#') {
                 continue;
             }
-            let first = !std::mem::replace(&mut self.begun, true);
-            if first && is_header(text) {
+            // Also further down: lists of several runs are put together with cat.
+            if is_header(text) {
                 continue;
             }
             match parse_line(text) {
@@ -291,6 +290,14 @@ mod tests {
         let (requests, tally) = read(&text);
         assert_eq!(requests, ["631a 127.0.0.1:1 [::1]:2", "0123 1.2.3.4:5"]);
         assert_eq!((tally.good(), tally.bad()), (4, 0));
+    }
+
+    #[test]
+    fn a_header_is_no_bad_line_wherever_it_stands() {
+        let part = format!("infohash,peer_ip,peer_port\n{A},127.0.0.1,1\n");
+        let (requests, tally) = read(&format!("\u{feff}{part}{B}\n\u{feff}{part}"));
+        assert_eq!(requests, ["631a 127.0.0.1:1", "0123 ", "631a 127.0.0.1:1"]);
+        assert_eq!((tally.good(), tally.bad()), (3, 0));
     }
 
     #[test]
