@@ -28,6 +28,9 @@ pub const FINGERPRINTS_MAX: usize = 200_000_000;
 /// Bytes read from a file at once.
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// What spreadsheets put before the text: U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+
 /// The first line of a metadata output, without line end (design.md 5).
 pub const ROWS_HEADER: &str =
     "infohash,name,file_count,total_bytes,piece_length,peer_ip,peer_port,metadata_ok";
@@ -202,7 +205,9 @@ fn scan(
             }
             // Without any whole line the file is only ours if it began as a header.
             Record::Torn(text)
-                if first && !header.replace(',', "").as_bytes().starts_with(text) =>
+                if first
+                    && !header.replace(',', "").as_bytes().starts_with(text)
+                    && !BYTE_ORDER_MARK.starts_with(text) =>
             {
                 return wrong(NOT_OURS);
             }
@@ -211,6 +216,10 @@ fn scan(
                 return Ok(Extent { whole, len: records.offset });
             }
             Record::End { last_byte: b'\r', .. } => return wrong("it ends in a lone CR"),
+            // Nothing else of that length and end has no record: the mark alone, and no header.
+            Record::End { len: len @ 3, last_byte: 0xbf } if first => {
+                return Ok(Extent { whole: 0, len });
+            }
             Record::End { len: 1.., .. } if first => return wrong(NOT_OURS),
             Record::End { len, .. } => return Ok(Extent { whole: len, len }),
         };

@@ -73,6 +73,16 @@ fn what_a_spreadsheet_saved_is_still_ours() {
 }
 
 #[test]
+fn a_file_cut_within_its_byte_order_mark_or_header_is_begun_anew() {
+    let text = format!("\u{feff}{ROWS_HEADER}");
+    for cut in 1..=text.len() {
+        let held = rows(&text.as_bytes()[..cut]).unwrap_or_else(|e| panic!("cut at {cut}: {e}"));
+        assert_eq!(held.extent, Extent { whole: 0, len: cut as u64 }, "cut at {cut}");
+    }
+    assert!(rows(b"\xef\xbb\xbf\n").is_err() && rows(b"\xef\xbb\xbfx").is_err());
+}
+
+#[test]
 fn foreign_files_are_refused_with_the_line() {
     let row = |row: &str| refusal(&format!("{}{row}\n", whole()));
     let header = "line 1: the header is not that of crawl";
