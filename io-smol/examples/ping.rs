@@ -37,7 +37,7 @@ async fn ping(node: SocketAddr) -> Result<String, Failure> {
                 }
                 let version = message.version.unwrap_or(b"unnamed software").escape_ascii();
                 answer = match message.kind {
-                    Kind::Reply(reply) => Some(Ok(format!("node {:?} ({version})", reply.id))),
+                    Kind::Reply(reply) => Some(Ok(format!("node {} ({version})", reply.id))),
                     Kind::Error(error) => {
                         Some(Err(format!("an error: {}", error.text.escape_ascii())))
                     }
