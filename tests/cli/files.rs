@@ -51,6 +51,16 @@ fn one_foreign_output_among_several_leaves_all_of_them_alone() {
 }
 
 #[test]
+fn a_size_limit_below_a_header_is_refused() {
+    let world = World::new();
+    let words = ["get", HASH, "--max-output-bytes", "1", "--stats", "s.json"];
+    let said = world.refused(&words);
+    assert_eq!(said, "--max-output-bytes 1: the outputs begin with 80 bytes; give more");
+    world.refused(&["--max-output-bytes", "79"]);
+    world.refused(&["--max-output-bytes", "159", "--tee"]);
+}
+
+#[test]
 fn what_is_no_file_or_cannot_be_opened_is_refused() {
     let world = World::new();
     fs::create_dir(world.path("folder.csv")).expect("folder");

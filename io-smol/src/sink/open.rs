@@ -121,6 +121,10 @@ pub fn open(plan: &Plan<'_>, rng: &mut Rng) -> Result<Opened, OpenError> {
         // Shows what the run adds, and has no say in what is missing.
         held.push(Held::stream(rng));
     }
+    if let Some(line) = no_room_for_headers(&held, plan) {
+        held.iter().for_each(Held::leave_as_it_was);
+        return Err(OpenError::Refused(line));
+    }
     let mut notes: Vec<String> = held.iter().filter_map(Held::note).collect();
     if !known.is_empty() {
         notes.push(format!("{} infohashes are verified in every output: skipped", known.len()));
@@ -201,6 +205,22 @@ impl Held {
             Table::Pairs => Box::new(Pairs::new(output, self.others)),
         })
     }
+}
+
+/// The line that says so when what new outputs begin with does not fit. Without a new one nothing
+/// grows before the first row, and the fan-out counts rows.
+fn no_room_for_headers(held: &[Held], plan: &Plan<'_>) -> Option<String> {
+    let max = plan.bytes_max?;
+    let header = plan.table.header().len() as u64 + 1;
+    let fresh = held.iter().any(|output| output.extent.whole == 0);
+    let least = held.iter().map(|output| match output.extent.whole {
+        0 => header,
+        whole => whole,
+    });
+    let least: u64 = least.sum();
+    (fresh && least > max).then(|| {
+        format!("--max-output-bytes {max}: the outputs begin with {least} bytes; give more")
+    })
 }
 
 /// Opens, locks and reads one output.

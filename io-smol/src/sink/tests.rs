@@ -218,6 +218,31 @@ fn outputs_never_grow_past_their_limit() {
 }
 
 #[test]
+fn no_header_is_written_past_the_size_limit() {
+    let mut world = World::new();
+    let header = ROWS_HEADER.len() as u64 + 1;
+    world.bytes_max = Some(header - 1);
+    let refused = world.try_open(&["x.csv"], &[]).map(|_| ()).expect_err("refused");
+    assert_eq!(
+        refused,
+        format!(
+            "--max-output-bytes {}: the outputs begin with {header} bytes; give more",
+            header - 1
+        )
+    );
+    assert!(!world.path("x.csv").exists());
+    world.bytes_max = Some(header);
+    world.run(&["x.csv"], &[]);
+    // The second needs its own, and only then does what the first holds count.
+    assert!(world.try_open(&["x.csv", "y.csv"], &[]).is_err());
+    world.bytes_max = Some(1);
+    let mut opened = world.try_open(&["x.csv"], &[]).expect("grows by nothing");
+    write(&mut opened.fanout, &verified(b"0", 1)).expect("no error");
+    assert!(opened.fanout.is_full());
+    assert_eq!(world.text("x.csv").len() as u64, header);
+}
+
+#[test]
 fn pairs_are_appended_without_repeating_any() {
     let mut world = World::new();
     world.table = Table::Pairs;
