@@ -15,6 +15,22 @@ pub fn connections_within(wanted: u32, descriptors: u64) -> u32 {
     wanted.min(u32::try_from(room).unwrap_or(u32::MAX))
 }
 
+/// What a person is told when fewer than `wanted` are allowed.
+pub fn clamp_note(wanted: u32, descriptors: u64, allowed: u32) -> String {
+    let mut note = format!(
+        "--max-connections {wanted}: only {descriptors} descriptors are allowed, using {allowed}"
+    );
+    if allowed < CONNECTIONS_FEW {
+        note.push_str(
+            "; little or nothing will be fetched: raise the hard limit (ulimit -Hn) and start again",
+        );
+    }
+    note
+}
+
+/// Fewer connections than this fetch next to nothing: a silent peer holds one for seconds.
+const CONNECTIONS_FEW: u32 = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,6 +42,14 @@ mod tests {
         {
             assert_eq!(connections_within(wanted, descriptors), expected);
         }
+    }
+
+    #[test]
+    fn a_clamp_that_stops_the_work_is_said_plainly() {
+        assert!(!clamp_note(200, 80, 16).contains("nothing"));
+        let note = clamp_note(200, 79, 15);
+        assert!(note.starts_with("--max-connections 200: only 79 descriptors"), "{note}");
+        assert!(note.contains("little or nothing will be fetched: raise"), "{note}");
     }
 
     #[test]

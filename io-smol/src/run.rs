@@ -284,9 +284,7 @@ pub fn run(
         let wanted = options.crawler.max_connections;
         let allowed = files::connections_within(wanted, limit);
         if allowed < wanted {
-            observer.note(&format!(
-                "--max-connections {wanted}: only {limit} descriptors are allowed, using {allowed}"
-            ));
+            observer.note(&files::clamp_note(wanted, limit, allowed));
             options.crawler.max_connections = allowed;
         }
     }
