@@ -22,7 +22,7 @@ pub(super) fn text(form: FormName) -> String {
         let flags = FLAGS.iter().filter(|f| f.group == group && f.forms.contains(&form));
         out.push_str(&format!("\n{heading}:\n"));
         for flag in flags {
-            describe(&mut out, flag);
+            describe(&mut out, flag, form);
         }
     }
     out.push_str("\nExamples:\n");
@@ -30,17 +30,36 @@ pub(super) fn text(form: FormName) -> String {
         wrap(&mut out, 2, &format!("{what}:"));
         out.push_str(&format!("      {command}\n"));
     }
-    out.push_str(
-        "\nExit status: 0 ended as asked; 1 no node answered, a socket or an output was\n\
-         lost, or get verified nothing; 2 usage, or an output that is not ours.\n",
-    );
+    out.push('\n');
+    wrap(&mut out, 0, status(form));
     out
 }
 
-fn describe(out: &mut String, flag: &Flag) {
+fn status(form: FormName) -> &'static str {
+    match form {
+        FormName::Crawl => {
+            "Exit status: 0 ended as asked; 1 no node answered, a socket or an output was lost, or \
+             get verified nothing; 2 usage, or an output that is not ours."
+        }
+        FormName::Peers => {
+            "Exit status: 0 ended as asked; 1 no node answered, or a socket or an output was lost; \
+             2 usage, or an output that is not ours."
+        }
+        FormName::Fetch => {
+            "Exit status: 0 ended as asked; 1 no node answered, or a socket or an output was lost; \
+             2 usage, an input without a usable line, or an output that is not ours."
+        }
+        FormName::Get => {
+            "Exit status: 0 verified; 1 not verified, no node answered, or a socket or an output \
+             was lost; 2 usage, or an output that is not ours."
+        }
+    }
+}
+
+fn describe(out: &mut String, flag: &Flag, form: FormName) {
     let value = flag.value.map(|value| format!(" {value}")).unwrap_or_default();
     out.push_str(&format!("  {}{value}\n", flag.name()));
-    wrap(out, INDENT, flag.help);
+    wrap(out, INDENT, flag.help(form));
 }
 
 /// Appends `text`, broken at spaces, every line indented.

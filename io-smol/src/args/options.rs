@@ -39,6 +39,14 @@ impl Group {
     ];
 }
 
+/// What `--out` means in every form; the defaults differ.
+macro_rules! out_text {
+    () => {
+        "where rows go; may be repeated. The ending chooses the format: .csv or .txt is CSV; - is \
+         stdout (CSV). An existing output is resumed. "
+    };
+}
+
 /// One option as the pass before `argh` and the help text see it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flag {
@@ -52,14 +60,39 @@ pub(super) struct Flag {
     pub(super) forms: Forms,
     /// Where the help text lists it.
     pub(super) group: Group,
-    /// What it does, in which unit, with which default.
-    pub(super) help: &'static str,
+    /// What it does, in which unit, with which default, where [`DIFFERENT`] does not say it for a
+    /// form.
+    help: &'static str,
 }
+
+/// What an option does in a form, where that differs from the common text.
+const DIFFERENT: &[(FormName, &str, &str)] = &[
+    (FormName::Peers, "out", concat!(out_text!(), "Default: peers.csv")),
+    (FormName::Get, "out", concat!(out_text!(), "Default: -")),
+    (
+        FormName::Peers,
+        "max_infohashes",
+        "admit and write at most N infohashes, and end when they are settled. Default: unlimited",
+    ),
+    (FormName::Peers, "peers_per_infohash", "keep at most N peers of an infohash. Default: 20"),
+    (
+        FormName::Peers,
+        "profile",
+        "pace: home is --rate 200 --new-flows 1800, server is 2000 and 60000; options given beside \
+         it win. Default: home",
+    ),
+];
 
 impl Flag {
     /// The option as written: `--max-infohashes`.
     pub(super) fn name(&self) -> String {
         format!("--{}", self.field.replace('_', "-"))
+    }
+
+    /// What it does in that form.
+    pub(super) fn help(&self, form: FormName) -> &'static str {
+        let own = DIFFERENT.iter().find(|(of, field, _)| (*of, *field) == (form, self.field));
+        own.map_or(self.help, |(_, _, help)| *help)
     }
 
     /// The flag of that name, if there is one.
@@ -126,7 +159,7 @@ macro_rules! repeats {
 options! {
     values {
         out: Vec "PATH" ALL Output
-            "where rows go; may be repeated. The ending chooses the format: .csv or .txt is CSV; - is stdout (CSV). An existing output is resumed. Default: metadata.csv; of peers, peers.csv; of get, -";
+            "where rows go; may be repeated. The ending chooses the format: .csv or .txt is CSV; - is stdout (CSV). An existing output is resumed. Default: metadata.csv";
         rows: Option "peer|torrent" ROWS Output
             "one row per peer kept, or one per infohash. Default: peer";
         max_output_bytes: Option "N" ALL Output
@@ -189,7 +222,36 @@ mod tests {
     fn every_option_says_its_default() {
         for flag in FLAGS {
             let exempt = matches!(flag.field, "help" | "version");
-            assert!(exempt || flag.help.contains("Default: "), "{}", flag.name());
+            for form in flag.forms {
+                let defaults = flag.help(*form).matches("Default: ").count();
+                assert!(exempt || defaults == 1, "{} {}", form.words(), flag.name());
+            }
+        }
+    }
+
+    #[test]
+    fn no_help_names_an_option_that_its_form_does_not_use() {
+        for form in FormName::ALL {
+            for flag in FLAGS.iter().filter(|flag| flag.forms.contains(&form)) {
+                for other in FLAGS.iter().filter(|other| !other.forms.contains(&form)) {
+                    let mut words = flag.help(form).split(|c: char| c != '-' && !c.is_alphabetic());
+                    assert!(
+                        !words.any(|word| word == other.name()),
+                        "{}: {} names {}",
+                        form.words(),
+                        flag.name(),
+                        other.name()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_differs_is_of_a_form_that_uses_the_option() {
+        for (form, field, _) in DIFFERENT {
+            let flag = FLAGS.iter().find(|flag| flag.field == *field);
+            assert!(flag.is_some_and(|flag| flag.forms.contains(form)), "{field}");
         }
     }
 
