@@ -124,8 +124,9 @@ fn close(
     written: Written,
     stats_file: Option<&StatsFile>,
 ) -> Result<u8, Failure> {
-    let why_empty = report::diagnose(report, setup::mode(&command.form));
-    report::closing(report, written, why_empty).iter().for_each(|line| say(line));
+    let mode = setup::mode(&command.form);
+    let why_empty = report::diagnose(report, mode);
+    report::closing(report, mode, written, why_empty).iter().for_each(|line| say(line));
     if let Some(file) = stats_file {
         file.write(&report::json(report, written))?;
     }

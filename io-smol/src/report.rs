@@ -5,6 +5,7 @@
 
 mod diagnosis;
 
+use estudely_core::config::Mode;
 use estudely_core::fault::PeerFault;
 use estudely_core::stats::Stats;
 use serde_json::{Map, Value, json};
@@ -49,31 +50,40 @@ const fn ended_words(ended: Ended) -> &'static str {
     }
 }
 
-/// The funnel, line by line.
-pub fn funnel(stats: &Stats) -> Vec<String> {
-    let mut lines = vec![
-        format!(
+/// The funnel, line by line: the stages that a run in this mode has.
+pub fn funnel(stats: &Stats, mode: Mode) -> Vec<String> {
+    let mut lines = Vec::new();
+    if mode.uses_dht() {
+        lines.push(format!(
             "contacts: {} heard, {} asked, {} answered",
             stats.contacts_heard, stats.contacts_asked, stats.contacts_answered
-        ),
-        format!("nodes that sample: {}", stats.nodes_sampling),
-        format!(
-            "infohashes: {} sampled, {} new, {} with peers",
-            stats.infohashes_sampled, stats.infohashes_new, stats.infohashes_with_peers
-        ),
-        format!(
-            "peers: {} dialled, {} connected, {} handshaken, {} offering metadata, {} complete",
-            stats.dialled,
-            stats.connected,
-            stats.handshaken,
-            stats.offering_metadata,
-            stats.complete
-        ),
-        format!(
-            "settled: {} verified, {} broken, {} failed; {} unfinished",
-            stats.verified, stats.broken, stats.failed, stats.unfinished
-        ),
-    ];
+        ));
+    }
+    let (new, with_peers) = (stats.infohashes_new, stats.infohashes_with_peers);
+    if mode.sweeps() {
+        lines.push(format!("nodes that sample: {}", stats.nodes_sampling));
+        let sampled = stats.infohashes_sampled;
+        lines.push(format!("infohashes: {sampled} sampled, {new} new, {with_peers} with peers"));
+    } else {
+        lines.push(format!("infohashes: {new} new, {with_peers} with peers"));
+    }
+    if !mode.dials() {
+        lines.push(format!(
+            "settled: {} with peers, {} without; {} unfinished",
+            stats.settled.saturating_sub(stats.failed),
+            stats.failed,
+            stats.unfinished
+        ));
+        return lines;
+    }
+    lines.push(format!(
+        "peers: {} dialled, {} connected, {} handshaken, {} offering metadata, {} complete",
+        stats.dialled, stats.connected, stats.handshaken, stats.offering_metadata, stats.complete
+    ));
+    lines.push(format!(
+        "settled: {} verified, {} broken, {} failed; {} unfinished",
+        stats.verified, stats.broken, stats.failed, stats.unfinished
+    ));
     let failures: Vec<_> = faults(stats).map(|(word, count)| format!("{count} {word}")).collect();
     if !failures.is_empty() {
         lines.push(format!("failed dials: {}", failures.join(", ")));
@@ -83,10 +93,15 @@ pub fn funnel(stats: &Stats) -> Vec<String> {
 
 /// Everything that is said when a run ends: how, the funnel, why it is empty if it is, and last
 /// the line for machines.
-pub fn closing(report: &Report, written: Written, why_empty: Vec<String>) -> Vec<String> {
+pub fn closing(
+    report: &Report,
+    mode: Mode,
+    written: Written,
+    why_empty: Vec<String>,
+) -> Vec<String> {
     let stats = &report.stats;
     let mut lines = vec![ended_words(report.ended).to_owned()];
-    lines.extend(funnel(stats));
+    lines.extend(funnel(stats, mode));
     lines.extend(why_empty);
     lines.push(format!(
         "rows={} bytes={} nodes={} queries={} answered={} elapsed={:.1}s",
@@ -161,11 +176,30 @@ mod tests {
 
     #[test]
     fn the_last_line_is_for_machines() {
-        let lines = closing(&report(), Written { rows: 3, bytes: 99 }, Vec::new());
+        let lines = closing(&report(), Mode::Crawl, Written { rows: 3, bytes: 99 }, Vec::new());
         assert_eq!(lines[0], "ended: --max-infohashes reached");
         assert!(lines.contains(&"failed dials: 5 refused".to_owned()), "{lines:?}");
         let last = lines.last().map(String::as_str);
         assert_eq!(last, Some("rows=3 bytes=99 nodes=7 queries=8 answered=50.0% elapsed=12.3s"));
+    }
+
+    #[test]
+    fn the_funnel_has_the_stages_of_its_mode_and_no_others() {
+        let stages = |mode| {
+            let lines = funnel(&report().stats, mode);
+            let names = lines.iter().filter_map(|line| line.split(':').next());
+            names.map(str::to_owned).collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(
+            stages(Mode::Crawl),
+            "contacts, nodes that sample, infohashes, peers, settled, failed dials"
+        );
+        assert_eq!(stages(Mode::Peers), "contacts, nodes that sample, infohashes, settled");
+        assert_eq!(stages(Mode::Fetch), "contacts, infohashes, peers, settled, failed dials");
+        assert_eq!(stages(Mode::Direct), "infohashes, peers, settled, failed dials");
+        let peers = Stats { settled: 5, failed: 2, unfinished: 1, ..Stats::default() };
+        let last = funnel(&peers, Mode::Peers).pop();
+        assert_eq!(last.as_deref(), Some("settled: 3 with peers, 2 without; 1 unfinished"));
     }
 
     #[test]
