@@ -9,7 +9,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use csv_core::{ReadRecordResult, Reader};
 use estudely_core::id::InfoHash;
@@ -105,8 +105,7 @@ pub fn scan_rows(file: &mut File, rng: &mut Rng) -> Result<HeldRows, Foreign> {
     let mut verified = InfoHashSetBuilder::default();
     let mut unverified = FingerprintSet::new(rng, FINGERPRINTS_MAX);
     let mut last = None;
-    let extent = scan(file, ROWS_HEADER, true, |fields| {
-        let (hash, ok) = row(fields)?;
+    let extent = each_row(file, |HeldRow { hash, ok, .. }| {
         // An infohash's rows stand together.
         if last != Some((hash, ok)) {
             last = Some((hash, ok));
@@ -116,9 +115,27 @@ pub fn scan_rows(file: &mut File, rng: &mut Rng) -> Result<HeldRows, Foreign> {
                 unverified.insert(&hash.0);
             }
         }
-        Ok(())
     })?;
     Ok(HeldRows { extent, verified: verified.finish(), unverified })
+}
+
+/// What counts of one row of a metadata output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldRow {
+    /// Its infohash.
+    pub hash: InfoHash,
+    /// Its peer, if it names one.
+    pub peer: Option<SocketAddr>,
+    /// Whether it says `True`.
+    pub ok: bool,
+}
+
+/// Reads a metadata output from its start and shows every whole row to `on_row`.
+///
+/// # Errors
+/// It is not ours, or damaged other than at its end.
+pub fn each_row(file: &mut File, mut on_row: impl FnMut(HeldRow)) -> Result<Extent, Foreign> {
+    scan(file, ROWS_HEADER, true, |fields| row(fields).map(&mut on_row))
 }
 
 /// Reads a `peers.csv` from its start; its header may be missing.
@@ -151,8 +168,7 @@ pub fn pair_key(hash: InfoHash, ip: IpAddr, port: u16) -> [u8; 38] {
     key
 }
 
-/// The infohash of a row, and whether it says `True`.
-fn row(fields: Fields<'_>) -> Result<(InfoHash, bool), &'static str> {
+fn row(fields: Fields<'_>) -> Result<HeldRow, &'static str> {
     let [hash, _name, files, bytes, piece, ip, port, ok] =
         fields.exactly().ok_or("not 8 fields, as a row has")?;
     let hash = infohash(hash).ok_or("the first field is no infohash")?;
@@ -161,12 +177,13 @@ fn row(fields: Fields<'_>) -> Result<(InfoHash, bool), &'static str> {
             return Err("a count is no number");
         }
     }
-    endpoint(ip, port)?;
-    match ok {
-        b"True" => Ok((hash, true)),
-        b"False" => Ok((hash, false)),
-        _ => Err("metadata_ok is neither True nor False"),
-    }
+    let peer = endpoint(ip, port)?.map(SocketAddr::from);
+    let ok = match ok {
+        b"True" => true,
+        b"False" => false,
+        _ => return Err("metadata_ok is neither True nor False"),
+    };
+    Ok(HeldRow { hash, peer, ok })
 }
 
 fn infohash(field: &[u8]) -> Option<InfoHash> {

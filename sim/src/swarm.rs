@@ -7,6 +7,7 @@
 
 mod crawl;
 pub mod options;
+pub mod output;
 mod sockets;
 mod tcp;
 mod udp;

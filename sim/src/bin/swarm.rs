@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use estudely_sim::swarm::options::{Options, crawl_arguments};
+use estudely_sim::swarm::output::{check_ours, check_usable};
 use estudely_sim::swarm::{Sockets, Swarm, crawl_self, raise_file_limit};
 use estudely_sim::truth::{self, Exposure, Truth};
 use estudely_sim::world::World;
@@ -20,7 +21,7 @@ use estudely_sim::world::World;
 const PERFECT: u8 = 0;
 /// It could not be done, or the file lacks something.
 const WANTING: u8 = 1;
-/// The command line makes no sense.
+/// The command line makes no sense, or names an output that is not for this world.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -43,12 +44,18 @@ fn run(options: &Options) -> Result<u8, String> {
     if let (Some(truth), Some(scored)) = (&options.compare, &options.scored) {
         return compare(truth, scored);
     }
+    if let Some(Err(line)) = options.crawl.as_deref().map(check_usable) {
+        return refuse(&line);
+    }
     let started = Instant::now();
     raise_file_limit();
     let sockets = Sockets::bind(options.bind_base, options.port)
         .map_err(|error| format!("port {}: {error} (--port 0 takes any free one)", options.port))?;
     let world =
         World::build(options.plan(sockets.addresses())).map_err(|error| error.to_string())?;
+    if let Some(Err(line)) = options.crawl.as_deref().map(|out| check_ours(out, &world)) {
+        return refuse(&line);
+    }
     let exposure = truth::exposure(&world);
     if let Some(path) = &options.truth {
         write_truth(&world, path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -60,6 +67,12 @@ fn run(options: &Options) -> Result<u8, String> {
         Some(out) => crawl(&swarm, exposure, out),
         None => serve(options, swarm, exposure),
     }
+}
+
+/// The status of an output that is not for this world.
+fn refuse(line: &str) -> Result<u8, String> {
+    say(line);
+    Ok(USAGE)
 }
 
 fn crawl(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<u8, String> {

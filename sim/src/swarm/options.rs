@@ -186,7 +186,9 @@ impl Options {
 /// limit; should anything stay out of reach, it ends when idle.
 pub fn crawl_arguments(world: &World, exposure: Exposure, out: &str) -> Vec<String> {
     let mut arguments: Vec<String> =
-        ["--out", out, "--bind", "127.0.0.1:0", "--allow-private"].map(str::to_owned).into();
+        ["--out", out, "--bind", "127.0.0.1:0", "--allow-private", "--profile", "server"]
+            .map(str::to_owned)
+            .into();
     if let Some(bootstrap) = world.bootstrap() {
         arguments.extend(["--bootstrap".to_owned(), bootstrap.addr.to_string()]);
     }

@@ -183,7 +183,7 @@ fn measure_crawl(
     let mut command = Command::new(crawl);
     command
         .args(crawl_arguments(world, truth::exposure(world), &out.to_string_lossy()))
-        .args(["--profile", "server", "--rate", "0", "--new-flows", "0"])
+        .args(["--rate", "0", "--new-flows", "0"])
         .args(["--max-connections", "8000", "--progress", "never"])
         .args(["--overall-timeout", &arguments.timeout.to_string()])
         .arg("--stats")
