@@ -163,6 +163,8 @@ fn outputs(command: &Command, rng: &mut Rng) -> Result<Opened, OpenError> {
         table,
         tee: command.tee,
         overwrite: command.overwrite,
+        // Of the other forms the user may name peers on this machine.
+        public: command.form == Form::Crawl && !command.allow_private,
         bytes_max: command.max_output_bytes,
         others: &others,
     };

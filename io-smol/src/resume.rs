@@ -86,6 +86,9 @@ pub struct HeldRows {
     pub verified: InfoHashSet,
     /// Fingerprints of the infohashes with any other row.
     pub unverified: FingerprintSet,
+    /// Whether it names peers, and every one of them on this very machine: the rows of `swarm`,
+    /// and nothing that the public DHT could have given.
+    pub is_invented: bool,
 }
 
 /// What a `peers.csv` holds.
@@ -105,7 +108,13 @@ pub fn scan_rows(file: &mut File, rng: &mut Rng) -> Result<HeldRows, Foreign> {
     let mut verified = InfoHashSetBuilder::default();
     let mut unverified = FingerprintSet::new(rng, FINGERPRINTS_MAX);
     let mut last = None;
-    let extent = each_row(file, |HeldRow { hash, ok, .. }| {
+    let (mut loopback, mut elsewhere) = (false, false);
+    let extent = each_row(file, |HeldRow { hash, peer, ok }| {
+        match peer.map(|peer| peer.ip().to_canonical().is_loopback()) {
+            Some(true) => loopback = true,
+            Some(false) => elsewhere = true,
+            None => {}
+        }
         // An infohash's rows stand together.
         if last != Some((hash, ok)) {
             last = Some((hash, ok));
@@ -116,7 +125,8 @@ pub fn scan_rows(file: &mut File, rng: &mut Rng) -> Result<HeldRows, Foreign> {
             }
         }
     })?;
-    Ok(HeldRows { extent, verified: verified.finish(), unverified })
+    let is_invented = loopback && !elsewhere;
+    Ok(HeldRows { extent, verified: verified.finish(), unverified, is_invented })
 }
 
 /// What counts of one row of a metadata output.

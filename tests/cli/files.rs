@@ -30,6 +30,19 @@ fn a_foreign_output_is_refused_and_stays_as_it_is() {
 }
 
 #[test]
+fn real_torrents_are_not_added_to_those_of_a_swarm() {
+    let world = World::new();
+    world.put("metadata.csv", format!("{HEADER}{}", verified(HASH)));
+    let said = world.refused(&[]);
+    assert!(
+        said.starts_with("--out metadata.csv: holds only torrents from this machine"),
+        "{said}"
+    );
+    // Who asks one peer on this machine, or allows private addresses, means it.
+    assert_eq!(world.run(&["get", HASH, "--out", "metadata.csv"]).status, Some(0));
+}
+
+#[test]
 fn a_metadata_file_is_no_peers_file() {
     let world = World::new();
     world.put("peers.csv", HEADER);

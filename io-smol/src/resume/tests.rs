@@ -83,6 +83,20 @@ fn a_file_cut_within_its_byte_order_mark_or_header_is_begun_anew() {
 }
 
 #[test]
+fn a_file_is_invented_when_all_its_peers_are_on_this_machine() {
+    let invented = |rows: &str| rows_of(rows).expect("ours").is_invented;
+    let [here, six, there] = ["127.77.0.1,5", "::1,5", "8.8.8.8,5"];
+    let row = |peer: &str| format!("{A},,0,0,0,{peer},True\n");
+    assert!(invented(&format!("{}{}{}", row(here), row(","), row(six))));
+    assert!(!invented(&format!("{}{}", row(here), row(there))));
+    assert!(!invented("") && !invented(&row(",")) && !invented(&row("192.168.1.2,5")));
+}
+
+fn rows_of(text: &str) -> Result<HeldRows, Foreign> {
+    rows(format!("{ROWS_HEADER}\n{text}").as_bytes())
+}
+
+#[test]
 fn foreign_files_are_refused_with_the_line() {
     let row = |row: &str| refusal(&format!("{}{row}\n", whole()));
     let header = "line 1: the header is not that of crawl";

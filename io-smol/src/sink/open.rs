@@ -25,6 +25,10 @@ use crate::resume::{
 };
 use crate::text::printable;
 
+/// Why real torrents are not added to the rows of a swarm.
+const INVENTED: &str = "holds only torrents from this machine, as swarm invents them; delete it, \
+                        name another file, or --overwrite to replace it";
+
 /// Most symbolic links followed to a file that does not exist yet, as Linux does.
 const LINKS_MAX: usize = 40;
 
@@ -62,6 +66,8 @@ pub struct Plan<'a> {
     pub tee: bool,
     /// `--overwrite`
     pub overwrite: bool,
+    /// Whether only the public network is crawled: then a file that `swarm` filled is refused.
+    pub public: bool,
     /// `--max-output-bytes`
     pub bytes_max: Option<u64>,
     /// Other files of the run, which no output may be, with what to call them.
@@ -240,6 +246,9 @@ fn hold(place: &Place, plan: &Plan<'_>, rng: &mut Rng) -> Result<Held, String> {
             _ if plan.overwrite => held.extent = Extent { whole: 0, len },
             Table::Rows { .. } => {
                 let found = scan_rows(&mut file, rng).map_err(cure)?;
+                if plan.public && found.is_invented {
+                    return Err(INVENTED.to_owned());
+                }
                 (held.extent, held.verified, held.others) =
                     (found.extent, found.verified, found.unverified);
             }

@@ -72,6 +72,7 @@ impl World {
             table: self.table,
             tee: false,
             overwrite: self.overwrite,
+            public: false,
             bytes_max: self.bytes_max,
             others,
         };

@@ -64,6 +64,7 @@ pub fn crawl_self(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<Score
         table: Table::Rows { per: RowsPer::Peer, escape_formulas: false },
         tee: false,
         overwrite: false,
+        public: false,
         bytes_max: None,
         others: &[],
     };
