@@ -652,3 +652,6 @@ fn clamp_interval(interval: Option<i64>) -> Duration {
         _ => INTERVAL_MAX,
     }
 }
+
+#[cfg(test)]
+mod tests;
