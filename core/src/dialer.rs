@@ -5,7 +5,7 @@
 
 use crate::limits::{
     BLOCKED_PAUSE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PREFIX_CELLS,
-    PRESSURE_PAUSE, SERIAL_ADDRESSES_MAX,
+    PRESSURE_PAUSE, PRESSURE_PAUSE_MAX, SERIAL_ADDRESSES_MAX,
 };
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -76,6 +76,8 @@ pub(crate) struct Dialer {
     sequence: u64,
     slowness: Slowness,
     not_before: Option<Instant>,
+    /// How long dialling pauses under pressure.
+    pause: Duration,
 }
 
 impl Dialer {
@@ -93,6 +95,7 @@ impl Dialer {
             sequence: 0,
             slowness: Slowness::default(),
             not_before: None,
+            pause: Duration::ZERO,
         }
     }
 
@@ -196,9 +199,18 @@ impl Dialer {
         self.slowness.learn(took);
     }
 
-    /// The system ran out of something: dial nobody for a moment.
+    /// The system ran out of something: dial nobody for a moment, and for longer each time until a
+    /// dial gets through.
     pub(crate) fn on_pressure(&mut self, now: Instant) {
-        self.not_before = Some(now + PRESSURE_PAUSE);
+        if self.not_before.is_none_or(|at| at <= now) {
+            self.pause = (self.pause * 2).clamp(PRESSURE_PAUSE, PRESSURE_PAUSE_MAX);
+        }
+        self.not_before = Some(now + self.pause);
+    }
+
+    /// A dial got as far as an answer of any kind: there is no pressure.
+    pub(crate) fn on_relief(&mut self) {
+        self.pause = Duration::ZERO;
     }
 
     /// The next connection still open that has been slow for long enough at `now`, and its job.

@@ -219,14 +219,14 @@ impl Job {
     }
 
     /// A dial ended for no fault of the peer's: it waits again, at no cost. `false`, and nothing
-    /// done, if that has happened too often.
-    pub fn put_back(&mut self, addr: SocketAddr) -> bool {
+    /// done, if that was `counted` too often.
+    pub fn put_back(&mut self, addr: SocketAddr, counted: bool) -> bool {
         let Some(peer) = self.peers.iter_mut().find(|peer| peer.addr == addr) else { return false };
         let PeerState::Dialling(pipeline) = peer.state else { return false };
-        if peer.put_backs >= PUT_BACKS_MAX {
+        if counted && peer.put_backs >= PUT_BACKS_MAX {
             return false;
         }
-        peer.put_backs += 1;
+        peer.put_backs += u8::from(counted);
         peer.state = PeerState::Waiting(pipeline);
         self.dialling = self.dialling.saturating_sub(1);
         true
@@ -384,10 +384,11 @@ mod tests {
         job.add_peer(&LIMITS, peer(1));
         assert_eq!(dial(&mut job), Some(peer(1)));
         for _ in 0..PUT_BACKS_MAX {
-            assert!(job.put_back(peer(1)));
+            assert!(job.put_back(peer(1), true));
             assert_eq!(dial(&mut job), Some(peer(1)));
         }
-        assert!(!job.put_back(peer(1)), "but not for ever");
+        assert!(!job.put_back(peer(1), true), "but not for ever");
+        assert!(job.put_back(peer(1), false), "unless it was ourselves");
     }
 
     #[test]

@@ -362,7 +362,8 @@ pub const PORTS_PER_IP_MAX: usize = 2;
 /// admitted. Whoever owns a net could otherwise fill every place with peers that must wait.
 pub const PEERS_PER_PREFIX_MAX: usize = 3;
 
-/// How often a dial that failed for no fault of the peer's is repeated.
+/// How often a dial that a peer cut short for no fault of its own is repeated. Dials that our own
+/// system refused are repeated until [`JOB_PATIENCE`] ends.
 pub const PUT_BACKS_MAX: u8 = 2;
 
 /// An infohash to which nothing has happened for so long is settled as it stands.
@@ -396,8 +397,11 @@ pub const PREFIX_CELLS: usize = 1 << 16;
 /// Jobs looked at in one poll before giving others a turn.
 pub const DIAL_SCAN_MAX: usize = 32;
 
-/// After running out of descriptors or ports, no dial for so long.
+/// After running out of descriptors or ports, no dial for so long; doubled each time.
 pub const PRESSURE_PAUSE: Duration = Duration::from_millis(500);
+
+/// Longest pause of dialling under pressure.
+pub const PRESSURE_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// When every peer in sight is over a limit, look again after so long.
 pub const BLOCKED_PAUSE: Duration = Duration::from_millis(100);

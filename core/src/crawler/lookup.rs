@@ -220,6 +220,7 @@ impl Crawler {
         match outcome.result {
             Ok(metadata) => {
                 self.stats.delivered += 1;
+                self.dialer.on_relief();
                 self.settle_verified(dial, metadata, outcome.transport);
             }
             Err(fault) => {
@@ -233,8 +234,12 @@ impl Crawler {
         if self.shut_down || fault == PeerFault::Aborted {
             return; // cut off, not failed: the infohash is new to the next run
         }
-        if fault == PeerFault::Pressure {
+        // Without a connection it was the system that refused; with one, the budget for metadata.
+        let refused = fault == PeerFault::Pressure && outcome.progress == Progress::Nothing;
+        if refused {
             self.dialer.on_pressure(self.now);
+        } else {
+            self.dialer.on_relief();
         }
         let too_many = fault == PeerFault::ClosedEarly && dial.crowded;
         if too_many {
@@ -242,12 +247,14 @@ impl Crawler {
         }
         let now = self.now;
         let Some(job) = self.jobs.get_mut(dial.job) else { return };
-        job.touched = now;
+        if !refused {
+            job.touched = now;
+        }
         let accepted = outcome.progress >= Progress::Connected;
         let several = outcome.partial.as_ref().is_some_and(|pieces| pieces.pieces_total() > 1);
         let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate);
         let blameless = too_many || fault == PeerFault::Pressure;
-        if !(blameless && job.put_back(dial.to)) {
+        if !(blameless && job.put_back(dial.to, !refused)) {
             job.on_fault(dial.to, fault, accepted, choked && several);
         }
         if job.may_pool()
