@@ -2,6 +2,9 @@
 //!
 //! They are heard on a thread of their own, so that the second works even while the main thread
 //! is stuck in a write. Files stay valid: each block of rows is one write.
+//!
+//! SIGXFSZ is heard too, and means nothing: a file at the limit of its size (`ulimit -f`) then
+//! fails its write like a full disk, in place of ending the process in the middle of a row.
 
 use std::io;
 use std::thread;
@@ -24,12 +27,15 @@ impl Interrupts {
     /// # Errors
     /// When the system grants no handler or thread.
     pub fn listen() -> io::Result<Self> {
-        let mut signals = Signals::new([Signal::Int, Signal::Term])?;
+        let mut signals = Signals::new([Signal::Int, Signal::Term, Signal::Xfsz])?;
         let (heard, first) = async_channel::bounded(1);
         let (alive, dropped) = async_channel::bounded::<()>(1);
         let listener = async move {
             let mut seen = 0;
             while let Some(Ok(signal)) = signals.next().await {
+                if matches!(signal, Signal::Xfsz) {
+                    continue;
+                }
                 seen += 1;
                 if seen > 1 {
                     std::process::exit(128 + signal as i32);
