@@ -1,7 +1,8 @@
 //! The command `crawl` from its words to its exit status.
 //!
-//! Everything that can be refused is refused before anything is sent or truncated. stdout carries
-//! data only: rows, or the help text that was asked for.
+//! Everything that can be refused is refused before anything is sent or truncated, and a run that
+//! fails before any node answered leaves its outputs as they were. stdout carries data only: rows,
+//! or the help text that was asked for.
 
 mod setup;
 mod stats_file;
@@ -10,14 +11,22 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 
+use async_io::Timer;
 use estudely_core::rng::{Rng, Seed};
+use estudely_core::stats::Stats;
+use estudely_core::time::Duration;
+use smol::future::{self, FutureExt};
 
 use crate::args::{self, Command, Form, Parsed, Place};
+use crate::clock::Clock;
 use crate::entropy;
 use crate::pairs::{self, Tally};
 use crate::progress::{Goals, Progress, Surroundings, say};
 use crate::report::{self, Written};
-use crate::run::{Observer, Report, Requests, run};
+use crate::run::{
+    BootstrapReport, Ended, Observer, Report, Requests, RunError, RunFailed, Sink, UdpReport, run,
+};
+use crate::signal::Interrupts;
 use crate::sink::{self, OpenError, Opened, Plan, Table};
 use stats_file::StatsFile;
 
@@ -69,52 +78,110 @@ fn text(words: impl Iterator<Item = OsString>) -> Result<Vec<String>, Failure> {
 }
 
 fn execute(command: &Command) -> Result<u8, Failure> {
+    let clock = Clock::start();
     let seed = match command.seed {
         Some(n) => Seed::from_u64(n),
         None => entropy::random_seed()
             .map_err(|error| Failure::new(FAILED, format!("no randomness: {error}")))?,
     };
+    let interrupts = Interrupts::listen()
+        .map_err(|error| Failure::new(FAILED, format!("cannot handle signals: {error}")))?;
     let tally = Tally::default();
-    let requests = requests(command, &tally)?;
-    let stats_file = command.stats.as_deref().map(StatsFile::open).transpose();
-    let stats_file = stats_file.map_err(|line| Failure::new(USAGE, line))?;
+    let requests = match requests(command, &tally, &interrupts)? {
+        Ok(requests) => requests,
+        Err(ended) => return never_began(command, clock.elapsed(), ended),
+    };
+    // The reader of standard input may have taken its time.
+    let waited = clock.elapsed();
+    let stats_file = stats_file(command)?;
     let opened = match outputs(command, &mut Rng::new(seed).fork("outputs")) {
         Ok(opened) => opened,
         Err(error) => {
             stats_file.iter().for_each(StatsFile::leave_as_it_was);
-            return match error {
-                OpenError::Refused(line) => Err(Failure::new(USAGE, line)),
-                OpenError::Lost(line) => Err(Failure::new(FAILED, line)),
-                // A reader that left is a clean end, however early.
-                OpenError::Closed => Ok(OK),
-            };
+            return Err(match error {
+                OpenError::Refused(line) => Failure::new(USAGE, line),
+                OpenError::Lost(line) => Failure::new(FAILED, line),
+            });
         }
     };
     let mut progress = progress(command, &tally);
     opened.notes.iter().for_each(|note| progress.note(note));
+    let Opened { mut fanout, known, .. } = opened;
     if let Form::Get { target, .. } = &command.form
-        && opened.known.contains(target.hash)
+        && known.contains(target.hash)
     {
         stats_file.iter().for_each(StatsFile::leave_as_it_was);
+        fanout.begin().map_err(|error| Failure::new(FAILED, RunError::SinkLost(error)))?;
         say("nothing to do");
         return Ok(OK);
     }
-    let Opened { mut fanout, known, .. } = opened;
-    let options = setup::options(command, seed, known.iter().collect(), requests);
-    drop(known);
+    let known = known.iter().collect();
+    let mut options = setup::options(command, seed, known, requests, Some(interrupts));
+    options.overall_timeout = options.overall_timeout.map(|most| most.saturating_sub(waited));
     let ended = run(options, &mut fanout, &mut progress);
     progress.finish();
     tally.closing_note().iter().for_each(|note| say(note));
     let written = Written { rows: fanout.rows(), bytes: fanout.bytes() };
     match ended {
-        Ok(report) => close(command, &report, written, stats_file.as_ref()),
-        Err(error) => {
-            if let Some(file) = &stats_file {
-                file.write(&serde_json::json!({ "ended": "error", "error": error.to_string() }))?;
-            }
-            Err(Failure::new(FAILED, error))
+        Ok(report) => {
+            let why_empty = report::diagnose(&report, setup::mode(&command.form));
+            close(command, &report, written, why_empty, stats_file.as_ref())
+        }
+        Err(failed) => {
+            fanout.discard();
+            Err(failure(command, &failed, written, stats_file.as_ref()))
         }
     }
+}
+
+fn stats_file(command: &Command) -> Result<Option<StatsFile>, Failure> {
+    let opened = command.stats.as_deref().map(StatsFile::open).transpose();
+    opened.map_err(|line| Failure::new(USAGE, line))
+}
+
+/// A clean end while standard input had said nothing yet: no output was even looked at.
+fn never_began(command: &Command, elapsed: Duration, ended: Ended) -> Result<u8, Failure> {
+    let report = Report {
+        stats: Stats::default(),
+        elapsed,
+        ended,
+        bootstrap: BootstrapReport::default(),
+        udp: UdpReport::default(),
+    };
+    let why_empty = vec!["nothing found: no line came from the input".to_owned()];
+    close(command, &report, Written::default(), why_empty, stats_file(command)?.as_ref())
+}
+
+/// What a failed run did all the same, and the line that says why it failed.
+fn failure(
+    command: &Command,
+    failed: &RunFailed,
+    written: Written,
+    stats_file: Option<&StatsFile>,
+) -> Failure {
+    let RunFailed { error, report } = failed;
+    let mut value = serde_json::json!({});
+    if let Some(report) = report {
+        if report.stats.queries() + report.stats.dialled > 0 {
+            let mode = setup::mode(&command.form);
+            report::closing(report, mode, written, Vec::new()).iter().for_each(|line| say(line));
+        }
+        value = report::json(report, written);
+    }
+    value["ended"] = report::ended_word(Ended::Failed).into();
+    value["error"] = error.to_string().into();
+    let status = match error {
+        RunError::BootstrapFamilyOff { .. } => USAGE,
+        _ => FAILED,
+    };
+    if let Some(file) = stats_file {
+        if status == USAGE {
+            file.leave_as_it_was();
+        } else if let Err(Failure { line, .. }) = file.write(&value) {
+            say(&line);
+        }
+    }
+    Failure::new(status, error)
 }
 
 /// Says how it went, writes the statistics, and judges.
@@ -122,10 +189,10 @@ fn close(
     command: &Command,
     report: &Report,
     written: Written,
+    why_empty: Vec<String>,
     stats_file: Option<&StatsFile>,
 ) -> Result<u8, Failure> {
     let mode = setup::mode(&command.form);
-    let why_empty = report::diagnose(report, mode);
     report::closing(report, mode, written, why_empty).iter().for_each(|line| say(line));
     if let Some(file) = stats_file {
         file.write(&report::json(report, written))?;
@@ -134,16 +201,34 @@ fn close(
     Ok(if unverified { FAILED } else { OK })
 }
 
-/// What is to be fetched, if the form says so.
-fn requests(command: &Command, tally: &Tally) -> Result<Requests, Failure> {
-    match &command.form {
-        Form::Crawl | Form::Peers => Ok(Requests::none()),
-        Form::Get { .. } => Ok(Requests::new(setup::request(command))),
-        Form::Fetch(path) => pairs::open(path.as_deref(), tally).map_err(|line| {
-            tally.take_notes().iter().chain(&tally.closing_note()).for_each(|note| say(note));
-            Failure::new(USAGE, line)
-        }),
-    }
+/// What is to be fetched, if the form says so; or how the run ended while it waited for that.
+fn requests(
+    command: &Command,
+    tally: &Tally,
+    interrupts: &Interrupts,
+) -> Result<Result<Requests, Ended>, Failure> {
+    let path = match &command.form {
+        Form::Crawl | Form::Peers => return Ok(Ok(Requests::none())),
+        Form::Get { .. } => return Ok(Ok(Requests::new(setup::request(command)))),
+        Form::Fetch(path) => path.as_deref(),
+    };
+    let signal = interrupts.first();
+    let signalled = async {
+        // The channel lives as long as the ear.
+        let _ = signal.recv().await;
+        Ended::Signal
+    };
+    let timed_out = async {
+        match command.overall_timeout {
+            Some(most) => Timer::after(most).await,
+            None => future::pending().await,
+        };
+        Ended::Timeout
+    };
+    pairs::open(path, tally, signalled.or(timed_out)).map_err(|line| {
+        tally.take_notes().iter().chain(&tally.closing_note()).for_each(|note| say(note));
+        Failure::new(USAGE, line)
+    })
 }
 
 fn outputs(command: &Command, rng: &mut Rng) -> Result<Opened, OpenError> {

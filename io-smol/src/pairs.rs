@@ -5,14 +5,16 @@
 //! that says nothing usable is named and skipped; it never ends the run.
 
 use std::fs::File;
+use std::future::Future;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_channel::{Receiver, Sender};
+use async_channel::Sender;
 use estudely_core::limits::MAGNET_LEN_MAX;
 use estudely_core::magnet;
+use smol::future::FutureExt;
 use smol::stream::{self, StreamExt};
 
 use crate::args::is_unicast;
@@ -75,37 +77,50 @@ impl Tally {
     }
 }
 
-/// Opens the input and reads on in a thread until the first good line or the end.
+/// Opens the input and reads on in a thread until the first good line or the end; gives up when
+/// `stop` is over first, and then returns what it says.
 ///
 /// # Errors
 /// One line: the input cannot be read, or no line of it is good.
-pub fn open(path: Option<&Path>, tally: &Tally) -> Result<Requests, String> {
+pub fn open<T>(
+    path: Option<&Path>,
+    tally: &Tally,
+    stop: impl Future<Output = T>,
+) -> Result<Result<Requests, T>, String> {
     let name = path.map_or("standard input".to_owned(), |p| printable(&p.to_string_lossy()));
-    let input: Box<dyn Read + Send> = match path {
-        None => Box::new(io::stdin()),
-        Some(path) => {
-            let opened = File::open(path).and_then(|file| {
-                let directory = file.metadata()?.is_dir();
-                if directory { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
-            });
-            Box::new(opened.map_err(|error| format!("{name}: cannot be read: {error}"))?)
-        }
-    };
+    let unreadable = |error: io::Error| format!("{name}: cannot be read: {error}");
     let (sender, receiver) = async_channel::bounded(AHEAD_MAX);
-    let shared = tally.clone();
-    let lines = Lines::new(BufReader::new(input), tally.clone());
-    std::thread::Builder::new()
-        .name("input".to_owned())
-        .spawn(move || forward(lines, &sender, &shared))
-        .map_err(|error| format!("{name}: cannot be read: {error}"))?;
-    first_of(receiver).ok_or_else(|| {
-        format!("{name}: no usable line; give infohash,peer_ip,peer_port, infohashes or magnets")
-    })
+    let (failed, failure) = async_channel::bounded(1);
+    let (path, shared) = (path.map(Path::to_owned), tally.clone());
+    // Opening may wait too: for somebody to write into a named pipe.
+    let reader = move || match input(path.as_deref()) {
+        Ok(input) => forward(Lines::new(BufReader::new(input), shared.clone()), &sender, &shared),
+        Err(error) => drop(failed.try_send(error)),
+    };
+    let thread = std::thread::Builder::new().name("input".to_owned()).spawn(reader);
+    thread.map_err(unreadable)?;
+    let first = async { Ok(receiver.recv().await.ok()) };
+    let stopped = async { Err(stop.await) };
+    match async_io::block_on(first.or(stopped)) {
+        Err(stopped) => Ok(Err(stopped)),
+        Ok(Some(first)) => Ok(Ok(Requests::stream(stream::once(first).chain(receiver)))),
+        Ok(None) => Err(match failure.try_recv() {
+            Ok(error) => unreadable(error),
+            Err(_) => format!(
+                "{name}: no usable line; give infohash,peer_ip,peer_port, infohashes or magnets"
+            ),
+        }),
+    }
 }
 
-fn first_of(receiver: Receiver<Request>) -> Option<Requests> {
-    let first = receiver.recv_blocking().ok()?;
-    Some(Requests::stream(stream::once(first).chain(receiver)))
+fn input(path: Option<&Path>) -> io::Result<Box<dyn Read + Send>> {
+    let Some(path) = path else { return Ok(Box::new(io::stdin())) };
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else {
+        Ok(Box::new(file))
+    }
 }
 
 /// The reading thread: ends with the input, or when nobody takes requests any more.

@@ -34,6 +34,7 @@ pub const fn ended_word(ended: Ended) -> &'static str {
         Ended::RequestsDone => "requests-done",
         Ended::OutputLimit => "output-limit",
         Ended::OutputClosed => "output-closed",
+        Ended::Failed => "error",
     }
 }
 
@@ -47,6 +48,7 @@ const fn ended_words(ended: Ended) -> &'static str {
         Ended::RequestsDone => "ended: everything asked for is settled",
         Ended::OutputLimit => "ended: the outputs would grow past --max-output-bytes",
         Ended::OutputClosed => "ended: the reader of the output left",
+        Ended::Failed => "ended: by a failure",
     }
 }
 

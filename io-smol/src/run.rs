@@ -6,8 +6,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::SystemTime;
 
+use estudely_core::addr::Family;
 use estudely_core::config::{Config, Mode};
 use estudely_core::id::InfoHash;
 use estudely_core::rng::Seed;
@@ -17,6 +19,7 @@ use estudely_core::time::Duration;
 use smol::stream::{self, Stream};
 
 use crate::clock::Clock;
+use crate::dns;
 use crate::files;
 use crate::signal::Interrupts;
 use crate::tcp::Connections;
@@ -26,6 +29,7 @@ use self::driver::Driver;
 
 mod bootstrap;
 mod driver;
+mod feed;
 
 /// Everything a run needs to know.
 pub struct Options {
@@ -46,9 +50,9 @@ pub struct Options {
     pub known: Vec<InfoHash>,
     /// Infohashes to fetch.
     pub requests: Requests,
-    /// Whether SIGINT and SIGTERM are handled: the first ends the run cleanly, the second ends
-    /// the process. Tests and embedders that own the signals say `false`.
-    pub signals: bool,
+    /// Who hears SIGINT and SIGTERM: the first ends the run cleanly, the second ends the process.
+    /// Tests and embedders that own the signals say `None`.
+    pub signals: Option<Interrupts>,
 }
 
 /// A UDP socket to bind; TCP dials of its family leave from its address when that is specific.
@@ -113,14 +117,38 @@ pub struct RowTimes {
 }
 
 /// Where rows go. Called between turns of the loop: must not block for long.
+///
+/// A sink that takes no more for now says so, and the rows stay in the core, which then finds no
+/// more work: that is the only backpressure.
 pub trait Sink {
-    /// Writes a row, whole or not at all.
+    /// The run has really begun: a node answered, a row is about to be written, or the run ended
+    /// cleanly without either. Until then everything must stay as it was before the run. Further
+    /// calls do nothing.
+    ///
+    /// # Errors
+    /// As for [`Sink::write`].
+    fn begin(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Ready when the next [`Sink::write`] will not wait, or to report a loss.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes a row, whole or not at all. At the very end of a run it is called without
+    /// [`Sink::poll_ready`], with the few rows that are left.
     ///
     /// # Errors
     /// A broken pipe ends the run cleanly; anything else as [`RunError::SinkLost`].
     fn write(&mut self, row: &Row, times: RowTimes) -> io::Result<()>;
 
-    /// Makes sure that all rows written are with the operating system.
+    /// Ready when all rows written are with the operating system.
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The same by waiting, for a moment at most: what is not taken then is given up.
     ///
     /// # Errors
     /// As for [`Sink::write`].
@@ -157,7 +185,7 @@ pub struct Report {
     pub udp: UdpReport,
 }
 
-/// Why a run ended, all of them clean ends.
+/// Why a run ended: all but the last are clean ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// As many infohashes as asked for are settled.
@@ -174,6 +202,8 @@ pub enum Ended {
     OutputLimit,
     /// The reader of an output went away.
     OutputClosed,
+    /// It could not do its work: see [`RunFailed::error`].
+    Failed,
 }
 
 /// How entering the DHT went.
@@ -200,6 +230,33 @@ pub struct UdpReport {
     pub last_failure: Option<io::ErrorKind>,
 }
 
+/// A run that could not do its work.
+#[derive(Debug)]
+pub struct RunFailed {
+    /// Why.
+    pub error: RunError,
+    /// What was done until then, if the run got so far that it could do anything.
+    pub report: Option<Box<Report>>,
+}
+
+impl From<RunError> for RunFailed {
+    fn from(error: RunError) -> Self {
+        Self { error, report: None }
+    }
+}
+
+impl fmt::Display for RunFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for RunFailed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
 /// Why a run could not do its work: one line each.
 #[derive(Debug)]
 pub enum RunError {
@@ -209,6 +266,11 @@ pub enum RunError {
         addr: SocketAddr,
         /// What the system said.
         source: io::Error,
+    },
+    /// Every bootstrap node is a literal address of a family without a socket.
+    BootstrapFamilyOff {
+        /// The first of them.
+        node: SocketAddr,
     },
     /// No bootstrap name resolved, and no literal address was given.
     NoBootstrapResolved {
@@ -239,6 +301,14 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BindFailed { addr, source } => write!(f, "cannot bind UDP {addr}: {source}"),
+            Self::BootstrapFamilyOff { node } => {
+                let family = if node.is_ipv4() { "IPv4" } else { "IPv6" };
+                write!(
+                    f,
+                    "--bootstrap {node}: {family} is off; --bind an address of that family, or \
+                     name a node of the other"
+                )
+            }
             Self::NoBootstrapResolved { names } => write!(
                 f,
                 "no bootstrap name resolves ({}): is there a network, and does DNS work?",
@@ -265,7 +335,9 @@ impl std::error::Error for RunError {
         match self {
             Self::BindFailed { source, .. } | Self::System { source, .. } => Some(source),
             Self::SinkLost(source) => Some(source),
-            Self::NoBootstrapResolved { .. } | Self::NoNodeAnswered { .. } => None,
+            Self::BootstrapFamilyOff { .. }
+            | Self::NoBootstrapResolved { .. }
+            | Self::NoNodeAnswered { .. } => None,
         }
     }
 }
@@ -273,12 +345,13 @@ impl std::error::Error for RunError {
 /// Runs the engine until one of the ends in [`Ended`], on the calling thread.
 ///
 /// # Errors
-/// See [`RunError`]. Rows settled before the error have been written.
+/// See [`RunError`]. Rows settled before the error have been written; a run that fails before any
+/// node answered leaves `sink` alone.
 pub fn run(
     mut options: Options,
     sink: &mut dyn Sink,
     observer: &mut dyn Observer,
-) -> Result<Report, RunError> {
+) -> Result<Report, RunFailed> {
     let clock = Clock::start();
     if let Some(limit) = files::raise_descriptor_limit() {
         let wanted = options.crawler.max_connections;
@@ -288,6 +361,18 @@ pub fn run(
             options.crawler.max_connections = allowed;
         }
     }
+    let udp = bind(&options, observer)?;
+    if options.crawler.mode.uses_dht() {
+        refuse_useless(&options.bootstrap, udp.each_ref().map(Option::is_some))?;
+    }
+    let interrupts = options.signals.take();
+    let local = udp.each_ref().map(|socket| socket.as_ref().map(|udp| udp.local().ip()));
+    let connections = Connections::new(clock, local);
+    let driver = Driver::new(options, clock, udp, &connections, interrupts.as_ref());
+    async_io::block_on(connections.run(driver.run(sink, observer)))
+}
+
+fn bind(options: &Options, observer: &mut dyn Observer) -> Result<[Option<Udp>; 2], RunError> {
     let mut udp = [None, None];
     for bind in &options.bind {
         let mut bind = *bind;
@@ -304,14 +389,22 @@ pub fn run(
             udp[place] = Some(socket);
         }
     }
-    let interrupts = if options.signals {
-        let failed = |source| RunError::System { what: "cannot handle signals", source };
-        Some(Interrupts::listen().map_err(failed)?)
-    } else {
-        None
-    };
-    let local = udp.each_ref().map(|socket| socket.as_ref().map(|udp| udp.local().ip()));
-    let connections = Connections::new(clock, local);
-    let driver = Driver::new(options, clock, udp, &connections, interrupts.as_ref());
-    async_io::block_on(connections.run(driver.run(sink, observer)))
+    Ok(udp)
+}
+
+/// An error if none of these nodes can be asked, whatever the network does.
+fn refuse_useless(bootstrap: &[Bootstrap], families: [bool; 2]) -> Result<(), RunError> {
+    let mut first = None;
+    for node in bootstrap {
+        match dns::literal(&node.host, node.port) {
+            Some(addr) if !families[Family::of(addr).index()] => {
+                first.get_or_insert(addr);
+            }
+            _ => return Ok(()),
+        }
+    }
+    match first {
+        Some(node) => Err(RunError::BootstrapFamilyOff { node }),
+        None => Ok(()),
+    }
 }

@@ -8,8 +8,10 @@ mod csv;
 mod fanout;
 mod file;
 mod open;
+mod stream;
 
 use std::io;
+use std::task::{Context, Poll};
 
 use estudely_core::row::Row;
 
@@ -17,7 +19,7 @@ use crate::run::RowTimes;
 
 pub use csv::{CsvRows, Pairs};
 pub use fanout::Fanout;
-pub use file::Output;
+pub use file::{Output, Regular};
 pub use open::{OpenError, Opened, Plan, Table, open};
 
 /// One output as the fan-out drives it.
@@ -37,6 +39,35 @@ pub trait RowSink {
 
     /// Rows written by this run.
     fn rows(&self) -> u64;
+
+    /// Makes the output what a run needs; until then it is as it was. A second call does nothing.
+    ///
+    /// # Errors
+    /// As for [`RowSink::commit`].
+    fn begin(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Undoes the opening of an output that has not begun.
+    fn discard(&self) {}
+
+    /// Ready when the output takes another row without waiting.
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when everything committed is with the operating system.
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The same by waiting, for a moment at most.
+    ///
+    /// # Errors
+    /// As for [`RowSink::commit`]. A reader that does not read is none.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod peers;
 
 use std::io;
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use estudely_core::addr::AddressPolicy;
@@ -27,11 +28,41 @@ struct Rows {
     flushed: bool,
     fails: Option<io::ErrorKind>,
     room: Option<usize>,
+    begun: bool,
+    /// Takes nothing while this is in the future, and is never flushed before.
+    stuck_until: Option<Instant>,
+}
+
+impl Rows {
+    fn poll_free(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let Some(until) = self.stuck_until.filter(|until| Instant::now() < *until) else {
+            return Poll::Ready(Ok(()));
+        };
+        let waker = cx.waker().clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(until.saturating_duration_since(Instant::now()));
+            waker.wake();
+        });
+        Poll::Pending
+    }
 }
 
 impl Sink for Rows {
+    fn begin(&mut self) -> io::Result<()> {
+        self.begun = true;
+        Ok(())
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_free(cx)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_free(cx)
+    }
+
     fn write(&mut self, row: &Row, times: RowTimes) -> io::Result<()> {
-        assert!(times.found <= times.settled);
+        assert!(self.begun && times.found <= times.settled);
         if let Some(kind) = self.fails {
             return Err(kind.into());
         }
@@ -89,7 +120,7 @@ fn options(mode: Mode, requests: Requests) -> Options {
         until_idle: None,
         known: Vec::new(),
         requests,
-        signals: false,
+        signals: None,
     }
 }
 
@@ -101,7 +132,7 @@ fn requests(peer: &Peer, count: usize) -> Requests {
 }
 
 fn direct(options: Options, rows: &mut Rows) -> Result<Report, RunError> {
-    run(options, rows, &mut Watch::default())
+    run(options, rows, &mut Watch::default()).map_err(|failed| failed.error)
 }
 
 #[test]
@@ -202,10 +233,94 @@ fn bootstrap_names_that_do_not_resolve_are_named() {
     let host = "no such name".to_owned();
     options.bootstrap = vec![Bootstrap { host, port: 6881, router: false }];
     let mut watch = Watch::default();
-    let error = run(options, &mut Rows::default(), &mut watch).expect_err("no address at all");
+    let failed = run(options, &mut Rows::default(), &mut watch).expect_err("no address at all");
+    let error = failed.error;
     assert!(matches!(error, RunError::NoBootstrapResolved { .. }), "{error}");
     assert!(error.to_string().contains("no such name"));
-    assert_eq!(watch.notes.len(), 1);
+    assert!(watch.notes.is_empty(), "said once, as the reason: {:?}", watch.notes);
+}
+
+#[test]
+fn a_run_that_fails_before_any_answer_leaves_the_sink_alone_and_reports_what_it_did() {
+    let mut options = options(Mode::Crawl, Requests::none());
+    options.bootstrap = vec![literal(peers::closed_port())];
+    options.overall_timeout = Some(Duration::from_secs(1));
+    let mut rows = Rows::default();
+    let failed = run(options, &mut rows, &mut Watch::default()).expect_err("nobody answers");
+    let report = failed.report.expect("it asked");
+    assert_eq!((report.ended, report.stats.queries() > 0), (Ended::Failed, true));
+    assert!(!rows.begun);
+}
+
+#[test]
+fn a_clean_end_without_any_row_has_begun_all_the_same() {
+    let mut rows = Rows::default();
+    let report = direct(options(Mode::Direct, Requests::new([])), &mut rows).expect("a clean end");
+    assert_eq!((report.ended, rows.begun), (Ended::RequestsDone, true));
+}
+
+#[test]
+fn a_sink_that_takes_nothing_keeps_neither_the_timeout_nor_its_last_rows() {
+    let peer = Peer::start(peers::hang_up);
+    let mut options = options(Mode::Direct, requests(&peer, 1));
+    options.overall_timeout = Some(Duration::from_secs(1));
+    let begun = Instant::now();
+    let stuck_until = Some(begun + Duration::from_secs(60));
+    let mut rows = Rows { stuck_until, ..Rows::default() };
+    let report = direct(options, &mut rows).expect("a clean end");
+    assert_eq!(report.ended, Ended::Timeout);
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    // Files beside the one that is stuck must have it.
+    assert_eq!(rows.kept.len(), 1);
+}
+
+#[test]
+fn a_slow_sink_is_waited_for_when_nothing_presses() {
+    let peer = Peer::start(peers::hang_up);
+    let until = Instant::now() + Duration::from_millis(400);
+    let mut rows = Rows { stuck_until: Some(until), ..Rows::default() };
+    let report = direct(options(Mode::Direct, requests(&peer, 1)), &mut rows).expect("a clean end");
+    assert_eq!((report.ended, rows.kept.len()), (Ended::RequestsDone, 1));
+    assert!(Instant::now() >= until);
+}
+
+#[test]
+fn without_names_and_peers_a_fetch_ends_at_once_and_with_peers_it_goes_on() {
+    let peer = Peer::start(peers::serve_metadata);
+    for (peers, ends) in [(Vec::new(), false), (vec![peer.addr()], true)] {
+        let hash = InfoHash(Sha1::digest(peers::info()).into());
+        let mut options = options(Mode::Fetch, Requests::new([Request { hash, peers }]));
+        let host = "no such name".to_owned();
+        options.bootstrap = vec![Bootstrap { host, port: 6881, router: false }];
+        let begun = Instant::now();
+        match direct(options, &mut Rows::default()) {
+            Ok(report) => assert!(ends && report.stats.verified == 1),
+            Err(error) => {
+                assert!(!ends && matches!(error, RunError::NoBootstrapResolved { .. }), "{error}");
+            }
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn a_fetch_whose_peers_refuse_ends_cleanly_although_no_node_answered() {
+    let hash = InfoHash([1; 20]);
+    let refusing = SocketAddr::from(([127, 0, 0, 1], 1));
+    let request = Request { hash, peers: vec![refusing] };
+    let mut options = options(Mode::Fetch, Requests::new([request]));
+    options.bootstrap = vec![literal(peers::closed_port())];
+    options.overall_timeout = Some(Duration::from_secs(1));
+    let report = direct(options, &mut Rows::default()).expect("a clean end");
+    assert_eq!(report.ended, Ended::Timeout);
+}
+
+#[test]
+fn bootstrap_nodes_of_a_family_that_is_off_are_refused_at_once() {
+    let mut options = options(Mode::Crawl, Requests::none());
+    options.bootstrap = vec![literal("[::1]:5".parse().expect("an address"))];
+    let error = direct(options, &mut Rows::default()).expect_err("refused");
+    assert!(matches!(error, RunError::BootstrapFamilyOff { .. }), "{error}");
 }
 
 fn literal(addr: SocketAddr) -> Bootstrap {

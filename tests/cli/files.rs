@@ -131,16 +131,58 @@ fn an_output_that_another_crawl_writes_is_refused() {
 #[test]
 fn a_standard_output_that_takes_nothing_is_lost_and_one_without_reader_is_a_clean_end() {
     let world = World::new();
+    // Nobody is asked, and one peer refuses: a row is written at once.
+    world.put("pairs.csv", format!("{HASH},127.0.0.1,1\n"));
+    let words = ["fetch", "pairs.csv", "--out", "-", "--allow-private", "--overall-timeout", "1"];
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket that nobody reads");
+    let node = silent.local_addr().expect("bound").to_string();
+    let command = || {
+        let mut command = world.command(&words);
+        command.args(["--bootstrap", &node, "--bind", "127.0.0.1:0"]);
+        command
+    };
     let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("opens");
-    let output = world.command(&["--out", "-"]).stdout(full).output().expect("crawl runs");
+    let output = command().stdout(full).output().expect("crawl runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
-    assert!(said.starts_with("crawl: standard output: "), "{said}");
+    let mut errors = said.lines().filter(|line| !line.starts_with('#'));
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let error = errors.next_back().unwrap_or_default();
+    assert!(error.starts_with("crawl: cannot write the output: standard output: "), "{said}");
+    assert_eq!(errors.next_back(), None);
 
     let (reader, writer) = std::io::pipe().expect("pipe");
     drop(reader);
-    let output = world.command(&["--out", "-"]).stdout(writer).output().expect("crawl runs");
+    let output = command().stdout(writer).output().expect("crawl runs");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_run_that_cannot_begin_leaves_its_outputs_as_they_were_and_says_why_in_one_line() {
+    let world = World::new();
+    world.put("old.csv", format!("{HEADER}{}", verified(HASH)));
+    let before = world.all();
+    let cases: [(&[&str], i32, &str); 3] = [
+        // Reserved for documentation: no machine has it.
+        (&["--bind", "192.0.2.1:0"], 1, "cannot bind UDP 192.0.2.1:0: "),
+        // An empty label makes it no name: refused without a question on the network.
+        (
+            &["--bind", "127.0.0.1:0", "--bootstrap", "no..name:5"],
+            1,
+            "no bootstrap name resolves (no..name)",
+        ),
+        (
+            &["--bind", "127.0.0.1:0", "--bootstrap", "[::1]:5"],
+            2,
+            "--bootstrap [::1]:5: IPv6 is off",
+        ),
+    ];
+    for (words, status, expected) in cases {
+        let outputs = ["--out", "old.csv", "--out", "new.csv", "--overwrite"];
+        let ran = world.run(&[&outputs, words].concat());
+        assert_eq!((ran.status, ran.stderr.lines().count()), (Some(status), 1), "{}", ran.stderr);
+        assert!(ran.stderr.starts_with(&format!("crawl: {expected}")), "{}", ran.stderr);
+        assert!(world.all() == before, "{words:?} changed a file");
+    }
 }
 
 #[test]

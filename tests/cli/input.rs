@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::{HASH, HEADER, Ran, World, exists};
 
@@ -46,4 +47,19 @@ fn an_empty_standard_input_is_refused() {
         assert!(ran.stderr.starts_with("crawl: standard input: no usable line"), "{}", ran.stderr);
     }
     assert!(!exists(&world.path("metadata.csv")));
+}
+
+#[test]
+fn a_standard_input_that_says_nothing_obeys_the_timeout_as_a_clean_end() {
+    let world = World::new();
+    let mut command = world.command(&["fetch", "-", "--overall-timeout", "1"]);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("crawl runs");
+    let open = child.stdin.take();
+    let begun = Instant::now();
+    let ran: Ran = child.wait_with_output().expect("ends").into();
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(!exists(&world.path("metadata.csv")));
+    drop(open);
 }

@@ -1,7 +1,7 @@
 //! `crawl` as a program, as far as it goes without any traffic: usage, help, and every file that
 //! it must refuse, resume or leave alone.
 //!
-//! Nothing here may reach the network: each test ends before a socket is bound.
+//! Nothing here may reach the network: a test ends before a socket is bound, or binds loopback.
 
 mod files;
 mod help;

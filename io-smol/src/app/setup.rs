@@ -9,6 +9,7 @@ use estudely_core::rng::Seed;
 
 use crate::args::{Command, Form};
 use crate::run::{Bind, Bootstrap, Options, Request, Requests};
+use crate::signal::Interrupts;
 
 /// UDP port when none is named, the customary one (BEP 5 names none).
 const PORT: u16 = 6881;
@@ -48,6 +49,7 @@ pub(super) fn options(
     seed: Seed,
     known: Vec<InfoHash>,
     requests: Requests,
+    signals: Option<Interrupts>,
 ) -> Options {
     let crawler = Config {
         policy: policy(command),
@@ -69,7 +71,7 @@ pub(super) fn options(
         until_idle: command.until_idle,
         known,
         requests,
-        signals: true,
+        signals,
     }
 }
 
@@ -107,7 +109,7 @@ mod tests {
     }
 
     fn options_of(line: &str) -> Options {
-        options(&command(line), Seed::from_u64(1), Vec::new(), Requests::none())
+        options(&command(line), Seed::from_u64(1), Vec::new(), Requests::none(), None)
     }
 
     #[test]

@@ -142,6 +142,11 @@ impl Entrance {
         }
     }
 
+    /// Whether any of the addresses sent something.
+    pub(super) fn has_answer(&self) -> bool {
+        self.answered > 0
+    }
+
     /// The names, if there is nothing else and none of them resolved.
     pub(super) fn hopeless(&self) -> Option<Vec<String>> {
         let resolving = self.names.iter().any(|name| name.resolving.is_some());

@@ -19,7 +19,8 @@ use smol::stream::Stream;
 
 use super::UdpReport;
 use super::bootstrap::{Entrance, Entry};
-use super::{Ended, Observer, Options, Report, Request, Requests, RowTimes, RunError, Sink};
+use super::feed::Feed;
+use super::{Ended, Observer, Options, Report, RowTimes, RunError, RunFailed, Sink};
 use crate::clock::Clock;
 use crate::signal::Interrupts;
 use crate::tcp::Connections;
@@ -63,9 +64,18 @@ pub(super) struct Driver<'a> {
     more: bool,
     /// Whether requests alone say when the run ends.
     by_request: bool,
-    mode: Mode,
     /// It is settled that somebody answered, or that nobody has to.
     answered: bool,
+    /// Names that did not resolve: warnings once the run goes on without them.
+    failed_names: Vec<String>,
+    /// The sink was told so.
+    begun: bool,
+    /// The sink takes no more for now.
+    blocked: bool,
+    /// The sink takes no more at all.
+    full: bool,
+    /// The run is over but for what the sink still holds.
+    draining: bool,
 }
 
 /// A socket and when to look at it.
@@ -82,12 +92,6 @@ enum Look {
     Now,
     /// Then, whatever the reactor says.
     At(Instant),
-}
-
-/// The requests, one of them in hand.
-struct Feed {
-    stream: Option<Pin<Box<dyn Stream<Item = Request>>>>,
-    next: Option<Request>,
 }
 
 impl<'a> Driver<'a> {
@@ -107,15 +111,15 @@ impl<'a> Driver<'a> {
         for hash in options.known {
             crawler.handle_known(hash);
         }
-        let Requests(stream) = options.requests;
+        let requests = Feed::new(options.requests);
         Self {
             crawler,
             clock,
             udp: udp.map(|udp| udp.map(|udp| Channel { udp, look: Look::OnEvent })),
             connections,
             entrance: mode.uses_dht().then(|| Entrance::new(options.bootstrap, families)),
-            by_request: stream.is_some() && matches!(mode, Mode::Fetch | Mode::Direct),
-            requests: Feed { stream, next: None },
+            by_request: requests.exists() && matches!(mode, Mode::Fetch | Mode::Direct),
+            requests,
             signal: interrupts.map(|interrupts| Box::pin(interrupts.first())),
             signalled: false,
             timer: Timer::never(),
@@ -127,8 +131,12 @@ impl<'a> Driver<'a> {
             transmit: Vec::with_capacity(RECEIVE_BUFFER),
             receive: Box::new([0; RECEIVE_BUFFER]),
             more: false,
-            mode,
             answered: false,
+            failed_names: Vec::new(),
+            begun: false,
+            blocked: false,
+            full: false,
+            draining: false,
         }
     }
 
@@ -137,23 +145,30 @@ impl<'a> Driver<'a> {
         mut self,
         sink: &mut dyn Sink,
         observer: &mut dyn Observer,
-    ) -> Result<Report, RunError> {
+    ) -> Result<Report, RunFailed> {
         let turned = self.turn_until_end(sink, observer).await;
-        // An output that is gone takes no more rows; every other end lets finished work out.
-        let writable = !matches!(
-            turned,
-            Err(RunError::SinkLost(_)) | Ok(Ended::OutputClosed | Ended::OutputLimit)
-        );
+        // Every clean end leaves outputs that a run has begun, however empty.
+        let begun = if turned.is_ok() { self.begin(sink) } else { Ok(()) };
+        let ended = or_closed(turned, begun);
+        // An output that is gone takes no more rows, and a failed run has none; every other end
+        // lets finished work out.
+        let writable = match ended {
+            Err(RunError::SinkLost(_)) | Ok(Ended::OutputClosed | Ended::OutputLimit) => false,
+            Err(_) => self.begun,
+            Ok(_) => true,
+        };
         let settled = self.shut_down(if writable { Some(&mut *sink) } else { None }).await;
         let flushed = sink.flush();
         observer.tick(self.clock.elapsed(), &self.crawler.stats());
-        let ended = turned?;
-        match settled.and(flushed) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                Ok(self.report(Ended::OutputClosed))
+        match or_closed(ended, settled.and(flushed)) {
+            Ok(ended) => {
+                self.warn(observer);
+                Ok(self.report(ended))
             }
-            Err(error) => Err(RunError::SinkLost(error)),
-            Ok(()) => Ok(self.report(ended)),
+            Err(error) => {
+                let report = self.report(Ended::Failed);
+                Err(RunFailed { error, report: Some(Box::new(report)) })
+            }
         }
     }
 
@@ -165,28 +180,32 @@ impl<'a> Driver<'a> {
         loop {
             let now = self.clock.now();
             self.more = false;
-            self.enter(now, observer).await?;
+            self.enter(now, observer).await;
             self.feed(now).await;
             self.send(now);
             self.dial(now);
-            if let Some(ended) = self.write(sink)? {
+            // Before anything is written: a run that fails for want of a network writes nothing.
+            self.judge(now)?;
+            let written = self.write(sink, ROWS_PER_TURN).await;
+            self.full = sink.is_full();
+            if let Some(ended) = lost(written)? {
                 return Ok(ended);
             }
             if now >= self.next_tick {
                 observer.tick(self.clock.elapsed(), &self.crawler.stats());
                 self.next_tick = now + TICK;
             }
-            if let Some(ended) = self.end(now)? {
+            if let Some(ended) = self.end(now, sink).await? {
                 return Ok(ended);
             }
-            self.wait(now).await;
+            self.wait(now, sink).await;
             self.hand_in();
         }
     }
 
     /// Hands resolved bootstrap addresses to the core.
-    async fn enter(&mut self, now: Instant, observer: &mut dyn Observer) -> Result<(), RunError> {
-        let Some(entrance) = &mut self.entrance else { return Ok(()) };
+    async fn enter(&mut self, now: Instant, observer: &mut dyn Observer) {
+        let Some(entrance) = &mut self.entrance else { return };
         entrance.handle_timeout(now);
         while let Some(entry) = future::poll_once(poll_fn(|cx| entrance.poll(cx))).await {
             match entry {
@@ -194,25 +213,26 @@ impl<'a> Driver<'a> {
                     let kind = if router { Kind::Router } else { Kind::Node };
                     self.crawler.handle_bootstrap(now, &addresses, kind);
                 }
-                Entry::Failed { line } => observer.note(&line),
+                Entry::Failed { line } => self.failed_names.push(line),
             }
         }
-        match entrance.hopeless() {
-            // Requests may bring peers of their own: those need no DHT.
-            Some(names) if self.mode != Mode::Fetch => Err(RunError::NoBootstrapResolved { names }),
-            _ => Ok(()),
+        if entrance.report().addresses_tried > 0 {
+            self.warn(observer);
         }
+    }
+
+    /// Names the names that did not resolve, each once.
+    fn warn(&mut self, observer: &mut dyn Observer) {
+        self.failed_names.drain(..).for_each(|line| observer.note(&line));
     }
 
     /// Hands requests to the core until it is full or none is ready.
     async fn feed(&mut self, now: Instant) {
         for _ in 0..REQUESTS_PER_TURN {
             future::poll_once(poll_fn(|cx| self.requests.poll(cx))).await;
-            let Some(Request { hash, peers }) = &self.requests.next else { return };
-            if self.crawler.handle_request(now, *hash, peers).is_err() {
+            if !self.requests.hand_in(&mut self.crawler, now) {
                 return;
             }
-            self.requests.next = None;
         }
         self.more = true;
     }
@@ -239,89 +259,144 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Writes settled rows; an end if the output wants no more.
-    fn write(&mut self, sink: &mut dyn Sink) -> Result<Option<Ended>, RunError> {
-        match self.write_rows(sink, ROWS_PER_TURN) {
-            Ok(rows) => {
-                self.more |= rows == ROWS_PER_TURN;
-                Ok(sink.is_full().then_some(Ended::OutputLimit))
-            }
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                Ok(Some(Ended::OutputClosed))
-            }
-            Err(error) => Err(RunError::SinkLost(error)),
-        }
+    /// Tells the sink that the run has begun.
+    fn begin(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
+        self.begun = true;
+        sink.begin()
     }
 
-    fn write_rows(&mut self, sink: &mut dyn Sink, most: usize) -> io::Result<usize> {
+    /// Writes settled rows as far as the sink takes them.
+    async fn write(&mut self, sink: &mut dyn Sink, most: usize) -> io::Result<()> {
+        if !self.begun && self.entrance.as_ref().is_some_and(Entrance::has_answer) {
+            self.begin(sink)?;
+        }
         let mut rows = 0;
+        self.blocked = false;
         while rows < most && !sink.is_full() {
-            let Some(row) = self.crawler.poll_row() else { break };
-            let settled = self.clock.wall_time(row.settled);
-            // By the same reading of the wall clock, so that the two keep their order.
-            let found = settled.checked_sub(row.settled.since(row.found)).unwrap_or(settled);
-            sink.write(&row, RowTimes { found, settled })?;
+            match future::poll_once(poll_fn(|cx| sink.poll_ready(cx))).await {
+                Some(ready) => ready?,
+                None => {
+                    self.blocked = true;
+                    break;
+                }
+            }
+            if !self.write_row(sink)? {
+                break;
+            }
             rows += 1;
         }
-        Ok(rows)
+        self.more |= rows == most;
+        Ok(())
+    }
+
+    /// Writes the next settled row; `false` if there is none.
+    fn write_row(&mut self, sink: &mut dyn Sink) -> io::Result<bool> {
+        let Some(row) = self.crawler.poll_row() else { return Ok(false) };
+        if !self.begun {
+            self.begin(sink)?;
+        }
+        let settled = self.clock.wall_time(row.settled);
+        // By the same reading of the wall clock, so that the two keep their order.
+        let found = settled.checked_sub(row.settled.since(row.found)).unwrap_or(settled);
+        sink.write(&row, RowTimes { found, settled })?;
+        Ok(true)
+    }
+
+    /// Fails a run that has nobody to talk to.
+    fn judge(&mut self, now: Instant) -> Result<(), RunError> {
+        if self.answered {
+            return Ok(());
+        }
+        let Some(entrance) = self.entrance.as_ref().filter(|entrance| !entrance.has_answer())
+        else {
+            self.answered = true;
+            return Ok(());
+        };
+        let needed = !self.by_request || self.requests.needs_dht();
+        if let Some(names) = entrance.hopeless()
+            && needed
+            && (!self.by_request || self.requests.is_exhausted())
+        {
+            return Err(RunError::NoBootstrapResolved { names });
+        }
+        let patience = self.overall.map_or(ANSWER_TIMEOUT, |most| most.min(ANSWER_TIMEOUT));
+        let elapsed = now.since(Instant::START);
+        if elapsed < patience && !self.is_timed_out(now) {
+            return Ok(());
+        }
+        let stats = self.crawler.stats();
+        if stats.answered + stats.refused > 0 {
+            self.answered = true;
+        } else if needed && (!self.by_request || stats.dialled == 0) {
+            // A list of requests may bring peers as long as it goes on.
+            return Err(match entrance.hopeless() {
+                Some(names) => RunError::NoBootstrapResolved { names },
+                None => self.unanswered(patience),
+            });
+        } else {
+            self.answered = self.requests.is_judged();
+        }
+        Ok(())
+    }
+
+    fn is_timed_out(&self, now: Instant) -> bool {
+        let elapsed = now.since(Instant::START);
+        self.overall.is_some_and(|most| elapsed + SHUTDOWN_LEAD.min(most / 2) >= most)
     }
 
     /// Whether the run is over, and how.
-    fn end(&mut self, now: Instant) -> Result<Option<Ended>, RunError> {
-        let elapsed = now.since(Instant::START);
-        let timed_out =
-            self.overall.is_some_and(|most| elapsed + SHUTDOWN_LEAD.min(most / 2) >= most);
-        let patience = self.overall.map_or(ANSWER_TIMEOUT, |most| most.min(ANSWER_TIMEOUT));
-        if !self.answered && (timed_out || elapsed >= patience) {
-            if self.is_unanswered() {
-                return Err(self.unanswered(patience));
-            }
-            self.answered = true;
+    async fn end(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<Option<Ended>, RunError> {
+        if self.signalled {
+            return Ok(Some(Ended::Signal));
         }
+        if self.is_timed_out(now) {
+            return Ok(Some(Ended::Timeout));
+        }
+        self.draining = false;
+        let Some(ended) = self.own_end(now) else { return Ok(None) };
+        // Nothing presses: a slow reader gets what there is.
+        match future::poll_once(poll_fn(|cx| sink.poll_flush(cx))).await {
+            Some(flushed) => Ok(Some(lost(flushed)?.unwrap_or(ended))),
+            None => {
+                self.draining = true;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The end that the work itself has come to.
+    fn own_end(&mut self, now: Instant) -> Option<Ended> {
         let may_idle = self.by_request || self.until_idle.is_some();
         let idle = may_idle && self.requests.is_done() && self.crawler.is_idle();
         if !idle {
             self.idle_since = None;
         }
-        let ended = if self.signalled {
-            Ended::Signal
-        } else if timed_out {
-            Ended::Timeout
+        if self.full {
+            Some(Ended::OutputLimit)
         } else if self.crawler.is_finished() {
-            Ended::Limit
+            Some(Ended::Limit)
         } else if idle && self.by_request {
-            Ended::RequestsDone
+            Some(Ended::RequestsDone)
         } else if idle {
             let since = *self.idle_since.get_or_insert(now);
-            if self.until_idle.is_none_or(|pause| now.since(since) < pause) {
-                return Ok(None);
-            }
-            Ended::Idle
+            let over = self.until_idle.is_some_and(|pause| now.since(since) >= pause);
+            over.then_some(Ended::Idle)
         } else {
-            return Ok(None);
-        };
-        Ok(Some(ended))
-    }
-
-    /// Whether nodes were to be asked, and none has said anything.
-    fn is_unanswered(&self) -> bool {
-        let stats = self.crawler.stats();
-        self.entrance.is_some()
-            && stats.answered + stats.refused == 0
-            && (self.mode != Mode::Fetch || stats.connected == 0)
+            None
+        }
     }
 
     fn unanswered(&self, patience: Duration) -> RunError {
         let tried = self.entrance.as_ref().map_or(0, |entrance| entrance.report().addresses_tried);
         RunError::NoNodeAnswered {
-            seconds: patience.as_secs(),
+            seconds: patience.as_secs_f64().round() as u64,
             tried,
             send_failure: self.udp_report().last_failure,
         }
     }
 
     /// Waits until something is there to be handed in or a deadline has come.
-    async fn wait(&mut self, now: Instant) {
+    async fn wait(&mut self, now: Instant, sink: &mut dyn Sink) {
         let due = self.poll_timeout().is_some_and(|at| at <= now);
         if self.more || due || self.connections.has_outcome() {
             // The connections, and the reactor, get their turn all the same: a timer that is
@@ -329,10 +404,10 @@ impl<'a> Driver<'a> {
             return future::yield_now().await;
         }
         self.set_timer(now);
-        poll_fn(|cx| self.poll_wake(cx)).await;
+        poll_fn(|cx| self.poll_wake(cx, sink)).await;
     }
 
-    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_wake(&mut self, cx: &mut Context<'_>, sink: &mut dyn Sink) -> Poll<()> {
         let back = self.timer_at.unwrap_or(self.next_tick);
         let mut ready = self.connections.poll_ready(cx, back).is_ready();
         for channel in self.udp.iter_mut().flatten() {
@@ -358,6 +433,8 @@ impl<'a> Driver<'a> {
             ready |= entrance.poll_ready(cx);
         }
         ready |= self.requests.poll(cx).is_ready();
+        ready |= self.blocked && sink.poll_ready(cx).is_ready();
+        ready |= self.draining && sink.poll_flush(cx).is_ready();
         if ready { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -443,10 +520,10 @@ impl<'a> Driver<'a> {
         while let Some((peer, outcome)) = self.connections.try_outcome() {
             self.crawler.handle_outcome(now, peer, outcome);
         }
-        match sink {
-            Some(sink) => self.write_rows(sink, usize::MAX).map(drop),
-            None => Ok(()),
-        }
+        let Some(sink) = sink else { return Ok(()) };
+        // Ready or not: there are few of them, and files must not go without for a stuck reader.
+        while !sink.is_full() && self.write_row(sink)? {}
+        Ok(())
     }
 
     fn report(self, ended: Ended) -> Report {
@@ -471,19 +548,17 @@ impl<'a> Driver<'a> {
     }
 }
 
-impl Feed {
-    /// Takes a request in hand if there is none. Ready when something changed by that.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (Some(stream), None) = (&mut self.stream, &self.next) else { return Poll::Pending };
-        match stream.as_mut().poll_next(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(None) => self.stream = None,
-            Poll::Ready(next) => self.next = next,
-        }
-        Poll::Ready(())
+/// What became of an output: a reader that left is an end, anything else an error.
+fn lost(result: io::Result<()>) -> Result<Option<Ended>, RunError> {
+    match result {
+        Ok(()) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Some(Ended::OutputClosed)),
+        Err(error) => Err(RunError::SinkLost(error)),
     }
+}
 
-    fn is_done(&self) -> bool {
-        self.stream.is_none() && self.next.is_none()
-    }
+/// How a run ended, unless its end was the loss of an output.
+fn or_closed(ended: Result<Ended, RunError>, output: io::Result<()>) -> Result<Ended, RunError> {
+    let ended = ended?;
+    Ok(lost(output)?.unwrap_or(ended))
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
 
 use csv::{QuoteStyle, WriterBuilder};
 use estudely_core::id::InfoHash;
@@ -27,11 +28,10 @@ pub struct CsvRows {
     /// Infohashes that the output holds, not as `True`.
     unverified: Option<FingerprintSet>,
     block: Block,
-    rows: u64,
 }
 
 impl CsvRows {
-    /// Rows for an output that holds the given infohashes already; its header is written.
+    /// Rows for an output that holds the given infohashes already.
     pub fn new(
         output: Output,
         rows_per: RowsPer,
@@ -40,7 +40,7 @@ impl CsvRows {
         unverified: Option<FingerprintSet>,
     ) -> Self {
         let block = Block::default();
-        Self { output, rows_per, escape_formulas, verified, unverified, block, rows: 0 }
+        Self { output, rows_per, escape_formulas, verified, unverified, block }
     }
 
     /// Whether the output has what `row` says, or better, from an earlier run.
@@ -65,8 +65,7 @@ impl RowSink for CsvRows {
         if self.block.tails.is_empty() {
             return Ok(());
         }
-        self.output.append(self.block.parts())?;
-        self.rows += self.block.tails.len() as u64;
+        self.output.append(&self.block.head, &self.block.tails)?;
         self.block.clear();
         Ok(())
     }
@@ -76,7 +75,27 @@ impl RowSink for CsvRows {
     }
 
     fn rows(&self) -> u64 {
-        self.rows
+        self.output.rows()
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        self.output.begin()
+    }
+
+    fn discard(&self) {
+        self.output.discard();
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.output.poll_ready(cx)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.output.poll_flush(cx)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
     }
 }
 
@@ -99,10 +118,6 @@ impl Block {
     fn len(&self) -> u64 {
         let tails: usize = self.tails.iter().map(String::len).sum();
         (self.head.len() * self.tails.len() + tails) as u64
-    }
-
-    fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        self.tails.iter().flat_map(|tail| [self.head.as_slice(), tail.as_bytes()])
     }
 
     fn fill(&mut self, row: &Row, rows_per: RowsPer, escape_formulas: bool) {
@@ -156,13 +171,12 @@ pub struct Pairs {
     /// Pairs that the output holds.
     held: FingerprintSet,
     lines: Vec<String>,
-    rows: u64,
 }
 
 impl Pairs {
-    /// Pairs for an output that holds those in `held` already; its header is written.
+    /// Pairs for an output that holds those in `held` already.
     pub fn new(output: Output, held: FingerprintSet) -> Self {
-        Self { output, held, lines: Vec::new(), rows: 0 }
+        Self { output, held, lines: Vec::new() }
     }
 }
 
@@ -181,8 +195,7 @@ impl RowSink for Pairs {
     }
 
     fn commit(&mut self) -> io::Result<()> {
-        self.output.append(self.lines.iter().map(|line| line.as_bytes()))?;
-        self.rows += self.lines.len() as u64;
+        self.output.append(b"", &self.lines)?;
         self.lines.clear();
         Ok(())
     }
@@ -192,6 +205,26 @@ impl RowSink for Pairs {
     }
 
     fn rows(&self) -> u64 {
-        self.rows
+        self.output.rows()
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        self.output.begin()
+    }
+
+    fn discard(&self) {
+        self.output.discard();
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.output.poll_ready(cx)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.output.poll_flush(cx)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
     }
 }

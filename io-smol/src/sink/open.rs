@@ -1,8 +1,8 @@
-//! Opening the outputs of a run: all are looked at before the first is changed.
+//! Opening the outputs of a run: all are looked at, none is changed.
 //!
 //! Order: no two are one file; each is opened, locked and, unless it is to be replaced, read
-//! through; only then are torn ends cut and headers written. A refusal leaves every file as it
-//! was, and no new one behind.
+//! through. Torn ends are cut and headers written when the run has begun (see `file`). A refusal
+//! leaves every file as it was, and no new one behind.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -17,7 +17,7 @@ use estudely_core::store::FingerprintSet;
 use super::RowSink;
 use super::csv::{CsvRows, Pairs};
 use super::fanout::Fanout;
-use super::file::Output;
+use super::file::{Output, Regular};
 use crate::args::{Place, RowsPer};
 use crate::hashes::InfoHashSet;
 use crate::resume::{
@@ -89,27 +89,24 @@ pub struct Opened {
 pub enum OpenError {
     /// An output is not ours or cannot be opened; nothing was changed.
     Refused(String),
-    /// An output could not be written.
+    /// Standard output could not be set up.
     Lost(String),
-    /// Nobody reads standard output.
-    Closed,
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(line) | Self::Lost(line) => f.write_str(line),
-            Self::Closed => f.write_str("nobody reads standard output"),
         }
     }
 }
 
 impl std::error::Error for OpenError {}
 
-/// Opens every output of a run.
+/// Opens every output of a run. They change when the first of them is told to begin.
 ///
 /// # Errors
-/// [`OpenError::Refused`] before anything was changed, the others after.
+/// See [`OpenError`]; nothing was changed.
 pub fn open(plan: &Plan<'_>, rng: &mut Rng) -> Result<Opened, OpenError> {
     refuse_one_file_twice(plan).map_err(OpenError::Refused)?;
     let mut held = Vec::new();
@@ -135,22 +132,26 @@ pub fn open(plan: &Plan<'_>, rng: &mut Rng) -> Result<Opened, OpenError> {
     if !known.is_empty() {
         notes.push(format!("{} infohashes are verified in every output: skipped", known.len()));
     }
-    let sinks = held.into_iter().map(|output| output.into_sink(plan.table));
-    let sinks = sinks.collect::<io::Result<_>>().map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => OpenError::Closed,
-        _ => OpenError::Lost(error.to_string()),
-    })?;
-    Ok(Opened { fanout: Fanout::new(sinks, plan.bytes_max), known, notes })
+    let mut fanout = Fanout::default();
+    let mut held = held.into_iter();
+    while let Some(output) = held.next() {
+        match output.into_sink(plan.table) {
+            Ok(sink) => fanout.add(sink),
+            Err(error) => {
+                fanout.discard();
+                held.as_slice().iter().for_each(Held::leave_as_it_was);
+                return Err(OpenError::Lost(format!("standard output: {error}")));
+            }
+        }
+    }
+    fanout.limit(plan.bytes_max);
+    Ok(Opened { fanout, known, notes })
 }
 
 /// An output that may be used, unchanged so far.
 struct Held {
     /// `None` is standard output.
-    file: Option<(File, PathBuf)>,
-    /// Whether this run made the file.
-    created: bool,
-    /// What of it stays.
-    extent: Extent,
+    file: Option<Regular>,
     verified: InfoHashSet,
     /// Infohashes in other rows, or pairs.
     others: FingerprintSet,
@@ -158,27 +159,23 @@ struct Held {
 
 impl Held {
     fn stream(rng: &mut Rng) -> Self {
-        Self {
-            file: None,
-            created: false,
-            extent: Extent { whole: 0, len: 0 },
-            verified: InfoHashSet::default(),
-            others: FingerprintSet::new(rng, FINGERPRINTS_MAX),
-        }
+        let others = FingerprintSet::new(rng, FINGERPRINTS_MAX);
+        Self { file: None, verified: InfoHashSet::default(), others }
+    }
+
+    /// Bytes of it that stay.
+    fn whole(&self) -> u64 {
+        self.file.as_ref().map_or(0, |file| file.extent.whole)
     }
 
     fn leave_as_it_was(&self) {
-        if let (true, Some((_, path))) = (self.created, &self.file) {
-            // It was not there before and is empty: at worst it stays so. The name may be a link.
-            let _ = fs::canonicalize(path).and_then(fs::remove_file);
-        }
+        self.file.iter().for_each(Regular::leave_as_it_was);
     }
 
     fn note(&self) -> Option<String> {
-        let (_, path) = self.file.as_ref()?;
-        let Extent { whole, len } = self.extent;
-        let torn = len - whole;
-        let path = shown(path);
+        let file = self.file.as_ref()?;
+        let Extent { whole, len } = file.extent;
+        let (torn, path) = (len - whole, file.shown());
         match (whole, torn) {
             (0, _) => None,
             (_, 0) => Some(format!("{path}: resumed")),
@@ -186,23 +183,11 @@ impl Held {
         }
     }
 
-    /// Cuts what is torn, writes a header where there is none.
     fn into_sink(self, table: Table) -> io::Result<Box<dyn RowSink>> {
-        let mut output = match self.file {
-            None => Output::stdout()?,
-            Some((file, path)) => {
-                let Extent { whole, len } = self.extent;
-                if whole < len {
-                    file.set_len(whole).map_err(|error| {
-                        io::Error::new(error.kind(), format!("{}: {error}", shown(&path)))
-                    })?;
-                }
-                Output::file(file, shown(&path), whole)
-            }
+        let output = match self.file {
+            None => Output::stdout(table.header())?,
+            Some(file) => Output::file(file, table.header()),
         };
-        if output.is_empty() {
-            output.append([table.header().as_bytes(), b"\n"].into_iter())?;
-        }
         Ok(match table {
             Table::Rows { per, escape_formulas } => {
                 let others = Some(self.others).filter(|set| !set.is_empty());
@@ -218,8 +203,8 @@ impl Held {
 fn no_room_for_headers(held: &[Held], plan: &Plan<'_>) -> Option<String> {
     let max = plan.bytes_max?;
     let header = plan.table.header().len() as u64 + 1;
-    let fresh = held.iter().any(|output| output.extent.whole == 0);
-    let least = held.iter().map(|output| match output.extent.whole {
+    let fresh = held.iter().any(|output| output.whole() == 0);
+    let least = held.iter().map(|output| match output.whole() {
         0 => header,
         whole => whole,
     });
@@ -239,27 +224,28 @@ fn hold(place: &Place, plan: &Plan<'_>, rng: &mut Rng) -> Result<Held, String> {
     }
     let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
     let mut file = opened.map_err(|error| refused(format!("cannot be opened: {error}")))?;
-    let mut held = Held { created, ..Held::stream(rng) };
+    let mut held = Held::stream(rng);
+    let mut extent = Extent { whole: 0, len: 0 };
     let read = lock(&file).and_then(|()| {
         let len = file.metadata().map_err(Foreign::from).map_err(cure)?.len();
         match plan.table {
-            _ if plan.overwrite => held.extent = Extent { whole: 0, len },
+            _ if plan.overwrite => extent = Extent { whole: 0, len },
             Table::Rows { .. } => {
                 let found = scan_rows(&mut file, rng).map_err(cure)?;
                 if plan.public && found.is_invented {
                     return Err(INVENTED.to_owned());
                 }
-                (held.extent, held.verified, held.others) =
+                (extent, held.verified, held.others) =
                     (found.extent, found.verified, found.unverified);
             }
             Table::Pairs => {
                 let found = scan_pairs(&mut file, rng).map_err(cure)?;
-                (held.extent, held.others) = (found.extent, found.pairs);
+                (extent, held.others) = (found.extent, found.pairs);
             }
         }
         Ok(())
     });
-    held.file = Some((file, path.clone()));
+    held.file = Some(Regular { file, path: path.clone(), created, extent });
     if let Err(what) = read {
         held.leave_as_it_was();
         return Err(refused(what));

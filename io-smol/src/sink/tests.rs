@@ -82,6 +82,7 @@ impl World {
     /// Opens the outputs, writes the rows, and closes them.
     fn run(&self, names: &[&str], rows: &[Row]) -> Opened {
         let mut opened = self.try_open(names, &[]).expect("opens");
+        opened.fanout.begin().expect("begun");
         for row in rows {
             write(&mut opened.fanout, row).expect("written");
         }
@@ -175,6 +176,28 @@ fn overwrite_replaces_and_knows_nothing() {
     let opened = world.run(&["x.csv"], &[]);
     assert_eq!(world.text("x.csv"), format!("{ROWS_HEADER}\n"));
     assert!(opened.known.is_empty());
+}
+
+#[test]
+fn a_run_that_never_begins_leaves_every_output_as_it_was() {
+    let mut world = World::new();
+    fs::write(world.path("x.csv"), "mine\n").expect("written");
+    world.overwrite = true;
+    let opened = world.try_open(&["x.csv", "new.csv"], &[]).expect("opens");
+    assert_eq!((world.text("x.csv"), world.text("new.csv")), ("mine\n".into(), String::new()));
+    opened.fanout.discard();
+    assert_eq!(world.text("x.csv"), "mine\n");
+    assert!(!world.path("new.csv").exists());
+}
+
+#[test]
+fn outputs_that_have_begun_are_never_discarded() {
+    let world = World::new();
+    let mut opened = world.try_open(&["new.csv"], &[]).expect("opens");
+    opened.fanout.begin().expect("begun");
+    opened.fanout.begin().expect("a second time for nothing");
+    opened.fanout.discard();
+    assert_eq!(world.text("new.csv"), format!("{ROWS_HEADER}\n"));
 }
 
 #[test]

@@ -11,7 +11,10 @@ use estudely_core::rng::{Rng, Seed};
 use estudely_core::stats::Stats;
 use estudely_core::time::Duration;
 use estudely_io_smol::args::{Place, RowsPer};
-use estudely_io_smol::run::{Bind, Bootstrap, Observer, Options, Requests, RunError, run};
+use estudely_io_smol::run::{
+    Bind, Bootstrap, Observer, Options, Requests, RunError, RunFailed, run,
+};
+use estudely_io_smol::signal::Interrupts;
 use estudely_io_smol::sink::{OpenError, Plan, Table, open};
 
 use super::{Swarm, raise_file_limit};
@@ -34,7 +37,7 @@ pub enum CrawlError {
     /// The file exists and is no such output, or cannot be made.
     Output(OpenError),
     /// The crawl itself failed.
-    Run(RunError),
+    Run(RunFailed),
     /// The file cannot be read back.
     Scoring(csv::Error),
     /// There is no live node to start from.
@@ -83,6 +86,9 @@ pub fn crawl_self(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<Score
         ..Config::default()
     };
     if wanted > 0 {
+        let no_signals = |source| RunError::System { what: "cannot handle signals", source };
+        let interrupts =
+            Interrupts::listen().map_err(|error| CrawlError::Run(no_signals(error).into()))?;
         let options = Options {
             crawler,
             seed,
@@ -96,7 +102,7 @@ pub fn crawl_self(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<Score
             until_idle: Some(UNTIL_IDLE),
             known,
             requests: Requests::none(),
-            signals: true,
+            signals: Some(interrupts),
         };
         // On this thread: the swarm answers from its own two.
         run(options, &mut opened.fanout, &mut Lines).map_err(CrawlError::Run)?;
