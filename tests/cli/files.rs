@@ -30,16 +30,12 @@ fn a_foreign_output_is_refused_and_stays_as_it_is() {
 }
 
 #[test]
-fn real_torrents_are_not_added_to_those_of_a_swarm() {
+fn whoever_adds_real_torrents_to_those_of_a_swarm_is_told() {
     let world = World::new();
     world.put("metadata.csv", format!("{HEADER}{}", verified(HASH)));
-    let said = world.refused(&[]);
-    assert!(
-        said.starts_with("--out metadata.csv: holds only torrents from this machine"),
-        "{said}"
-    );
-    // Who asks one peer on this machine, or allows private addresses, means it.
-    assert_eq!(world.run(&["get", HASH, "--out", "metadata.csv"]).status, Some(0));
+    let ran = world.run(&["--bind", "127.0.0.1:0", "--bootstrap", "no..name:5"]);
+    assert_eq!(ran.status, Some(1), "the name does not resolve");
+    assert!(ran.stderr.contains("as swarm invents them"), "{}", ran.stderr);
 }
 
 #[test]

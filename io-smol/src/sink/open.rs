@@ -25,9 +25,9 @@ use crate::resume::{
 };
 use crate::text::printable;
 
-/// Why real torrents are not added to the rows of a swarm.
-const INVENTED: &str = "holds only torrents from this machine, as swarm invents them; delete it, \
-                        name another file, or --overwrite to replace it";
+/// What a person should know who adds real torrents to the rows of a swarm.
+const INVENTED: &str = "holds only torrents from this machine, as swarm invents them; real ones \
+                        are added (--overwrite replaces it)";
 
 /// Most symbolic links followed to a file that does not exist yet, as Linux does.
 const LINKS_MAX: usize = 40;
@@ -66,7 +66,7 @@ pub struct Plan<'a> {
     pub tee: bool,
     /// `--overwrite`
     pub overwrite: bool,
-    /// Whether only the public network is crawled: then a file that `swarm` filled is refused.
+    /// Whether only the public network is crawled: then a file that `swarm` filled is remarked on.
     pub public: bool,
     /// `--max-output-bytes`
     pub bytes_max: Option<u64>,
@@ -155,12 +155,14 @@ struct Held {
     verified: InfoHashSet,
     /// Infohashes in other rows, or pairs.
     others: FingerprintSet,
+    /// Its rows are invented, and real ones are to follow.
+    mixes: bool,
 }
 
 impl Held {
     fn stream(rng: &mut Rng) -> Self {
         let others = FingerprintSet::new(rng, FINGERPRINTS_MAX);
-        Self { file: None, verified: InfoHashSet::default(), others }
+        Self { file: None, verified: InfoHashSet::default(), others, mixes: false }
     }
 
     /// Bytes of it that stay.
@@ -177,6 +179,7 @@ impl Held {
         let Extent { whole, len } = file.extent;
         let (torn, path) = (len - whole, file.shown());
         match (whole, torn) {
+            _ if self.mixes => Some(format!("{path}: resumed; it {INVENTED}")),
             (0, _) => None,
             (_, 0) => Some(format!("{path}: resumed")),
             (_, torn) => Some(format!("{path}: resumed; {torn} bytes of a torn last line cut")),
@@ -232,9 +235,7 @@ fn hold(place: &Place, plan: &Plan<'_>, rng: &mut Rng) -> Result<Held, String> {
             _ if plan.overwrite => extent = Extent { whole: 0, len },
             Table::Rows { .. } => {
                 let found = scan_rows(&mut file, rng).map_err(cure)?;
-                if plan.public && found.is_invented {
-                    return Err(INVENTED.to_owned());
-                }
+                held.mixes = plan.public && found.is_invented;
                 (extent, held.verified, held.others) =
                     (found.extent, found.verified, found.unverified);
             }
