@@ -28,9 +28,9 @@ impl Coverage {
     }
 
     /// The next neighbourhood, of those that share `depth` leading bits, at which no query aimed:
-    /// its lowest point. Each is given at most once until [`Coverage::reset`], or until a finer
+    /// its lowest point and how many bits it shares. Each is given at most once until [`Coverage::reset`], or until a finer
     /// look begins.
-    pub(crate) fn next_gap(&mut self, depth: u32) -> Option<Id> {
+    pub(crate) fn next_gap(&mut self, depth: u32) -> Option<(Id, u32)> {
         if depth > self.depth {
             (self.depth, self.scanned) = (depth.min(CELL_BITS), 0);
         }
@@ -40,7 +40,7 @@ impl Coverage {
             let cells = self.scanned..self.scanned + size;
             self.scanned = cells.end;
             if !self.is_marked(cells.clone()) {
-                return Some(point_of(cells.start));
+                return Some((point_of(cells.start), self.depth));
             }
         }
         None
@@ -92,18 +92,19 @@ mod tests {
             for index in (0..all).step_by(3) {
                 coverage.mark(places(index).with_suffix(depth, Id::MAX));
             }
-            let gaps: Vec<Id> = std::iter::from_fn(|| coverage.next_gap(depth)).collect();
+            let gaps: Vec<Id> =
+                std::iter::from_fn(|| coverage.next_gap(depth)).map(|gap| gap.0).collect();
             let expected: Vec<Id> = (0..all).filter(|n| n % 3 != 0).map(places).collect();
             assert_eq!(gaps, expected, "{depth} bits");
             assert_eq!(coverage.next_gap(depth), None);
             assert!(coverage.is_scanned(depth) && !coverage.is_scanned(depth + 1) || depth == 20);
             coverage.reset();
-            assert_eq!(coverage.next_gap(depth), Some(Id::ZERO));
+            assert_eq!(coverage.next_gap(depth), Some((Id::ZERO, depth)));
         }
     }
 
     #[test]
     fn before_any_mark_everything_is_a_gap() {
-        assert_eq!(Coverage::default().next_gap(0), Some(Id::ZERO));
+        assert_eq!(Coverage::default().next_gap(0), Some((Id::ZERO, 0)));
     }
 }

@@ -18,7 +18,8 @@ mod receive;
 mod transmit;
 
 use crate::limits::{
-    JOB_PATIENCE, JOBS_MAX, JOBS_PER_CONNECTION, PENDING_ENOUGH, ROWS_MAX, SEEDS_WITHIN,
+    JOB_PATIENCE, JOBS_BACKLOG_MINUTES, JOBS_MAX, JOBS_PER_CONNECTION, PENDING_ENOUGH, ROWS_MAX,
+    SEEDS_WITHIN, WALKS_MAX, WALKS_PER_RATE,
 };
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -106,14 +107,11 @@ impl Crawler {
         let plane = |family: Family| {
             let own = config.own[family.index()].filter(|_| config.mode.uses_dht())?;
             let label = if family == Family::V4 { "v4" } else { "v6" };
-            Some(Box::new(Plane::new(config.policy, id, own, &rng.fork(label))))
+            let walks_max = config.rate.map_or(WALKS_MAX, |rate| rate as usize * WALKS_PER_RATE);
+            let walks_max = walks_max.min(WALKS_MAX);
+            Some(Box::new(Plane::new(config.policy, id, own, walks_max, &rng.fork(label))))
         };
-        let connections = config.max_connections as usize;
-        let jobs_max = if config.mode.dials() {
-            (connections * JOBS_PER_CONNECTION).clamp(PENDING_ENOUGH / 8, JOBS_MAX)
-        } else {
-            PENDING_ENOUGH
-        };
+        let jobs_max = jobs_max(&config);
         let enough = jobs_max.min(PENDING_ENOUGH);
         Self {
             planes: Family::ALL.map(plane),
@@ -248,7 +246,8 @@ impl Crawler {
             let plane = self.planes[family.index()].as_ref()?;
             earliest(plane.poll_timeout(self.now), self.bootstraps.poll_timeout(family))
         };
-        let second_chance = self.intake.poll_timeout().filter(|_| !self.jobs.is_full());
+        let takes_jobs = !self.jobs.is_full() && self.rows.len() < ROWS_MAX;
+        let second_chance = self.intake.poll_timeout().filter(|_| takes_jobs);
         let given_up = self.begun + SEEDS_WITHIN;
         let seeds = (given_up > self.now && !self.waiting_for_walk.is_empty()).then_some(given_up);
         [self.dialer.poll_timeout(self.now), second_chance, self.patience.poll_timeout(), seeds]
@@ -335,6 +334,21 @@ impl Crawler {
 
     fn count_fault(&mut self, fault: PeerFault) {
         self.stats.faults[fault as usize] += 1;
+    }
+}
+
+/// How many infohashes may be under way: as many as connections, dials and queries allow to be
+/// served before anybody loses patience. What cannot be fetched soon had better be found later.
+fn jobs_max(config: &Config) -> usize {
+    let minutes = JOBS_BACKLOG_MINUTES;
+    // Half of the new flows are for dials.
+    let by_flows = config.new_flows.map_or(JOBS_MAX, |flows| (flows * minutes / 2) as usize);
+    let by_rate = config.rate.map_or(JOBS_MAX, |rate| rate.saturating_mul(60 * minutes) as usize);
+    let by_connections = config.max_connections as usize * JOBS_PER_CONNECTION;
+    if config.mode.dials() {
+        by_connections.min(by_flows).min(by_rate).clamp(16, JOBS_MAX)
+    } else {
+        PENDING_ENOUGH.min(by_rate).max(16)
     }
 }
 

@@ -76,8 +76,9 @@ pub(crate) struct Dialer {
     sequence: u64,
     slowness: Slowness,
     not_before: Option<Instant>,
-    /// How long dialling pauses under pressure.
+    /// How long dialling pauses under pressure, and until when it does.
     pause: Duration,
+    pressed_until: Instant,
 }
 
 impl Dialer {
@@ -96,6 +97,7 @@ impl Dialer {
             slowness: Slowness::default(),
             not_before: None,
             pause: Duration::ZERO,
+            pressed_until: Instant::START,
         }
     }
 
@@ -202,10 +204,11 @@ impl Dialer {
     /// The system ran out of something: dial nobody for a moment, and for longer each time until a
     /// dial gets through.
     pub(crate) fn on_pressure(&mut self, now: Instant) {
-        if self.not_before.is_none_or(|at| at <= now) {
+        if self.pressed_until <= now {
             self.pause = (self.pause * 2).clamp(PRESSURE_PAUSE, PRESSURE_PAUSE_MAX);
+            self.pressed_until = now + self.pause;
         }
-        self.not_before = Some(now + self.pause);
+        self.not_before = self.not_before.max(Some(self.pressed_until));
     }
 
     /// A dial got as far as an answer of any kind: there is no pressure.

@@ -2,7 +2,9 @@
 //! what to do for it next. Pure book-keeping; limits that span infohashes are in `dialer`.
 
 use crate::dialer::PeerKey;
-use crate::limits::{PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX, PUT_BACKS_MAX, RACES_MAX};
+use crate::limits::{
+    PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX, PUT_BACKS_MAX, RACES_MAX, RESERVE_MAX,
+};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::addr::Contact;
@@ -102,6 +104,8 @@ pub struct Job {
     /// Whether it stands in the dialer's queue.
     pub queued: bool,
     peers: Vec<Peer>,
+    /// Peers beyond what one answer may fill.
+    reserve: Vec<SocketAddr>,
     dialling: u8,
     accepted: u8,
     overtake: bool,
@@ -123,6 +127,7 @@ impl Job {
             walks_open: 0,
             queued: false,
             peers: Vec::new(),
+            reserve: Vec::new(),
             dialling: 0,
             accepted: 0,
             overtake: false,
@@ -146,15 +151,35 @@ impl Job {
     }
 
     /// How many peers of one answer to `get_peers` are kept: of the source's all but a quarter of
-    /// the places, of others' few, so that no single node fills them with inventions (H21). Where
-    /// nobody is dialled there is nothing to save places for.
+    /// the places, of others' half of those that are free, so that no single node fills them with
+    /// inventions (H21). The rest goes to the reserve. Where nobody is dialled there is nothing to
+    /// save places for.
     pub fn places_for_answer(&self, limits: &JobLimits, from_source: bool) -> usize {
         let free = limits.peers.saturating_sub(self.peers.len());
         match (limits.dials, from_source) {
             (false, _) => free,
             (true, true) => free.min(limits.peers - limits.peers / 4),
-            (true, false) => free.min((limits.peers / 8).max(1)),
+            (true, false) => free.div_ceil(2),
         }
+    }
+
+    /// Remembers a peer for which there was no place yet.
+    pub fn reserve_peer(&mut self, addr: SocketAddr) {
+        if self.reserve.len() < RESERVE_MAX && !self.reserve.contains(&addr) {
+            self.reserve.push(addr);
+        }
+    }
+
+    /// Gives the places still free to the reserve; how many it took. Only when there is nobody
+    /// else left to try.
+    pub fn admit_reserve(&mut self, limits: &JobLimits) -> usize {
+        let reserve = std::mem::take(&mut self.reserve);
+        reserve.into_iter().filter(|peer| self.add_peer(limits, *peer)).count()
+    }
+
+    /// Whether it waits for a place among the walks.
+    pub fn waits_for_walk(&self) -> bool {
+        self.walk == WalkState::Pending && self.walks_open == 0
     }
 
     /// Peers not dialled yet.
@@ -416,7 +441,7 @@ mod tests {
             assert!(job.add_peer(&limits, peer(n)));
         }
         assert_eq!(job.places_for_answer(&limits, true), 5);
-        assert_eq!(job.places_for_answer(&limits, false), 2);
+        assert_eq!(job.places_for_answer(&limits, false), 3);
         let one = JobLimits { peers: 1, ..LIMITS };
         assert_eq!(self::job().places_for_answer(&one, true), 1);
         assert_eq!(self::job().places_for_answer(&JobLimits { dials: false, ..limits }, true), 20);

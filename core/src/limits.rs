@@ -309,6 +309,13 @@ pub const BARREN_SAMPLES: u16 = 50;
 /// A node whose infohashes nobody has peers for is not sampled for so long (H19).
 pub const BARREN_REST: Duration = Duration::from_secs(24 * 3_600);
 
+/// Queries into gaps on their way at once.
+pub const GAPS_OPEN_MAX: usize = 64;
+
+/// Gaps that may be asked about before anybody answered; each answer allows one more, so that no
+/// lie about the density makes us ask for ever.
+pub const GAPS_FREE: u32 = 64;
+
 /// After so long the sweep looks again into neighbourhoods that it has no reason to visit: nodes
 /// come and go.
 pub const COVERAGE_REST: Duration = Duration::from_secs(1_800);
@@ -338,6 +345,13 @@ pub const PENDING_MAX: usize = 1 << 16;
 /// allowed, since what cannot be fetched soon had better be found later.
 pub const PENDING_ENOUGH: usize = 4_096;
 
+/// Queries to wait for and dials to begin, in minutes at the limits given, that a job may have
+/// before it: well within [`JOB_PATIENCE`].
+pub const JOBS_BACKLOG_MINUTES: u32 = 2;
+
+/// Walks at once for each query a second allowed.
+pub const WALKS_PER_RATE: usize = 8;
+
 /// Infohashes under way for each connection allowed.
 pub const JOBS_PER_CONNECTION: usize = 8;
 
@@ -362,8 +376,11 @@ pub const PORTS_PER_IP_MAX: usize = 2;
 /// admitted. Whoever owns a net could otherwise fill every place with peers that must wait.
 pub const PEERS_PER_PREFIX_MAX: usize = 3;
 
+/// Peers kept beyond the places that one answer may fill, for when nobody else is left.
+pub const RESERVE_MAX: usize = 32;
+
 /// How often a dial that a peer cut short for no fault of its own is repeated. Dials that our own
-/// system refused are repeated until [`JOB_PATIENCE`] ends.
+/// system refused are repeated as long as it does.
 pub const PUT_BACKS_MAX: u8 = 2;
 
 /// An infohash to which nothing has happened for so long is settled as it stands.

@@ -10,10 +10,10 @@
 //! address or by id.
 
 use crate::limits::{
-    BARREN_REST, BARREN_SAMPLES, CALENDAR_MAX, CONTACTS_PER_REPLY, COVERAGE_REST, INTERVAL_MAX,
-    INTERVAL_MIN, LEDGER_MAX, REFERRER_CELLS, REFERRER_DEAD_MAX, SILENT_MAX, SILENT_REST,
-    STALL_AFTER, SWEEP_PAUSE_MAX, SWEEP_PAUSE_MIN, UNANSWERED_MAX, UNANSWERED_PASSES,
-    UNSUPPORTED_REST,
+    BARREN_REST, BARREN_SAMPLES, CALENDAR_MAX, CONTACTS_PER_REPLY, COVERAGE_REST, GAPS_FREE,
+    GAPS_OPEN_MAX, INTERVAL_MAX, INTERVAL_MIN, LEDGER_MAX, REFERRER_CELLS, REFERRER_DEAD_MAX,
+    SILENT_MAX, SILENT_REST, STALL_AFTER, SWEEP_PAUSE_MAX, SWEEP_PAUSE_MIN, UNANSWERED_MAX,
+    UNANSWERED_PASSES, UNSUPPORTED_REST,
 };
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -65,6 +65,14 @@ pub struct SweepQuery {
     pub turn: Turn,
     /// The point whose neighbours the answer is to name.
     pub target: Id,
+}
+
+/// A contact that answered.
+#[derive(Clone, Copy, Debug)]
+struct Alive {
+    contact: Contact,
+    /// Whether under the id that it was expected to have.
+    as_expected: bool,
 }
 
 /// What became of an offered contact.
@@ -168,6 +176,10 @@ pub struct Sweep {
     coverage: Coverage,
     /// Gaps are being filled, one query after the other.
     filling: bool,
+    /// Queries into gaps on their way.
+    gaps_open: usize,
+    /// Gaps that may still be asked about.
+    gaps_left: u32,
     /// When a query of the sweep was last answered.
     answered_at: Instant,
     covered_since: Instant,
@@ -205,6 +217,8 @@ impl Sweep {
             density: Density::default(),
             coverage: Coverage::default(),
             filling: false,
+            gaps_open: 0,
+            gaps_left: GAPS_FREE,
             answered_at: Instant::START,
             covered_since: Instant::START,
             scores: vec![Score::default(); REFERRER_CELLS],
@@ -258,14 +272,14 @@ impl Sweep {
         id: NodeId,
         interval: Option<i64>,
     ) {
-        self.in_flight -= 1;
-        let contact = self.alive(now, query, id);
-        let cell = self.score_cell(contact.addr);
+        self.ended(query.turn);
+        let node = self.alive(now, query, id);
+        let cell = self.score_cell(node.contact.addr);
         if self.scores[cell].is_barren() {
             (self.scores[cell].sampled, self.scores[cell].fruitful) = (0, 0);
-            return self.rest(now, contact, BARREN_REST);
+            return self.rest(now, node, BARREN_REST);
         }
-        self.rest(now, contact, clamp_interval(interval));
+        self.rest(now, node, clamp_interval(interval));
     }
 
     /// Whether the samples of a node are worth looking at (H19).
@@ -287,34 +301,34 @@ impl Sweep {
 
     /// A node answered without samples, as to `find_node`.
     pub fn on_reply(&mut self, now: Instant, query: SweepQuery, id: NodeId) {
-        self.in_flight -= 1;
-        let contact = self.alive(now, query, id);
+        self.ended(query.turn);
+        let node = self.alive(now, query, id);
         match query.turn {
             Turn::Gap => {}
-            Turn::Retry if query.waiting.alive => self.rest(now, contact, SILENT_REST),
+            Turn::Retry if query.waiting.alive => self.rest(now, node, SILENT_REST),
             Turn::Retry => {
                 self.follow_up(SweepQuery { ask: SweepAsk::Sample, turn: Turn::Again, ..query });
             }
-            _ => self.rest(now, contact, UNSUPPORTED_REST),
+            _ => self.rest(now, node, UNSUPPORTED_REST),
         }
     }
 
     /// A node answered with an error: it lives, and does not sample.
     pub fn on_error(&mut self, now: Instant, query: SweepQuery) {
-        self.in_flight -= 1;
-        let contact = self.alive(now, query, query.waiting.contact.id);
+        self.ended(query.turn);
+        let node = self.alive(now, query, query.waiting.contact.id);
         match (query.ask, query.turn) {
             (SweepAsk::Sample, _) => {
                 self.follow_up(SweepQuery { ask: SweepAsk::FindNode, turn: Turn::Refused, ..query })
             }
             (SweepAsk::FindNode, Turn::Gap) => {}
-            (SweepAsk::FindNode, _) => self.rest(now, contact, UNSUPPORTED_REST),
+            (SweepAsk::FindNode, _) => self.rest(now, node, UNSUPPORTED_REST),
         }
     }
 
     /// A node did not answer in time.
     pub fn on_silence(&mut self, now: Instant, query: SweepQuery) {
-        self.in_flight -= 1;
+        self.ended(query.turn);
         let contact = query.waiting.contact;
         match query.turn {
             Turn::First => {
@@ -327,22 +341,21 @@ impl Sweep {
                 self.frontier.remove_landmark(contact);
                 self.keep_unanswered(query.waiting);
             }
-            Turn::Refused => self.rest(now, contact, UNSUPPORTED_REST),
+            Turn::Refused => {
+                self.rest(now, Alive { contact, as_expected: true }, UNSUPPORTED_REST);
+            }
             // Two packets may have been lost: the next pass tries once more.
             Turn::Again => self.keep_unanswered(Waiting { alive: true, ..query.waiting }),
             Turn::Gap => self.frontier.remove_landmark(contact),
         }
     }
 
-    /// A query that could not be sent after all is asked again.
-    pub fn on_unsent(&mut self, query: SweepQuery) {
-        self.in_flight -= 1;
-        self.follow_up(query);
-    }
-
-    /// Learns from the contacts of an answer to `target` how crowded the keyspace is.
-    pub fn on_neighbours(&mut self, target: Id, contacts: impl Iterator<Item = Contact>) {
-        self.density.learn(target, contacts);
+    /// Learns from the contacts of an answer how crowded the keyspace is. Not from those about
+    /// gaps: a finer look for gaps must not be a reason to look more finely.
+    pub fn on_neighbours(&mut self, query: &SweepQuery, contacts: impl Iterator<Item = Contact>) {
+        if query.turn != Turn::Gap {
+            self.density.learn(query.target, contacts);
+        }
     }
 
     /// Notes a contact that is not to be visited; `true` the first time.
@@ -429,10 +442,13 @@ impl Sweep {
                 }
                 return Some(self.query(waiting, SweepAsk::Sample, Turn::First));
             }
-            if self.may_fill_gaps(now)
-                && let Some(query) = self.gap_query()
-            {
-                return Some(query);
+            if self.may_fill_gaps(now) {
+                if self.gaps_open >= GAPS_OPEN_MAX {
+                    return None;
+                }
+                if let Some(query) = self.gap_query() {
+                    return Some(query);
+                }
             }
             self.filling = false;
             if self.in_flight > 0 {
@@ -451,6 +467,7 @@ impl Sweep {
     fn may_fill_gaps(&self, now: Instant) -> bool {
         self.frontier.is_empty()
             && self.frontier.has_landmarks()
+            && self.gaps_left > 0
             && !self.coverage.is_scanned(self.density.gap_depth())
             && (self.filling || self.in_flight == 0 || now >= self.answered_at + STALL_AFTER)
     }
@@ -458,10 +475,11 @@ impl Sweep {
     /// A query into the next neighbourhood that no query aimed at, to whoever lives nearest.
     fn gap_query(&mut self) -> Option<SweepQuery> {
         self.filling = true;
-        let depth = self.density.gap_depth();
-        let gap = self.coverage.next_gap(depth)?;
+        let (gap, depth) = self.coverage.next_gap(self.density.gap_depth())?;
+        self.gaps_left -= 1;
         let target = gap.with_suffix(depth, Id(self.rng.bytes()));
         let contact = self.frontier.nearest_landmark(target)?;
+        self.gaps_open += 1;
         let waiting = Waiting { contact, referrer: None, silent_passes: 0, alive: true };
         Some(SweepQuery { waiting, ask: SweepAsk::FindNode, turn: Turn::Gap, target })
     }
@@ -539,23 +557,36 @@ impl Sweep {
         }
     }
 
+    /// A query is no longer on its way.
+    fn ended(&mut self, turn: Turn) {
+        self.in_flight -= 1;
+        self.gaps_open -= usize::from(turn == Turn::Gap);
+    }
+
     /// What every answer means: the contact lives. One that answers under another id than it was
-    /// expected to have (D12) is believed neither to stand there nor to be due later.
-    fn alive(&mut self, now: Instant, query: SweepQuery, id: NodeId) -> Contact {
+    /// expected to have (D12) is not believed to stand there.
+    fn alive(&mut self, now: Instant, query: SweepQuery, id: NodeId) -> Alive {
         self.answered_at = now;
         let contact = query.waiting.contact;
-        if contact.id == id {
+        let as_expected = contact.id == id;
+        if as_expected {
             self.score(query.waiting.referrer, |score| score.live = score.live.saturating_add(1));
             self.frontier.add_landmark(contact);
         }
-        contact
+        if query.turn != Turn::Gap {
+            self.gaps_left = self.gaps_left.saturating_add(1);
+        }
+        Alive { contact, as_expected }
     }
 
-    fn rest(&mut self, now: Instant, contact: Contact, rest: Duration) {
-        let until = now + rest;
-        let mut by_id = self.ids.get(&contact.id.0).unwrap_or_default();
-        by_id.rest_until(until);
-        self.ids.set(now, self.pass, &contact.id.0, by_id);
+    /// Asks a node no more for so long: by address, and by id if it has shown that it is its own.
+    fn rest(&mut self, now: Instant, node: Alive, rest: Duration) {
+        let (contact, until) = (node.contact, now + rest);
+        if node.as_expected {
+            let mut by_id = self.ids.get(&contact.id.0).unwrap_or_default();
+            by_id.rest_until(until);
+            self.ids.set(now, self.pass, &contact.id.0, by_id);
+        }
         let key = address_key(self.policy, contact.addr);
         let mut note = self.addresses.get(&key).unwrap_or_default();
         note.rest_until(until);

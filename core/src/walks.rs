@@ -32,13 +32,18 @@ pub(crate) struct Walks {
 }
 
 impl Walks {
-    pub(crate) fn new(own: NodeId, own_addr: SocketAddr, policy: AddressPolicy) -> Self {
+    pub(crate) fn new(
+        own: NodeId,
+        own_addr: SocketAddr,
+        policy: AddressPolicy,
+        most: usize,
+    ) -> Self {
         Self {
             own,
             own_addr,
             policy,
             family: Family::of(own_addr),
-            slots: Slab::new(WALKS_MAX),
+            slots: Slab::new(most.clamp(1, WALKS_MAX)),
             turns: VecDeque::new(),
             spare: Vec::new(),
         }

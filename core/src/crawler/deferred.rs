@@ -52,14 +52,18 @@ pub(super) struct Deferred {
 }
 
 impl Deferred {
-    /// Sets a query aside until `at`; `false` when there is no room.
-    pub(super) fn push(&mut self, at: Instant, query: &Query) -> bool {
-        if self.heap.len() >= DEFERRED_MAX {
-            return false;
-        }
+    /// Sets a query aside until `at`. The caller asked [`Deferred::full_until`].
+    pub(super) fn push(&mut self, at: Instant, query: Query) {
+        debug_assert!(self.heap.len() < DEFERRED_MAX, "the caller asked");
         self.sequence += 1;
-        self.heap.push(Reverse(Item { at, sequence: self.sequence, query: *query }));
-        true
+        self.heap.push(Reverse(Item { at, sequence: self.sequence, query }));
+    }
+
+    /// Until when nothing more may be set aside; `None` if something may, or one is due at `now`
+    /// and makes room.
+    pub(super) fn full_until(&self, now: Instant) -> Option<Instant> {
+        let first = self.poll_timeout()?;
+        (self.heap.len() >= DEFERRED_MAX && first > now).then_some(first)
     }
 
     /// The next query whose time has come.

@@ -67,14 +67,20 @@ impl Crawler {
     /// must not hold a place for ever.
     pub(super) fn expire_jobs(&mut self) {
         let now = self.now;
+        // Then it waits for a place among the walks, which is nobody's fault.
+        let busy = self.planes.iter().flatten().any(|plane| !plane.walks.has_room());
         while let Some(key) = self.patience.pop_due(now) {
             match self.jobs.get(key) {
-                Some(job) if now.since(job.touched) < JOB_PATIENCE => self.patience.push(now, key),
+                Some(job)
+                    if now.since(job.touched) < JOB_PATIENCE || job.waits_for_walk() && busy =>
+                {
+                    self.patience.push(now, key);
+                }
                 Some(job) => self.settle_failed(key, job.cause()),
                 None => {}
             }
         }
-        let nobody = now.since(self.begun) >= SEEDS_WITHIN;
+        let nobody = self.stats.answered == 0 && now.since(self.begun) >= SEEDS_WITHIN;
         while nobody && !self.shut_down {
             // Nobody has answered, so no walk can begin: waiting longer would be for ever.
             let Some(key) = self.waiting_for_walk.pop_front() else { break };
@@ -140,6 +146,8 @@ impl Crawler {
             usable = true;
             if job.peer_count() - before < places {
                 job.add_peer(&limits, peer);
+            } else {
+                job.reserve_peer(peer);
             }
         }
         job.touched = now;
@@ -153,7 +161,13 @@ impl Crawler {
     pub(super) fn settle_or_continue(&mut self, key: Key) {
         let limits = self.job_limits();
         let Some(job) = self.jobs.get_mut(key) else { return };
-        match job.need(&limits) {
+        let mut need = job.need(&limits);
+        if matches!(need, Need::Settle(_)) {
+            let admitted = job.admit_reserve(&limits);
+            self.stats.peers_found += admitted as u64;
+            need = job.need(&limits);
+        }
+        match need {
             Need::Wait => {}
             Need::Dial => self.dialer.enqueue(key, job),
             Need::Walk => {
@@ -247,9 +261,7 @@ impl Crawler {
         }
         let now = self.now;
         let Some(job) = self.jobs.get_mut(dial.job) else { return };
-        if !refused {
-            job.touched = now;
-        }
+        job.touched = now;
         let accepted = outcome.progress >= Progress::Connected;
         let several = outcome.partial.as_ref().is_some_and(|pieces| pieces.pieces_total() > 1);
         let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate);

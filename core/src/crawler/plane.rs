@@ -38,7 +38,13 @@ pub(super) struct Plane {
 }
 
 impl Plane {
-    pub(super) fn new(policy: AddressPolicy, id: NodeId, own: SocketAddr, rng: &Rng) -> Self {
+    pub(super) fn new(
+        policy: AddressPolicy,
+        id: NodeId,
+        own: SocketAddr,
+        walks_max: usize,
+        rng: &Rng,
+    ) -> Self {
         let family = Family::of(own);
         let mut table = Table::new(id, family, policy);
         table.exclude(Instant::START, own);
@@ -46,7 +52,7 @@ impl Plane {
             endpoint: Endpoint::new(family, id, rng.fork("endpoint")),
             table,
             sweep: Sweep::new(policy, id, own, rng.fork("sweep")),
-            walks: Walks::new(id, own, policy),
+            walks: Walks::new(id, own, policy, walks_max),
             asking: VecDeque::new(),
             deferred: Deferred::default(),
             hearsay: VecDeque::new(),

@@ -23,6 +23,10 @@ impl Crawler {
             if !self.plane(family)?.endpoint.has_room() || !self.has_query(family) {
                 return None;
             }
+            if let Some(at) = self.plane(family)?.deferred.full_until(now) {
+                self.plane(family)?.blocked_until = Some(at);
+                return None;
+            }
             if let Err(at) = self.queries.ready(now, family) {
                 self.plane(family)?.blocked_until = Some(at);
                 return None;
@@ -31,11 +35,7 @@ impl Crawler {
             let courtesy = self.courtesy.ready(now, query.to);
             match courtesy.and_then(|()| self.flows.ready(now, FlowKind::Udp, query.to)) {
                 Ok(()) => return self.send(family, query, buf),
-                Err(at) => {
-                    if !self.plane(family)?.deferred.push(at, &query) {
-                        self.on_unsent(family, query);
-                    }
-                }
+                Err(at) => self.plane(family)?.deferred.push(at, query),
             }
         }
     }
@@ -169,20 +169,6 @@ impl Crawler {
 
     fn sweep_wanted(&self) -> bool {
         self.config.mode.sweeps() && self.intake.wants_more()
-    }
-
-    /// A query that there was no room to keep: nobody was asked, so nobody is to blame.
-    fn on_unsent(&mut self, family: Family, query: Query) {
-        let Some(plane) = self.plane(family) else { return };
-        match query.owner {
-            Owner::Sweep(query) => plane.sweep.on_unsent(query),
-            Owner::Source(key, _) => self.source_failed(key),
-            Owner::Walk(key, _) => {
-                plane.walks.on_failure(key, query.to);
-                self.end_walk_if_done(family, key);
-            }
-            Owner::Bootstrap(_) | Owner::Probe(_) => {}
-        }
     }
 
     pub(super) fn on_silence(&mut self, family: Family, to: SocketAddr, owner: Owner) {
