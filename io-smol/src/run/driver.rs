@@ -150,10 +150,10 @@ impl<'a> Driver<'a> {
         // Every clean end leaves outputs that a run has begun, however empty.
         let begun = if turned.is_ok() { self.begin(sink) } else { Ok(()) };
         let ended = or_closed(turned, begun);
-        // An output that is gone takes no more rows, and a failed run has none; every other end
-        // lets finished work out.
+        // A lost output takes no more rows, and a failed run has none; every other end lets finished
+        // work out.
         let writable = match ended {
-            Err(RunError::SinkLost(_)) | Ok(Ended::OutputClosed | Ended::OutputLimit) => false,
+            Err(RunError::SinkLost(_)) | Ok(Ended::OutputLimit) => false,
             Err(_) => self.begun,
             Ok(_) => true,
         };
@@ -522,8 +522,17 @@ impl<'a> Driver<'a> {
         }
         let Some(sink) = sink else { return Ok(()) };
         // Ready or not: there are few of them, and files must not go without for a stuck reader.
-        while !sink.is_full() && self.write_row(sink)? {}
-        Ok(())
+        let mut closed = Ok(());
+        while !sink.is_full() {
+            match self.write_row(sink) {
+                Ok(true) => {}
+                Ok(false) => break,
+                // A reader that left must not cost the files beside it their rows.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => closed = Err(error),
+                Err(error) => return Err(error),
+            }
+        }
+        closed
     }
 
     fn report(self, ended: Ended) -> Report {

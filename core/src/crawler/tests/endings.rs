@@ -186,3 +186,41 @@ fn the_next_peer_waits_its_second_after_the_latest_one() {
     let dialled: Vec<u64> = world.contact_times().map(Instant::as_millis).collect();
     assert_eq!(dialled, [0, 950, 1_950, 2_950]);
 }
+
+#[test]
+fn the_last_of_twenty_peers_that_one_node_knows_is_tried_as_well() {
+    for mode in [Mode::Crawl, Mode::Fetch] {
+        for place in [3, 14, 19] {
+            let mut world = World::new(31, 40);
+            let mut kinds = [PeerKind::Refuses; 20];
+            kinds[place] = PeerKind::Seed;
+            let hashes = world.add_torrents(1, &kinds);
+            world.store_on_one_node(&hashes);
+            if mode == Mode::Fetch {
+                world.requests = vec![(hashes[0], vec![])];
+            }
+            let rows = world.crawl(mode, 200 * SECOND);
+            assert_eq!(verified(&rows), hashes, "{mode:?}, place {place}");
+        }
+    }
+}
+
+#[test]
+fn rows_that_nobody_takes_are_no_reason_to_spin() {
+    let mut world = World::new(32, 250);
+    world.add_torrents(600, &[PeerKind::Refuses]);
+    world.strict_deadlines = true;
+    world.hold_rows = true;
+    begin(&mut world, Mode::Crawl);
+    world.resume(4_000 * SECOND);
+}
+
+#[test]
+fn infohashes_that_wait_long_for_a_walk_get_one() {
+    let mut world = World::new(33, 40);
+    let hashes = world.add_torrents(200, &[PeerKind::Seed]);
+    world.config.rate = Some(10);
+    world.requests = hashes.iter().map(|hash| (*hash, vec![])).collect();
+    let rows = world.crawl(Mode::Fetch, 1_000 * SECOND);
+    assert_eq!((rows.len(), verified(&rows)), (hashes.len(), hashes));
+}

@@ -169,6 +169,15 @@ impl World {
         }
     }
 
+    /// Leaves these torrents on the one node nearest to each.
+    pub(super) fn store_on_one_node(&mut self, hashes: &[InfoHash]) {
+        for hash in hashes {
+            for index in self.nearest(hash.id(), 8).into_iter().skip(1) {
+                self.nodes[index].stored.remove(hash);
+            }
+        }
+    }
+
     pub(super) fn node_id(&self, index: usize) -> NodeId {
         self.nodes[index].contact.id
     }
