@@ -297,6 +297,7 @@ impl Crawler {
         self.dialer.check();
         self.partials.check();
         assert!(self.jobs.len() <= JOBS_MAX);
+        assert!(self.patience.len() <= 2 * JOBS_MAX);
         assert_eq!(self.jobs.len(), self.by_hash.len(), "every job is found by its infohash");
         let stats = &self.stats;
         let ended = stats.faults.iter().sum::<u64>() + stats.delivered;

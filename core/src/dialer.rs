@@ -168,6 +168,10 @@ impl Dialer {
             .expect("poll_dial checked that a connection is free");
         self.sequence += 1;
         let due = now + self.slowness.estimate().max(OVERTAKE_MIN);
+        if self.overtakes.len() >= 2 * self.max_connections {
+            let open = &self.open;
+            self.overtakes.retain(|Reverse((_, _, peer))| open.get(*peer).is_some());
+        }
         self.overtakes.push(Reverse((due, self.sequence, peer)));
         job.latest = Some(peer);
         let seed = Seed(self.rng.bytes());
@@ -241,6 +245,7 @@ impl Dialer {
 
     pub(crate) fn check(&self) {
         assert!(self.open.len() <= self.max_connections);
+        assert!(self.overtakes.len() <= 2 * self.max_connections);
         let open = self.per_address.values().map(|presence| presence.open);
         assert_eq!(open.clone().map(usize::from).sum::<usize>(), self.open.len());
         assert!(open.into_iter().all(|open| open <= PER_ADDRESS_MAX));

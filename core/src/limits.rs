@@ -198,7 +198,7 @@ pub const STALL_AFTER: Duration = Duration::from_secs(1);
 /// A query without an answer for so long has failed.
 pub const EXPIRE_AFTER: Duration = Duration::from_secs(6);
 
-/// Most queries set aside in one family; more than that fail as if unanswered.
+/// Most queries set aside in one family; then nothing new is sent until one of them is due.
 pub const DEFERRED_MAX: usize = 4_096;
 
 /// Of so many queries, one is for the upkeep of the routing table if that has any.

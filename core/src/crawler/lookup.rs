@@ -11,7 +11,9 @@ use crate::id::InfoHash;
 use crate::info::Info;
 use crate::intake::{Candidate, Intaken};
 use crate::job::{Job, Need, Source, WalkState};
-use crate::limits::{JOB_PATIENCE, ROWS_MAX, SEEDS_WITHIN, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
+use crate::limits::{
+    JOB_PATIENCE, JOBS_MAX, ROWS_MAX, SEEDS_WITHIN, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH,
+};
 use crate::row::{FailureCause, Row, Verdict};
 use crate::store::Key;
 
@@ -53,6 +55,10 @@ impl Crawler {
         let source = job.source;
         let key = self.jobs.insert(job).ok()?;
         self.by_hash.insert(new.hash, key);
+        if self.patience.len() >= 2 * JOBS_MAX {
+            // Most are of jobs long settled; those that live are at most half.
+            self.patience.retain(|key| self.jobs.get(*key).is_some());
+        }
         self.patience.push(self.now, key);
         if let Source::Pending { node, .. } = source {
             match self.plane(Family::of(node.addr)) {

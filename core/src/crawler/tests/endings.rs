@@ -224,3 +224,21 @@ fn infohashes_that_wait_long_for_a_walk_get_one() {
     let rows = world.crawl(Mode::Fetch, 1_000 * SECOND);
     assert_eq!((rows.len(), verified(&rows)), (hashes.len(), hashes));
 }
+
+#[test]
+fn deadlines_of_jobs_and_dials_long_over_take_no_room() {
+    let mut world = World::new(34, 5);
+    world.config.max_connections = 2;
+    begin(&mut world, Mode::Direct);
+    for n in 0..70_000u32 {
+        let mut hash = [0; 20];
+        hash[..4].copy_from_slice(&n.to_be_bytes());
+        let nobody = SocketAddr::from(([77, 7, 7, 7], 7_777));
+        world.crawler.handle_request(world.now, InfoHash(hash), &[nobody]).expect("room");
+        let mut dial = world.crawler.poll_dial(world.now).expect("one at a time");
+        let outcome = dial.exchange.handle_failed(world.now, PeerFault::Refused);
+        world.crawler.handle_outcome(world.now, dial.peer, outcome);
+        assert!(world.crawler.poll_row().is_some());
+    }
+    world.crawler.check();
+}
