@@ -10,10 +10,13 @@
 #![forbid(unsafe_code)]
 
 mod draw;
+pub mod event;
 pub mod node;
 pub mod peer;
 pub mod routing;
+pub mod scenario;
 pub mod swarm;
 pub mod torrent;
 pub mod truth;
+pub mod vice;
 pub mod world;

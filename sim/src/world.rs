@@ -76,6 +76,27 @@ pub enum Routing {
     Ideal,
 }
 
+impl fmt::Display for Routing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tables => "tables",
+            Self::Ideal => "ideal",
+        })
+    }
+}
+
+impl std::str::FromStr for Routing {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "tables" => Ok(Self::Tables),
+            "ideal" => Ok(Self::Ideal),
+            _ => Err("want tables or ideal"),
+        }
+    }
+}
+
 /// Where everybody lives: one address each from `base` upwards, one port for all that listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {

@@ -48,8 +48,8 @@ pub struct Options {
     #[argh(option, default = "INTERVAL_DEFAULT", arg_name = "seconds")]
     pub interval: u32,
     /// tables: nodes answer from their own k-buckets; ideal: with the true closest (tables)
-    #[argh(option, default = "RoutingName(Routing::Tables)", arg_name = "how")]
-    pub routing: RoutingName,
+    #[argh(option, default = "Routing::Tables", arg_name = "how")]
+    pub routing: Routing,
     /// percent of datagrams lost, in each direction (0)
     #[argh(option, default = "Percent::ZERO", arg_name = "pct")]
     pub loss: Percent,
@@ -107,22 +107,6 @@ impl std::str::FromStr for Range {
     }
 }
 
-/// A way of routing by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoutingName(pub Routing);
-
-impl std::str::FromStr for RoutingName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "tables" => Ok(Self(Routing::Tables)),
-            "ideal" => Ok(Self(Routing::Ideal)),
-            _ => Err(format!("{text}: want tables or ideal")),
-        }
-    }
-}
-
 impl Options {
     /// Reads arguments without the program's name; `Err` holds what to print, and whether it is
     /// help rather than a complaint.
@@ -171,7 +155,7 @@ impl Options {
                 None => MetadataSizes::Realistic,
             },
             interval: self.interval,
-            routing: self.routing.0,
+            routing: self.routing,
             addresses,
         }
     }
@@ -217,7 +201,7 @@ mod tests {
         assert_eq!(options.peers.0, 1..=4);
         assert_eq!(options.latency.0, 5..=20);
         assert_eq!(options.dead_nodes.value(), 30);
-        assert_eq!(options.routing.0, Routing::Ideal);
+        assert_eq!(options.routing, Routing::Ideal);
     }
 
     #[test]
