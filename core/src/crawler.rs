@@ -13,6 +13,7 @@
 mod bootstrap;
 mod deferred;
 mod lookup;
+mod outage;
 mod plane;
 mod receive;
 mod transmit;
@@ -44,6 +45,7 @@ use crate::walk::WalkContact;
 use crate::{addr, sweep};
 pub use bootstrap::Bootstrap;
 use bootstrap::Bootstraps;
+use outage::Outage;
 use plane::Plane;
 
 /// A datagram to send. Its bytes are the last `len` of the buffer that was passed in.
@@ -73,6 +75,8 @@ enum Owner {
     Walk(Key, WalkContact),
     /// The routing table, probing this contact.
     Probe(addr::Contact),
+    /// Nobody: any answer shows that the network is there.
+    Sounding,
 }
 
 /// The crawl: see the module.
@@ -92,6 +96,7 @@ pub struct Crawler {
     /// When jobs to which nothing happens are given up.
     patience: Lane<Key>,
     waiting_for_walk: VecDeque<Key>,
+    outage: Outage,
     dialer: Dialer,
     partials: Partials,
     rows: VecDeque<Row>,
@@ -124,6 +129,7 @@ impl Crawler {
             by_hash: KeyedMap::with_hasher(KeyedState::new(&mut rng.fork("jobs"))),
             patience: Lane::new(JOB_PATIENCE),
             waiting_for_walk: VecDeque::new(),
+            outage: Outage::default(),
             dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
             partials: Partials::new(&mut rng.fork("partials")),
             rows: VecDeque::new(),
@@ -192,6 +198,7 @@ impl Crawler {
                 self.settle_or_continue(key);
             }
         }
+        self.rescue_jobs();
         self.expire_jobs();
         self.begin_walks();
         self.fill_jobs();
@@ -218,7 +225,7 @@ impl Crawler {
     /// The next connection to open.
     pub fn poll_dial(&mut self, now: Instant) -> Option<Dial> {
         self.advance(now);
-        if self.shut_down || self.rows.len() >= ROWS_MAX {
+        if self.shut_down || self.rows.len() >= ROWS_MAX || self.outage.is_suspected(self.now) {
             return None;
         }
         let dial =
@@ -250,7 +257,9 @@ impl Crawler {
         let second_chance = self.intake.poll_timeout().filter(|_| takes_jobs);
         let given_up = self.begun + SEEDS_WITHIN;
         let seeds = (given_up > self.now && !self.waiting_for_walk.is_empty()).then_some(given_up);
-        [self.dialer.poll_timeout(self.now), second_chance, self.patience.poll_timeout(), seeds]
+        let dialer = self.dialer.poll_timeout(self.now);
+        let outage = self.outage.poll_timeout().filter(|at| *at > self.now);
+        [dialer, second_chance, self.patience.poll_timeout(), seeds, outage]
             .into_iter()
             .chain(Family::ALL.map(of_family))
             .fold(None, earliest)
@@ -296,6 +305,7 @@ impl Crawler {
         self.intake.check();
         self.dialer.check();
         self.partials.check();
+        self.outage.check(JOBS_MAX);
         assert!(self.jobs.len() <= JOBS_MAX);
         assert!(self.patience.len() <= 2 * JOBS_MAX);
         assert_eq!(self.jobs.len(), self.by_hash.len(), "every job is found by its infohash");

@@ -77,6 +77,22 @@ faults! {
     BadHash => "bad-hash",
 }
 
+impl PeerFault {
+    /// Whether a network that is gone looks like this.
+    pub const fn may_be_outage(self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable
+                | Self::ConnectTimeout
+                | Self::ClosedEarly
+                | Self::HandshakeTimeout
+                | Self::ExtensionTimeout
+                | Self::ClosedLate
+                | Self::MetadataTimeout
+        )
+    }
+}
+
 impl fmt::Display for PeerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())

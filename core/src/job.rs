@@ -103,6 +103,8 @@ pub struct Job {
     pub walks_open: u8,
     /// Whether it stands in the dialer's queue.
     pub queued: bool,
+    /// Whether it would have been settled as failed while the network was gone.
+    pub stranded: bool,
     peers: Vec<Peer>,
     /// Peers beyond what one answer may fill.
     reserve: Vec<SocketAddr>,
@@ -126,6 +128,7 @@ impl Job {
             walk: WalkState::None,
             walks_open: 0,
             queued: false,
+            stranded: false,
             peers: Vec::new(),
             reserve: Vec::new(),
             dialling: 0,

@@ -389,6 +389,22 @@ pub const JOB_PATIENCE: Duration = Duration::from_secs(300);
 /// When no node has answered for so long since the start, walks are given up.
 pub const SEEDS_WITHIN: Duration = Duration::from_secs(30);
 
+/// Queries in a row without an answer from anybody that make the network suspect.
+pub const SUSPECT_UNHEARD: u32 = 16;
+
+/// Nobody must have given a sign of life for so long before the network is suspect: a burst of
+/// losses is shorter.
+pub const SUSPECT_AFTER: Duration = Duration::from_secs(3);
+
+/// Suspicion that no probe has dispelled for so long is an outage: the time of one answer.
+pub const OUTAGE_AFTER: Duration = EXPIRE_AFTER;
+
+/// While the network is suspect, known nodes are probed this often.
+pub const OUTAGE_PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// So long an outage excuses failures; a crawl that waits longer would never settle anything.
+pub const OUTAGE_HOLD: Duration = JOB_PATIENCE;
+
 /// Peers after which a walk stops looking for more (4.4).
 pub const WALK_PEERS_ENOUGH: usize = 10;
 

@@ -91,6 +91,8 @@ counters! {
     unmatched,
     /// Walks begun for want of peers.
     walks,
+    /// Times that the network was gone: nobody answered, not even nodes known to be good.
+    outages,
     /// Level: queries waiting for an answer.
     queries_open,
     /// Level: connections open, half-open included.

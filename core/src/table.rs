@@ -229,6 +229,13 @@ impl Table {
         self.buckets.iter().map(Bucket::wake).fold(None, earliest)
     }
 
+    /// Some node that may be handed out, another one each time.
+    pub fn random_contact(&mut self) -> Option<Contact> {
+        let (point, mut nearest) = (Id(self.rng.bytes()), Self::NOBODY);
+        let count = self.closest(point, &mut nearest);
+        nearest[..count].first().copied()
+    }
+
     /// Nodes held, bad ones included, replacements not.
     pub fn len(&self) -> usize {
         self.buckets.iter().map(|bucket| bucket.live.len()).sum()

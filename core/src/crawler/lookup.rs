@@ -82,7 +82,7 @@ impl Crawler {
                 {
                     self.patience.push(now, key);
                 }
-                Some(job) => self.settle_failed(key, job.cause()),
+                Some(job) => self.give_up(key, job.cause()),
                 None => {}
             }
         }
@@ -92,6 +92,25 @@ impl Crawler {
             let Some(key) = self.waiting_for_walk.pop_front() else { break };
             if let Some(job) = self.jobs.get_mut(key) {
                 job.walk = WalkState::Done;
+                self.settle_or_continue(key);
+            }
+        }
+    }
+
+    /// Somebody answered, so the network is there.
+    pub(super) fn sign_of_life(&mut self) {
+        self.stats.outages += u64::from(self.outage.on_sign_of_life(self.now));
+        self.rescue_jobs();
+    }
+
+    /// Goes on with infohashes that an outage has held up.
+    pub(super) fn rescue_jobs(&mut self) {
+        while let Some(key) = self.outage.rescue(self.now) {
+            if let Some(job) = self.jobs.get_mut(key) {
+                job.stranded = false;
+                if job.walk == WalkState::Done {
+                    job.walk = WalkState::None; // nobody could answer the one it had
+                }
                 self.settle_or_continue(key);
             }
         }
@@ -109,9 +128,10 @@ impl Crawler {
     }
 
     pub(super) fn source_failed(&mut self, key: Key) {
+        let blameless = self.outage.is_suspected(self.now);
         let Some(job) = self.jobs.get_mut(key) else { return };
         match job.source {
-            Source::Pending { node, asks } if asks < SOURCE_ASKS_MAX => {
+            Source::Pending { node, asks } if asks < SOURCE_ASKS_MAX || blameless => {
                 if let Some(plane) = self.plane(Family::of(node.addr)) {
                     plane.asking.push_back(key);
                 }
@@ -239,11 +259,15 @@ impl Crawler {
         }
         match outcome.result {
             Ok(metadata) => {
+                self.sign_of_life();
                 self.stats.delivered += 1;
                 self.dialer.on_relief();
                 self.settle_verified(dial, metadata, outcome.transport);
             }
             Err(fault) => {
+                if fault == PeerFault::Refused {
+                    self.sign_of_life();
+                }
                 self.count_fault(fault);
                 self.dial_failed(dial, fault, outcome);
             }
@@ -271,8 +295,9 @@ impl Crawler {
         let accepted = outcome.progress >= Progress::Connected;
         let several = outcome.partial.as_ref().is_some_and(|pieces| pieces.pieces_total() > 1);
         let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate);
-        let blameless = too_many || fault == PeerFault::Pressure;
-        if !(blameless && job.put_back(dial.to, !refused)) {
+        let cut_off = self.outage.is_suspected(now) && fault.may_be_outage();
+        let blameless = too_many || cut_off || fault == PeerFault::Pressure;
+        if !(blameless && job.put_back(dial.to, !refused && !cut_off)) {
             job.on_fault(dial.to, fault, accepted, choked && several);
         }
         if job.may_pool()
@@ -307,7 +332,18 @@ impl Crawler {
         self.push_row(&job, verdict, Some(dial.to), Some(transport));
     }
 
+    /// Settles an infohash without metadata, unless the network seems to be gone: then it waits.
     fn settle_failed(&mut self, key: Key, cause: FailureCause) {
+        if self.shut_down || !self.outage.is_suspected(self.now) {
+            return self.give_up(key, cause);
+        }
+        if let Some(job) = self.jobs.get_mut(key).filter(|job| !job.stranded) {
+            job.stranded = true;
+            self.outage.strand(key);
+        }
+    }
+
+    fn give_up(&mut self, key: Key, cause: FailureCause) {
         if self.shut_down {
             return;
         }

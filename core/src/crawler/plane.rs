@@ -92,6 +92,13 @@ impl Plane {
         self.walks.begin(job, hash, vouched.chain(hearsay), named)
     }
 
+    /// A node did not answer; `blameless` if perhaps nobody could.
+    pub(super) fn fail(&mut self, now: Instant, contact: Contact, blameless: bool) {
+        if !blameless {
+            self.table.on_failure(now, contact);
+        }
+    }
+
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         // What is due but blocked waits for `blocked_until`, not for a time that has passed.
         let ahead = |at: Option<Instant>| at.filter(|at| *at > now);

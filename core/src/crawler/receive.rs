@@ -54,6 +54,7 @@ impl Crawler {
             match (silence, open.owner) {
                 (Silence::Expired, owner) => {
                     self.stats.expired += 1;
+                    self.outage.on_silence(now);
                     self.on_silence(family, open.to, owner);
                 }
                 (Silence::Stalled, Owner::Walk(key, _)) => {
@@ -65,7 +66,8 @@ impl Crawler {
             }
         }
         if let Some(plane) = &self.planes[family.index()] {
-            let lonely = plane.table.contacts().next().is_none();
+            let cut_off = self.outage.is_suspected(now);
+            let lonely = cut_off || plane.table.contacts().next().is_none();
             self.bootstraps.retry(now, family, lonely);
         }
     }
@@ -76,7 +78,9 @@ impl Crawler {
         from: SocketAddr,
         transaction: &[u8],
     ) -> Option<Open<Owner>> {
-        self.plane(family)?.endpoint.take(from, transaction)
+        let open = self.plane(family)?.endpoint.take(from, transaction)?;
+        self.sign_of_life();
+        Some(open)
     }
 
     fn on_reply(&mut self, family: Family, open: Open<Owner>, reply: &Reply<'_>) {
@@ -96,7 +100,7 @@ impl Crawler {
         }
         match open.owner {
             Owner::Bootstrap(index) => self.on_bootstrap_reply(index, answerer, reply),
-            Owner::Probe(_) => self.hear_contacts(answerer, reply),
+            Owner::Probe(_) | Owner::Sounding => self.hear_contacts(answerer, reply),
             Owner::Sweep(query) => self.on_sweep_reply(family, query, reply),
             Owner::Source(key, _) => {
                 self.hear_contacts(answerer, reply);
@@ -118,7 +122,7 @@ impl Crawler {
     /// a public router.
     fn admits_to_table(&self, answerer: Contact, owner: Owner) -> bool {
         let expected = match owner {
-            Owner::Bootstrap(_) => None,
+            Owner::Bootstrap(_) | Owner::Sounding => None,
             Owner::Sweep(query) => Some(query.waiting.contact.id),
             Owner::Walk(_, contact) => contact.id,
             Owner::Probe(contact) => Some(contact.id),
@@ -209,7 +213,7 @@ impl Crawler {
                 plane.walks.on_failure(key, open.to);
                 self.end_walk_if_done(family, key);
             }
-            Owner::Probe(_) | Owner::Bootstrap(_) => {}
+            Owner::Probe(_) | Owner::Sounding | Owner::Bootstrap(_) => {}
         }
         self.begin_walks();
     }

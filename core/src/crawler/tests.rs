@@ -2,6 +2,7 @@
 
 mod endings;
 mod liars;
+mod outage;
 mod world;
 
 use std::net::SocketAddr;

@@ -64,7 +64,11 @@ impl Crawler {
     /// Whether there may be anything to send, so that an idle family does not claim a share.
     fn has_query(&self, family: Family) -> bool {
         let Some(plane) = &self.planes[family.index()] else { return false };
+        if self.outage.is_on(self.now) {
+            return self.bootstraps.has_queued(family) || self.outage.is_probe_due(self.now);
+        }
         self.bootstraps.has_queued(family)
+            || self.outage.is_probe_due(self.now)
             || !plane.asking.is_empty()
             || plane.walks.has_turns()
             || plane.deferred.poll_timeout().is_some_and(|at| at <= self.now)
@@ -74,6 +78,14 @@ impl Crawler {
 
     fn next_query(&mut self, family: Family) -> Option<Query> {
         let now = self.now;
+        if self.outage.is_suspected(now)
+            && let Some(query) = self.sounding(family)
+        {
+            return Some(query);
+        }
+        if self.outage.is_on(now) {
+            return self.bootstrap_query(family);
+        }
         if let Some(query) = self.plane(family)?.deferred.pop_due(now) {
             return Some(query);
         }
@@ -167,25 +179,36 @@ impl Crawler {
         None
     }
 
+    /// A ping to some node that answered before, to tell dead nodes from a dead network.
+    fn sounding(&mut self, family: Family) -> Option<Query> {
+        let now = self.now;
+        if !self.outage.take_probe(now) {
+            return None;
+        }
+        let table = &mut self.plane(family)?.table;
+        let contact = table.random_contact()?;
+        Some(Query { to: contact.addr, ask: Ask::Ping, owner: Owner::Sounding })
+    }
+
     fn sweep_wanted(&self) -> bool {
         self.config.mode.sweeps() && self.intake.wants_more()
     }
 
     pub(super) fn on_silence(&mut self, family: Family, to: SocketAddr, owner: Owner) {
-        let now = self.now;
+        let (now, blameless) = (self.now, self.outage.is_suspected(self.now));
         let Some(plane) = self.plane(family) else { return };
         match owner {
-            Owner::Bootstrap(_) => {}
-            Owner::Probe(contact) => plane.table.on_failure(now, contact),
+            Owner::Bootstrap(_) | Owner::Sounding => {}
+            Owner::Probe(contact) => plane.fail(now, contact, blameless),
             Owner::Sweep(query) => {
                 plane.sweep.on_silence(now, query);
-                plane.table.on_failure(now, query.waiting.contact);
+                plane.fail(now, query.waiting.contact, blameless);
             }
             Owner::Source(key, _) => self.source_failed(key),
             Owner::Walk(key, contact) => {
                 plane.walks.on_failure(key, to);
                 if let Some(id) = contact.id {
-                    plane.table.on_failure(now, Contact { id, addr: to });
+                    plane.fail(now, Contact { id, addr: to }, blameless);
                 }
                 self.end_walk_if_done(family, key);
             }

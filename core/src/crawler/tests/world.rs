@@ -73,6 +73,8 @@ pub(super) struct World {
     pub(super) bootstrap_kind: Bootstrap,
     pub(super) bootstrap_silent_until: Instant,
     pub(super) forge: bool,
+    /// From when to when nothing gets through.
+    pub(super) cut: Option<(Instant, Instant)>,
     /// Rows are left where they are.
     pub(super) hold_rows: bool,
     /// A seed of everything that hangs up on a second connection.
@@ -119,6 +121,7 @@ impl World {
             bootstrap_kind: Bootstrap::Node,
             bootstrap_silent_until: Instant::START,
             forge: false,
+            cut: None,
             hold_rows: false,
             one_at_a_time: None,
             strict_deadlines: false,
@@ -306,7 +309,11 @@ impl World {
             if entry.key().0 > self.now {
                 break;
             }
-            match entry.remove() {
+            let event = entry.remove();
+            if self.cut.is_some_and(|(from, to)| (from..to).contains(&self.now)) {
+                continue; // of a connection the exchange's own deadline is what ends it
+            }
+            match event {
                 Event::ToNode(index, datagram) => self.answer(index, &datagram),
                 Event::ToCrawler(from, datagram) => {
                     self.crawler.handle_datagram(self.now, from, &datagram);
