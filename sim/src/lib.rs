@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod addresses;
 mod draw;
 pub mod event;
 pub mod node;
@@ -18,5 +19,6 @@ pub mod scenario;
 pub mod swarm;
 pub mod torrent;
 pub mod truth;
+pub mod universe;
 pub mod vice;
 pub mod world;

@@ -83,7 +83,7 @@ impl Node {
         let own = world.contact(self.number).id;
         let wants_v4 = query.want.includes(Family::V4, Family::of(from));
         let pick = |target: Id| match wants_v4 {
-            true => Nearest::pick(world, self.number, target),
+            true => Nearest::pick(world, now, self.number, target),
             false => Nearest::default(),
         };
         match query.method {
@@ -129,7 +129,8 @@ impl Node {
     ) {
         let mut values = [SocketAddr::from(([0, 0, 0, 0], 0)); VALUES_MAX];
         let mut count = 0;
-        for peer in self.peers(world, info_hash).filter(|&p| Family::of(p) == Family::of(from)) {
+        for peer in self.peers(world, now, info_hash).filter(|&p| Family::of(p) == Family::of(from))
+        {
             let Some(place) = values.get_mut(count) else { break };
             *place = peer;
             count += 1;
@@ -148,12 +149,13 @@ impl Node {
     fn peers<'a>(
         &'a self,
         world: &'a World,
+        now: Instant,
         info_hash: InfoHash,
     ) -> impl Iterator<Item = SocketAddr> + 'a {
         let stored = world
             .torrent_by_key(info_hash)
-            .filter(|&torrent| world.holders(torrent).any(|holder| holder == self.number));
-        let peers = stored.into_iter().flat_map(|torrent| world.peers_of(torrent));
+            .filter(|&torrent| world.stores(now, self.number, torrent));
+        let peers = stored.into_iter().flat_map(move |torrent| world.known_peers_of(now, torrent));
         let announced = self.announced.iter().filter(move |(key, _)| *key == info_hash);
         peers.map(|peer| world.peer(peer).addr).chain(announced.map(|&(_, addr)| addr))
     }
@@ -184,7 +186,7 @@ impl Node {
                     nodes: nearest.contacts(),
                     samples: Some(&self.samples),
                     interval: Some(i64::from(world.plan().interval)),
-                    num: Some(world.stored(self.number).len() as i64),
+                    num: Some(world.stored(now, self.number).len() as i64),
                     ..ReplyBody::new(own)
                 };
                 emit_reply(out, envelope, &reply);
@@ -238,9 +240,9 @@ impl Default for Nearest {
 }
 
 impl Nearest {
-    fn pick(world: &World, node: u32, target: Id) -> Self {
+    fn pick(world: &World, now: Instant, node: u32, target: Id) -> Self {
         let mut nearest = Self::default();
-        let closest: Closest = world.closest(node, target);
+        let closest: Closest = world.closest(now, node, target);
         for (place, number) in nearest.contacts.iter_mut().zip(closest.iter()) {
             *place = world.contact(number);
             nearest.len += 1;

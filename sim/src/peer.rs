@@ -174,7 +174,7 @@ impl Peer {
             out.extend_from_slice(b"\x00\x00\x00\x06\x05\xff\xff\xff\xff\x80");
             out.extend_from_slice(b"\x00\x00\x00\x01\x01");
             out.extend_from_slice(b"\x00\x00\x00\x03\x09");
-            out.extend_from_slice(&world.plan().addresses.port.to_be_bytes());
+            out.extend_from_slice(&world.peer(self.number).addr.port().to_be_bytes());
         }
         if !self.manners.waits {
             self.introduce(world, out);

@@ -33,6 +33,16 @@ impl Closest {
         self.found[at] = (distance, node);
     }
 
+    /// How many were found.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none was found.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Node numbers, nearest first.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.found[..self.len].iter().map(|&(_, node)| node)
@@ -76,7 +86,10 @@ impl Population {
 
     /// The true closest nodes to `target`.
     pub fn closest(&self, target: Id) -> Closest {
-        let target = head(target);
+        self.closest_to(head(target))
+    }
+
+    fn closest_to(&self, target: u128) -> Closest {
         let mut range = 0..self.heads.len();
         // Everything that shares a longer prefix is nearer than all that does not.
         for bit in 0..128 {
@@ -113,6 +126,61 @@ impl Population {
             self.draw_bucket(bucket, draw, out);
             range = mine;
         }
+    }
+
+    /// The closest to `target` in a table drawn for `own`, who need not be among the population:
+    /// as [`Tables::closest`], for tables that are not kept.
+    pub fn closest_known(&self, own: NodeId, draw: &mut fastrand::Rng, target: Id) -> Closest {
+        let (own, target) = (head(own.id()), head(target));
+        let mut closest = Closest::new();
+        let mut range = 0..self.heads.len();
+        for bit in 0..128 {
+            let (mine, bucket) = self.halves(range, bit, own >> (127 - bit) & 1 == 1);
+            let mut chosen = [usize::MAX; K];
+            for at in 0..K.min(bucket.len()) {
+                let mut place = bucket.start + at;
+                while bucket.len() > K && (at == 0 || chosen[..at].contains(&place)) {
+                    place = draw.usize(bucket.clone());
+                    if !chosen[..at].contains(&place) {
+                        break;
+                    }
+                }
+                chosen[at] = place;
+                closest.offer(self.heads[place] ^ target, self.numbers[place]);
+            }
+            range = mine;
+            if range.is_empty() {
+                break;
+            }
+        }
+        closest
+    }
+
+    /// Which of `keys` are so close to `own` that fewer than [`K`] of this population are closer,
+    /// itself not counted; ascending.
+    pub fn attracted(&self, own: NodeId, keys: &Self) -> Vec<u32> {
+        let own = head(own.id());
+        let (mut near, mut candidates) = (0..self.heads.len(), 0..keys.heads.len());
+        for bit in 0..128 {
+            let set = own >> (127 - bit) & 1 == 1;
+            let (mine, others) = self.halves(near.clone(), bit, set);
+            // Keys beyond a full half have enough neighbours of their own; so have, from some
+            // depth on, only those of one's own half.
+            if others.len() < K || mine.is_empty() {
+                break;
+            }
+            near = mine;
+            (candidates, _) = keys.halves(candidates, bit, set);
+        }
+        let attracted = |&at: &usize| {
+            let key = keys.heads[at];
+            let closest = self.closest_to(key);
+            let nearer = closest.found[..closest.len].iter().filter(|found| found.0 < key ^ own);
+            nearer.count() < K
+        };
+        let mut found: Vec<u32> = candidates.filter(attracted).map(|at| keys.numbers[at]).collect();
+        found.sort_unstable();
+        found
     }
 
     fn draw_bucket(&self, bucket: Range<usize>, draw: &mut fastrand::Rng, out: &mut Vec<u32>) {

@@ -10,6 +10,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use estudely_core::id::InfoHash;
+use estudely_core::time::Instant;
 use serde_json::{Value, json};
 
 use crate::world::{PeerState, World};
@@ -178,7 +179,7 @@ pub fn write(world: &World, out: &mut impl Write) -> io::Result<()> {
             "private": made.facts.private,
             "metadata_bytes": made.info.len(),
             "peers": peers.collect::<Vec<_>>(),
-            "stored_by": world.holders(number).map(addr).collect::<Vec<_>>(),
+            "stored_by": world.holders(Instant::START, number).iter().map(addr).collect::<Vec<_>>(),
             "exposed": !nodes.is_empty(),
             "exposed_by": nodes.iter().copied().map(addr).collect::<Vec<_>>(),
         });

@@ -1,182 +1,38 @@
-//! The ground truth: which nodes, torrents and peers exist, where they live, what each node
-//! stores and shows, and what a perfect crawl could find.
+//! The ground truth of one DHT: which nodes, torrents and peers exist, when and where they live, what
+//! each node stores and shows, and what a perfect crawl could find.
 //!
 //! A world follows from its [`Plan`] alone and never changes; what varies with time (an interval's
-//! samples) is computed from the plan too. It holds no bytes of metadata, only hashes and sizes.
-//! Nothing here speaks a protocol.
+//! samples, who is alive) is computed from the plan too. It holds no bytes of metadata, only hashes
+//! and sizes. Nothing here speaks a protocol.
+//!
+//! With churn, what nodes know of each other is that of the running epoch's start ([`EPOCH_S`]).
 
+mod lives;
+mod make;
+mod plan;
+mod view;
+
+use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::{Range, RangeInclusive};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
 
-use estudely_core::addr::Contact;
+use estudely_core::addr::{Contact, Family};
 use estudely_core::id::{Id, InfoHash, NodeId};
-use estudely_core::rng::{Rng, Seed};
-use estudely_core::store::{KeyedMap, KeyedState};
+use estudely_core::store::KeyedMap;
 use estudely_core::time::Instant;
 
+pub use crate::addresses::{Addresses, Loopback};
 use crate::draw::draw;
-use crate::routing::{Closest, K, Population, Tables};
-use crate::torrent::{self, MetadataSizes, Torrent};
-
-/// Most peers that a torrent may have: what fits a reply beside eight nodes within the 1 024 bytes
-/// of BEP 32 (32.3), as mldht caps it (5.15).
-pub const PEERS_PER_TORRENT_MAX: u32 = 50;
-/// Most infohashes in one sample (51.4).
-pub const SAMPLES_MAX: usize = 20;
-/// The interval that most real nodes name, seconds (51.4).
-pub const INTERVAL_DEFAULT: u32 = 21_600;
-
-/// A share in whole percent, 0 to 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Percent(u8);
-
-impl Percent {
-    /// None.
-    pub const ZERO: Self = Self(0);
-
-    /// `None` above 100.
-    pub const fn new(value: u8) -> Option<Self> {
-        if value <= 100 { Some(Self(value)) } else { None }
-    }
-
-    /// That share of `count`, rounded down.
-    pub const fn of(self, count: u32) -> u32 {
-        (count as u64 * self.0 as u64 / 100) as u32
-    }
-
-    /// Whether a throw of these dice falls within the share.
-    pub fn hit(self, draw: &mut fastrand::Rng) -> bool {
-        draw.u8(0..100) < self.0
-    }
-
-    /// 0 to 100.
-    pub const fn value(self) -> u8 {
-        self.0
-    }
-}
-
-impl std::str::FromStr for Percent {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let value = text.trim_end_matches('%').parse().ok();
-        value
-            .and_then(Self::new)
-            .ok_or_else(|| format!("{text}: want a whole percentage, 0 to 100"))
-    }
-}
-
-/// How nodes choose the contacts they name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Routing {
-    /// From their own k-buckets, in which dead addresses stand too.
-    Tables,
-    /// The true closest live nodes.
-    Ideal,
-}
-
-impl fmt::Display for Routing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tables => "tables",
-            Self::Ideal => "ideal",
-        })
-    }
-}
-
-impl std::str::FromStr for Routing {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "tables" => Ok(Self::Tables),
-            "ideal" => Ok(Self::Ideal),
-            _ => Err("want tables or ideal"),
-        }
-    }
-}
-
-/// Where everybody lives: one address each from `base` upwards, one port for all that listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Addresses {
-    /// The first address.
-    pub base: Ipv4Addr,
-    /// Where nodes and peers listen.
-    pub port: u16,
-    /// Where a connection is refused.
-    pub refusing_port: u16,
-    /// Where a connection never completes.
-    pub silent_port: u16,
-}
-
-/// Everything a world follows from.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Chooses one world among all of this shape.
-    pub seed: u64,
-    /// Addresses of nodes, the dead included.
-    pub nodes: u32,
-    /// Share of them at which nobody lives.
-    pub dead_nodes: Percent,
-    /// Share of the live nodes without BEP 51: a third silent, a third answering error 204, a
-    /// third answering as to find_node (5.14, 51.4).
-    pub no_bep51: Percent,
-    /// Torrents.
-    pub torrents: u32,
-    /// Peers of each.
-    pub peers: RangeInclusive<u32>,
-    /// Share of peers that cannot serve: a third refuse, a third accept and stay silent, a third
-    /// never complete the TCP handshake.
-    pub dead_peers: Percent,
-    /// Lengths of info dictionaries.
-    pub metadata: MetadataSizes,
-    /// `interval` of samples in seconds (51.1).
-    pub interval: u32,
-    /// How contacts are chosen.
-    pub routing: Routing,
-    /// Where all live.
-    pub addresses: Addresses,
-}
-
-/// Why a plan has no world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlanError {
-    /// More nodes and peers than addresses from the base to 127.255.255.254 (or outside 127/8,
-    /// to the end of IPv4).
-    AddressesExhausted {
-        /// How many are needed.
-        needed: u64,
-        /// How many there are.
-        available: u64,
-    },
-    /// A range of peers that is empty, starts at 0 or ends above [`PEERS_PER_TORRENT_MAX`].
-    Peers,
-    /// A range of metadata sizes that is empty or leaves 256 B to 10 MiB.
-    MetadataSizes,
-}
-
-impl fmt::Display for PlanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AddressesExhausted { needed, available } => {
-                write!(
-                    f,
-                    "{needed} addresses are needed, {available} left from the base address on"
-                )
-            }
-            Self::Peers => write!(f, "peers per torrent: want 1..{PEERS_PER_TORRENT_MAX}"),
-            Self::MetadataSizes => write!(
-                f,
-                "metadata size: want {}..{} bytes",
-                torrent::METADATA_LEN_MIN,
-                torrent::METADATA_LEN_MAX
-            ),
-        }
-    }
-}
-
-impl std::error::Error for PlanError {}
+use crate::routing::{Closest, Population, Tables};
+use crate::torrent::{self, Facts, Torrent};
+use crate::vice::{NodeVice, PeerVice};
+pub use lives::Life;
+use lives::{Slots, seconds};
+pub use plan::*;
+pub use view::EPOCH_S;
+use view::{View, Views};
 
 /// What lives at a node's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,32 +96,80 @@ pub enum Resident {
     Peer(u32),
 }
 
-/// A whole DHT with its torrents. Nodes, torrents and peers go by number, from 0.
+/// One torrent of a world, without its bytes.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// Its DHT key.
+    pub key: InfoHash,
+    /// Bytes of its info dictionary.
+    pub metadata_len: u32,
+    /// What is in it.
+    pub facts: Facts,
+}
+
+/// Makes every torrent of `plan` once. Worlds of both families share them.
+pub fn make_torrents(plan: &Plan) -> Arc<[Made]> {
+    (0..plan.torrents)
+        .map(|index| {
+            let Torrent { key, info, facts } = torrent::make(plan.seed, index, &plan.metadata);
+            Made { key, metadata_len: info.len() as u32, facts }
+        })
+        .collect()
+}
+
+/// A whole DHT with its torrents. Nodes, torrents and peers go by number, from 0; with churn, each
+/// life of a node or peer has a number of its own.
 pub struct World {
     plan: Plan,
-    ids: Vec<NodeId>,
+    /// Of all that families do not share.
+    seed: u64,
+    nodes: Vec<NodeRecord>,
+    /// By seat.
     kinds: Vec<NodeKind>,
-    /// Which address a node has, and which node an address.
-    slot_of_node: Vec<u32>,
-    node_at_slot: Vec<u32>,
-    everyone: Population,
-    live: Population,
-    tables: Tables,
-    torrents: Vec<TorrentRecord>,
+    vices: Vec<Option<NodeVice>>,
+    nodes_in: Slots,
+    bootstraps: Vec<u32>,
+    torrents: Arc<[Made]>,
     by_key: KeyedMap<InfoHash, u32>,
-    /// Torrents stored by each node, side by side.
-    stored: Vec<u32>,
-    stored_starts: Vec<u32>,
-    peer_count: u32,
+    /// Torrents in order of their keys.
+    keys: Population,
+    peers: Vec<PeerRecordInner>,
+    peers_in: Slots,
+    /// Each torrent's first peer, and the end.
+    first_peers: Vec<u32>,
+    knowledge: Knowledge,
 }
 
 #[derive(Clone, Copy)]
-struct TorrentRecord {
-    key: InfoHash,
-    metadata_len: u32,
-    first_peer: u32,
-    /// The closest live nodes, `u32::MAX` where there are fewer.
-    holders: [u32; K],
+struct NodeRecord {
+    id: NodeId,
+    seat: u32,
+    slot: u32,
+    life: Life,
+}
+
+#[derive(Clone, Copy)]
+struct PeerRecordInner {
+    seat: u32,
+    slot: u32,
+    torrent: u32,
+    life: Life,
+}
+
+/// What nodes know.
+enum Knowledge {
+    /// The same for ever.
+    Fixed(Fixed),
+    /// That of the running epoch's start.
+    Epochs(Views),
+}
+
+struct Fixed {
+    view: View,
+    tables: Tables,
+    /// Torrents stored by each node, side by side.
+    stored: Vec<u32>,
+    stored_starts: Vec<u32>,
 }
 
 impl fmt::Debug for World {
@@ -278,42 +182,8 @@ impl World {
     /// Builds the world of `plan`: hashes every torrent once.
     pub fn build(plan: Plan) -> Result<Self, PlanError> {
         check(&plan)?;
-        let ids = draw_ids(&plan);
-        let kinds = draw_kinds(&plan);
-        let numbered = || ids.iter().copied().zip(0..);
-        let everyone = Population::new(numbered());
-        let live =
-            Population::new(numbered().filter(|&(_, n)| kinds[n as usize] != NodeKind::Dead));
-        let tables = Tables::draw(&everyone, |n| draw(plan.seed, "table", u64::from(n)));
-        let (torrents, peer_count) = draw_torrents(&plan, &live);
-        check_addresses(&plan, u64::from(plan.nodes) + u64::from(peer_count))?;
-        let mut by_key = KeyedMap::with_capacity_and_hasher(
-            torrents.len(),
-            KeyedState::new(&mut Rng::new(Seed::from_u64(plan.seed))),
-        );
-        by_key.extend(torrents.iter().zip(0..).map(|(torrent, n)| (torrent.key, n)));
-        let (stored, stored_starts) = group_by_holder(ids.len(), &torrents);
-        let mut slot_of_node: Vec<u32> = (0..plan.nodes).collect();
-        draw(plan.seed, "slots", 0).shuffle(&mut slot_of_node);
-        let mut node_at_slot = vec![0; ids.len()];
-        for (&slot, node) in slot_of_node.iter().zip(0..) {
-            node_at_slot[slot as usize] = node;
-        }
-        Ok(Self {
-            plan,
-            ids,
-            kinds,
-            slot_of_node,
-            node_at_slot,
-            everyone,
-            live,
-            tables,
-            torrents,
-            by_key,
-            stored,
-            stored_starts,
-            peer_count,
-        })
+        let torrents = make_torrents(&plan);
+        Self::build_with(plan, torrents)
     }
 
     /// What the world follows from.
@@ -321,9 +191,14 @@ impl World {
         &self.plan
     }
 
-    /// Node addresses, the dead included.
+    /// The DHT that it is.
+    pub fn family(&self) -> Family {
+        self.plan.addresses.family()
+    }
+
+    /// Lives of nodes, the dead included.
     pub fn node_count(&self) -> u32 {
-        self.ids.len() as u32
+        self.nodes.len() as u32
     }
 
     /// Torrents.
@@ -331,57 +206,143 @@ impl World {
         self.torrents.len() as u32
     }
 
-    /// Peers of all torrents.
+    /// Lives of peers of all torrents.
     pub fn peer_count(&self) -> u32 {
-        self.peer_count
+        self.peers.len() as u32
     }
 
     /// Id and address of a node.
     pub fn contact(&self, node: u32) -> Contact {
-        let addr = self.slot_addr(self.slot_of_node[node as usize], self.plan.addresses.port);
-        Contact { id: self.ids[node as usize], addr }
+        let node = &self.nodes[node as usize];
+        Contact { id: node.id, addr: self.plan.addresses.addr(self.seed, node.slot) }
     }
 
     /// What lives at a node's address.
     pub fn node_kind(&self, node: u32) -> NodeKind {
-        self.kinds[node as usize]
+        self.kinds[self.nodes[node as usize].seat as usize]
+    }
+
+    /// When a node lives.
+    pub fn node_life(&self, node: u32) -> Life {
+        self.nodes[node as usize].life
+    }
+
+    /// What a node does wrong, in all its lives.
+    pub fn node_vice(&self, node: u32) -> Option<NodeVice> {
+        self.vices[self.nodes[node as usize].seat as usize]
+    }
+
+    /// The node's number among all seats: the same in all its lives.
+    pub fn node_seat(&self, node: u32) -> u32 {
+        self.nodes[node as usize].seat
+    }
+
+    /// When a peer lives.
+    pub fn peer_life(&self, peer: u32) -> Life {
+        self.peers[peer as usize].life
+    }
+
+    /// What a live peer does wrong, in all its lives.
+    pub fn peer_vice(&self, peer: u32) -> Option<PeerVice> {
+        let hostility = &self.plan.hostility;
+        let vices = hostility.peer_vices.iter();
+        let seat = u64::from(self.peers[peer as usize].seat);
+        let mut draw = draw(self.seed, "peer vice", seat);
+        let hostile = hostility.peers.hit(&mut draw) && self.peer_state(peer) == PeerState::Live;
+        let count = vices.clone().count();
+        if hostile && count > 0 { vices.clone().nth(draw.usize(0..count)) } else { None }
     }
 
     /// A live node to start from, one with BEP 51 if any has it.
     pub fn bootstrap(&self) -> Option<Contact> {
-        let of_kind = |wanted: fn(NodeKind) -> bool| {
-            (0..self.node_count()).find(|&node| wanted(self.node_kind(node)))
-        };
-        of_kind(|kind| kind == NodeKind::Sampler)
-            .or_else(|| of_kind(|kind| kind != NodeKind::Dead))
-            .map(|node| self.contact(node))
+        self.bootstraps.first().map(|&node| self.contact(node))
     }
 
-    /// Who lives at `ip`. Ports are the caller's affair.
+    /// Up to three honest nodes that live for ever.
+    pub fn bootstraps(&self) -> &[u32] {
+        &self.bootstraps
+    }
+
+    /// Whether a node keeps silent at `now` because bootstrap nodes do.
+    pub fn is_hushed(&self, now: Instant, node: u32) -> bool {
+        seconds(now) < u64::from(self.plan.hostility.silent_s) && self.bootstraps.contains(&node)
+    }
+
+    /// Who lives at `ip` for ever, or first. Ports are the caller's affair.
     pub fn resident(&self, ip: IpAddr) -> Option<Resident> {
-        let IpAddr::V4(ip) = ip else { return None };
-        let slot = u32::from(ip).checked_sub(u32::from(self.plan.addresses.base))?;
-        match self.node_at_slot.get(slot as usize) {
-            Some(&node) => Some(Resident::Node(node)),
-            None => {
-                let peer = slot - self.node_count();
-                (peer < self.peer_count).then_some(Resident::Peer(peer))
+        self.residents(ip)?.next()
+    }
+
+    /// Who lives at exactly `addr` at `now`; dead nodes too. On loopback ports are the caller's
+    /// affair.
+    pub fn resident_at(&self, now: Instant, addr: SocketAddr) -> Option<Resident> {
+        let resident = self.residents(addr.ip())?.find(|&resident| match resident {
+            Resident::Node(node) => self.node_life(node).holds(now),
+            Resident::Peer(peer) => self.peer_life(peer).holds(now),
+        })?;
+        let own = match resident {
+            Resident::Node(node) => self.contact(node).addr,
+            Resident::Peer(peer) => self.peer(peer).addr,
+        };
+        (own == addr || matches!(self.plan.addresses, Addresses::Loopback(_))).then_some(resident)
+    }
+
+    /// Everybody who ever lives at `ip`, in order of time.
+    fn residents(&self, ip: IpAddr) -> Option<impl Iterator<Item = Resident> + '_> {
+        let slot = self.plan.addresses.slot(self.seed, ip)?;
+        let (nodes, peers) = match slot.checked_sub(self.nodes_in.len()) {
+            None => (self.nodes_in.lives(slot), &[][..]),
+            Some(slot) if slot < self.peers_in.len() => (&[][..], self.peers_in.lives(slot)),
+            Some(_) => return None,
+        };
+        let nodes = nodes.iter().map(|&node| Resident::Node(node));
+        Some(nodes.chain(peers.iter().map(|&peer| Resident::Peer(peer))))
+    }
+
+    /// The contacts that `node` names for `target` at `now`.
+    pub fn closest(&self, now: Instant, node: u32, target: Id) -> Closest {
+        match (&self.knowledge, self.plan.routing) {
+            (Knowledge::Fixed(fixed), Routing::Tables) => {
+                fixed.tables.closest(&fixed.view.everyone, node, target)
+            }
+            (Knowledge::Fixed(fixed), Routing::Ideal) => fixed.view.live.closest(target),
+            (Knowledge::Epochs(views), routing) => {
+                let epoch = seconds(now) / EPOCH_S;
+                let view = self.view(views, epoch);
+                match routing {
+                    Routing::Ideal => view.live.closest(target),
+                    Routing::Tables => {
+                        let seat = u64::from(self.node_seat(node));
+                        let mut draw = draw(self.seed, "table", seat ^ (epoch << 32));
+                        let own = self.nodes[node as usize].id;
+                        view.everyone.closest_known(own, &mut draw, target)
+                    }
+                }
             }
         }
     }
 
-    /// The contacts that `node` names for `target`.
-    pub fn closest(&self, node: u32, target: Id) -> Closest {
-        match self.plan.routing {
-            Routing::Tables => self.tables.closest(&self.everyone, node, target),
-            Routing::Ideal => self.live.closest(target),
+    /// The torrents whose peers `node` stores at `now`.
+    pub fn stored(&self, now: Instant, node: u32) -> Cow<'_, [u32]> {
+        match &self.knowledge {
+            Knowledge::Fixed(fixed) => {
+                let node = node as usize;
+                let range = fixed.stored_starts[node]..fixed.stored_starts[node + 1];
+                fixed.stored[range.start as usize..range.end as usize].into()
+            }
+            Knowledge::Epochs(views) => {
+                if self.node_kind(node) == NodeKind::Dead {
+                    return Cow::default();
+                }
+                let view = self.view(views, seconds(now) / EPOCH_S);
+                view.live.attracted(self.nodes[node as usize].id, &self.keys).into()
+            }
         }
     }
 
-    /// The torrents whose peers `node` stores.
-    pub fn stored(&self, node: u32) -> &[u32] {
-        let node = node as usize;
-        &self.stored[self.stored_starts[node] as usize..self.stored_starts[node + 1] as usize]
+    /// Whether `node` is among those that store a torrent's peers at `now`.
+    pub fn stores(&self, now: Instant, node: u32, torrent: u32) -> bool {
+        self.stored(now, node).binary_search(&torrent).is_ok()
     }
 
     /// The torrent that goes by `key`.
@@ -399,38 +360,55 @@ impl World {
         self.torrents[torrent as usize].metadata_len
     }
 
+    /// What is in its info dictionary.
+    pub fn facts(&self, torrent: u32) -> &Facts {
+        &self.torrents[torrent as usize].facts
+    }
+
     /// Its info dictionary, made anew, and what is in it.
     pub fn torrent(&self, torrent: u32) -> Torrent {
         torrent::make(self.plan.seed, torrent, &self.plan.metadata)
     }
 
-    /// The nodes that store its peers, nearest first.
-    pub fn holders(&self, torrent: u32) -> impl Iterator<Item = u32> + '_ {
-        self.torrents[torrent as usize].holders.iter().copied().filter(|&node| node != u32::MAX)
+    /// The live nodes closest to a torrent at `now`, which store its peers; nearest first.
+    pub fn holders(&self, now: Instant, torrent: u32) -> Closest {
+        let target = self.key(torrent).id();
+        match &self.knowledge {
+            Knowledge::Fixed(fixed) => fixed.view.live.closest(target),
+            Knowledge::Epochs(views) => {
+                self.view(views, seconds(now) / EPOCH_S).live.closest(target)
+            }
+        }
     }
 
-    /// The numbers of its peers.
+    /// The numbers of all peers that it ever has.
     pub fn peers_of(&self, torrent: u32) -> Range<u32> {
-        let end = self.torrents.get(torrent as usize + 1).map_or(self.peer_count, |t| t.first_peer);
-        self.torrents[torrent as usize].first_peer..end
+        self.first_peers[torrent as usize]..self.first_peers[torrent as usize + 1]
+    }
+
+    /// Its peers as holders know them at `now`: those that lived when the epoch began.
+    pub fn known_peers_of(&self, now: Instant, torrent: u32) -> impl Iterator<Item = u32> + '_ {
+        let start = seconds(now) / EPOCH_S * EPOCH_S;
+        self.peers_of(torrent).filter(move |&peer| self.peer_life(peer).includes(start))
     }
 
     /// One peer.
     pub fn peer(&self, number: u32) -> PeerRecord {
-        let torrent = self.torrents.partition_point(|t| t.first_peer <= number) as u32 - 1;
+        let PeerRecordInner { slot, torrent, .. } = self.peers[number as usize];
         let state = self.peer_state(number);
-        let addresses = &self.plan.addresses;
-        let port = match state {
-            PeerState::Live | PeerState::Silent => addresses.port,
-            PeerState::Refuses => addresses.refusing_port,
-            PeerState::Hangs => addresses.silent_port,
+        let slot = self.nodes_in.len() + slot;
+        let port = match (&self.plan.addresses, state) {
+            (Addresses::Loopback(plan), PeerState::Refuses) => plan.refusing_port,
+            (Addresses::Loopback(plan), PeerState::Hangs) => plan.silent_port,
+            (addresses, _) => addresses.port(self.seed, slot),
         };
-        let addr = self.slot_addr(self.node_count() + number, port);
+        let addr = SocketAddr::new(self.plan.addresses.ip(self.seed, slot), port);
         PeerRecord { number, torrent, state, addr }
     }
 
     fn peer_state(&self, number: u32) -> PeerState {
-        let mut draw = draw(self.plan.seed, "peer", u64::from(number));
+        let seat = self.peers[number as usize].seat;
+        let mut draw = draw(self.seed, "peer", u64::from(seat));
         match (self.plan.dead_peers.hit(&mut draw), draw.u8(0..3)) {
             (false, _) => PeerState::Live,
             (true, 0) => PeerState::Refuses,
@@ -441,17 +419,20 @@ impl World {
 
     /// Which interval of samples runs at `now`, counted from 0.
     pub fn sample_epoch(&self, now: Instant) -> u64 {
-        now.as_micros() / 1_000_000 / u64::from(self.plan.interval.max(1))
+        seconds(now) / u64::from(self.plan.interval.max(1))
     }
 
-    /// The sample that `node` shows during an interval: up to [`SAMPLES_MAX`] of what it stores,
-    /// the same until the interval ends (51.3). Empty for a node without BEP 51.
+    /// The sample that `node` shows during an interval: up to [`SAMPLES_MAX`] of what a node with
+    /// its id stores when the interval begins, the same until it ends (51.3). Empty for a node
+    /// without BEP 51.
     pub fn samples(&self, node: u32, epoch: u64) -> Vec<u32> {
         if self.node_kind(node) != NodeKind::Sampler {
             return Vec::new();
         }
-        let mut shown = self.stored(node).to_vec();
-        let mut draw = draw(self.plan.seed, "samples", u64::from(node) ^ (epoch << 32));
+        let start = epoch.saturating_mul(u64::from(self.plan.interval.max(1)) * 1_000_000);
+        let mut shown = self.stored(Instant::from_micros(start), node).into_owned();
+        let seat = u64::from(self.node_seat(node));
+        let mut draw = draw(self.seed, "samples", seat ^ (epoch << 32));
         let count = shown.len().min(SAMPLES_MAX);
         for at in 0..count {
             let other = draw.usize(at..shown.len());
@@ -461,108 +442,20 @@ impl World {
         shown
     }
 
-    fn slot_addr(&self, slot: u32, port: u16) -> SocketAddr {
-        let ip = Ipv4Addr::from(u32::from(self.plan.addresses.base) + slot);
-        SocketAddr::new(ip.into(), port)
-    }
-}
-
-fn check(plan: &Plan) -> Result<(), PlanError> {
-    let peers = &plan.peers;
-    if peers.is_empty() || *peers.start() == 0 || *peers.end() > PEERS_PER_TORRENT_MAX {
-        return Err(PlanError::Peers);
-    }
-    if let MetadataSizes::Between(sizes) = &plan.metadata {
-        let allowed = torrent::METADATA_LEN_MIN..=torrent::METADATA_LEN_MAX;
-        if sizes.is_empty() || !allowed.contains(sizes.start()) || !allowed.contains(sizes.end()) {
-            return Err(PlanError::MetadataSizes);
-        }
-    }
-    // Before anything is made: the fewest addresses that this plan can need.
-    let fewest = u64::from(plan.torrents) * u64::from(*peers.start());
-    check_addresses(plan, u64::from(plan.nodes) + fewest)
-}
-
-fn check_addresses(plan: &Plan, needed: u64) -> Result<(), PlanError> {
-    let base = plan.addresses.base;
-    let last =
-        if base.is_loopback() { Ipv4Addr::new(127, 255, 255, 254) } else { Ipv4Addr::BROADCAST };
-    let available = u64::from(u32::from(last) - u32::from(base)) + 1;
-    if needed > available {
-        return Err(PlanError::AddressesExhausted { needed, available });
-    }
-    Ok(())
-}
-
-/// As many different ids as there are nodes, ascending.
-fn draw_ids(plan: &Plan) -> Vec<NodeId> {
-    let mut draw = draw(plan.seed, "ids", 0);
-    let mut ids = Vec::with_capacity(plan.nodes as usize);
-    while ids.len() < plan.nodes as usize {
-        ids.extend((ids.len()..plan.nodes as usize).map(|_| {
-            let mut id = [0; 20];
-            draw.fill(&mut id);
-            NodeId(id)
-        }));
-        ids.sort_unstable();
-        ids.dedup();
-    }
-    ids
-}
-
-fn draw_kinds(plan: &Plan) -> Vec<NodeKind> {
-    let dead = plan.dead_nodes.of(plan.nodes);
-    let without = plan.no_bep51.of(plan.nodes - dead);
-    let mut kinds: Vec<_> = (0..plan.nodes)
-        .map(|n| match n.checked_sub(dead) {
-            None => NodeKind::Dead,
-            Some(n) if n >= without => NodeKind::Sampler,
-            Some(n) if n % 3 == 0 => NodeKind::SampleSilent,
-            Some(n) if n % 3 == 1 => NodeKind::SampleUnknown,
-            Some(_) => NodeKind::SampleAsFindNode,
+    fn view(&self, views: &Views, epoch: u64) -> Arc<View> {
+        views.get(epoch, || {
+            let start = epoch * EPOCH_S;
+            let mut present: Vec<_> = (0..)
+                .zip(&self.nodes)
+                .filter(|(_, node)| node.life.includes(start))
+                .map(|(number, node)| (node.id, number))
+                .collect();
+            present.sort_unstable();
+            let live =
+                present.iter().copied().filter(|&(_, n)| self.node_kind(n) != NodeKind::Dead);
+            View { live: Population::new(live), everyone: Population::new(present.iter().copied()) }
         })
-        .collect();
-    draw(plan.seed, "kinds", 0).shuffle(&mut kinds);
-    kinds
-}
-
-/// Every torrent's record, and how many peers there are in all.
-fn draw_torrents(plan: &Plan, live: &Population) -> (Vec<TorrentRecord>, u32) {
-    let mut first_peer = 0;
-    let torrents = (0..plan.torrents)
-        .map(|index| {
-            let made = torrent::make(plan.seed, index, &plan.metadata);
-            let mut holders = [u32::MAX; K];
-            for (holder, node) in holders.iter_mut().zip(live.closest(made.key.id()).iter()) {
-                *holder = node;
-            }
-            let record = TorrentRecord {
-                key: made.key,
-                metadata_len: made.info.len() as u32,
-                first_peer,
-                holders,
-            };
-            first_peer += draw(plan.seed, "peers", u64::from(index)).u32(plan.peers.clone());
-            record
-        })
-        .collect();
-    (torrents, first_peer)
-}
-
-/// The holders' lists turned round: the torrents of each node side by side, and where each node's
-/// begin.
-fn group_by_holder(nodes: usize, torrents: &[TorrentRecord]) -> (Vec<u32>, Vec<u32>) {
-    let mut pairs: Vec<(u32, u32)> = torrents
-        .iter()
-        .zip(0..)
-        .flat_map(|(record, torrent)| record.holders.map(|holder| (holder, torrent)))
-        .filter(|&(holder, _)| holder != u32::MAX)
-        .collect();
-    pairs.sort_unstable();
-    let starts = (0..=nodes as u32)
-        .map(|node| pairs.partition_point(|&(holder, _)| holder < node) as u32)
-        .collect();
-    (pairs.into_iter().map(|(_, torrent)| torrent).collect(), starts)
+    }
 }
 
 #[cfg(test)]

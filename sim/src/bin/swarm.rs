@@ -99,13 +99,14 @@ fn write_truth(world: &World, path: &Path) -> io::Result<()> {
 
 fn describe(swarm: &Swarm, exposure: Exposure, took: Duration) {
     let world = swarm.world();
+    let first = world.plan().addresses.addr(world.plan().seed, 0);
     say(&format!(
         "{} nodes, {} torrents with {} peers from {} on, port {}, ready after {:.1} s",
         world.node_count(),
         world.torrent_count(),
         world.peer_count(),
-        world.plan().addresses.base,
-        world.plan().addresses.port,
+        first.ip(),
+        first.port(),
         took.as_secs_f64()
     ));
     say(&format!(

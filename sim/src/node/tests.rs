@@ -16,7 +16,7 @@ fn world() -> World {
 fn of_kind(world: &World, kind: NodeKind) -> u32 {
     (0..world.node_count())
         .filter(|&n| world.node_kind(n) == kind)
-        .max_by_key(|&n| world.stored(n).len())
+        .max_by_key(|&n| world.stored(at(0), n).len())
         .expect("such a node")
 }
 
@@ -55,7 +55,7 @@ fn sample(node: &mut Node, world: &World, now: Instant, target: Id) -> Vec<InfoH
     let bytes = ask(node, world, now, &Method::SampleInfohashes { target });
     let reply = reply(&bytes);
     assert_eq!(reply.interval, Some(21_600));
-    assert_eq!(reply.num, Some(world.stored(node.number).len() as i64));
+    assert_eq!(reply.num, Some(world.stored(at(0), node.number).len() as i64));
     reply.samples.expect("samples").collect()
 }
 
@@ -64,12 +64,12 @@ fn a_sample_is_fixed_within_its_interval_whatever_the_target_and_new_after_it() 
     let world = world();
     let number = of_kind(&world, NodeKind::Sampler);
     let mut node = Node::new(number);
-    assert!(world.stored(number).len() > 20);
+    assert!(world.stored(at(0), number).len() > 20);
     let first = sample(&mut node, &world, at(0), Id::ZERO);
     assert_eq!(first.len(), 20);
     assert_eq!(sample(&mut node, &world, at(21_599), Id::MAX), first);
     assert_ne!(sample(&mut node, &world, at(21_600), Id::ZERO), first);
-    let keys: BTreeSet<_> = world.stored(number).iter().map(|&t| world.key(t)).collect();
+    let keys: BTreeSet<_> = world.stored(at(0), number).iter().map(|&t| world.key(t)).collect();
     assert!(first.iter().all(|key| keys.contains(key)));
     // A restarted node shows the same again.
     assert_eq!(sample(&mut Node::new(number), &world, at(5), Id::ZERO), first);
@@ -92,7 +92,7 @@ fn nodes_without_bep_51_keep_silent_refuse_or_answer_as_to_find_node() {
 fn get_peers_brings_every_stored_peer_and_always_nodes_and_a_token() {
     let world = world();
     for torrent in 0..50 {
-        let holder = world.holders(torrent).next().expect("a holder");
+        let holder = world.holders(at(0), torrent).iter().next().expect("a holder");
         let method =
             Method::GetPeers { info_hash: world.key(torrent), scrape: false, noseed: false };
         let bytes = ask(&mut Node::new(holder), &world, at(1), &method);
@@ -103,7 +103,8 @@ fn get_peers_brings_every_stored_peer_and_always_nodes_and_a_token() {
         assert!(reply(&bytes).token.is_some());
         let stranger = (0..300)
             .find(|&n| {
-                world.node_kind(n) == NodeKind::Sampler && !world.stored(n).contains(&torrent)
+                world.node_kind(n) == NodeKind::Sampler
+                    && !world.stored(at(0), n).contains(&torrent)
             })
             .expect("a stranger");
         let bytes = ask(&mut Node::new(stranger), &world, at(1), &method);

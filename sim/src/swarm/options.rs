@@ -9,7 +9,7 @@ use argh::FromArgs;
 use super::Weather;
 use crate::torrent::MetadataSizes;
 use crate::truth::Exposure;
-use crate::world::{Addresses, INTERVAL_DEFAULT, Percent, Plan, Routing, World};
+use crate::world::{Addresses, Churn, Hostility, INTERVAL_DEFAULT, Percent, Plan, Routing, World};
 
 /// serve a made-up DHT with its torrents and peers on loopback addresses, and print the crawl
 /// command for it. Same seed, same world
@@ -157,6 +157,8 @@ impl Options {
             interval: self.interval,
             routing: self.routing,
             addresses,
+            churn: Churn::NONE,
+            hostility: Hostility::NONE,
         }
     }
 

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::world::Addresses;
+use crate::addresses::{Addresses, Loopback};
 
 /// Tries for a port that is free for UDP and TCP alike.
 const TRIES: usize = 16;
@@ -21,7 +21,7 @@ pub struct Sockets {
     pub(super) udp: UdpSocket,
     pub(super) tcp: TcpListener,
     pub(super) absent: Absent,
-    addresses: Addresses,
+    addresses: Loopback,
 }
 
 /// What must stay open for dead peers to be dead in their own way.
@@ -43,7 +43,7 @@ impl Sockets {
         let port = udp.local_addr()?.port();
         let refusing = bind_near(port.checked_add(1))?;
         let silent = bind_near(port.checked_add(2))?;
-        let addresses = Addresses {
+        let addresses = Loopback {
             base,
             port,
             refusing_port: port_of(&refusing)?,
@@ -57,7 +57,7 @@ impl Sockets {
 
     /// The addresses for which a world must be planned.
     pub const fn addresses(&self) -> Addresses {
-        self.addresses
+        Addresses::Loopback(self.addresses)
     }
 }
 

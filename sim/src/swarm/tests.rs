@@ -181,7 +181,7 @@ fn dead_peers_refuse_stay_silent_or_never_complete_the_connection() {
 #[test]
 fn connections_to_nodes_and_strangers_are_closed_unanswered() {
     let swarm = swarm(Weather::CALM, |_| {});
-    let port = swarm.world().plan().addresses.port;
+    let port = swarm.world().plan().addresses.port(0, 0);
     let node = contacts(&swarm, NodeKind::Sampler)[0].addr;
     for addr in [node, SocketAddr::from((Ipv4Addr::LOCALHOST, port))] {
         let mut stream = TcpStream::connect(addr).expect("connected");

@@ -1,25 +1,37 @@
 use std::collections::BTreeSet;
 
+use std::net::Ipv4Addr;
+
 use super::*;
+use crate::routing::K;
+use crate::torrent::MetadataSizes;
+
+const START: Instant = Instant::START;
+
+pub(crate) fn share(value: u8) -> Percent {
+    Percent::new(value).expect("a percentage")
+}
 
 pub(crate) fn plan(nodes: u32, torrents: u32) -> Plan {
     Plan {
         seed: 7,
         nodes,
-        dead_nodes: Percent(30),
-        no_bep51: Percent(20),
+        dead_nodes: share(30),
+        no_bep51: share(20),
         torrents,
         peers: 2..=5,
-        dead_peers: Percent(50),
+        dead_peers: share(50),
         metadata: MetadataSizes::Realistic,
         interval: INTERVAL_DEFAULT,
         routing: Routing::Tables,
-        addresses: Addresses {
+        addresses: Addresses::Loopback(Loopback {
             base: Ipv4Addr::new(127, 16, 0, 0),
             port: 16_881,
             refusing_port: 16_882,
             silent_port: 16_883,
-        },
+        }),
+        churn: Churn::NONE,
+        hostility: Hostility::NONE,
     }
 }
 
@@ -76,11 +88,11 @@ fn a_torrent_is_stored_by_its_eight_closest_live_nodes() {
         let mut live: Vec<u32> =
             (0..200).filter(|&n| world.node_kind(n) != NodeKind::Dead).collect();
         live.sort_by_key(|&n| world.contact(n).id.id().distance(key.id()));
-        assert!(world.holders(torrent).eq(live[..K].iter().copied()));
-        assert!(world.holders(torrent).all(|n| world.stored(n).contains(&torrent)));
+        assert!(world.holders(START, torrent).iter().eq(live[..K].iter().copied()));
+        assert!(world.holders(START, torrent).iter().all(|n| world.stores(START, n, torrent)));
         assert_eq!(world.torrent_by_key(key), Some(torrent));
     }
-    let pairs: usize = (0..200).map(|n| world.stored(n).len()).sum();
+    let pairs: usize = (0..200).map(|n| world.stored(START, n).len()).sum();
     assert_eq!(pairs, 800);
 }
 
@@ -90,7 +102,7 @@ fn samples_are_twenty_different_ones_of_what_the_node_stores_and_change_with_the
     let mut changed = 0;
     for node in 0..60 {
         let samples = world.samples(node, 0);
-        let stored = world.stored(node);
+        let stored = world.stored(START, node);
         if world.node_kind(node) == NodeKind::Sampler {
             assert_eq!(samples.len(), stored.len().min(SAMPLES_MAX));
         } else {
@@ -106,12 +118,13 @@ fn samples_are_twenty_different_ones_of_what_the_node_stores_and_change_with_the
 #[test]
 fn every_live_node_can_be_reached_from_the_bootstrap_node() {
     let world = World::build(plan(2_000, 0)).expect("world");
+    let Knowledge::Fixed(Fixed { tables, .. }) = &world.knowledge else { panic!("churn") };
     let start = world.bootstrap().expect("a live node").addr.ip();
     let Some(Resident::Node(start)) = world.resident(start) else { panic!("no node") };
     let mut seen = BTreeSet::from([start]);
     let mut open = vec![start];
     while let Some(node) = open.pop() {
-        for &next in world.tables.contacts(node) {
+        for &next in tables.contacts(node) {
             if world.node_kind(next) != NodeKind::Dead && seen.insert(next) {
                 open.push(next);
             }
@@ -137,8 +150,8 @@ fn impossible_plans_are_refused_before_anything_is_made() {
 #[test]
 fn a_world_without_live_nodes_stores_nothing_and_stands() {
     let mut dead = plan(10, 10);
-    dead.dead_nodes = Percent(100);
+    dead.dead_nodes = share(100);
     let world = World::build(dead).expect("world");
     assert_eq!(world.bootstrap(), None);
-    assert_eq!(world.holders(3).count(), 0);
+    assert_eq!(world.holders(START, 3).len(), 0);
 }
