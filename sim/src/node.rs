@@ -1,8 +1,14 @@
-//! A DHT node, sans-IO: one datagram in, at most one datagram out (BEP 5, 32, 33, 43, 51).
+//! A DHT node, sans-IO: one datagram in, answers out (BEP 5, 32, 33, 43, 51).
 //!
-//! It answers honestly from the world's truth: contacts from its own routing table, the peers it
-//! stores, the sample of the running interval. It never asks anything by itself, keeps no clock
-//! and holds nothing for a stranger beyond a bounded list of announced peers.
+//! [`Node::handle_datagram`] answers honestly from the world's truth, with at most one datagram:
+//! contacts from its own routing table, the peers it stores, the sample of the running interval.
+//! [`Node::handle`] also plays what the world made of this node: its vice, its silence, and the
+//! query that it sends now and then to whoever asked it. A node keeps no clock and holds nothing
+//! for a stranger beyond a bounded list of announced peers.
+
+mod curious;
+mod raw;
+mod vices;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,22 +18,38 @@ use estudely_core::id::{Id, InfoHash, NodeId};
 use estudely_core::krpc::{
     Envelope, Kind, Message, Method, Query, ReplyBody, code, emit_error, emit_reply,
 };
-use estudely_core::time::Instant;
+use estudely_core::time::{Duration, Instant};
 use sha1::{Digest, Sha1};
 
 use crate::routing::{Closest, K};
 use crate::world::{NodeKind, World};
+use vices::Stage;
 
 /// Announced peers that a node remembers; the oldest goes first.
 pub const ANNOUNCED_MAX: usize = 256;
 /// Most peers in one answer (5.15, mldht): 50 and eight nodes stay below 1 024 bytes (32.3).
 pub const VALUES_MAX: usize = 50;
+/// The same for peers of IPv6.
+pub const VALUES_MAX_V6: usize = 25;
 /// Bytes of a token, as libtorrent's (5.7).
 const TOKEN_LEN: usize = 4;
 /// How long a token's secret lasts, seconds; the one before is accepted too (5.7).
 const TOKEN_SECRET_SECS: u64 = 300;
 /// What `v` says: these nodes are nobody's client.
 const VERSION: [u8; 4] = *b"SW\x00\x01";
+
+/// A datagram that an actor sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// How long after what it answers.
+    pub after: Duration,
+    /// Where it seems to come from.
+    pub from: SocketAddr,
+    /// Where it goes.
+    pub to: SocketAddr,
+    /// What it says.
+    pub payload: Vec<u8>,
+}
 
 /// One node of a world. All its state can be dropped and made anew: only announced peers are lost.
 #[derive(Debug)]
@@ -37,15 +59,56 @@ pub struct Node {
     epoch: Option<u64>,
     samples: Box<[InfoHash]>,
     announced: VecDeque<(InfoHash, SocketAddr)>,
+    /// Answers given so far.
+    turn: u64,
 }
 
 impl Node {
     /// Node `number` of the world that its methods are given.
     pub fn new(number: u32) -> Self {
-        Self { number, epoch: None, samples: Box::default(), announced: VecDeque::new() }
+        Self { number, epoch: None, samples: Box::default(), announced: VecDeque::new(), turn: 0 }
     }
 
-    /// Takes one datagram from `from` and appends the answer to `out`, if one is due.
+    /// Takes one datagram from `from` as this node of the world does, vice and all, and appends
+    /// what it sends.
+    pub fn handle(
+        &mut self,
+        world: &World,
+        now: Instant,
+        from: SocketAddr,
+        payload: &[u8],
+        sends: &mut Vec<Sent>,
+    ) {
+        if world.is_hushed(now, self.number) {
+            return;
+        }
+        let mut answer = Vec::new();
+        self.handle_datagram(world, now, from, payload, &mut answer);
+        if answer.is_empty() {
+            return;
+        }
+        let own = world.contact(self.number).addr;
+        let (number, turn) = (self.number, self.turn);
+        self.turn += 1;
+        let mut dice = world.dice("turn", u64::from(number) ^ (turn << 32));
+        match world.node_vice(number) {
+            Some(vice) => {
+                let mut stage = Stage { world, now, number, own, from, turn, dice };
+                vices::bend(vice, &mut stage, payload, answer, sends);
+            }
+            None => {
+                let mut say = |payload| {
+                    sends.push(Sent { after: Duration::ZERO, from: own, to: from, payload });
+                };
+                say(answer);
+                if dice.u32(0..1_000) < world.plan().hostility.curiosity {
+                    say(curious::query(world, number, &mut dice));
+                }
+            }
+        }
+    }
+
+    /// Takes one datagram from `from` and appends the honest answer to `out`, if one is due.
     pub fn handle_datagram(
         &mut self,
         world: &World,
@@ -81,8 +144,8 @@ impl Node {
     ) {
         let envelope = envelope(transaction, from);
         let own = world.contact(self.number).id;
-        let wants_v4 = query.want.includes(Family::V4, Family::of(from));
-        let pick = |target: Id| match wants_v4 {
+        let wanted = query.want.includes(world.family(), Family::of(from));
+        let pick = |target: Id| match wanted {
             true => Nearest::pick(world, now, self.number, target),
             false => Nearest::default(),
         };
@@ -131,6 +194,9 @@ impl Node {
         let mut count = 0;
         for peer in self.peers(world, now, info_hash).filter(|&p| Family::of(p) == Family::of(from))
         {
+            if Family::of(from) == Family::V6 && count == VALUES_MAX_V6 {
+                break;
+            }
             let Some(place) = values.get_mut(count) else { break };
             *place = peer;
             count += 1;
@@ -138,6 +204,7 @@ impl Node {
         let token = self.token(world, secret_number(now), from);
         let reply = ReplyBody {
             nodes: nearest.contacts(),
+            nodes6: nearest.contacts(),
             values: &values[..count],
             token: Some(&token),
             ..ReplyBody::new(world.contact(self.number).id)
@@ -184,6 +251,7 @@ impl Node {
                 }
                 let reply = ReplyBody {
                     nodes: nearest.contacts(),
+                    nodes6: nearest.contacts(),
                     samples: Some(&self.samples),
                     interval: Some(i64::from(world.plan().interval)),
                     num: Some(world.stored(now, self.number).len() as i64),
@@ -256,7 +324,9 @@ impl Nearest {
 
     /// The answer to find_node.
     fn emit(&self, own: NodeId, envelope: &Envelope<'_>, out: &mut Vec<u8>) {
-        emit_reply(out, envelope, &ReplyBody { nodes: self.contacts(), ..ReplyBody::new(own) });
+        let contacts = self.contacts();
+        let reply = ReplyBody { nodes: contacts, nodes6: contacts, ..ReplyBody::new(own) };
+        emit_reply(out, envelope, &reply);
     }
 }
 

@@ -263,6 +263,11 @@ impl World {
         &self.bootstraps
     }
 
+    /// Dice of this world for what its actors do.
+    pub(crate) fn dice(&self, label: &str, index: u64) -> fastrand::Rng {
+        draw(self.seed, label, index)
+    }
+
     /// Whether a node keeps silent at `now` because bootstrap nodes do.
     pub fn is_hushed(&self, now: Instant, node: u32) -> bool {
         seconds(now) < u64::from(self.plan.hostility.silent_s) && self.bootstraps.contains(&node)

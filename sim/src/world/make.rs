@@ -30,9 +30,14 @@ impl World {
             Family::V4 => plan.seed,
             Family::V6 => mix(plan.seed, 6),
         };
-        let kinds = draw_kinds(&plan, seed);
+        let mut kinds = draw_kinds(&plan, seed);
         let entries = draw_entries(&kinds, seed);
         let vices = draw_vices(&plan, seed, &kinds, &entries);
+        for (kind, vice) in kinds.iter_mut().zip(&vices) {
+            if vice.is_some_and(is_about_samples) {
+                *kind = NodeKind::Sampler;
+            }
+        }
         let (nodes, node_slots) = draw_nodes(&plan, seed, &kinds, &entries);
         let nodes_in = Slots::group(node_slots, nodes.iter().map(|node| node.slot));
         let (peers, first_peers, peer_slots) = draw_peers(&plan, seed);
@@ -139,6 +144,19 @@ fn draw_vices(
         vices[seat as usize] = Some(vice);
     }
     vices
+}
+
+/// Whether only a node with BEP 51 can have that vice.
+const fn is_about_samples(vice: NodeVice) -> bool {
+    matches!(
+        vice,
+        NodeVice::RaggedSamples
+            | NodeVice::PoisonedSamples
+            | NodeVice::ManySamples
+            | NodeVice::BadInterval
+            | NodeVice::ZeroInterval
+            | NodeVice::AbsurdNum
+    )
 }
 
 /// Every life of every node, and how many addresses they need.
