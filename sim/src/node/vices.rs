@@ -26,9 +26,9 @@ const FLOOD: [usize; 2] = [220, 85];
 /// Datagrams of a flood, for each query.
 const BURST: u64 = 20;
 /// Levels of a nested list: beyond any limit, below 2 048 bytes.
-const DEPTH: usize = 800;
+const DEPTH: usize = 500;
 /// Tiny tokens in one datagram.
-const TOKENS: usize = 600;
+const TOKENS: usize = 540;
 
 /// What a liar has at hand.
 pub(super) struct Stage<'a> {
@@ -385,7 +385,7 @@ fn garble(vice: NodeVice, stage: &mut Stage<'_>, raw: &Raw, honest: &[u8]) -> Ve
             raw.write()
         }
         NodeVice::TokenFlood => {
-            raw.set(b"a", [&b"l"[..], &b"i0e".repeat(TOKENS), b"e"].concat());
+            raw.set(b"a", [&b"l"[..], &b"0:".repeat(TOKENS), b"e"].concat());
             raw.write()
         }
         NodeVice::AbsurdLengths => {

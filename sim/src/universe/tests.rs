@@ -58,3 +58,117 @@ fn whoever_lives_somewhere_is_found_there_and_only_then() {
         }
     }
 }
+
+#[test]
+fn nodes_come_back_with_another_id_or_another_address_and_peers_move() {
+    let universe = Universe::build(&churned(6)).expect("built");
+    let world = universe.world(Family::V4).expect("a world");
+    let (mut same, mut new_ids, mut moved) = (0, 0, 0);
+    for node in 1..world.node_count() {
+        if world.node_seat(node) != world.node_seat(node - 1) {
+            continue;
+        }
+        let (before, after) = (world.contact(node - 1), world.contact(node));
+        assert!(world.node_life(node - 1).died < world.node_life(node).born);
+        match (before.id == after.id, before.addr == after.addr) {
+            (true, true) => same += 1,
+            (false, true) => new_ids += 1,
+            (true, false) => moved += 1,
+            (false, false) => panic!("a stranger took a seat"),
+        }
+    }
+    assert!(same > 50 && new_ids > 50 && moved > 50, "{same} {new_ids} {moved}");
+    assert!((0..100).any(|torrent| {
+        let now: BTreeSet<_> = world.known_peers_of(at(0), torrent).collect();
+        let later: BTreeSet<_> = world.known_peers_of(at(3_000), torrent).collect();
+        now != later
+    }));
+}
+
+#[test]
+fn answers_name_who_lived_when_the_epoch_began() {
+    let universe = Universe::build(&churned(7)).expect("built");
+    let world = universe.world(Family::V6).expect("a world");
+    let entry = world.bootstraps()[0];
+    let (mut stale, mut named) = (0, 0);
+    for second in (0..7_200).step_by(100) {
+        let target = world.key(second as u32 % 100).id();
+        for node in world.closest(at(second), entry, target).iter() {
+            let start = second / crate::world::EPOCH_S * crate::world::EPOCH_S;
+            assert!(world.node_life(node).includes(start));
+            assert_ne!(node, entry);
+            named += 1;
+            stale += u32::from(!world.node_life(node).includes(second));
+        }
+        let holders = world.holders(at(second), second as u32 % 100);
+        for node in holders.iter() {
+            assert!(world.stores(at(second), node, second as u32 % 100));
+        }
+        assert_eq!(holders.len(), 8);
+    }
+    assert!(stale > 0 && stale < named / 2, "{stale} of {named}");
+}
+
+#[test]
+fn what_a_node_stores_is_what_names_it_as_holder() {
+    let universe = Universe::build(&churned(8)).expect("built");
+    let world = universe.world(Family::V4).expect("a world");
+    for second in [0, 1_000, 5_000] {
+        let mut held = vec![BTreeSet::new(); world.node_count() as usize];
+        for torrent in 0..world.torrent_count() {
+            for node in world.holders(at(second), torrent).iter() {
+                held[node as usize].insert(torrent);
+            }
+        }
+        let start = second / crate::world::EPOCH_S * crate::world::EPOCH_S;
+        for node in (0..world.node_count()).filter(|&n| world.node_life(n).includes(start)) {
+            assert!(world.stored(at(second), node).iter().eq(&held[node as usize]));
+        }
+    }
+}
+
+#[test]
+fn what_is_due_is_exposed_and_shown_through_the_whole_run() {
+    let universe = Universe::build(&churned(9)).expect("built");
+    let truth = universe.truth();
+    let due: Vec<_> = truth.due().collect();
+    let exposed = truth.facts().iter().filter(|fact| fact.exposed).count();
+    assert!(due.len() < exposed && exposed > 90, "{} of {exposed}", due.len());
+    for (key, fact) in due {
+        assert!(fact.exposed && truth.get(key).is_some_and(|found| found.number == fact.number));
+        for &(family, node) in &fact.shown_by {
+            let world = universe.world(family).expect("a world");
+            assert!(world.node_life(node).spans(0, 7_200));
+            assert!(world.samples(node, 0).contains(&fact.number));
+        }
+        assert!(fact.peers.values().any(|&serves| serves));
+    }
+}
+
+#[test]
+fn liars_expose_nothing_and_bootstrap_nodes_are_none() {
+    let scenario = Scenario { hostile_nodes: 100, hostile_peers: 100, ..Scenario::calm(2) };
+    let universe = Universe::build(&scenario).expect("built");
+    let world = universe.world(Family::V4).expect("a world");
+    let honest = |&node: &u32| world.node_vice(node).is_none();
+    assert!((0..world.node_count()).filter(honest).eq({
+        let mut entries = world.bootstraps().to_vec();
+        entries.sort_unstable();
+        entries
+    }));
+    let vices: BTreeSet<_> = (0..300).filter_map(|node| world.node_vice(node)).collect();
+    assert_eq!(vices.len(), crate::vice::NodeVice::ALL.len());
+    let vices: BTreeSet<_> = (0..300).filter_map(|peer| world.peer_vice(peer)).collect();
+    assert_eq!(vices.len(), crate::vice::PeerVice::ALL.len());
+    assert!(universe.truth().due().count() < 250);
+}
+
+#[test]
+fn scenarios_that_cannot_be_are_refused() {
+    let calm = Scenario::calm(1);
+    let error = |scenario: Scenario| Universe::build(&scenario).map(drop).expect_err("refused");
+    assert_eq!(error(Scenario { dead_nodes: 101, ..calm.clone() }), PlanError::Percent);
+    assert_eq!(error(Scenario { peers_max: 0, ..calm.clone() }), PlanError::Peers);
+    let endless = Scenario { node_life_s: 1, nodes: 10_000, healed_s: 259_200, ..calm };
+    assert_eq!(error(endless), PlanError::Churn);
+}

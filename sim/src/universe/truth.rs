@@ -3,7 +3,11 @@
 //! *Due* is meant to be sound, never complete: an infohash is due only if a crawler that, between
 //! one interval before the links heal and the end, samples every honest node that lives through
 //! all of it cannot miss it. With churn therefore only nodes and peers that outlast the run count,
-//! and only samples that a node shows in every interval of that time.
+//! and only samples that a node shows in every interval of that time and whose torrents it stores
+//! at its beginning and end.
+//!
+//! Runs of very many intervals look at some of them only: then fewer torrents are said to be
+//! exposed, and fewer due, than there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,6 +20,9 @@ use crate::scenario::Scenario;
 use crate::torrent::Facts;
 use crate::vice::{NodeVice, PeerVice};
 use crate::world::{NodeKind, PeerState, World};
+
+/// Samples drawn for each of both questions at most.
+const SAMPLES_DRAWN_MAX: u64 = 500_000;
 
 /// What is true of one torrent.
 #[derive(Clone, Debug)]
@@ -118,38 +125,58 @@ impl UniverseTruth {
 
     fn add_samples(&mut self, world: &World, span: &Span) {
         let family = world.family();
-        let windows = (0, span.end / span.interval);
+        let samplers: Vec<u32> = (0..world.node_count())
+            .filter(|&node| world.node_kind(node) == NodeKind::Sampler)
+            .filter(|&node| world.node_vice(node).is_none_or(NodeVice::serves))
+            .collect();
+        let steady: Vec<u32> =
+            samplers.iter().copied().filter(|&n| world.node_life(n).spans(0, span.end)).collect();
+        let last = span.end / span.interval;
+        let stride = ((last + 1) * u64::from(world.plan().nodes)).div_ceil(SAMPLES_DRAWN_MAX);
+        for window in (0..=last).step_by(stride.max(1) as usize) {
+            let start = window * span.interval;
+            for &node in &samplers {
+                let life = world.node_life(node);
+                let begun = u64::from(life.born) < (start + span.interval).min(span.end);
+                if begun && u64::from(life.died) > start {
+                    for torrent in world.samples(node, window) {
+                        self.facts[torrent as usize].exposed = true;
+                    }
+                }
+            }
+        }
+        self.add_steady(world, span, &steady);
+        self.steady[family.index()] = steady;
+    }
+
+    /// What steady nodes show in every sample that matters, and store at both ends of that time.
+    fn add_steady(&mut self, world: &World, span: &Span, steady: &[u32]) {
         let first = span.healed.saturating_sub(span.interval) / span.interval;
-        for node in 0..world.node_count() {
-            let honest = world.node_vice(node).is_none_or(NodeVice::serves);
-            if !honest || world.node_kind(node) != NodeKind::Sampler {
-                continue;
-            }
-            let life = world.node_life(node);
-            let alive = |window: u64| {
-                let (from, to) = (window * span.interval, (window + 1) * span.interval);
-                u64::from(life.born) < to && (life.includes(from) || u64::from(life.died) > from)
-            };
-            let steady = life.spans(0, span.end);
-            if steady {
-                self.steady[family.index()].push(node);
-            }
-            let mut always: Option<BTreeSet<u32>> = None;
-            for window in (windows.0..=windows.1).filter(|&window| alive(window)) {
-                let shown: BTreeSet<u32> = world.samples(node, window).into_iter().collect();
-                for &torrent in &shown {
-                    self.facts[torrent as usize].exposed = true;
-                }
-                if steady && window >= first {
-                    let common = always.map(|always| &always & &shown);
-                    always = Some(common.unwrap_or(shown));
+        let last = span.end / span.interval;
+        let counted = usize::try_from(SAMPLES_DRAWN_MAX / (last - first + 1)).unwrap_or(usize::MAX);
+        let steady = &steady[..steady.len().min(counted)];
+        let sets = |keep: &mut dyn FnMut(usize, BTreeSet<u32>)| {
+            for window in first..=last {
+                for (at, &node) in steady.iter().enumerate() {
+                    keep(at, world.samples(node, window).into_iter().collect());
                 }
             }
-            let ends = [span.healed, span.end].map(at);
-            for torrent in always.into_iter().flatten() {
-                if ends.iter().all(|&now| world.stores(now, node, torrent)) {
-                    self.facts[torrent as usize].shown_by.push((family, node));
+            for now in [span.healed, span.end].map(at) {
+                for (at, &node) in steady.iter().enumerate() {
+                    keep(at, world.stored(now, node).iter().copied().collect());
                 }
+            }
+        };
+        let mut always: Vec<Option<BTreeSet<u32>>> = vec![None; steady.len()];
+        sets(&mut |at, set| {
+            always[at] = Some(match always[at].take() {
+                None => set,
+                Some(always) => &always & &set,
+            });
+        });
+        for (&node, torrents) in steady.iter().zip(always) {
+            for torrent in torrents.into_iter().flatten() {
+                self.facts[torrent as usize].shown_by.push((world.family(), node));
             }
         }
     }

@@ -79,11 +79,11 @@ impl<'a> Scene<'a> {
         let stored = self.world.stored(now(), self.number)[0];
         self.ask(Ask::GetPeers { info_hash: self.world.key(stored) })
     }
+}
 
-    fn contacts(&self, sends: &[Sent]) -> Vec<Contact> {
-        let reply = only_reply(sends);
-        reply.nodes.chain(reply.nodes6).collect()
-    }
+fn contacts(sends: &[Sent]) -> Vec<Contact> {
+    let reply = only_reply(sends);
+    reply.nodes.chain(reply.nodes6).collect()
 }
 
 /// Plays in both families.
@@ -169,7 +169,7 @@ fn contacts_are_invented_anew_each_time_and_near_the_target() {
     play(NodeVice::InventedNodes, |scene| {
         let mut seen = BTreeSet::new();
         for _ in 0..5 {
-            for contact in scene.contacts(&scene.find_node()) {
+            for contact in contacts(&scene.find_node()) {
                 assert!(AddressPolicy::Public.admits_node(contact.addr));
                 assert_eq!(scene.world.resident(contact.addr.ip()), None);
                 assert_eq!(contact.id.0[..2], [0x77; 2]);
@@ -184,7 +184,7 @@ fn contacts_are_invented_anew_each_time_and_near_the_target() {
 fn contacts_are_the_node_and_the_asker() {
     play(NodeVice::SelfNodes, |scene| {
         let sends = scene.find_node();
-        let named: BTreeSet<_> = scene.contacts(&sends).iter().map(|c| c.addr).collect();
+        let named: BTreeSet<_> = contacts(&sends).iter().map(|c| c.addr).collect();
         assert_eq!(named, BTreeSet::from([scene.own, scene.asker]));
     });
 }
@@ -192,18 +192,18 @@ fn contacts_are_the_node_and_the_asker() {
 #[test]
 fn contacts_are_where_no_host_can_be() {
     play(NodeVice::MartianNodes, |scene| {
-        let contacts = scene.contacts(&scene.find_node());
-        assert_eq!(contacts.len(), 8);
-        assert!(contacts.iter().all(|contact| !AddressPolicy::Public.admits(contact.addr)));
+        let named = contacts(&scene.find_node());
+        assert_eq!(named.len(), 8);
+        assert!(named.iter().all(|contact| !AddressPolicy::Public.admits(contact.addr)));
     });
 }
 
 #[test]
 fn contacts_share_one_address() {
     play(NodeVice::SybilNodes, |scene| {
-        let contacts = scene.contacts(&scene.find_node());
-        let ips: BTreeSet<_> = contacts.iter().map(|contact| contact.addr.ip()).collect();
-        let ids: BTreeSet<_> = contacts.iter().map(|contact| contact.id).collect();
+        let named = contacts(&scene.find_node());
+        let ips: BTreeSet<_> = named.iter().map(|contact| contact.addr.ip()).collect();
+        let ids: BTreeSet<_> = named.iter().map(|contact| contact.id).collect();
         assert_eq!((ips.len(), ids.len()), (1, 8));
     });
 }
@@ -362,7 +362,7 @@ fn untidy_and_legacy_answers_still_say_everything() {
             let reply = reply_of(&sends[0]);
             assert_eq!(reply.id, scene.world.contact(scene.number).id);
             assert_eq!(reply.samples.expect("samples").count(), 20);
-            assert_eq!(scene.contacts(&sends).len(), 8);
+            assert_eq!(contacts(&sends).len(), 8);
         });
     }
 }
@@ -371,7 +371,7 @@ fn untidy_and_legacy_answers_still_say_everything() {
 fn every_vice_answers_every_method_and_the_same_each_time() {
     for &vice in NodeVice::ALL {
         play(vice, |scene| {
-            let mut round = |scene: &mut Scene<'_>| {
+            let round = |scene: &mut Scene<'_>| {
                 scene.node = Node::new(scene.number);
                 let pings: Vec<_> = (0..2).flat_map(|_| scene.ask(Ask::Ping)).collect();
                 [pings, scene.sample(), scene.get_peers(), scene.find_node()].concat()
