@@ -172,3 +172,33 @@ fn scenarios_that_cannot_be_are_refused() {
     let endless = Scenario { node_life_s: 1, nodes: 10_000, healed_s: 259_200, ..calm };
     assert_eq!(error(endless), PlanError::Churn);
 }
+
+#[test]
+fn what_is_true_at_a_moment_does_not_depend_on_what_was_asked_before() {
+    let [forth, back] = [10, 10].map(|seed| Universe::build(&churned(seed)).expect("built"));
+    let [forth, back] = [&forth, &back].map(|u| u.world(Family::V4).expect("a world"));
+    let seen = |world: &World, second: u64| {
+        let node = (second / 7) as u32 % world.node_count();
+        let target = world.key(second as u32 % 100);
+        let closest: Vec<_> = world.closest(at(second), node, target.id()).iter().collect();
+        (closest, world.stored(at(second), node).into_owned(), world.samples(node, second / 1_000))
+    };
+    let moments = (0..7_200u32).step_by(70).map(u64::from);
+    let mut answers: Vec<_> = moments.clone().rev().map(|second| seen(back, second)).collect();
+    answers.reverse();
+    assert!(moments.map(|second| seen(forth, second)).eq(answers));
+}
+
+#[test]
+fn a_torrent_shown_in_one_family_only_must_be_reachable_there() {
+    let calm = Scenario { families: Families::Both, ..Scenario::calm(12) };
+    let universe = Universe::build(&Scenario { dead_peers: 60, ..calm }).expect("built");
+    for (_, fact) in universe.truth().due() {
+        let found = fact.shown_by.iter().any(|&(family, _)| {
+            let world = universe.world(family).expect("a world");
+            let lives = |peer| world.peer(peer).state == crate::world::PeerState::Live;
+            world.peers_of(fact.number).any(lives)
+        });
+        assert!(found);
+    }
+}

@@ -16,6 +16,7 @@ use estudely_core::addr::Family;
 use estudely_core::id::InfoHash;
 use estudely_core::time::{Duration, Instant};
 
+use crate::node::VALUES_MAX_V6;
 use crate::scenario::Scenario;
 use crate::torrent::Facts;
 use crate::vice::{NodeVice, PeerVice};
@@ -40,15 +41,16 @@ pub struct Fact {
     pub exposed: bool,
     /// The nodes, by family and number, whose every sample that matters has it: see the module.
     pub shown_by: Vec<(Family, u32)>,
-    /// Whether a peer that serves it lives through the whole run, and no more peers that do not
-    /// are in its way than a crawler tries.
-    pub reachable: bool,
+    /// By family, whether a peer that serves it lives through the whole run, and no more peers that
+    /// do not are in its way than a crawler tries.
+    pub reachable: [bool; 2],
 }
 
 impl Fact {
-    /// Whether a crawl must have found it when the run ends.
+    /// Whether a crawl must have found it when the run ends: shown and reachable in one and the
+    /// same DHT, for a crawl that never asks one family about what it heard in the other.
     pub fn is_due(&self) -> bool {
-        self.reachable && !self.shown_by.is_empty()
+        self.shown_by.iter().any(|(family, _)| self.reachable[family.index()])
     }
 
     /// Whether `addr` is ever its peer.
@@ -96,7 +98,9 @@ impl UniverseTruth {
             let strangers = worlds.clone().map(|world| bad_peers(world, fact.number)).sum::<u64>();
             let fits = fact.peers.len() <= scenario.peers_per_infohash as usize;
             let in_the_way = strangers >= u64::from(scenario.peer_attempts) || !fits;
-            fact.reachable &= strangers == 0 || !in_the_way;
+            if strangers > 0 && in_the_way {
+                fact.reachable = [false; 2];
+            }
         }
         truth
     }
@@ -183,10 +187,13 @@ impl UniverseTruth {
 
     fn add_peers(&mut self, world: &World, span: &Span) {
         for fact in &mut self.facts {
+            // Beyond that, who is named depends on who else lives.
+            let named = world.peers_of(fact.number).len() <= VALUES_MAX_V6;
             for peer in world.peers_of(fact.number) {
                 let serves = serves(world, peer);
                 *fact.peers.entry(world.peer(peer).addr).or_default() |= serves;
-                fact.reachable |= serves && world.peer_life(peer).spans(0, span.end);
+                let steady = world.peer_life(peer).spans(0, span.end);
+                fact.reachable[world.family().index()] |= serves && steady && named;
             }
         }
     }
@@ -204,7 +211,7 @@ fn blank(world: &World, number: u32) -> Fact {
         peers: BTreeMap::new(),
         exposed: false,
         shown_by: Vec::new(),
-        reachable: false,
+        reachable: [false; 2],
     }
 }
 
