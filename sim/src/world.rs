@@ -1,5 +1,5 @@
-//! The ground truth of one DHT: which nodes, torrents and peers exist, when and where they live, what
-//! each node stores and shows, and what a perfect crawl could find.
+//! The ground truth of one DHT: which nodes, torrents and peers exist, when and where they live,
+//! what each node stores and shows, and what a perfect crawl could find.
 //!
 //! A world follows from its [`Plan`] alone and never changes; what varies with time (an interval's
 //! samples, who is alive) is computed from the plan too. It holds no bytes of metadata, only hashes
