@@ -113,8 +113,8 @@ fn a_silent_peer_says_nothing_and_leaves_after_two_idle_minutes() {
     assert_eq!(peer.handle_bytes(&world, later, &input, &mut out), Step::Continue);
     assert!(out.is_empty());
     assert_eq!(peer.poll_timeout(), later + IDLE);
-    assert_eq!(peer.handle_timeout(Instant::START + IDLE), Step::Continue);
-    assert_eq!(peer.handle_timeout(later + IDLE), Step::Close);
+    assert_eq!(peer.handle_timeout(&world, Instant::START + IDLE, &mut out), Step::Continue);
+    assert_eq!(peer.handle_timeout(&world, later + IDLE, &mut out), Step::Close);
 }
 
 proptest! {

@@ -1,4 +1,5 @@
-//! All peers behind one TCP listener.
+//! All peers behind one TCP listener. They play their manners, not vices: those need times of
+//! their own, which only virtual ones have here.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -173,7 +174,7 @@ impl Server {
         self.idle.push_back((now + IDLE, slot, self.serial));
         entry.insert(Connection {
             stream,
-            peer: Peer::new(&shared.world, now, peer),
+            peer: Peer::with_vice(&shared.world, now, peer, None),
             serial: self.serial,
             unsent: Vec::new(),
             sent: 0,
@@ -211,7 +212,7 @@ impl Server {
             let input = &self.scratch[..count];
             let world = &self.shared.world;
             let step = connection.peer.handle_bytes(world, now, input, &mut connection.unsent);
-            if step == Step::Close {
+            if step != Step::Continue {
                 return Fate::Ends;
             }
             let delay = self.shared.weather.delay(&mut self.draw);
@@ -263,8 +264,8 @@ impl Server {
             self.idle.pop_front();
             let connection = self.connections.get_mut(slot);
             let Some(connection) = connection.filter(|c| c.serial == serial) else { continue };
-            match connection.peer.handle_timeout(now) {
-                Step::Close => self.end(slot),
+            match connection.peer.handle_timeout(&self.shared.world, now, &mut connection.unsent) {
+                Step::Close | Step::Reset => self.end(slot),
                 // Looked at again after a whole period: late by at most that, and always in order.
                 Step::Continue => self.idle.push_back((now + IDLE, slot, serial)),
             }
