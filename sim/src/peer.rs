@@ -302,7 +302,6 @@ impl Peer {
         if self.role.is(PeerVice::Chatter) {
             speech::more_chatter(out);
         }
-        // An extension handshake that cannot be read has to come all the same.
         if !self.manners.waits {
             self.introduce(world, out);
         }

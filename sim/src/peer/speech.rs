@@ -68,7 +68,7 @@ pub(super) fn introduction(names: Option<&str>, size: Option<i64>, odd_keys: boo
         // Unsorted, strangers between, a name twice: the first counts.
         return format!(
             "d1:v9:swarm 0.112:complete_agoi5e{size}11:upload_onlyi1e{names}\
-             6:yourip4:\x01\x01\x01\x01{size}1:alli1ed1:x0:eee"
+             6:yourip4:\x01\x01\x01\x01{size}1:alli1ed1:x0:eeee"
         );
     }
     format!("d{names}{size}4:reqqi250e1:v9:swarm 0.1e")

@@ -1,8 +1,19 @@
+mod scenarios;
+mod vices;
+
+use estudely_core::exchange::{Attempt, Exchange, Pipeline, Transport};
+use estudely_core::rng::Seed;
 use proptest::prelude::*;
 
 use super::*;
 use crate::torrent::MetadataSizes;
 use crate::world::tests::plan;
+
+const ALL: Attempt = Attempt { transport: Transport::Tcp, pipeline: Pipeline::All };
+const ONE_BY_ONE: Attempt = Attempt { transport: Transport::Tcp, pipeline: Pipeline::OneByOne };
+
+/// When conversations begin: not at zero, so that a forgotten start shows.
+const BEGIN: Instant = Instant::from_micros(5_000_000);
 
 fn world() -> World {
     let mut plan = plan(10, 60);
@@ -115,6 +126,26 @@ fn a_silent_peer_says_nothing_and_leaves_after_two_idle_minutes() {
     assert_eq!(peer.poll_timeout(), later + IDLE);
     assert_eq!(peer.handle_timeout(&world, Instant::START + IDLE, &mut out), Step::Continue);
     assert_eq!(peer.handle_timeout(&world, later + IDLE, &mut out), Step::Close);
+}
+
+fn exchange(world: &World, number: u32, attempt: Attempt) -> Exchange {
+    let key = world.key(world.peer(number).torrent);
+    Exchange::new(BEGIN, key, attempt, None, Seed::from_u64(u64::from(number)))
+}
+
+/// The core's own fetcher meets the peer in that role.
+fn fetch(world: &World, number: u32, role: Role, attempt: Attempt, part: usize) -> Talk {
+    let mut peer = Peer::with_role(world, BEGIN, number, role);
+    talk(world, BEGIN, &mut peer, &mut exchange(world, number, attempt), (part, b""))
+}
+
+/// A live peer whose metadata has that many pieces.
+fn with_pieces(world: &World, pieces: u32) -> u32 {
+    let of = |peer: u32| world.metadata_len(world.peer(peer).torrent);
+    (0..world.peer_count())
+        .filter(|&peer| world.peer(peer).state == PeerState::Live)
+        .find(|&peer| of(peer).div_ceil(METADATA_PIECE_LEN) == pieces)
+        .expect("a torrent of that size")
 }
 
 proptest! {
