@@ -112,10 +112,10 @@ impl Manners {
 }
 
 impl Peer {
-    /// Peer `number` of the world has accepted a connection at `now`; call
-    /// [`Peer::handle_connected`] next.
+    /// Peer `number` of the world has accepted a connection at `now`, to play what the world
+    /// gave it; call [`Peer::handle_connected`] next.
     pub fn new(world: &World, now: Instant, number: u32) -> Self {
-        Self::with_vice(world, now, number, None)
+        Self::with_vice(world, now, number, world.peer_vice(number))
     }
 
     /// As [`Peer::new`], with this vice whatever the world says.
