@@ -20,7 +20,7 @@ use estudely_core::bencode::Reader;
 use estudely_core::time::{Duration, Instant};
 
 use self::role::{ABSURD_SIZES, BAD_IDS, BANNERS, GARBLED, HUGE_HEADERS, Point, Role};
-use self::speech::{extended, framed};
+use self::speech::extended;
 pub use self::talk::{Talk, talk};
 use self::timed::{SERVICE, Storm, Timed};
 use crate::draw::draw;

@@ -17,9 +17,10 @@ pub struct Talk {
     pub outcome: Outcome,
     /// How long it lasted.
     pub took: Duration,
-    /// Everything that the exchange wrote, whether the peer took it or had left.
+    /// Everything that the exchange appended to its output, however the stream was cut.
     pub asked: Vec<u8>,
-    /// Everything that the peer heard before it left or the exchange ended.
+    /// What of it reached the peer: all but what came after the peer had left, or together with
+    /// the end of the exchange, after which nothing is written.
     pub heard: Vec<u8>,
     /// Bytes that the peer wrote.
     pub told: usize,
@@ -42,7 +43,10 @@ pub fn talk(
     exchange.handle_connected(start, &mut to_peer);
     let mut step = peer.handle_connected(world, start, &mut line.to_exchange);
     let outcome = loop {
-        if let Some(outcome) = line.deliver(exchange, &mut to_peer, part) {
+        if let Some((outcome, written)) = line.deliver(exchange, &mut to_peer, part) {
+            if step == Step::Continue {
+                line.heard.extend_from_slice(&to_peer[..written]);
+            }
             line.asked.append(&mut to_peer);
             break outcome;
         }
@@ -89,13 +93,14 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Passes on what the peer wrote; the outcome if the exchange ends by it.
+    /// Passes on what the peer wrote; the outcome if the exchange ends by it, and how much of what
+    /// it appended was written before.
     fn deliver(
         &mut self,
         exchange: &mut Exchange,
         to_peer: &mut Vec<u8>,
         part: usize,
-    ) -> Option<Outcome> {
+    ) -> Option<(Outcome, usize)> {
         let mut said = std::mem::take(&mut self.to_exchange);
         if said.len() >= super::HANDSHAKE_LEN
             && let Some(between) = self.between.take()
@@ -104,10 +109,11 @@ impl Line<'_> {
         }
         self.told += said.len();
         for bytes in said.chunks(part) {
+            let written = to_peer.len();
             let step = exchange.handle_bytes(self.now, bytes, to_peer);
             self.held_max = self.held_max.max(exchange.bytes_held());
             if let exchange::Step::Finished(outcome) = step {
-                return Some(*outcome);
+                return Some((*outcome, written));
             }
         }
         None

@@ -5,6 +5,7 @@ use estudely_core::exchange::{Attempt, Exchange, Pipeline, Transport};
 use estudely_core::rng::Seed;
 use proptest::prelude::*;
 
+use super::speech::framed;
 use super::*;
 use crate::torrent::MetadataSizes;
 use crate::world::tests::plan;
