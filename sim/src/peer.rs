@@ -11,14 +11,15 @@
 //! here looks at a clock, and what a peer says of itself is bounded, however long it is listened
 //! to.
 
+mod hearing;
 mod role;
 mod speech;
 mod talk;
 mod timed;
 
-use estudely_core::bencode::Reader;
 use estudely_core::time::{Duration, Instant};
 
+use self::hearing::{metadata_id, piece_asked_for};
 use self::role::{ABSURD_SIZES, BAD_IDS, BANNERS, GARBLED, HUGE_HEADERS, Point, Role};
 use self::speech::extended;
 pub use self::talk::{Talk, talk};
@@ -36,9 +37,6 @@ pub const IDLE: Duration = Duration::from_secs(120);
 pub const MESSAGE_LEN_MAX: usize = 64 * 1024;
 /// Message id of BEP 10.
 const EXTENDED: u8 = 20;
-/// Depth and tokens of an extension message (B.7).
-const DEPTH_MAX: usize = 10;
-const TOKENS_MAX: u32 = 1_000;
 /// Pieces that nobody asked for, from one that sends such: more than a fetcher overlooks (M8).
 const STRAYS: usize = 12;
 /// Bytes that follow the header of a frame that is much too long (H28).
@@ -459,45 +457,6 @@ fn shown(world: &World, torrent: u32, role: Role) -> Vec<u8> {
         info[role.whim % len] ^= 1;
     }
     info
-}
-
-/// The id that an extension handshake gives to `ut_metadata`.
-fn metadata_id(payload: &[u8]) -> Option<u8> {
-    let mut reader = Reader::<DEPTH_MAX>::new(payload, TOKENS_MAX);
-    let mut id = None;
-    if !reader.enter_dict().ok()? {
-        return None;
-    }
-    while let Some(key) = reader.next_key().ok()? {
-        if key != b"m" {
-            reader.raw().ok()?;
-        } else if reader.enter_dict().ok()? {
-            while let Some(name) = reader.next_key().ok()? {
-                match name {
-                    b"ut_metadata" => id = reader.int().ok()?,
-                    _ => drop(reader.raw().ok()?),
-                }
-            }
-        }
-    }
-    id.and_then(|id| u8::try_from(id).ok())
-}
-
-/// The piece that a `ut_metadata` message requests, if it is a request.
-fn piece_asked_for(payload: &[u8]) -> Option<i64> {
-    let mut reader = Reader::<DEPTH_MAX>::new(payload, TOKENS_MAX);
-    let (mut kind, mut piece) = (None, None);
-    if !reader.enter_dict().ok()? {
-        return None;
-    }
-    while let Some(key) = reader.next_key().ok()? {
-        match key {
-            b"msg_type" => kind = reader.int().ok()?,
-            b"piece" => piece = reader.int().ok()?,
-            _ => drop(reader.raw().ok()?),
-        }
-    }
-    (kind == Some(0)).then_some(piece).flatten()
 }
 
 #[cfg(test)]

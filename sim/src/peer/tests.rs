@@ -1,6 +1,7 @@
 mod scenarios;
 mod vices;
 
+use estudely_core::bencode::Reader;
 use estudely_core::exchange::{Attempt, Exchange, Pipeline, Transport};
 use estudely_core::rng::Seed;
 use proptest::prelude::*;

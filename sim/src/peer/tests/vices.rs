@@ -8,10 +8,12 @@ use estudely_core::fault::PeerFault::{self, *};
 
 use super::super::role::{BANNERS, GARBLED_READABLE, POINTS};
 use super::*;
+use crate::vice::PeerVices;
+use crate::world::Percent;
 
-/// Two forms that are not told apart.
+/// Every form of a vice whose forms all end alike: none has more than eight.
 const ANY: &[usize] = &[0, 1, 2, 3, 4, 5, 6, 7, 11, 12_345, 65_535];
-/// Every form of a storm but the one of long messages.
+/// A storm of anything but long messages.
 const SMALL: &[usize] = &[1, 2, 3, 7, 65_535];
 
 /// Vice, its forms, the fault they end in, how far the exchange came, and after how many
@@ -219,6 +221,36 @@ fn a_dripping_peer_says_a_byte_each_second_and_no_more() {
         assert_eq!((step, out.len() as u32), (Step::Continue, second));
     }
     assert!(out.starts_with(b"\x13BitTorrent protocol"));
+}
+
+#[test]
+fn a_peer_plays_what_the_world_gave_it_the_same_on_every_connection() {
+    let mut plan = plan(10, 200);
+    plan.metadata = MetadataSizes::Between(300..=40_000);
+    plan.hostility.peers = Percent::new(90).expect("a share");
+    plan.hostility.peer_vices = PeerVices::ALL;
+    let world = World::build(plan).expect("world");
+    let mut seen = BTreeSet::new();
+    for number in (0..world.peer_count()).filter(|&p| world.peer(p).state == PeerState::Live) {
+        let vice = world.peer_vice(number);
+        seen.insert(vice);
+        let talks = [
+            Peer::new(&world, BEGIN, number),
+            Peer::new(&world, BEGIN, number),
+            Peer::with_vice(&world, BEGIN, number, vice),
+        ]
+        .map(|mut peer| {
+            let mut exchange = exchange(&world, number, ONE_BY_ONE);
+            talk(&world, BEGIN, &mut peer, &mut exchange, (usize::MAX, b""))
+        });
+        for talk in &talks {
+            let serves = vice.is_none_or(PeerVice::serves);
+            assert_eq!(talk.outcome.result.is_ok(), serves, "{number} {vice:?}");
+            assert_eq!(talk.outcome, talks[0].outcome, "{number} {vice:?}");
+            assert_eq!((talk.told, &talk.asked), (talks[0].told, &talks[0].asked));
+        }
+    }
+    assert_eq!(seen.len(), PeerVice::ALL.len() + 1, "each vice and none");
 }
 
 #[test]

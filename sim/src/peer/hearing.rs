@@ -1,0 +1,47 @@
+//! What a peer understands of what it hears: the two facts that it needs of a dialler's extension
+//! messages. Anything that cannot be read says nothing.
+
+use estudely_core::bencode::Reader;
+
+/// Depth and tokens of an extension message (B.7).
+const DEPTH_MAX: usize = 10;
+const TOKENS_MAX: u32 = 1_000;
+
+/// The id that an extension handshake gives to `ut_metadata`.
+pub(super) fn metadata_id(payload: &[u8]) -> Option<u8> {
+    let mut reader = Reader::<DEPTH_MAX>::new(payload, TOKENS_MAX);
+    let mut id = None;
+    if !reader.enter_dict().ok()? {
+        return None;
+    }
+    while let Some(key) = reader.next_key().ok()? {
+        if key != b"m" {
+            reader.raw().ok()?;
+        } else if reader.enter_dict().ok()? {
+            while let Some(name) = reader.next_key().ok()? {
+                match name {
+                    b"ut_metadata" => id = reader.int().ok()?,
+                    _ => drop(reader.raw().ok()?),
+                }
+            }
+        }
+    }
+    id.and_then(|id| u8::try_from(id).ok())
+}
+
+/// The piece that a `ut_metadata` message requests, if it is a request.
+pub(super) fn piece_asked_for(payload: &[u8]) -> Option<i64> {
+    let mut reader = Reader::<DEPTH_MAX>::new(payload, TOKENS_MAX);
+    let (mut kind, mut piece) = (None, None);
+    if !reader.enter_dict().ok()? {
+        return None;
+    }
+    while let Some(key) = reader.next_key().ok()? {
+        match key {
+            b"msg_type" => kind = reader.int().ok()?,
+            b"piece" => piece = reader.int().ok()?,
+            _ => drop(reader.raw().ok()?),
+        }
+    }
+    (kind == Some(0)).then_some(piece).flatten()
+}
