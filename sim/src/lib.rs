@@ -12,6 +12,7 @@
 pub mod addresses;
 mod draw;
 pub mod event;
+pub mod link;
 pub mod node;
 pub mod peer;
 pub mod routing;
