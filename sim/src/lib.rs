@@ -13,6 +13,7 @@ pub mod addresses;
 mod draw;
 pub mod event;
 pub mod link;
+pub mod net;
 pub mod node;
 pub mod peer;
 pub mod routing;
