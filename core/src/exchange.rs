@@ -57,7 +57,7 @@ struct Nuisance {
 }
 
 /// One conversation; see the module's contract.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Exchange {
     hash: InfoHash,
     attempt: Attempt,

@@ -52,7 +52,7 @@ enum Front {
 }
 
 /// Position in the stream and what had to be kept of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reading {
     place: Place,
     /// The base handshake, or the header of a frame, as far as it is here.
