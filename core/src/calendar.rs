@@ -13,11 +13,24 @@ const MINUTE_MICROS: u64 = 60_000_000;
 /// Ends a chain.
 const NONE: u32 = u32::MAX;
 
-/// A contact and its place in the chain of its minute, or of the free places.
+/// A node to be visited again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Visit {
+    pub(crate) contact: Contact,
+    /// Whether its id rests as well as its address.
+    pub(crate) by_id: bool,
+    /// When its rest ends, to the second: what a saved state says. The visit itself comes a little
+    /// later, so that restarts, each of which rounds anew, do not add up.
+    pub(crate) until: Instant,
+}
+
+/// A visit and its place in the chain of its minute, or of the free places.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     contact: Contact,
     next: u32,
+    /// [`Visit::until`] in seconds, rounded up, above one bit for [`Visit::by_id`].
+    rest: u32,
 }
 
 /// The chain of one minute; never empty.
@@ -47,11 +60,11 @@ impl Calendar {
     }
 
     /// Notes a visit at `until`, rounded up to whole minutes; `false` when there is no room.
-    pub(crate) fn note(&mut self, until: Instant, contact: Contact) -> bool {
+    pub(crate) fn note(&mut self, until: Instant, visit: Visit) -> bool {
         if self.len >= self.limit {
             return false;
         }
-        let place = self.store(contact);
+        let place = self.store(visit);
         let minute = until.as_micros().div_ceil(MINUTE_MICROS);
         match self.pages.binary_search_by_key(&minute, |page| page.minute) {
             Ok(index) => {
@@ -72,7 +85,7 @@ impl Calendar {
         }
         let page = self.pages.front_mut()?;
         let place = page.first;
-        let Entry { contact, next } = self.entries[place as usize];
+        let Entry { contact, next, .. } = self.entries[place as usize];
         if next == NONE {
             self.pages.pop_front();
         } else {
@@ -90,6 +103,19 @@ impl Calendar {
         Some(Instant::from_micros(minute.saturating_mul(MINUTE_MICROS)))
     }
 
+    /// Every visit to come, the earliest minute first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Visit> {
+        let entry = |place: u32| self.entries.get(place as usize);
+        self.pages.iter().flat_map(move |page| {
+            let next = move |last: &&Entry| entry(last.next);
+            std::iter::successors(entry(page.first), next).map(|entry| Visit {
+                contact: entry.contact,
+                by_id: entry.rest & 1 == 1,
+                until: Instant::from_micros(u64::from(entry.rest >> 1) * 1_000_000),
+            })
+        })
+    }
+
     /// Asserts the invariants: chains whole, minutes in order, nothing lost.
     pub(crate) fn check(&self) {
         assert!(self.len <= self.limit);
@@ -105,8 +131,10 @@ impl Calendar {
         assert!(self.pages.iter().all(ends));
     }
 
-    fn store(&mut self, contact: Contact) -> u32 {
-        let entry = Entry { contact, next: NONE };
+    fn store(&mut self, visit: Visit) -> u32 {
+        let seconds = visit.until.as_micros().div_ceil(1_000_000).min(u64::from(u32::MAX >> 1));
+        let rest = (seconds as u32) << 1 | u32::from(visit.by_id);
+        let entry = Entry { contact: visit.contact, next: NONE, rest };
         match self.entries.get_mut(self.free as usize) {
             Some(free) => {
                 let place = self.free;
@@ -137,6 +165,10 @@ mod tests {
         Contact { id: NodeId(id), addr: ([9, 9, 9, 9], 1).into() }
     }
 
+    fn visit(n: u32, until: Instant) -> Visit {
+        Visit { contact: contact(n), by_id: n % 2 == 0, until }
+    }
+
     fn at(seconds: u64) -> Instant {
         Instant::from_micros(seconds * 1_000_000)
     }
@@ -144,8 +176,11 @@ mod tests {
     #[test]
     fn a_visit_is_due_at_the_next_whole_minute_and_never_earlier() {
         let mut calendar = Calendar::new(2);
-        assert!(calendar.note(at(61), contact(1)) && calendar.note(at(60), contact(2)));
-        assert!(!calendar.note(at(1), contact(3)), "room for two");
+        let mut note = |s, n| calendar.note(at(s), visit(n, at(s)));
+        assert!(note(61, 1) && note(60, 2));
+        assert!(!note(1, 3), "room for two");
+        let kept: Vec<_> = calendar.iter().collect();
+        assert_eq!(kept, [visit(2, at(60)), visit(1, at(61))]);
         assert_eq!(calendar.next_due(), Some(at(60)));
         assert_eq!(calendar.pop_due(at(59)), None);
         assert_eq!(calendar.pop_due(at(119)), Some(contact(2)));
@@ -164,7 +199,8 @@ mod tests {
             for (n, (notes, seconds)) in steps.into_iter().enumerate() {
                 if notes {
                     let room = model.values().map(Vec::len).sum::<usize>() < 50;
-                    prop_assert_eq!(calendar.note(at(seconds), contact(n as u32)), room);
+                    let visit = visit(n as u32, at(seconds));
+                    prop_assert_eq!(calendar.note(at(seconds), visit), room);
                     if room {
                         model.entry(seconds.div_ceil(60)).or_default().push(contact(n as u32));
                     }
@@ -180,6 +216,8 @@ mod tests {
                     prop_assert_eq!(calendar.pop_due(at(seconds)), expected);
                 }
                 calendar.check();
+                let kept = calendar.iter().map(|visit| visit.contact);
+                prop_assert!(kept.eq(model.values().flatten().copied()));
                 prop_assert_eq!(calendar.next_due(), model.keys().next().map(|m| at(m * 60)));
             }
         }

@@ -12,8 +12,10 @@
 
 mod bootstrap;
 mod deferred;
+mod entrance;
 mod lookup;
 mod outage;
+mod persist;
 mod plane;
 mod receive;
 mod transmit;
@@ -38,6 +40,7 @@ use crate::pacer::{AddressPacer, FlowPacer, QueryPacer};
 use crate::partials::Partials;
 use crate::rng::{Rng, Seed};
 use crate::row::Row;
+use crate::state::Journal;
 use crate::stats::Stats;
 use crate::store::{Key, KeyedMap, KeyedState, Slab};
 use crate::time::{Instant, Lane, earliest};
@@ -83,6 +86,8 @@ enum Owner {
 #[derive(Debug)]
 pub struct Crawler {
     config: Config,
+    /// Who we are, in both families.
+    id: NodeId,
     begun: Instant,
     now: Instant,
     planes: [Option<Box<Plane>>; 2],
@@ -100,6 +105,7 @@ pub struct Crawler {
     dialer: Dialer,
     partials: Partials,
     rows: VecDeque<Row>,
+    journal: Option<Journal>,
     stats: Stats,
     shut_down: bool,
 }
@@ -133,9 +139,11 @@ impl Crawler {
             dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
             partials: Partials::new(&mut rng.fork("partials")),
             rows: VecDeque::new(),
+            journal: None,
             stats: Stats::default(),
             shut_down: false,
             config,
+            id,
             begun: now,
             now,
         }
@@ -149,9 +157,11 @@ impl Crawler {
         }
     }
 
-    /// Says that every output holds `hash` as verified: it is never taken on.
+    /// Says that every output holds `hash` as verified: it is never taken on, and no longer
+    /// pending if a saved state said so.
     pub fn handle_known(&mut self, hash: InfoHash) {
-        self.intake.ban(hash);
+        let freed = self.intake.ban(hash);
+        self.stats.infohashes_new -= u64::from(freed);
     }
 
     /// Asks for the metadata of `hash`, from `peers` first. May be called again with more peers
@@ -237,6 +247,7 @@ impl Crawler {
     /// The next settled infohash.
     pub fn poll_row(&mut self) -> Option<Row> {
         let row = self.rows.pop_front()?;
+        self.note_row(&row);
         if self.rows.is_empty() {
             self.fill_jobs(); // which may have waited for room among the rows
         }
@@ -254,12 +265,13 @@ impl Crawler {
             earliest(plane.poll_timeout(self.now), self.bootstraps.poll_timeout(family))
         };
         let takes_jobs = !self.jobs.is_full() && self.rows.len() < ROWS_MAX;
+        let begins = (takes_jobs && self.intake.pending() > 0).then_some(self.now);
         let second_chance = self.intake.poll_timeout().filter(|_| takes_jobs);
         let given_up = self.begun + SEEDS_WITHIN;
         let seeds = (given_up > self.now && !self.waiting_for_walk.is_empty()).then_some(given_up);
         let dialer = self.dialer.poll_timeout(self.now);
         let outage = self.outage.poll_timeout().filter(|at| *at > self.now);
-        [dialer, second_chance, self.patience.poll_timeout(), seeds, outage]
+        [dialer, second_chance, self.patience.poll_timeout(), seeds, outage, begins]
             .into_iter()
             .chain(Family::ALL.map(of_family))
             .fold(None, earliest)
@@ -306,6 +318,7 @@ impl Crawler {
         self.dialer.check();
         self.partials.check();
         self.outage.check(JOBS_MAX);
+        self.journal.iter().for_each(Journal::check);
         assert!(self.jobs.len() <= JOBS_MAX);
         assert!(self.patience.len() <= 2 * JOBS_MAX);
         assert_eq!(self.jobs.len(), self.by_hash.len(), "every job is found by its infohash");

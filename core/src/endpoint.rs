@@ -73,6 +73,11 @@ impl<O: Copy> Endpoint<O> {
         self.id
     }
 
+    /// Asks as `id` from now on.
+    pub fn set_id(&mut self, id: NodeId) {
+        self.id = id;
+    }
+
     /// Whether another query may be opened.
     pub fn has_room(&self) -> bool {
         self.flight < FLIGHT_MAX && self.open_count() < OPEN_MAX

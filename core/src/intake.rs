@@ -1,22 +1,33 @@
 //! Which infohashes are taken on, and when: the seen-filter, the queue before a job is free, the
-//! limit a run was given, and the calendar of second chances.
+//! limit a run was given, the calendar of second chances, and what an earlier run left undone.
 
 use crate::limits::{
-    KNOWN_MAX, PENDING_MAX, SECOND_CHANCE_AFTER, SECOND_CHANCE_TURNS, SECOND_CHANCES_MAX,
+    FAILED_SAVED_MAX, KNOWN_MAX, PENDING_MAX, PENDING_SAVED_MAX, SECOND_CHANCE_AFTER,
+    SECOND_CHANCE_TURNS, SECOND_CHANCES_MAX, SETTLED_MAX,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 
 use crate::addr::Contact;
 use crate::id::InfoHash;
 use crate::rng::Rng;
+use crate::state::Pending;
 use crate::store::{FingerprintSet, Seen};
-use crate::time::{Instant, Lane, earliest};
+use crate::time::Instant;
 
 /// An infohash and the node that named it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub(crate) hash: InfoHash,
     pub(crate) source: Option<Contact>,
+    pub(crate) found: Instant,
+    /// Rounds that failed before.
+    pub(crate) round: u8,
+}
+
+/// An infohash that failed and waits for another chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retry {
     pub(crate) found: Instant,
     /// Rounds that failed before.
     pub(crate) round: u8,
@@ -31,6 +42,8 @@ pub(crate) enum Intaken {
     Known,
     /// New, but the run takes no more.
     Closed,
+    /// New, but the run takes no more: set aside for the next one.
+    Held,
     /// New, but there is no room.
     Full,
 }
@@ -40,7 +53,16 @@ pub(crate) enum Intaken {
 pub(crate) struct Intake {
     known: FingerprintSet,
     pending: VecDeque<Candidate>,
-    retries: [Lane<Candidate>; SECOND_CHANCE_AFTER.len()],
+    /// What an earlier run left, and what this one may not take on any more.
+    aside: BTreeMap<InfoHash, Pending>,
+    /// How many of these are taken on: they wait for a job.
+    admitted: usize,
+    /// Whether what may not be taken on is set aside.
+    holds: bool,
+    retries: BTreeMap<(Instant, InfoHash), Retry>,
+    retry_at: BTreeMap<InfoHash, Instant>,
+    /// Infohashes settled for good that no output will call verified; the latest so many.
+    settled: VecDeque<InfoHash>,
     /// How many may wait for a job before the sweep stops looking for more.
     enough: usize,
     /// How many more may be taken on; `None` for no end.
@@ -55,7 +77,12 @@ impl Intake {
         Self {
             known: FingerprintSet::new(rng, KNOWN_MAX),
             pending: VecDeque::new(),
-            retries: SECOND_CHANCE_AFTER.map(Lane::new),
+            aside: BTreeMap::new(),
+            admitted: 0,
+            holds: false,
+            retries: BTreeMap::new(),
+            retry_at: BTreeMap::new(),
+            settled: VecDeque::new(),
             enough,
             quota: max_infohashes,
             closed: false,
@@ -63,9 +90,113 @@ impl Intake {
         }
     }
 
-    /// Never takes `hash` on.
-    pub(crate) fn ban(&mut self, hash: InfoHash) {
+    /// Never takes `hash` on; nor again, if an earlier run left it. `true` if it gave back its part
+    /// of the quota.
+    pub(crate) fn ban(&mut self, hash: InfoHash) -> bool {
         self.known.insert(&hash.0);
+        if let Some(at) = self.retry_at.remove(&hash) {
+            self.retries.remove(&(at, hash));
+        }
+        let removed = self.aside.remove(&hash).is_some();
+        // Otherwise one that was held takes its place.
+        let freed = removed && self.admitted > self.aside.len();
+        if freed {
+            self.admitted -= 1;
+            self.quota = self.quota.map(|left| left + 1);
+        }
+        freed
+    }
+
+    /// From now on what the quota keeps out is set aside.
+    pub(crate) fn hold(&mut self) {
+        self.holds = true;
+    }
+
+    /// Sets an infohash of an earlier run aside; `false` if it is known or there is no room.
+    pub(crate) fn restore_pending(&mut self, hash: InfoHash, pending: Pending) -> bool {
+        let room = self.aside.len() < PENDING_SAVED_MAX;
+        let new = room && self.known.insert(&hash.0) == Seen::New;
+        if new {
+            self.aside.insert(hash, pending);
+        }
+        new
+    }
+
+    /// Takes on what was set aside, as far as the quota goes; how many.
+    pub(crate) fn admit_restored(&mut self) -> usize {
+        let waiting = self.aside.len() - self.admitted;
+        let most = self.quota.map_or(waiting, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let taken = waiting.min(most);
+        self.admitted += taken;
+        self.quota = self.quota.map(|left| left - taken as u64);
+        taken
+    }
+
+    /// Remembers a failed infohash of an earlier run; `false` if it is known or there is no room.
+    pub(crate) fn restore_failed(&mut self, hash: InfoHash, due: Instant, retry: Retry) -> bool {
+        let room = self.retries.len() < FAILED_SAVED_MAX;
+        let new = room && self.known.insert(&hash.0) == Seen::New;
+        if new {
+            self.put_retry(hash, due, retry);
+        }
+        new
+    }
+
+    /// Remembers an infohash that an earlier run settled for good; `false` if it is known.
+    pub(crate) fn restore_settled(&mut self, hash: InfoHash) -> bool {
+        let new = self.known.insert(&hash.0) == Seen::New;
+        if new {
+            self.settle_for_good(hash);
+        }
+        new
+    }
+
+    /// Takes out what was set aside for an infohash that is asked for by name. If it was not
+    /// taken on yet it counts now, and there must be room for it in the quota.
+    pub(crate) fn claim(&mut self, hash: InfoHash) -> Option<Pending> {
+        if self.held() == 0 {
+            let pending = self.aside.remove(&hash)?;
+            self.admitted -= 1;
+            return Some(pending);
+        }
+        if self.is_closed() {
+            return None;
+        }
+        let pending = self.aside.remove(&hash)?;
+        self.quota = self.quota.map(|left| left - 1);
+        Some(pending)
+    }
+
+    /// Remembers that nothing more is to be tried for an infohash.
+    pub(crate) fn settle_for_good(&mut self, hash: InfoHash) {
+        if self.settled.len() >= SETTLED_MAX {
+            self.settled.pop_front();
+        }
+        self.settled.push_back(hash);
+    }
+
+    /// What waits for a job or for the next run: infohash, source, peers.
+    pub(crate) fn saved_pending(
+        &self,
+    ) -> impl Iterator<Item = (InfoHash, Option<Contact>, &[SocketAddr])> {
+        let aside = self.aside.iter().map(|(hash, p)| (*hash, p.source, p.peers.as_slice()));
+        aside.chain(self.pending.iter().map(|new| (new.hash, new.source, [].as_slice())))
+    }
+
+    /// What waits for another chance, with its time.
+    pub(crate) fn saved_failed(&self) -> impl Iterator<Item = (InfoHash, Instant, Retry)> {
+        self.retries.iter().map(|((due, hash), retry)| (*hash, *due, *retry))
+    }
+
+    /// What is settled for good, the oldest first.
+    pub(crate) fn saved_settled(&self) -> impl Iterator<Item = InfoHash> {
+        self.settled.iter().copied()
+    }
+
+    /// When an infohash gets another chance, and which.
+    pub(crate) fn retry_of(&self, hash: InfoHash) -> Option<(Instant, Retry)> {
+        let due = *self.retry_at.get(&hash)?;
+        self.retries.get(&(due, hash)).map(|retry| (due, *retry))
     }
 
     /// Counts an infohash as taken on if it is new and the run takes more: the caller has a job
@@ -98,35 +229,58 @@ impl Intake {
         if taken == Intaken::New {
             self.pending.push_back(Candidate { hash, source, found: now, round: 0 });
         }
+        if taken == Intaken::Closed && self.holds {
+            let left = Pending { source, peers: Vec::new() };
+            return if self.restore_pending(hash, left) { Intaken::Held } else { taken };
+        }
         taken
     }
 
     /// The next infohash for a free job. Second chances due at `now` get one job in four, so that
     /// new infohashes without end do not keep them waiting.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<Candidate> {
+    pub(crate) fn next(&mut self, now: Instant) -> Option<(Candidate, Vec<SocketAddr>)> {
         self.turn = (self.turn + 1) % SECOND_CHANCE_TURNS;
-        let second =
-            |retries: &mut [Lane<Candidate>]| retries.iter_mut().find_map(|lane| lane.pop_due(now));
-        let may_retry = !self.closed;
         if self.turn == 0
-            && may_retry
-            && let Some(candidate) = second(&mut self.retries)
+            && let Some(candidate) = self.second_chance(now)
         {
-            return Some(candidate);
+            return Some((candidate, Vec::new()));
+        }
+        if self.admitted > 0
+            && let Some((hash, Pending { source, peers })) = self.aside.pop_first()
+        {
+            self.admitted -= 1;
+            return Some((Candidate { hash, source, found: now, round: 0 }, peers));
         }
         let new = self.pending.pop_front();
-        new.or_else(|| if may_retry { second(&mut self.retries) } else { None })
+        new.or_else(|| self.second_chance(now)).map(|candidate| (candidate, Vec::new()))
     }
 
-    /// Remembers a failed infohash for a second chance, if it has one left.
-    pub(crate) fn retry_later(&mut self, now: Instant, mut failed: Candidate) {
-        let waiting: usize = self.retries.iter().map(Lane::len).sum();
-        if let Some(lane) = self.retries.get_mut(usize::from(failed.round))
-            && waiting < SECOND_CHANCES_MAX
-        {
-            failed.round += 1;
-            lane.push(now, failed);
+    fn second_chance(&mut self, now: Instant) -> Option<Candidate> {
+        let first = self.retries.first_entry()?;
+        let (due, hash) = *first.key();
+        if self.closed || due > now {
+            return None;
         }
+        let Retry { found, round } = first.remove();
+        self.retry_at.remove(&hash);
+        Some(Candidate { hash, source: None, found, round })
+    }
+
+    /// Remembers a failed infohash for a second chance; if it has none left, that it is settled
+    /// for good.
+    pub(crate) fn retry_later(&mut self, now: Instant, failed: Candidate) {
+        match SECOND_CHANCE_AFTER.get(usize::from(failed.round)) {
+            Some(wait) if self.retries.len() < SECOND_CHANCES_MAX => {
+                let retry = Retry { found: failed.found, round: failed.round + 1 };
+                self.put_retry(failed.hash, now + *wait, retry);
+            }
+            _ => self.settle_for_good(failed.hash),
+        }
+    }
+
+    fn put_retry(&mut self, hash: InfoHash, due: Instant, retry: Retry) {
+        self.retries.insert((due, hash), retry);
+        self.retry_at.insert(hash, due);
     }
 
     /// Takes nothing on from now on.
@@ -141,12 +295,17 @@ impl Intake {
 
     /// Whether the sweep should find more.
     pub(crate) fn wants_more(&self) -> bool {
-        !self.is_closed() && self.pending.len() < self.enough
+        !self.is_closed() && self.pending() < self.enough
     }
 
     /// Infohashes waiting for a job.
     pub(crate) fn pending(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.admitted
+    }
+
+    /// Infohashes set aside for the next run.
+    pub(crate) fn held(&self) -> usize {
+        self.aside.len() - self.admitted
     }
 
     /// When a second chance is due.
@@ -154,12 +313,16 @@ impl Intake {
         if self.closed {
             return None;
         }
-        self.retries.iter().map(Lane::poll_timeout).fold(None, earliest)
+        self.retries.first_key_value().map(|((due, _), _)| *due)
     }
 
     pub(crate) fn check(&self) {
         assert!(self.pending.len() <= PENDING_MAX);
-        assert!(self.retries.iter().map(Lane::len).sum::<usize>() <= SECOND_CHANCES_MAX);
+        assert!(self.admitted <= self.aside.len() && self.aside.len() <= PENDING_SAVED_MAX);
+        assert!(self.retries.len() <= FAILED_SAVED_MAX && self.settled.len() <= SETTLED_MAX);
+        assert_eq!(self.retries.len(), self.retry_at.len());
+        let indexed = |(due, hash): &(Instant, InfoHash)| self.retry_at.get(hash) == Some(due);
+        assert!(self.retries.keys().all(indexed), "every second chance is found by its infohash");
     }
 }
 
@@ -197,7 +360,7 @@ mod tests {
             assert_eq!(intake.next(now), None);
             now = now + wait;
             assert_eq!(intake.poll_timeout(), Some(now));
-            failed = intake.next(now).expect("due");
+            failed = intake.next(now).expect("due").0;
         }
         intake.retry_later(now, failed);
         assert_eq!(intake.poll_timeout(), None);

@@ -202,6 +202,15 @@ impl Job {
         serving.into_iter().chain(others).collect()
     }
 
+    /// Every peer kept, those that are over last: what a saved state says.
+    pub fn saved_peers(&self) -> impl Iterator<Item = SocketAddr> {
+        let of = |over: bool| {
+            let wanted = move |peer: &&Peer| (peer.state == PeerState::Over) == over;
+            self.peers.iter().filter(wanted).map(|peer| peer.addr)
+        };
+        of(false).chain(of(true))
+    }
+
     /// What to do next.
     pub fn need(&self, limits: &JobLimits) -> Need {
         if !limits.dials {

@@ -83,4 +83,5 @@ mod intake;
 pub mod job;
 mod dialer;
 pub mod row;
+pub mod state;
 pub mod crawler;

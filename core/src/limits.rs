@@ -447,3 +447,52 @@ pub const JOBS_MAX: usize = 1 << 15;
 
 /// Rows waiting for a sink before dialling stops.
 pub const ROWS_MAX: usize = 256;
+
+// The saved state
+
+/// Infohashes settled for good that are in no output as verified (unreadable metadata, the last
+/// chance gone): the latest so many are remembered across runs, 20 bytes each.
+pub const SETTLED_MAX: usize = 1 << 18;
+
+/// Peers saved with an infohash under way: three times what is kept by default.
+pub const SAVED_PEERS_MAX: usize = 64;
+
+/// Infohashes under way that are saved: waiting, being worked on, written but not taken yet, and
+/// as many again held for the next run.
+pub const PENDING_SAVED_MAX: usize = 2 * (PENDING_MAX + JOBS_MAX);
+
+/// Failed infohashes that are saved: waiting for their next chance, and having it.
+pub const FAILED_SAVED_MAX: usize = SECOND_CHANCES_MAX + JOBS_MAX;
+
+/// Contacts of routing tables that are saved: two families, each about 1 000.
+pub const TABLE_SAVED_MAX: usize = 4_096;
+
+/// Rests that are read: two full calendars, and as many records of nodes that were met again.
+pub const RESTS_SAVED_MAX: usize = 4 * CALENDAR_MAX;
+
+/// A chunk of a snapshot is ended once it has so many bytes.
+pub const STATE_CHUNK_FILL: usize = 32 * 1024;
+
+/// The longest chunk or record that is read, in bytes.
+pub const STATE_CHUNK_MAX: usize = 64 * 1024;
+
+/// The longest state that is worth reading, in bytes: about twice what a run at all its limits
+/// with twenty peers per infohash writes.
+pub const STATE_LEN_MAX: usize = 512 << 20;
+
+/// Events kept for the journal between two drains; a loop that drains each turn never meets it.
+/// Beyond it whole records are dropped, so what was sampled and what it gave go together.
+pub const JOURNAL_NOTES_MAX: usize = 1 << 16;
+
+/// Infohashes and peers that belong to these events, each.
+pub const JOURNAL_ITEMS_MAX: usize = 1 << 18;
+
+/// Nodes of the saved calendar that are asked the way into the DHT if no saved contact answers.
+pub const ENTRANCE_RESERVE_MAX: usize = 1_024;
+
+const _: () = {
+    // Counts of samples and peers are one byte, and an item more never makes a chunk too long.
+    assert!(SAMPLES_PER_REPLY <= u8::MAX as usize && SAVED_PEERS_MAX <= u8::MAX as usize);
+    assert!(STATE_CHUNK_FILL + 80 + SAVED_PEERS_MAX * 19 <= STATE_CHUNK_MAX);
+    assert!(SAMPLES_PER_REPLY * 20 + 128 <= STATE_CHUNK_MAX);
+};

@@ -20,7 +20,7 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
 use crate::addr::{AddressPolicy, Contact};
-use crate::calendar::Calendar;
+use crate::calendar::{Calendar, Visit};
 use crate::coverage::Coverage;
 use crate::frontier::{Frontier, Waiting};
 use crate::id::{Id, NodeId};
@@ -73,6 +73,17 @@ struct Alive {
     contact: Contact,
     /// Whether under the id that it was expected to have.
     as_expected: bool,
+}
+
+/// A node that was just told to rest: what a journal must say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rested {
+    /// The node.
+    pub contact: Contact,
+    /// Whether its id rests as well as its address.
+    pub by_id: bool,
+    /// Until when, to the second.
+    pub until: Instant,
 }
 
 /// What became of an offered contact.
@@ -166,6 +177,8 @@ pub struct Sweep {
     draining: bool,
     unanswered: VecDeque<Waiting>,
     calendar: Calendar,
+    /// The last rest that began, until somebody asks.
+    rested: Option<Rested>,
     /// The pass only asks again who never answered, and has met nobody new.
     rerun: bool,
     /// The pass has asked everybody; the next one waits for its pause, or for somebody to ask.
@@ -210,6 +223,7 @@ impl Sweep {
             draining: false,
             unanswered: VecDeque::new(),
             calendar: Calendar::new(CALENDAR_MAX),
+            rested: None,
             rerun: false,
             pass_over: false,
             paused_until: None,
@@ -280,6 +294,37 @@ impl Sweep {
             return self.rest(now, node, BARREN_REST);
         }
         self.rest(now, node, clamp_interval(interval));
+    }
+
+    /// Takes out who began to rest since this was last asked: at most one node per `on_*`.
+    pub fn take_rested(&mut self) -> Option<Rested> {
+        self.rested.take()
+    }
+
+    /// Our id from now on.
+    pub fn set_own(&mut self, own: NodeId) {
+        self.own = own;
+    }
+
+    /// Takes up a node of a saved calendar. While its rest lasts it is not sampled, neither by
+    /// address nor by id; when it is over, it is visited in the next pass. `false` if it may not
+    /// be visited at all.
+    pub fn restore(&mut self, now: Instant, rested: Rested) -> bool {
+        let Rested { contact, by_id, until } = rested;
+        if !self.policy.admits(contact.addr) || !self.is_usable(contact, None) {
+            return false;
+        }
+        if until > now {
+            self.mark_resting(now, contact, by_id, until);
+            self.frontier.add_landmark(contact);
+        }
+        let due = if until > now { until } else { Instant::START };
+        self.calendar.note(due, Visit { contact, by_id, until })
+    }
+
+    /// Every node of the calendar: those that rest, and those that are due.
+    pub fn saved(&self) -> impl Iterator<Item = Rested> {
+        self.calendar.iter().map(|Visit { contact, by_id, until }| Rested { contact, by_id, until })
     }
 
     /// Whether the samples of a node are worth looking at (H19).
@@ -581,19 +626,26 @@ impl Sweep {
 
     /// Asks a node no more for so long: by address, and by id if it has shown that it is its own.
     fn rest(&mut self, now: Instant, node: Alive, rest: Duration) {
-        let (contact, until) = (node.contact, now + rest);
-        if node.as_expected {
-            let mut by_id = self.ids.get(&contact.id.0).unwrap_or_default();
-            by_id.rest_until(until);
-            self.ids.set(now, self.pass, &contact.id.0, by_id);
+        let (contact, by_id, until) = (node.contact, node.as_expected, now + rest);
+        self.mark_resting(now, contact, by_id, until);
+        // Wall clocks are read to the second below: what is saved must not be early for that.
+        let saved = until + Duration::from_secs(1);
+        // A full calendar only means that the node is met again by walking.
+        let _ = self.calendar.note(until, Visit { contact, by_id, until: saved });
+        self.rested = Some(Rested { contact, by_id, until: saved });
+    }
+
+    fn mark_resting(&mut self, now: Instant, contact: Contact, by_id: bool, until: Instant) {
+        if by_id {
+            let mut note = self.ids.get(&contact.id.0).unwrap_or_default();
+            note.rest_until(until);
+            self.ids.set(now, self.pass, &contact.id.0, note);
         }
         let key = address_key(self.policy, contact.addr);
         let mut note = self.addresses.get(&key).unwrap_or_default();
         note.rest_until(until);
         note.visit(self.pass);
         self.addresses.set(now, self.pass, &key, note);
-        // A full calendar only means that the node is met again by walking.
-        let _ = self.calendar.note(until, contact);
     }
 
     fn is_resting_id(&self, now: Instant, id: NodeId) -> bool {

@@ -84,7 +84,7 @@ pub struct Table {
     buckets: Vec<Bucket>,
     /// Every address held, live or waiting, sorted, with the id that stands there.
     index: Vec<(AddressKey, NodeId)>,
-    /// Draws refresh targets. Seeded by our public id: they need spread, not secrecy.
+    /// Draws refresh targets.
     rng: Rng,
 }
 
@@ -109,6 +109,42 @@ impl Table {
             index: Vec::new(),
             rng: refresh_rng(own, family),
         }
+    }
+
+    /// Draws refresh targets from `rng` from now on. Without it they follow from our id, and would
+    /// be the same after every restart.
+    pub fn reseed(&mut self, rng: Rng) {
+        self.rng = rng;
+    }
+
+    /// Gives an empty table the shape of a saved one, so that [`Self::restore`] finds every saved
+    /// node its place whatever the order: what shared no bucket then shares none now.
+    pub fn reshape(&mut self, now: Instant, depth: usize) {
+        if self.index.is_empty() {
+            self.buckets = vec![Bucket::new(now); depth.clamp(1, BUCKETS_MAX)];
+        }
+    }
+
+    /// Takes up a node that answered us before we were restarted. It owes us an answer: handed
+    /// out, but bad at its next silence, and replaced by whoever answers. `false` if it has no
+    /// place here.
+    pub fn restore(&mut self, now: Instant, c: Contact) -> bool {
+        let c = Contact { addr: plain(c.addr), ..c };
+        let taken = self.holder(c.addr).is_some() || self.entry(c.id).is_some();
+        if self.refuses(c).is_some() || taken {
+            return false;
+        }
+        let entry = Entry { failures: BAD_AFTER - 1, ..Entry::new(now, c) };
+        matches!(self.admit(now, entry), Admission::Inserted | Admission::Cached)
+    }
+
+    /// Every node held, in the order in which they are best restored: those in use, the last to
+    /// answer first and bad ones at the end, then those that wait.
+    pub fn saved(&self) -> Vec<Contact> {
+        let mut live: Vec<&Entry> = self.buckets.iter().flat_map(|bucket| &bucket.live).collect();
+        live.sort_by_key(|entry| (entry.is_bad(), std::cmp::Reverse(entry.seen())));
+        let waiting = self.buckets.iter().flat_map(|bucket| &bucket.replacements);
+        live.into_iter().chain(waiting).map(|entry| entry.contact).collect()
     }
 
     /// Refuses `addr` from now on: the endpoint under which others see us.
@@ -262,13 +298,12 @@ impl Table {
         live.filter(|entry| !entry.is_bad()).map(|entry| entry.contact)
     }
 
-    /// Moves the table to another own id (BEP 42, once our address is known). Keeps what still
-    /// finds a place, with its history.
+    /// Moves the table to another own id (the one of a saved state; BEP 42, once our address is
+    /// known). Keeps what still finds a place, with its history.
     pub fn rebase(&mut self, now: Instant, own: NodeId) {
         let buckets = std::mem::replace(&mut self.buckets, vec![Bucket::new(now)]);
         self.index.clear();
         self.own = own;
-        self.rng = refresh_rng(own, self.family);
         let live = buckets.iter().flat_map(|bucket| &bucket.live);
         let waiting = buckets.iter().flat_map(|bucket| &bucket.replacements);
         for entry in live.chain(waiting).filter(|entry| entry.contact.id != own && !entry.is_bad())

@@ -49,6 +49,12 @@ impl Walks {
         }
     }
 
+    /// Keeps `own` out of walks begun from now on.
+    pub(crate) fn set_own(&mut self, own: NodeId) {
+        self.own = own;
+        self.spare.clear(); // which were made for the id before
+    }
+
     /// Whether another walk may begin.
     pub(crate) fn has_room(&self) -> bool {
         !self.slots.is_full()

@@ -24,11 +24,18 @@ impl Crawler {
             None if self.jobs.is_full() => return Err(Full),
             None => match self.intake.admit(hash) {
                 Intaken::Full => return Err(Full),
-                Intaken::Known | Intaken::Closed => return Ok(()),
+                Intaken::Known => match self.claim(hash) {
+                    Some(key) => key,
+                    None => return Ok(()),
+                },
+                Intaken::Closed | Intaken::Held => return Ok(()),
                 Intaken::New => {
                     self.stats.infohashes_new += 1;
                     let new = Candidate { hash, source: None, found: self.now, round: 0 };
-                    let Some(key) = self.begin_job(new) else { return Err(Full) };
+                    let Some(key) = self.begin_job(new, &[]) else { return Err(Full) };
+                    if let Some(journal) = &mut self.journal {
+                        journal.taken(hash, peers.iter().copied());
+                    }
                     key
                 }
             },
@@ -44,13 +51,14 @@ impl Crawler {
     /// Gives free jobs to infohashes that wait for one, as long as rows are taken.
     pub(super) fn fill_jobs(&mut self) {
         while !self.shut_down && !self.jobs.is_full() && self.rows.len() < ROWS_MAX {
-            let Some(next) = self.intake.next(self.now) else { break };
-            let Some(key) = self.begin_job(next) else { break };
+            let Some((next, peers)) = self.intake.next(self.now) else { break };
+            let Some(key) = self.begin_job(next, &peers) else { break };
             self.settle_or_continue(key);
         }
     }
 
-    fn begin_job(&mut self, new: Candidate) -> Option<Key> {
+    /// Begins work on `new`, with the `peers` that an earlier run kept.
+    pub(super) fn begin_job(&mut self, new: Candidate, peers: &[SocketAddr]) -> Option<Key> {
         let job = Job::new(new.found, new.hash, new.source, new.round);
         let source = job.source;
         let key = self.jobs.insert(job).ok()?;
@@ -65,6 +73,9 @@ impl Crawler {
                 Some(plane) => plane.asking.push_back(key),
                 None => self.forget_source(key),
             }
+        }
+        if !peers.is_empty() {
+            self.keep_saved(key, peers);
         }
         Some(key)
     }
@@ -148,14 +159,26 @@ impl Crawler {
         peers: impl Iterator<Item = SocketAddr>,
         source: bool,
     ) -> bool {
-        let (policy, own, limits) = (self.config.policy, self.config.own, self.job_limits());
-        let usable = |peer: &SocketAddr| {
-            let family = own[Family::of(*peer).index()];
-            policy.admits(*peer) && family.is_some() && family != Some(*peer)
-        };
+        let limits = self.job_limits();
         let Some(job) = self.jobs.get(key) else { return false };
         let places = job.places_for_answer(&limits, source);
+        let usable = self.usable();
         self.keep_admitted(key, peers.filter(usable), places)
+    }
+
+    /// Keeps the usable ones of the peers that an earlier run kept.
+    fn keep_saved(&mut self, key: Key, peers: &[SocketAddr]) {
+        let usable = self.usable();
+        self.keep_admitted(key, peers.iter().copied().filter(usable), usize::MAX);
+    }
+
+    /// Which peers may be dialled: those of a family that is on, unless they are ourselves.
+    fn usable(&self) -> impl Fn(&SocketAddr) -> bool + use<> {
+        let (policy, own) = (self.config.policy, self.config.own);
+        move |peer| {
+            let family = own[Family::of(*peer).index()];
+            policy.admits(*peer) && family.is_some() && family != Some(*peer)
+        }
     }
 
     fn keep_admitted(
@@ -325,6 +348,7 @@ impl Crawler {
             }
             Err(error) => {
                 self.stats.broken += 1;
+                self.intake.settle_for_good(job.hash);
                 Verdict::Broken { metadata, error }
             }
         };
@@ -360,6 +384,8 @@ impl Crawler {
             self.stats.settled += 1;
             self.stats.failed += 1;
             self.push_row(&job, Verdict::Failed { cause }, None, None);
+        } else {
+            self.note_failure(job.hash); // there is no row to wait for
         }
     }
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use super::Owner;
 use super::deferred::Deferred;
+use super::entrance::Entrance;
 use crate::addr::{AddressPolicy, Contact, Family};
 use crate::endpoint::Endpoint;
 use crate::id::{InfoHash, NodeId};
@@ -29,6 +30,8 @@ pub(super) struct Plane {
     pub(super) deferred: Deferred,
     /// Contacts that only bootstrap nodes vouch for: where walks start while the table is empty.
     hearsay: VecDeque<Contact>,
+    /// Contacts of a saved state, until one of them answers.
+    pub(super) entrance: Entrance,
     /// Nothing can be sent before this; set while polling for datagrams.
     pub(super) blocked_until: Option<Instant>,
     /// Queries of the sweep since the last one of a walk.
@@ -48,6 +51,7 @@ impl Plane {
         let family = Family::of(own);
         let mut table = Table::new(id, family, policy);
         table.exclude(Instant::START, own);
+        table.reseed(rng.fork("table"));
         Self {
             endpoint: Endpoint::new(family, id, rng.fork("endpoint")),
             table,
@@ -56,10 +60,19 @@ impl Plane {
             asking: VecDeque::new(),
             deferred: Deferred::default(),
             hearsay: VecDeque::new(),
+            entrance: Entrance::new(),
             blocked_until: None,
             sweep_turns: 0,
             upkeep_turns: 0,
         }
+    }
+
+    /// Takes another id: that of a saved state.
+    pub(super) fn rebase(&mut self, now: Instant, id: NodeId) {
+        self.endpoint.set_id(id);
+        self.table.rebase(now, id);
+        self.sweep.set_own(id);
+        self.walks.set_own(id);
     }
 
     /// Keeps a contact of a bootstrap answer.
@@ -79,7 +92,8 @@ impl Plane {
         hash: InfoHash,
         named: impl Iterator<Item = SocketAddr>,
     ) -> bool {
-        if !self.walks.has_room() {
+        // While nobody of a saved state has answered, a walk would most likely end before it began.
+        if !self.walks.has_room() || self.entrance.is_waiting() {
             return false;
         }
         let mut nearest = Table::NOBODY;
@@ -108,6 +122,7 @@ impl Plane {
             ahead(self.deferred.poll_timeout()),
             ahead(self.sweep.poll_timeout()),
             ahead(self.table.poll_timeout()),
+            self.entrance.poll_timeout(),
         ]
         .into_iter()
         .fold(None, earliest)
@@ -119,6 +134,7 @@ impl Plane {
         self.sweep.check();
         self.walks.check();
         self.deferred.check();
+        self.entrance.check();
         assert!(self.hearsay.len() <= HEARSAY_MAX);
     }
 }

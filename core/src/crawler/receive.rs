@@ -70,6 +70,9 @@ impl Crawler {
             let lonely = cut_off || plane.table.contacts().next().is_none();
             self.bootstraps.retry(now, family, lonely);
         }
+        if let Some(plane) = self.plane(family) {
+            plane.entrance.retry(now);
+        }
     }
 
     fn take(
@@ -92,6 +95,7 @@ impl Crawler {
         if reply.id == plane.endpoint.id() {
             return self.on_silence(family, open.to, open.owner); // a reflector (H16)
         }
+        plane.entrance.on_answer(self.config.mode.sweeps());
         if self.admits_to_table(answerer, open.owner)
             && let Some(plane) = self.plane(family)
         {
@@ -166,16 +170,29 @@ impl Crawler {
             Some(samples) if query.ask == SweepAsk::Sample => {
                 let trusted = plane.sweep.is_trusted(source.addr);
                 plane.sweep.on_samples(now, query, reply.id, reply.interval);
+                let rested = plane.sweep.take_rested();
                 self.stats.nodes_sampling += u64::from(plane.sweep.note_sampled(now, source.addr));
                 for hash in samples.clone().take(SAMPLES_PER_REPLY).filter(|_| trusted) {
                     self.stats.infohashes_sampled += 1;
-                    if self.intake.offer(now, hash, Some(source)) == Intaken::New {
+                    let taken = self.intake.offer(now, hash, Some(source));
+                    if taken == Intaken::New {
                         self.stats.infohashes_new += 1;
                         plane.sweep.on_new_infohash(source.addr);
                     }
+                    if let Some(journal) = &mut self.journal
+                        && matches!(taken, Intaken::New | Intaken::Held)
+                    {
+                        journal.sample(hash);
+                    }
+                }
+                if let (Some(journal), Some(rested)) = (&mut self.journal, rested) {
+                    journal.answer(rested.contact, rested.by_id, rested.until);
                 }
             }
-            _ => plane.sweep.on_reply(now, query, reply.id),
+            _ => {
+                plane.sweep.on_reply(now, query, reply.id);
+                self.note_rest(family);
+            }
         }
     }
 
@@ -200,7 +217,10 @@ impl Crawler {
         let now = self.now;
         let Some(plane) = self.plane(family) else { return };
         match open.owner {
-            Owner::Sweep(query) => plane.sweep.on_error(now, query),
+            Owner::Sweep(query) => {
+                plane.sweep.on_error(now, query);
+                self.note_rest(family);
+            }
             Owner::Source(key, _) => {
                 // It refuses: asking again will not help.
                 if let Some(job) = self.jobs.get_mut(key) {

@@ -69,6 +69,7 @@ impl Crawler {
         }
         self.bootstraps.has_queued(family)
             || self.outage.is_probe_due(self.now)
+            || plane.entrance.has_queued()
             || !plane.asking.is_empty()
             || plane.walks.has_turns()
             || plane.deferred.poll_timeout().is_some_and(|at| at <= self.now)
@@ -99,6 +100,11 @@ impl Crawler {
         }
         if let Some(query) = self.bootstrap_query(family) {
             return Some(query);
+        }
+        if let Some(contact) = self.plane(family)?.entrance.poll() {
+            // Its own neighbourhood: so all of them together name every part of the keyspace.
+            let ask = Ask::FindNode { target: contact.id.id() };
+            return Some(Query { to: contact.addr, ask, owner: Owner::Probe(contact) });
         }
         let plane = self.plane(family)?;
         plane.upkeep_turns = plane.upkeep_turns.saturating_add(1);
@@ -203,6 +209,7 @@ impl Crawler {
             Owner::Sweep(query) => {
                 plane.sweep.on_silence(now, query);
                 plane.fail(now, query.waiting.contact, blameless);
+                self.note_rest(family);
             }
             Owner::Source(key, _) => self.source_failed(key),
             Owner::Walk(key, contact) => {
