@@ -166,7 +166,7 @@ mod tests {
     }
 
     fn visit(n: u32, until: Instant) -> Visit {
-        Visit { contact: contact(n), by_id: n % 2 == 0, until }
+        Visit { contact: contact(n), by_id: n.is_multiple_of(2), until }
     }
 
     fn at(seconds: u64) -> Instant {

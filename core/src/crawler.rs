@@ -49,6 +49,7 @@ use crate::{addr, sweep};
 pub use bootstrap::Bootstrap;
 use bootstrap::Bootstraps;
 use outage::Outage;
+use persist::Untaken;
 use plane::Plane;
 
 /// A datagram to send. Its bytes are the last `len` of the buffer that was passed in.
@@ -104,7 +105,7 @@ pub struct Crawler {
     outage: Outage,
     dialer: Dialer,
     partials: Partials,
-    rows: VecDeque<Row>,
+    rows: VecDeque<Untaken>,
     journal: Option<Journal>,
     stats: Stats,
     shut_down: bool,
@@ -246,8 +247,8 @@ impl Crawler {
 
     /// The next settled infohash.
     pub fn poll_row(&mut self) -> Option<Row> {
-        let row = self.rows.pop_front()?;
-        self.note_row(&row);
+        let Untaken { row, leaves } = self.rows.pop_front()?;
+        self.note_settled(row.infohash, leaves);
         if self.rows.is_empty() {
             self.fill_jobs(); // which may have waited for room among the rows
         }

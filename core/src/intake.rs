@@ -13,7 +13,7 @@ use crate::id::InfoHash;
 use crate::rng::Rng;
 use crate::state::Pending;
 use crate::store::{FingerprintSet, Seen};
-use crate::time::Instant;
+use crate::time::{Instant, Lane, earliest};
 
 /// An infohash and the node that named it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +59,12 @@ pub(crate) struct Intake {
     admitted: usize,
     /// Whether what may not be taken on is set aside.
     holds: bool,
-    retries: BTreeMap<(Instant, InfoHash), Retry>,
-    retry_at: BTreeMap<InfoHash, Instant>,
+    /// Only what is asked for by name is taken on: what an earlier run left waits for another one.
+    named_only: bool,
+    retries: [Lane<Candidate>; SECOND_CHANCE_AFTER.len()],
+    /// Second chances of an earlier run's failures, and when each infohash has its own.
+    later: BTreeMap<(Instant, InfoHash), Retry>,
+    later_at: BTreeMap<InfoHash, Instant>,
     /// Infohashes settled for good that no output will call verified; the latest so many.
     settled: VecDeque<InfoHash>,
     /// How many may wait for a job before the sweep stops looking for more.
@@ -80,8 +84,10 @@ impl Intake {
             aside: BTreeMap::new(),
             admitted: 0,
             holds: false,
-            retries: BTreeMap::new(),
-            retry_at: BTreeMap::new(),
+            named_only: false,
+            retries: SECOND_CHANCE_AFTER.map(Lane::new),
+            later: BTreeMap::new(),
+            later_at: BTreeMap::new(),
             settled: VecDeque::new(),
             enough,
             quota: max_infohashes,
@@ -94,9 +100,7 @@ impl Intake {
     /// of the quota.
     pub(crate) fn ban(&mut self, hash: InfoHash) -> bool {
         self.known.insert(&hash.0);
-        if let Some(at) = self.retry_at.remove(&hash) {
-            self.retries.remove(&(at, hash));
-        }
+        self.forget_later(hash);
         let removed = self.aside.remove(&hash).is_some();
         // Otherwise one that was held takes its place.
         let freed = removed && self.admitted > self.aside.len();
@@ -107,9 +111,20 @@ impl Intake {
         freed
     }
 
+    fn forget_later(&mut self, hash: InfoHash) {
+        if let Some(at) = self.later_at.remove(&hash) {
+            self.later.remove(&(at, hash));
+        }
+    }
+
     /// From now on what the quota keeps out is set aside.
     pub(crate) fn hold(&mut self) {
         self.holds = true;
+    }
+
+    /// Leaves what is restored from now on for another run, unless it is asked for by name.
+    pub(crate) fn restore_for_later(&mut self) {
+        self.named_only = true;
     }
 
     /// Sets an infohash of an earlier run aside; `false` if it is known or there is no room.
@@ -134,21 +149,32 @@ impl Intake {
 
     /// Remembers a failed infohash of an earlier run; `false` if it is known or there is no room.
     pub(crate) fn restore_failed(&mut self, hash: InfoHash, due: Instant, retry: Retry) -> bool {
-        let room = self.retries.len() < FAILED_SAVED_MAX;
-        let new = room && self.known.insert(&hash.0) == Seen::New;
+        let room = self.later.len() < FAILED_SAVED_MAX;
+        let new = room && self.is_restorable(hash);
         if new {
-            self.put_retry(hash, due, retry);
+            self.later.insert((due, hash), retry);
+            self.later_at.insert(hash, due);
         }
         new
     }
 
     /// Remembers an infohash that an earlier run settled for good; `false` if it is known.
     pub(crate) fn restore_settled(&mut self, hash: InfoHash) -> bool {
-        let new = self.known.insert(&hash.0) == Seen::New;
+        let new = self.is_restorable(hash);
         if new {
             self.settle_for_good(hash);
         }
         new
+    }
+
+    /// Whether a settled or failed infohash of an earlier run is not known otherwise; it is from
+    /// now on, unless it may still be asked for by name.
+    fn is_restorable(&mut self, hash: InfoHash) -> bool {
+        if self.named_only {
+            !self.known.contains(&hash.0)
+        } else {
+            self.known.insert(&hash.0) == Seen::New
+        }
     }
 
     /// Takes out what was set aside for an infohash that is asked for by name. If it was not
@@ -185,18 +211,15 @@ impl Intake {
 
     /// What waits for another chance, with its time.
     pub(crate) fn saved_failed(&self) -> impl Iterator<Item = (InfoHash, Instant, Retry)> {
-        self.retries.iter().map(|((due, hash), retry)| (*hash, *due, *retry))
+        let own = self.retries.iter().flat_map(Lane::iter).map(|(due, failed)| {
+            (failed.hash, due, Retry { found: failed.found, round: failed.round })
+        });
+        own.chain(self.later.iter().map(|((due, hash), retry)| (*hash, *due, *retry)))
     }
 
     /// What is settled for good, the oldest first.
     pub(crate) fn saved_settled(&self) -> impl Iterator<Item = InfoHash> {
         self.settled.iter().copied()
-    }
-
-    /// When an infohash gets another chance, and which.
-    pub(crate) fn retry_of(&self, hash: InfoHash) -> Option<(Instant, Retry)> {
-        let due = *self.retry_at.get(&hash)?;
-        self.retries.get(&(due, hash)).map(|retry| (due, *retry))
     }
 
     /// Counts an infohash as taken on if it is new and the run takes more: the caller has a job
@@ -210,6 +233,7 @@ impl Intake {
             Seen::Full => Intaken::Full,
             Seen::New => {
                 self.quota = self.quota.map(|left| left - 1);
+                self.forget_later(hash);
                 Intaken::New
             }
         }
@@ -256,31 +280,38 @@ impl Intake {
     }
 
     fn second_chance(&mut self, now: Instant) -> Option<Candidate> {
-        let first = self.retries.first_entry()?;
-        let (due, hash) = *first.key();
-        if self.closed || due > now {
+        if self.closed || self.named_only {
             return None;
         }
-        let Retry { found, round } = first.remove();
-        self.retry_at.remove(&hash);
-        Some(Candidate { hash, source: None, found, round })
+        let own = self.retries.iter_mut().find_map(|lane| lane.pop_due(now));
+        own.or_else(|| {
+            let first = self.later.first_entry().filter(|first| first.key().0 <= now)?;
+            let ((_, hash), Retry { found, round }) = first.remove_entry();
+            self.later_at.remove(&hash);
+            Some(Candidate { hash, source: None, found, round })
+        })
     }
 
-    /// Remembers a failed infohash for a second chance; if it has none left, that it is settled
-    /// for good.
-    pub(crate) fn retry_later(&mut self, now: Instant, failed: Candidate) {
-        match SECOND_CHANCE_AFTER.get(usize::from(failed.round)) {
-            Some(wait) if self.retries.len() < SECOND_CHANCES_MAX => {
-                let retry = Retry { found: failed.found, round: failed.round + 1 };
-                self.put_retry(failed.hash, now + *wait, retry);
+    /// Remembers a failed infohash for a second chance, and says when and which that is; if it has
+    /// none left, that it is settled for good.
+    pub(crate) fn retry_later(
+        &mut self,
+        now: Instant,
+        mut failed: Candidate,
+    ) -> Option<(Instant, u8)> {
+        let waiting: usize = self.retries.iter().map(Lane::len).sum();
+        let round = usize::from(failed.round);
+        match (self.retries.get_mut(round), SECOND_CHANCE_AFTER.get(round)) {
+            (Some(lane), Some(wait)) if waiting < SECOND_CHANCES_MAX => {
+                failed.round += 1;
+                lane.push(now, failed);
+                Some((now + *wait, failed.round))
             }
-            _ => self.settle_for_good(failed.hash),
+            _ => {
+                self.settle_for_good(failed.hash);
+                None
+            }
         }
-    }
-
-    fn put_retry(&mut self, hash: InfoHash, due: Instant, retry: Retry) {
-        self.retries.insert((due, hash), retry);
-        self.retry_at.insert(hash, due);
     }
 
     /// Takes nothing on from now on.
@@ -310,19 +341,21 @@ impl Intake {
 
     /// When a second chance is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        if self.closed {
+        if self.closed || self.named_only {
             return None;
         }
-        self.retries.first_key_value().map(|((due, _), _)| *due)
+        let later = self.later.first_key_value().map(|((due, _), _)| *due);
+        self.retries.iter().map(Lane::poll_timeout).fold(later, earliest)
     }
 
     pub(crate) fn check(&self) {
         assert!(self.pending.len() <= PENDING_MAX);
         assert!(self.admitted <= self.aside.len() && self.aside.len() <= PENDING_SAVED_MAX);
-        assert!(self.retries.len() <= FAILED_SAVED_MAX && self.settled.len() <= SETTLED_MAX);
-        assert_eq!(self.retries.len(), self.retry_at.len());
-        let indexed = |(due, hash): &(Instant, InfoHash)| self.retry_at.get(hash) == Some(due);
-        assert!(self.retries.keys().all(indexed), "every second chance is found by its infohash");
+        assert!(self.retries.iter().map(Lane::len).sum::<usize>() <= SECOND_CHANCES_MAX);
+        assert!(self.later.len() <= FAILED_SAVED_MAX && self.settled.len() <= SETTLED_MAX);
+        assert_eq!(self.later.len(), self.later_at.len());
+        let indexed = |(due, hash): &(Instant, InfoHash)| self.later_at.get(hash) == Some(due);
+        assert!(self.later.keys().all(indexed), "every second chance is found by its infohash");
     }
 }
 

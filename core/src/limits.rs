@@ -461,8 +461,9 @@ pub const SAVED_PEERS_MAX: usize = 64;
 /// as many again held for the next run.
 pub const PENDING_SAVED_MAX: usize = 2 * (PENDING_MAX + JOBS_MAX);
 
-/// Failed infohashes that are saved: waiting for their next chance, and having it.
-pub const FAILED_SAVED_MAX: usize = SECOND_CHANCES_MAX + JOBS_MAX;
+/// Failed infohashes that are taken up: waiting for their next chance, that of an earlier run or of
+/// this one, and having it.
+pub const FAILED_SAVED_MAX: usize = 2 * SECOND_CHANCES_MAX + JOBS_MAX;
 
 /// Contacts of routing tables that are saved: two families, each about 1 000.
 pub const TABLE_SAVED_MAX: usize = 4_096;
@@ -485,7 +486,7 @@ pub const STATE_LEN_MAX: usize = 512 << 20;
 pub const JOURNAL_NOTES_MAX: usize = 1 << 16;
 
 /// Infohashes and peers that belong to these events, each.
-pub const JOURNAL_ITEMS_MAX: usize = 1 << 18;
+pub const JOURNAL_ITEMS_MAX: usize = 1 << 17;
 
 /// Nodes of the saved calendar that are asked the way into the DHT if no saved contact answers.
 pub const ENTRANCE_RESERVE_MAX: usize = 1_024;
@@ -495,4 +496,13 @@ const _: () = {
     assert!(SAMPLES_PER_REPLY <= u8::MAX as usize && SAVED_PEERS_MAX <= u8::MAX as usize);
     assert!(STATE_CHUNK_FILL + 80 + SAVED_PEERS_MAX * 19 <= STATE_CHUNK_MAX);
     assert!(SAMPLES_PER_REPLY * 20 + 128 <= STATE_CHUNK_MAX);
+    // A state at every limit can be read again.
+    assert!(2 * CALENDAR_MAX <= RESTS_SAVED_MAX && JOBS_MAX + ROWS_MAX <= PENDING_SAVED_MAX);
+    assert!(
+        2 * CALENDAR_MAX * 44
+            + PENDING_SAVED_MAX * (61 + SAVED_PEERS_MAX * 19)
+            + FAILED_SAVED_MAX * 25
+            + SETTLED_MAX * 20
+            < STATE_LEN_MAX
+    );
 };

@@ -91,6 +91,11 @@ impl<T> Lane<T> {
         self.queue.front().map(|(_, item)| item)
     }
 
+    /// Every item and its deadline, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (Instant, &T)> {
+        self.queue.iter().map(|(due, item)| (*due, item))
+    }
+
     /// Drops the oldest item, whether due or not: for items the owner knows to be cancelled.
     pub fn pop_front(&mut self) -> Option<T> {
         self.queue.pop_front().map(|(_, item)| item)

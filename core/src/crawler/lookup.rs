@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::persist::{Leaves, Untaken};
 use super::{Crawler, Full};
 use crate::addr::Family;
 use crate::dialer::OpenDial;
@@ -341,19 +342,19 @@ impl Crawler {
 
     fn settle_verified(&mut self, dial: OpenDial, metadata: Metadata, transport: Transport) {
         let Some(job) = self.take_job(dial.job) else { return };
-        let verdict = match Info::parse(metadata.raw()) {
+        let (verdict, leaves) = match Info::parse(metadata.raw()) {
             Ok(info) => {
                 self.stats.verified += 1;
-                Verdict::Verified { metadata, info }
+                (Verdict::Verified { metadata, info }, Leaves::Nothing)
             }
             Err(error) => {
                 self.stats.broken += 1;
                 self.intake.settle_for_good(job.hash);
-                Verdict::Broken { metadata, error }
+                (Verdict::Broken { metadata, error }, Leaves::Over)
             }
         };
         self.stats.settled += u64::from(job.round == 0);
-        self.push_row(&job, verdict, Some(dial.to), Some(transport));
+        self.push_row(&job, verdict, leaves, Some((dial.to, transport)));
     }
 
     /// Settles an infohash without metadata, unless the network seems to be gone: then it waits.
@@ -375,17 +376,20 @@ impl Crawler {
         let failed = Candidate { hash: job.hash, source: None, found: job.found, round: job.round };
         if !self.config.mode.dials() && job.peer_count() > 0 {
             self.stats.settled += u64::from(job.round == 0);
-            return self.push_row(&job, Verdict::PeersOnly, None, None);
+            return self.push_row(&job, Verdict::PeersOnly, Leaves::Nothing, None);
         }
-        if self.config.mode.sweeps() {
-            self.intake.retry_later(self.now, failed);
-        }
+        let leaves = if self.config.mode.sweeps() {
+            let retry = self.intake.retry_later(self.now, failed);
+            retry.map_or(Leaves::Over, |(due, round)| Leaves::Retry(due, round))
+        } else {
+            Leaves::Nothing
+        };
         if job.round == 0 {
             self.stats.settled += 1;
             self.stats.failed += 1;
-            self.push_row(&job, Verdict::Failed { cause }, None, None);
+            self.push_row(&job, Verdict::Failed { cause }, leaves, None);
         } else {
-            self.note_failure(job.hash); // there is no row to wait for
+            self.note_settled(job.hash, leaves); // there is no row to wait for
         }
     }
 
@@ -400,16 +404,17 @@ impl Crawler {
         &mut self,
         job: &Job,
         verdict: Verdict,
-        serving: Option<SocketAddr>,
-        transport: Option<Transport>,
+        leaves: Leaves,
+        serving: Option<(SocketAddr, Transport)>,
     ) {
-        self.rows.push_back(Row {
+        let row = Row {
             infohash: job.hash,
             verdict,
-            peers: job.peers(serving),
-            transport,
+            peers: job.peers(serving.map(|(addr, _)| addr)),
+            transport: serving.map(|(_, transport)| transport),
             found: job.found,
             settled: self.now,
-        });
+        };
+        self.rows.push_back(Untaken { row, leaves });
     }
 }

@@ -10,14 +10,32 @@ use crate::addr::{Contact, Family};
 use crate::id::InfoHash;
 use crate::intake::{Candidate, Retry};
 use crate::job::Source;
-use crate::row::{Row, Verdict};
+use crate::limits::{FAILED_SAVED_MAX, JOBS_MAX, PENDING_SAVED_MAX};
+use crate::row::Row;
 use crate::state::{
     Failed, Pending, Rest, Restored, Saved, SnapshotWriter, StateError, WallTime, seconds_left,
 };
 use crate::store::Key;
 use crate::sweep::{Offer, Rested};
-use crate::time::Duration;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
+
+/// What a settled infohash leaves behind in a saved state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaves {
+    /// Nothing: an output has it, or it is forgotten.
+    Nothing,
+    /// Another chance, at this time and of this round.
+    Retry(Instant, u8),
+    /// That it must never be tried again.
+    Over,
+}
+
+/// A row that nobody has taken yet.
+#[derive(Debug)]
+pub(super) struct Untaken {
+    pub(super) row: Row,
+    pub(super) leaves: Leaves,
+}
 
 impl Crawler {
     /// Appends the whole state, as of `wall`: node id, contacts of the tables, sampling calendar,
@@ -41,8 +59,9 @@ impl Crawler {
 
     fn save_infohashes(&self, writer: &mut SnapshotWriter<'_>) {
         // Until somebody has taken its row, an infohash is under way.
-        let untaken: BTreeSet<InfoHash> = self.rows.iter().map(|row| row.infohash).collect();
-        for row in &self.rows {
+        let rows = || self.rows.iter().map(|untaken| &untaken.row);
+        let untaken: BTreeSet<InfoHash> = rows().map(|row| row.infohash).collect();
+        for row in rows() {
             writer.pending(row.infohash, None, row.peers.iter().copied());
         }
         for (_, job) in self.jobs.iter().filter(|(_, job)| job.round == 0) {
@@ -52,10 +71,13 @@ impl Crawler {
             };
             writer.pending(job.hash, source, job.saved_peers());
         }
-        for (hash, source, peers) in self.intake.saved_pending() {
+        // More than can be read again is not written; no run gets there.
+        let room = PENDING_SAVED_MAX.saturating_sub(self.rows.len() + self.jobs.len());
+        for (hash, source, peers) in self.intake.saved_pending().take(room) {
             writer.pending(hash, source, peers.iter().copied());
         }
-        for (hash, due, retry) in self.intake.saved_failed() {
+        let room = FAILED_SAVED_MAX - JOBS_MAX;
+        for (hash, due, retry) in self.intake.saved_failed().take(room) {
             if !untaken.contains(&hash) {
                 let left = seconds_left(self.now, due);
                 writer.failed(hash, Failed { round: retry.round, left });
@@ -156,6 +178,9 @@ impl Crawler {
 
     fn restore_infohashes(&mut self, saved: Saved, restored: &mut Restored) {
         let now = self.now;
+        if !self.config.mode.sweeps() {
+            self.intake.restore_for_later();
+        }
         for hash in saved.settled {
             restored.settled += usize::from(self.intake.restore_settled(hash));
         }
@@ -207,29 +232,13 @@ impl Crawler {
         }
     }
 
-    /// Notes that a row was taken.
-    pub(super) fn note_row(&mut self, row: &Row) {
-        let hash = row.infohash;
-        match row.verdict {
-            Verdict::Failed { .. } => self.note_failure(hash),
-            Verdict::Broken { .. } => {
-                self.journal.iter_mut().for_each(|journal| journal.over(hash));
-            }
-            Verdict::Verified { .. } | Verdict::PeersOnly => {
-                self.journal.iter_mut().for_each(|journal| journal.dropped(hash));
-            }
-        }
-    }
-
-    /// Notes that a round ended without metadata.
-    pub(super) fn note_failure(&mut self, hash: InfoHash) {
+    /// Notes that an infohash is settled, and its row taken if it has one.
+    pub(super) fn note_settled(&mut self, hash: InfoHash, leaves: Leaves) {
         let Some(journal) = &mut self.journal else { return };
-        let under_way = self.by_hash.get(&hash).and_then(|key| self.jobs.get(*key));
-        match (self.intake.retry_of(hash), under_way) {
-            (Some((due, retry)), _) => journal.retry(hash, retry.round, due),
-            (None, Some(job)) => journal.retry(hash, job.round, self.now),
-            (None, None) if self.config.mode.sweeps() => journal.over(hash),
-            (None, None) => journal.dropped(hash),
+        match leaves {
+            Leaves::Nothing => journal.dropped(hash),
+            Leaves::Retry(due, round) => journal.retry(hash, round, due),
+            Leaves::Over => journal.over(hash),
         }
     }
 }

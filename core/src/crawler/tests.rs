@@ -3,6 +3,7 @@
 mod endings;
 mod liars;
 mod outage;
+mod restart;
 mod world;
 
 use std::net::SocketAddr;

@@ -11,6 +11,7 @@ use estudely_core::crawler::{Bootstrap, Crawler, Dial, Transmit};
 use estudely_core::id::{Id, InfoHash, NodeId};
 use estudely_core::krpc::{Envelope, Kind, Message, Method, ReplyBody, emit_reply};
 use estudely_core::rng::{Rng, Seed};
+use estudely_core::state::WallTime;
 use estudely_core::time::{Duration, Instant};
 
 use crate::counting::{Cost, cost};
@@ -56,6 +57,8 @@ pub(crate) struct Network {
     pub(crate) noise: u64,
     /// Dials that the crawler asked for; all were refused.
     pub(crate) dials: u64,
+    /// Records of what changed, if they are kept.
+    pub(crate) journal: Option<Vec<u8>>,
     /// In the order of their ids.
     nodes: Vec<Contact>,
     batches: Vec<Batch>,
@@ -87,6 +90,7 @@ impl Network {
             given: 0,
             noise: 0,
             dials: 0,
+            journal: None,
             nodes,
             batches,
             answers: VecDeque::new(),
@@ -164,6 +168,12 @@ impl Network {
             self.measured(|crawler, now| crawler.handle_outcome(now, peer, outcome));
         }
         while self.measured(|crawler, _| crawler.poll_row()).is_some() {}
+        if let Some(mut journal) = self.journal.take() {
+            let wall = WallTime(self.now.as_micros() / 1_000_000);
+            self.measured(|crawler, _| crawler.poll_journal(wall, &mut journal));
+            journal.clear();
+            self.journal = Some(journal);
+        }
     }
 
     fn answer(&self, to: SocketAddr, query: &[u8], out: &mut Vec<u8>) {

@@ -17,6 +17,7 @@ use crate::id::{Id, InfoHash, NodeId};
 use crate::krpc::{self, Envelope, Kind, Message, Method, ReplyBody};
 use crate::rng::{Rng, Seed};
 use crate::row::Row;
+use crate::state::{Restored, WallTime};
 use crate::time::{Duration, Instant};
 use crate::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
 
@@ -80,6 +81,15 @@ pub(super) struct World {
     /// A seed of everything that hangs up on a second connection.
     pub(super) one_at_a_time: Option<SocketAddr>,
     pub(super) strict_deadlines: bool,
+    /// The state file: a snapshot whenever [`World::save`] is called, and records since.
+    pub(super) disk: Option<Vec<u8>>,
+    /// What the wall clock is wrong by, in seconds.
+    pub(super) wall_error: i64,
+    /// After so many turns the world stands still.
+    pub(super) turns_left: Option<u32>,
+    /// Who was sampled when, and whose samples arrived when.
+    pub(super) sampled: Vec<(SocketAddr, Instant)>,
+    pub(super) samples_arrived: Vec<(SocketAddr, Instant)>,
     pub(super) trace: Vec<u8>,
     pub(super) sent_at: Vec<Instant>,
     contacts: Vec<(SocketAddr, Instant)>,
@@ -125,6 +135,11 @@ impl World {
             hold_rows: false,
             one_at_a_time: None,
             strict_deadlines: false,
+            disk: None,
+            wall_error: 0,
+            turns_left: None,
+            sampled: Vec::new(),
+            samples_arrived: Vec::new(),
             trace: Vec::new(),
             sent_at: Vec::new(),
             contacts: Vec::new(),
@@ -248,6 +263,44 @@ impl World {
         self.resume(time)
     }
 
+    fn wall(&self) -> WallTime {
+        let seconds = self.now.as_micros() / 1_000_000 + 1_700_000_000;
+        WallTime(seconds.saturating_add_signed(self.wall_error))
+    }
+
+    /// Writes the state anew, and keeps records from now on.
+    pub(super) fn save(&mut self) {
+        let mut disk = Vec::new();
+        self.crawler.keep_journal();
+        self.crawler.snapshot(self.wall(), &mut disk);
+        self.crawler.poll_journal(self.wall(), &mut Vec::new());
+        self.disk = Some(disk);
+    }
+
+    /// The process dies with everything that was open and on its way; the next one has its disk,
+    /// and no bootstrap node.
+    pub(super) fn kill_and_restore(&mut self) -> Restored {
+        self.events.clear();
+        self.dials.clear();
+        self.seed += 1;
+        self.crawler = Crawler::new(self.config.clone(), Seed::from_u64(self.seed), self.now);
+        let disk = self.disk.take().expect("it was saved");
+        let restored = self.crawler.restore(self.now, self.wall(), &disk).expect("it is whole");
+        self.crawler.check();
+        for hash in &self.known {
+            self.crawler.handle_known(*hash);
+        }
+        self.save();
+        restored
+    }
+
+    /// Every crawl begun here saves its state from the start.
+    pub(super) fn begin(&mut self) {
+        self.crawler = Crawler::new(self.config.clone(), Seed::from_u64(self.seed), self.now);
+        self.crawler.handle_bootstrap(self.now, &[node_addr(0)], self.bootstrap_kind);
+        self.save();
+    }
+
     /// The same crawl for so long again.
     pub(super) fn resume(&mut self, time: Duration) -> Vec<Row> {
         let end = self.now + time;
@@ -255,6 +308,16 @@ impl World {
         loop {
             self.drain(&mut rows);
             self.crawler.check();
+            let wall = self.wall();
+            if let Some(disk) = &mut self.disk {
+                self.crawler.poll_journal(wall, disk);
+            }
+            if let Some(turns) = &mut self.turns_left {
+                if *turns == 0 {
+                    return rows;
+                }
+                *turns -= 1;
+            }
             let event = self.events.keys().next().map(|(at, _)| *at);
             let deadline = self.crawler.poll_timeout();
             assert!(
@@ -280,6 +343,9 @@ impl World {
         while let Some(transmit) = self.crawler.poll_transmit(self.now, Family::V4, &mut buf) {
             assert_eq!(transmit.len, buf.len());
             self.trace.extend_from_slice(&buf);
+            if buf.windows(17).any(|w| w == b"sample_infohashes") {
+                self.sampled.push((transmit.to, self.now));
+            }
             self.sent_at.push(self.now);
             self.contacts.push((transmit.to, self.now));
             if let Some(index) = self.nodes.iter().position(|n| n.contact.addr == transmit.to) {
@@ -316,6 +382,9 @@ impl World {
             match event {
                 Event::ToNode(index, datagram) => self.answer(index, &datagram),
                 Event::ToCrawler(from, datagram) => {
+                    if datagram.windows(9).any(|w| w == b"7:samples") {
+                        self.samples_arrived.push((from, self.now));
+                    }
                     self.crawler.handle_datagram(self.now, from, &datagram);
                 }
                 Event::Connect(index) => self.connect(index),
@@ -478,7 +547,11 @@ impl World {
 }
 
 impl Node {
-    fn sample(&self) -> Vec<InfoHash> {
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.contact.addr
+    }
+
+    pub(super) fn sample(&self) -> Vec<InfoHash> {
         self.stored.keys().copied().take(20).collect()
     }
 }
