@@ -23,7 +23,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Distinct usable contacts heard of.
+    /// Distinct usable contacts heard of, those of a saved state included.
     contacts_heard,
     /// Distinct contacts that were sent a query.
     contacts_asked,
@@ -33,7 +33,7 @@ counters! {
     nodes_sampling,
     /// Infohashes read from samples, repeats included.
     infohashes_sampled,
-    /// Distinct infohashes not known before.
+    /// Distinct infohashes not known before, those taken over from a saved state included.
     infohashes_new,
     /// Infohashes for which a peer was found.
     infohashes_with_peers,
