@@ -108,4 +108,28 @@ pub enum Event<'a> {
 pub trait Observer {
     /// One event.
     fn observe(&mut self, now: Instant, event: &Event<'_>);
+
+    /// Whether the run may end here: everything has been seen, or a rule is broken. Asked after
+    /// every turn, in every phase: an observer that wants all faults played out waits for
+    /// [`Event::Healed`].
+    fn satisfied(&self) -> bool {
+        false
+    }
+}
+
+/// Both see everything; either ends the run.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn observe(&mut self, now: Instant, event: &Event<'_>) {
+        self.0.observe(now, event);
+        self.1.observe(now, event);
+    }
+
+    fn satisfied(&self) -> bool {
+        self.0.satisfied() || self.1.satisfied()
+    }
+}
+
+/// Nobody looks.
+impl Observer for () {
+    fn observe(&mut self, _now: Instant, _event: &Event<'_>) {}
 }
