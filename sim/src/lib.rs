@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod addresses;
+pub mod checker;
 mod draw;
 pub mod event;
 pub mod link;
@@ -20,6 +21,7 @@ pub mod routing;
 pub mod scenario;
 pub mod swarm;
 pub mod torrent;
+pub mod trace;
 pub mod truth;
 pub mod universe;
 pub mod vice;
