@@ -28,10 +28,10 @@ mod rows;
 mod saved;
 mod sets;
 mod table;
-#[cfg(test)]
-mod tests;
 mod transactions;
 mod wire;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -167,6 +167,11 @@ impl Checker {
     /// How often any rule did not hold.
     pub fn breaches(&self) -> u64 {
         self.found.count()
+    }
+
+    /// The names of all rules that did not hold, in alphabetical order.
+    pub fn broken_rules(&self) -> impl Iterator<Item = &'static str> {
+        self.found.names()
     }
 
     /// Events seen.

@@ -1,5 +1,6 @@
 //! The rules by name, and what is noted when one is broken. Deciding is done elsewhere.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use estudely_core::time::Instant;
@@ -125,12 +126,14 @@ pub(super) struct Findings {
     pub(super) now: Instant,
     first: Option<Broken>,
     count: u64,
+    names: BTreeSet<&'static str>,
 }
 
 impl Findings {
     /// Notes that `rule` does not hold. `what` is made up only for the first.
     pub(super) fn fail(&mut self, rule: &'static Rule, what: impl FnOnce() -> String) {
         self.count += 1;
+        self.names.insert(rule.name);
         if self.first.is_none() {
             self.first = Some(Broken { rule, at: self.now, what: what() });
         }
@@ -154,6 +157,10 @@ impl Findings {
 
     pub(super) fn count(&self) -> u64 {
         self.count
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.names.iter().copied()
     }
 }
 
