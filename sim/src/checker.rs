@@ -29,12 +29,14 @@ mod saved;
 mod sets;
 mod table;
 mod transactions;
+mod universe;
 mod wire;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use estudely_core::id::InfoHash;
 use estudely_core::limits::EXPIRE_AFTER;
@@ -60,6 +62,7 @@ use self::saved::Saved;
 use self::transactions::{Match, Transactions};
 use crate::event::{Conn, Event, Observer};
 use crate::scenario::Scenario;
+use crate::universe::Universe;
 
 /// The most that one slip of the crawler's clock costs.
 const SLIP_MAX: Duration = Duration::from_secs(5);
@@ -134,6 +137,11 @@ impl fmt::Debug for Checker {
 }
 
 impl Checker {
+    /// Of a run of `scenario` in `universe`.
+    pub fn new(scenario: &Scenario, universe: Rc<Universe>) -> Self {
+        Self::with_truth(scenario, Box::new(universe))
+    }
+
     /// Of a run of `scenario` in the world of which `truth` knows.
     pub fn with_truth(scenario: &Scenario, truth: Box<dyn Truth>) -> Self {
         let lag = SLIP_MAX * scenario.clock_stalls;
