@@ -4,6 +4,11 @@
 //! time in, bytes out) that play it honestly; [`truth`] writes down what a perfect crawl could
 //! find and scores a crawl against it. [`swarm`] serves the whole on real loopback sockets.
 //!
+//! A [`scenario`] makes one simulated run: the crawler under test is a [`subject`], the [`net`]
+//! around it holds links and actors, and a harness moves what one has for the other: [`direct`] in
+//! a plain loop. Observers ([`event`]) see what crosses the
+//! boundary.
+//!
 //! Actors use the core's codecs and nothing else of it: a fault in the crawler's tables or walks
 //! must not be mirrored here.
 
@@ -11,6 +16,7 @@
 
 pub mod addresses;
 pub mod checker;
+pub mod direct;
 mod draw;
 pub mod event;
 pub mod link;
@@ -19,6 +25,7 @@ pub mod node;
 pub mod peer;
 pub mod routing;
 pub mod scenario;
+pub mod subject;
 pub mod swarm;
 pub mod torrent;
 pub mod trace;

@@ -1,0 +1,479 @@
+//! The crawler under test with everything that an adapter gives it: its open connections, a clock
+//! that may slip, and files that outlive it. Sans-IO: a harness moves what it wants moved.
+//!
+//! It drives the core as the real adapter does, and reports all that crosses the boundary to an
+//! [`Observer`] as it happens. Every `handle_*` ends with nothing left to poll from the core;
+//! [`Subject::poll`] then has what is to be moved. It never looks into the crawler to judge it,
+//! except where only a driver can see: deadlines must lie ahead once everything is drained, and
+//! asking once more must change nothing (rule 16).
+
+mod disk;
+mod exchanges;
+pub(crate) mod script;
+mod skew;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use estudely_core::addr::{AddressPolicy, Family};
+use estudely_core::config::{Config, Mode};
+use estudely_core::crawler::{Bootstrap, Crawler, PeerKey};
+use estudely_core::exchange::Outcome;
+use estudely_core::rng::Seed;
+use estudely_core::stats::Stats;
+use estudely_core::time::{Duration, Instant, earliest};
+
+use self::disk::Disk;
+use self::exchanges::Exchanges;
+use self::skew::Clock;
+use crate::event::{Conn, Event, Observer};
+use crate::net::Delivery;
+use crate::scenario::Scenario;
+use crate::universe::Universe;
+
+/// Bytes of the adapter's receive buffer: a longer datagram arrives cut (H5).
+pub const RECEIVE_BUFFER: usize = 2048 + 1;
+/// Between two whole snapshots (design.md 4).
+const SAVE_EVERY: Duration = Duration::from_secs(60);
+/// More outputs than this at one instant are an endless loop.
+const OUTPUTS_MAX: usize = 1 << 20;
+/// Up to so many nodes every turn is reported as [`Event::Drained`]; beyond, one in
+/// [`DRAINED_SHARE`], because making up the counters takes longer than the turn.
+const DRAINED_ALL: u32 = 20_000;
+/// See [`DRAINED_ALL`].
+const DRAINED_SHARE: u64 = 64;
+
+/// What the crawler wants moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A datagram.
+    Send {
+        /// Its own address in that family.
+        from: SocketAddr,
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        payload: Vec<u8>,
+    },
+    /// A connection to open.
+    Dial {
+        /// Its number from now on.
+        conn: Conn,
+        /// To whom.
+        to: SocketAddr,
+    },
+    /// Bytes for a connection.
+    Write {
+        /// Which.
+        conn: Conn,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// A connection to close.
+    Close {
+        /// Which.
+        conn: Conn,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// When.
+    pub at: Instant,
+    /// Whether the observer had seen enough before the time was over.
+    pub satisfied: bool,
+    /// How often something was handed to the crawler.
+    pub turns: u64,
+    /// The counters of the crawler that ran last.
+    pub stats: Stats,
+}
+
+/// The crawler under test; see the module.
+pub struct Subject<O> {
+    seed: u64,
+    config: Config,
+    bootstrap: Vec<SocketAddr>,
+    observer: O,
+    clock: Clock,
+    /// The harness's time as last told.
+    now: Instant,
+    disk: Disk,
+    live: Option<Live>,
+    starts: u64,
+    conns: u64,
+    actions: VecDeque<Action>,
+    turns: u64,
+    check_every: u64,
+    drained_every: u64,
+    datagram: Vec<u8>,
+    written: Vec<u8>,
+}
+
+/// A crawler that runs.
+struct Live {
+    crawler: Crawler,
+    /// What the clock read when it began.
+    begun: Instant,
+    exchanges: Exchanges,
+    save_at: Option<Instant>,
+}
+
+impl<O: Observer> Subject<O> {
+    /// A crawler that has not been started, as the scenario wants it, at home in `universe`.
+    pub fn new(scenario: &Scenario, universe: &Universe, observer: O) -> Self {
+        let own = Family::ALL.map(|family| universe.own(family));
+        let bootstrap = Family::ALL.into_iter().flat_map(|family| universe.bootstrap(family));
+        Self::at(scenario, own, bootstrap.collect(), observer)
+    }
+
+    /// The same without a universe.
+    fn at(
+        scenario: &Scenario,
+        own: [Option<SocketAddr>; 2],
+        bootstrap: Vec<SocketAddr>,
+        observer: O,
+    ) -> Self {
+        let limit = |value: u32| (value > 0).then_some(value);
+        Self {
+            seed: scenario.seed,
+            config: Config {
+                policy: AddressPolicy::Public,
+                own,
+                mode: Mode::Crawl,
+                max_infohashes: limit(scenario.max_infohashes).map(u64::from),
+                peers_per_infohash: scenario.peers_per_infohash,
+                peer_attempts: scenario.peer_attempts,
+                rate: limit(scenario.rate),
+                new_flows: limit(scenario.new_flows),
+                max_connections: scenario.connections,
+            },
+            bootstrap,
+            observer,
+            clock: Clock::of(scenario),
+            now: Instant::START,
+            disk: Disk::new(scenario.seed),
+            live: None,
+            starts: 0,
+            conns: 0,
+            actions: VecDeque::new(),
+            turns: 0,
+            check_every: u64::from(scenario.nodes / 16).max(16),
+            drained_every: if scenario.nodes > DRAINED_ALL { DRAINED_SHARE } else { 1 },
+            datagram: Vec::with_capacity(RECEIVE_BUFFER),
+            written: Vec::new(),
+        }
+    }
+
+    /// Begins, with what the files hold.
+    pub fn start(&mut self, now: Instant) {
+        assert!(self.live.is_none(), "a crawler that runs is not started");
+        self.now = now;
+        self.starts += 1;
+        let mut seed = Seed::from_u64(self.seed);
+        seed.0[8..16].copy_from_slice(&self.starts.to_be_bytes());
+        let mut crawler = Crawler::new(self.config.clone(), seed, Instant::START);
+        let state = self.disk.state();
+        self.observer.observe(now, &Event::Started { own: self.config.own, state });
+        let restored = self.disk.restore(now, &mut crawler);
+        crawler.handle_bootstrap(Instant::START, &self.bootstrap, Bootstrap::Node);
+        self.live = Some(Live {
+            crawler,
+            begun: self.clock.reading(now),
+            exchanges: Exchanges::default(),
+            save_at: Some(if restored { now + SAVE_EVERY } else { now }),
+        });
+        self.turn(now, false);
+    }
+
+    /// Kills it: everything is gone but its files.
+    pub fn kill(&mut self, now: Instant) {
+        self.now = now;
+        self.live = None;
+        self.actions.clear();
+        self.disk.tear();
+        self.observer.observe(now, &Event::Killed);
+    }
+
+    /// Tells it to begin nothing new, cuts off its connections, as the adapter does, and takes
+    /// down what it has finished.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.observer.observe(now, &Event::ShutDown);
+        let Some(core) = self.advance(now) else { return };
+        let Some(live) = &mut self.live else { return };
+        live.crawler.handle_shutdown(core);
+        for (conn, peer, outcome) in live.exchanges.abort(core) {
+            self.end(now, conn, peer, outcome, true);
+        }
+        self.turn(now, false);
+        self.save(now);
+        if let Some(live) = &mut self.live {
+            live.save_at = None;
+        }
+    }
+
+    /// Passes on that the faults of the links have ended; the crawler knows nothing of it.
+    pub fn note_healed(&mut self, now: Instant) {
+        self.observer.observe(now, &Event::Healed);
+    }
+
+    /// A datagram arrived.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        payload: &[u8],
+        forged: bool,
+    ) {
+        let Some(core) = self.advance(now) else { return };
+        let Some(live) = &mut self.live else { return };
+        let payload = &payload[..payload.len().min(RECEIVE_BUFFER)];
+        self.observer.observe(now, &Event::Received { from, payload, forged });
+        live.crawler.handle_datagram(core, from, payload);
+        self.turn(now, false);
+    }
+
+    /// A connection was accepted.
+    pub fn handle_connected(&mut self, now: Instant, conn: Conn) {
+        let Some(core) = self.advance(now) else { return };
+        let Some(live) = self.live.as_mut().filter(|live| live.exchanges.contains(conn)) else {
+            return;
+        };
+        self.observer.observe(now, &Event::Connected { conn });
+        self.written.clear();
+        live.exchanges.handle_connected(core, conn, &mut self.written);
+        self.write(now, conn);
+        self.turn(now, false);
+    }
+
+    /// Bytes arrived on a connection.
+    pub fn handle_bytes(&mut self, now: Instant, conn: Conn, bytes: &[u8]) {
+        let Some(core) = self.advance(now) else { return };
+        let Some(live) = self.live.as_mut().filter(|live| live.exchanges.contains(conn)) else {
+            return;
+        };
+        self.observer.observe(now, &Event::Read { conn, bytes });
+        self.written.clear();
+        match live.exchanges.handle_bytes(core, conn, bytes, &mut self.written) {
+            None => self.write(now, conn),
+            Some((peer, outcome)) => self.end(now, conn, peer, outcome, true),
+        }
+        self.turn(now, true);
+    }
+
+    /// A connection was refused, or it was closed or reset by the other side.
+    pub fn handle_lost(&mut self, now: Instant, conn: Conn, refused: bool) {
+        let Some(core) = self.advance(now) else { return };
+        let Some(live) = self.live.as_mut().filter(|live| live.exchanges.contains(conn)) else {
+            return;
+        };
+        self.observer.observe(now, &Event::Lost { conn, refused });
+        if let Some((peer, outcome)) = live.exchanges.handle_lost(core, conn, refused) {
+            self.end(now, conn, peer, outcome, false);
+        }
+        self.turn(now, false);
+    }
+
+    /// Time has passed. Too early a call changes nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_none_or(|at| at > now) {
+            return;
+        }
+        let Some(core) = self.advance(now) else { return };
+        while let Some(live) = &mut self.live
+            && let Some((conn, peer, outcome)) = live.exchanges.handle_timeout(core)
+        {
+            self.end(now, conn, peer, outcome, true);
+        }
+        if let Some(live) = &mut self.live
+            && live.crawler.poll_timeout().is_some_and(|at| at <= core)
+        {
+            live.crawler.handle_timeout(core);
+        }
+        self.turn(now, false);
+        let due = self.poll_timeout();
+        assert!(due.is_none_or(|due| due > now), "rule 16: at {now:?} drained, yet due at {due:?}");
+    }
+
+    /// What is to be moved next.
+    pub fn poll(&mut self, _now: Instant) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] must be called next. Depends on the time of the call, because
+    /// the crawler's clock may slip.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let live = self.live.as_ref()?;
+        let core = earliest(live.crawler.poll_timeout(), live.exchanges.poll_timeout());
+        let core = core.map(|at| self.harness_time(live, at));
+        earliest(core, live.save_at)
+    }
+
+    /// Every counter of the crawler that runs; zeros if none does.
+    pub fn stats(&self) -> Stats {
+        self.live.as_ref().map(|live| live.crawler.stats()).unwrap_or_default()
+    }
+
+    /// Whether a crawler runs.
+    pub fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// How often something was handed in.
+    pub fn turns(&self) -> u64 {
+        self.turns
+    }
+
+    /// Who sees everything.
+    pub fn observer(&self) -> &O {
+        &self.observer
+    }
+
+    /// The run is over at `now`.
+    pub fn finish(self, now: Instant, satisfied: bool) -> (O, Ending) {
+        let ending = Ending { at: now, satisfied, turns: self.turns, stats: self.stats() };
+        (self.observer, ending)
+    }
+
+    /// Hands in what the virtual internet has for it.
+    pub(crate) fn deliver(&mut self, now: Instant, delivery: &Delivery) {
+        match delivery {
+            Delivery::Datagram { from, payload, forged, .. } => {
+                self.handle_datagram(now, *from, payload, *forged);
+            }
+            Delivery::Accepted(conn) => self.handle_connected(now, *conn),
+            Delivery::Bytes(conn, bytes) => self.handle_bytes(now, *conn, bytes),
+            Delivery::Refused(conn) => self.handle_lost(now, *conn, true),
+            Delivery::Closed(conn) | Delivery::Reset(conn) => self.handle_lost(now, *conn, false),
+        }
+    }
+
+    /// Takes note of the time; what the crawler is told it is, if one runs.
+    fn advance(&mut self, now: Instant) -> Option<Instant> {
+        self.now = now;
+        let live = self.live.as_ref()?;
+        Some(Instant::START + self.clock.reading(now).since(live.begun))
+    }
+
+    fn harness_time(&self, live: &Live, core: Instant) -> Instant {
+        self.clock.when(self.now, live.begun + core.since(Instant::START))
+    }
+
+    /// What the exchange has just written goes out.
+    fn write(&mut self, now: Instant, conn: Conn) {
+        if !self.written.is_empty() {
+            self.observer.observe(now, &Event::Wrote { conn, bytes: &self.written });
+            self.actions.push_back(Action::Write { conn, bytes: self.written.clone() });
+        }
+    }
+
+    /// An exchange is over.
+    fn end(&mut self, now: Instant, conn: Conn, peer: PeerKey, outcome: Outcome, close: bool) {
+        let fault = outcome.result.as_ref().err().copied();
+        self.observer.observe(now, &Event::Ended { conn, fault });
+        if close {
+            self.actions.push_back(Action::Close { conn });
+        }
+        let core = self.advance(now);
+        if let Some((live, core)) = self.live.as_mut().zip(core) {
+            live.crawler.handle_outcome(core, peer, outcome);
+        }
+    }
+
+    /// Takes everything that the core has to say, writes down what must not be lost, and looks
+    /// whether all is as it must be.
+    fn turn(&mut self, now: Instant, by_stream: bool) {
+        self.disk.begin_turn(by_stream);
+        let mut outputs = 0;
+        loop {
+            let more = self.drain(now);
+            outputs += more;
+            assert!(outputs < OUTPUTS_MAX, "rule 16: output without end at {now:?}");
+            if more == 0 {
+                break;
+            }
+        }
+        self.note_journal(now);
+        if self.live.as_ref().and_then(|live| live.save_at).is_some_and(|at| at <= now) {
+            self.save(now);
+        }
+        self.turns += 1;
+        if self.turns.is_multiple_of(self.check_every) {
+            self.check(now);
+        }
+        if self.turns.is_multiple_of(self.drained_every)
+            && let Some(live) = &self.live
+        {
+            let (timeout, stats) = (self.poll_timeout(), live.crawler.stats());
+            self.observer.observe(now, &Event::Drained { timeout, stats: &stats });
+        }
+    }
+
+    /// Polls each of the core's outputs until it has nothing; how much that was. A row taken may
+    /// make room for more datagrams: the caller asks again until there is nothing at all.
+    fn drain(&mut self, now: Instant) -> usize {
+        let Some(core) = self.advance(now) else { return 0 };
+        let Some(live) = &mut self.live else { return 0 };
+        let Self { config, observer, actions, datagram, conns, disk, .. } = self;
+        let mut outputs = 0;
+        for family in Family::ALL {
+            let Some(from) = config.own[family.index()] else { continue };
+            datagram.clear();
+            while let Some(sent) = live.crawler.poll_transmit(core, family, datagram) {
+                let payload = &datagram[datagram.len() - sent.len..];
+                observer.observe(now, &Event::Sent { to: sent.to, payload });
+                actions.push_back(Action::Send { from, to: sent.to, payload: payload.to_vec() });
+                datagram.clear();
+                outputs += 1;
+                assert!(outputs < OUTPUTS_MAX, "rule 16: datagrams without end at {now:?}");
+            }
+        }
+        while let Some(dial) = live.crawler.poll_dial(core) {
+            let (conn, to) = (Conn(*conns), dial.to);
+            *conns += 1;
+            observer.observe(now, &Event::Dialled { conn, to });
+            live.exchanges.insert(conn, dial.peer, dial.exchange);
+            actions.push_back(Action::Dial { conn, to });
+            outputs += 1;
+        }
+        while let Some(row) = live.crawler.poll_row() {
+            observer.observe(now, &Event::Row(&row));
+            disk.note_row(&row);
+            outputs += 1;
+        }
+        outputs
+    }
+
+    fn note_journal(&mut self, now: Instant) {
+        let Some(live) = &mut self.live else { return };
+        if let Some(bytes) = self.disk.append(now, &mut live.crawler) {
+            self.observer.observe(now, &Event::Saved { bytes, whole: false });
+        }
+    }
+
+    fn save(&mut self, now: Instant) {
+        let Some(live) = &mut self.live else { return };
+        live.save_at = Some(now + SAVE_EVERY);
+        let bytes = self.disk.replace(now, &live.crawler);
+        self.observer.observe(now, &Event::Saved { bytes, whole: true });
+    }
+
+    /// What the core asserts of itself, and that one more timeout that is not due changes nothing.
+    fn check(&mut self, now: Instant) {
+        let Some(core) = self.advance(now) else { return };
+        let Some(live) = &mut self.live else { return };
+        live.crawler.check();
+        let due = live.crawler.poll_timeout();
+        if due.is_some_and(|at| at <= core) {
+            return;
+        }
+        live.crawler.handle_timeout(core);
+        let after = live.crawler.poll_timeout();
+        assert_eq!(after, due, "rule 16: a timeout that was not due moved the deadline");
+        let outputs = self.drain(now);
+        assert_eq!(outputs, 0, "rule 16: a timeout that was not due led to output");
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
