@@ -6,7 +6,7 @@
 //!
 //! A [`scenario`] makes one simulated run: the crawler under test is a [`subject`], the [`net`]
 //! around it holds links and actors, and a harness moves what one has for the other: [`direct`] in
-//! a plain loop, [`gateway`] on turmoil. Observers ([`event`]) see what crosses the
+//! a plain loop, [`gateway`] on turmoil. Observers ([`event`], [`curve`]) see what crosses the
 //! boundary.
 //!
 //! Actors use the core's codecs and nothing else of it: a fault in the crawler's tables or walks
@@ -16,6 +16,7 @@
 
 pub mod addresses;
 pub mod checker;
+pub mod curve;
 pub mod direct;
 mod draw;
 pub mod event;
