@@ -70,6 +70,10 @@ impl Traffic {
     }
 }
 
+/// Where sample queries are noted: a line for each, in one write, with the microseconds since the
+/// swarm started and the address of the node asked.
+pub type Asked = Box<dyn io::Write + Send>;
+
 /// A world being served. Dropping it ends the threads and closes every socket.
 #[derive(Debug)]
 pub struct Swarm {
@@ -102,6 +106,16 @@ impl Shared {
 impl Swarm {
     /// Serves `world`, which must have been planned for the addresses of `sockets`.
     pub fn start(world: Arc<World>, sockets: Sockets, weather: Weather) -> io::Result<Self> {
+        Self::start_noting(world, sockets, weather, None)
+    }
+
+    /// The same; every `sample_infohashes` query that arrives is noted in `asked`.
+    pub fn start_noting(
+        world: Arc<World>,
+        sockets: Sockets,
+        weather: Weather,
+        asked: Option<Asked>,
+    ) -> io::Result<Self> {
         debug_assert_eq!(world.plan().addresses, sockets.addresses());
         let shared = Arc::new(Shared {
             world,
@@ -110,7 +124,7 @@ impl Swarm {
             stop: AtomicBool::new(false),
             started: std::time::Instant::now(),
         });
-        let udp = udp::Server::new(shared.clone(), sockets.udp)?;
+        let udp = udp::Server::new(shared.clone(), sockets.udp, asked)?;
         let tcp = tcp::Server::new(shared.clone(), sockets.tcp, sockets.absent)?;
         let wakers = [udp.waker(), tcp.waker()];
         let threads = vec![

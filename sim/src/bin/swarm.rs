@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use estudely_sim::swarm::options::{Options, crawl_arguments};
 use estudely_sim::swarm::output::{check_ours, check_usable};
-use estudely_sim::swarm::{Sockets, Swarm, crawl_self, raise_file_limit};
+use estudely_sim::swarm::{Asked, Sockets, Swarm, crawl_self, raise_file_limit};
 use estudely_sim::truth::{self, Exposure, Truth};
 use estudely_sim::world::World;
 
@@ -60,7 +60,12 @@ fn run(options: &Options) -> Result<u8, String> {
     if let Some(path) = &options.truth {
         write_truth(&world, path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    let swarm = Swarm::start(Arc::new(world), sockets, options.weather())
+    let asked = options.asked.as_deref().map(|path| {
+        let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok::<Asked, String>(Box::new(file))
+    });
+    let asked = asked.transpose()?;
+    let swarm = Swarm::start_noting(Arc::new(world), sockets, options.weather(), asked)
         .map_err(|error| format!("cannot serve: {error}"))?;
     describe(&swarm, exposure, started.elapsed());
     match &options.crawl {

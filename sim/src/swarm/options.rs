@@ -71,6 +71,10 @@ pub struct Options {
     /// write what exists and what is exposed, one JSON object per torrent and line
     #[argh(option, arg_name = "file")]
     pub truth: Option<PathBuf>,
+    /// note there every sample_infohashes query that arrives: microseconds since the start, and the
+    /// node asked
+    #[argh(option, arg_name = "file")]
+    pub asked: Option<PathBuf>,
     /// run the real crawler against this world, write its rows there, say what share of the truth
     /// they hold, and end: status 0 only if all that was exposed with a live peer is there
     #[argh(option, arg_name = "out.csv")]

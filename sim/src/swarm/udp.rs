@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSliceMut, Write};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use estudely_core::time::Instant;
 use mio::{Events, Interest, Poll, Token, Waker};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
-use super::{Shared, Traffic, is_ours};
+use super::{Asked, Shared, Traffic, is_ours};
 use crate::draw::draw;
 use crate::node::Node;
 use crate::world::Resident;
@@ -21,6 +21,8 @@ use crate::world::Resident;
 const BUFFER_LEN: usize = 4096;
 /// Answers held back at most; beyond, the newest is lost, as in a full queue of a router.
 const DELAYED_MAX: usize = 1 << 18;
+/// How a query says that it is `sample_infohashes` (51.1).
+const SAMPLE_METHOD: &[u8] = b"1:q17:sample_infohashes";
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 
@@ -35,6 +37,7 @@ pub(super) struct Server {
     delayed: BinaryHeap<Reverse<Delayed>>,
     delayed_count: u64,
     out: Vec<u8>,
+    asked: Option<Asked>,
 }
 
 /// An answer that waits; ordered by when it is due, then by age.
@@ -48,7 +51,11 @@ struct Delayed {
 }
 
 impl Server {
-    pub(super) fn new(shared: Arc<Shared>, socket: UdpSocket) -> io::Result<Self> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        socket: UdpSocket,
+        asked: Option<Asked>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
@@ -67,6 +74,7 @@ impl Server {
             delayed: BinaryHeap::new(),
             delayed_count: 0,
             out: Vec::new(),
+            asked,
         })
     }
 
@@ -133,6 +141,15 @@ impl Server {
             return;
         };
         Traffic::add(&shared.traffic.datagrams_in, 1);
+        if let Some(asked) = &mut self.asked
+            && datagram.windows(SAMPLE_METHOD.len()).any(|bytes| bytes == SAMPLE_METHOD)
+        {
+            let line = format!("{} {own}\n", now.since(Instant::START).as_micros());
+            if asked.write_all(line.as_bytes()).is_err() {
+                // Whoever reads it sees that it ends.
+                self.asked = None;
+            }
+        }
         if shared.weather.loss.hit(&mut self.draw) {
             Traffic::add(&shared.traffic.lost, 1);
             return;
