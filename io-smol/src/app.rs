@@ -28,6 +28,7 @@ use crate::run::{
 };
 use crate::signal::Interrupts;
 use crate::sink::{self, OpenError, Opened, Plan, Table};
+use crate::state::{self, StateFile};
 use stats_file::StatsFile;
 
 /// Ended as asked.
@@ -115,8 +116,12 @@ fn execute(command: &Command) -> Result<u8, Failure> {
         say("nothing to do");
         return Ok(OK);
     }
+    let state = state_file(command).inspect_err(|_| {
+        stats_file.iter().for_each(StatsFile::leave_as_it_was);
+        fanout.discard();
+    })?;
     let known = known.iter().collect();
-    let mut options = setup::options(command, seed, known, requests, Some(interrupts));
+    let mut options = setup::options(command, seed, state, known, requests, Some(interrupts));
     options.overall_timeout = options.overall_timeout.map(|most| most.saturating_sub(waited));
     let ended = run(options, &mut fanout, &mut progress);
     progress.finish();
@@ -139,6 +144,14 @@ fn stats_file(command: &Command) -> Result<Option<StatsFile>, Failure> {
     opened.map_err(|line| Failure::new(USAGE, line))
 }
 
+fn state_file(command: &Command) -> Result<Option<StateFile>, Failure> {
+    let opened = command.state.as_deref().map(StateFile::open).transpose();
+    opened.map_err(|error| match error {
+        state::OpenError::Refused(line) => Failure::new(USAGE, line),
+        state::OpenError::Failed(line) => Failure::new(FAILED, line),
+    })
+}
+
 /// A clean end while standard input had said nothing yet: no output was even looked at.
 fn never_began(command: &Command, elapsed: Duration, ended: Ended) -> Result<u8, Failure> {
     let report = Report {
@@ -147,6 +160,7 @@ fn never_began(command: &Command, elapsed: Duration, ended: Ended) -> Result<u8,
         ended,
         bootstrap: BootstrapReport::default(),
         udp: UdpReport::default(),
+        state: None,
     };
     let why_empty = vec!["nothing found: no line came from the input".to_owned()];
     close(command, &report, Written::default(), why_empty, stats_file(command)?.as_ref())
@@ -238,6 +252,9 @@ fn outputs(command: &Command, rng: &mut Rng) -> Result<Opened, OpenError> {
     }
     if let Some(path) = &command.stats {
         others.push(("--stats", path));
+    }
+    if let Some(path) = &command.state {
+        others.push(("--state", path));
     }
     let table = match command.form {
         Form::Peers => Table::Pairs,

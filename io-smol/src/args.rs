@@ -17,6 +17,7 @@ use argh::FromArgs;
 use estudely_core::addr::Family;
 use estudely_core::magnet::{self, Magnet};
 
+use crate::state::with_ending;
 use crate::text::printable;
 use options::Raw;
 pub(crate) use value::is_unicast;
@@ -166,6 +167,8 @@ pub struct Command {
     pub max_output_bytes: Option<u64>,
     /// `--stats`
     pub stats: Option<PathBuf>,
+    /// `--state`, or the form's default.
+    pub state: Option<PathBuf>,
     /// `--max-infohashes`
     pub max_infohashes: Option<u64>,
     /// `--peers-per-infohash`
@@ -239,6 +242,7 @@ pub fn parse(args: &[String]) -> Result<Parsed, UsageError> {
 
 fn command(name: FormName, raw: &Raw) -> Result<Command, UsageError> {
     let form = form(name, raw)?;
+    let outputs = outputs(name, raw)?;
     let limit = |option, value: &Option<String>, max| {
         value.as_deref().map(|value| value::whole(option, value, 1..=max)).transpose()
     };
@@ -250,7 +254,8 @@ fn command(name: FormName, raw: &Raw) -> Result<Command, UsageError> {
         Ok(value.map_or(default, |n| u32::try_from(n).unwrap_or(u32::MAX)))
     };
     Ok(Command {
-        outputs: outputs(name, raw)?,
+        state: state(name, raw, &outputs)?,
+        outputs,
         tee: raw.tee,
         rows: option(
             "--rows",
@@ -366,6 +371,19 @@ fn outputs(name: FormName, raw: &Raw) -> Result<Vec<Place>, UsageError> {
         return Err(UsageError::new("--tee: rows go to stdout already; leave it out"));
     }
     Ok(outputs)
+}
+
+/// `--state`, or the place beside the first output; one torrent needs none.
+fn state(name: FormName, raw: &Raw, outputs: &[Place]) -> Result<Option<PathBuf>, UsageError> {
+    if let Some(value) = &raw.state {
+        return value::state("--state", value);
+    }
+    Ok(match outputs.first() {
+        Some(Place::File(path)) if name != FormName::Get && !raw.allow_private => {
+            Some(with_ending(path, ".state"))
+        }
+        _ => None,
+    })
 }
 
 fn bind(values: &[String]) -> Result<Vec<SocketAddr>, UsageError> {

@@ -1,9 +1,11 @@
 //! The clock: the machine's monotonic time as the core's, and wall time for rows.
 //!
-//! Wall time never decides anything: it is only written down.
+//! Wall time decides nothing within a run: it is written down, and tells the next run how long ago
+//! this one was.
 
 use std::time::{Instant as StdInstant, SystemTime};
 
+use estudely_core::state::WallTime;
 use estudely_core::time::{Duration, Instant};
 
 /// Maps monotonic time to the core's, which starts at zero when the clock is made.
@@ -31,6 +33,12 @@ impl Clock {
     /// Time since the clock was started.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// The wall clock as the core's state has it: whole seconds since 1970.
+    pub fn wall(&self) -> WallTime {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        WallTime(since.map_or(0, |since| since.as_secs()))
     }
 
     /// The wall time of `at`, by today's wall clock: a step of that clock during the run moves

@@ -20,6 +20,7 @@ pub mod resume;
 pub mod run;
 pub mod signal;
 pub mod sink;
+pub mod state;
 pub mod tcp;
 pub mod text;
 pub mod udp;

@@ -7,11 +7,13 @@ mod diagnosis;
 
 use estudely_core::config::Mode;
 use estudely_core::fault::PeerFault;
+use estudely_core::state::Restored;
 use estudely_core::stats::Stats;
 use serde_json::{Map, Value, json};
 
 use crate::progress::share;
 use crate::run::{Ended, Report};
+use crate::state::Kept;
 
 pub use diagnosis::diagnose;
 
@@ -105,6 +107,7 @@ pub fn closing(
     let mut lines = vec![ended_words(report.ended).to_owned()];
     lines.extend(funnel(stats, mode));
     lines.extend(why_empty);
+    lines.extend(report.state.as_ref().map(state_line));
     lines.push(format!(
         "rows={} bytes={} nodes={} queries={} answered={} elapsed={:.1}s",
         written.rows,
@@ -115,6 +118,24 @@ pub fn closing(
         report.elapsed.as_secs_f64(),
     ));
     lines
+}
+
+/// What was taken up from the state, and what is kept for the next run.
+fn state_line(kept: &Kept) -> String {
+    let taken = match &kept.restored {
+        None => "begun anew".to_owned(),
+        Some(Restored { contacts, resting, due, pending, held, failed, .. }) => format!(
+            "{} contacts, {resting} resting, {} pending, {failed} failed taken up",
+            contacts + due,
+            pending + held
+        ),
+    };
+    let file = &kept.file;
+    if kept.complete {
+        format!("state: {taken}; {} bytes kept in {file}", kept.bytes)
+    } else {
+        format!("state: {taken}; {file} could not be saved and lacks the latest")
+    }
 }
 
 /// Every counter, as `--stats` writes it.
@@ -141,6 +162,33 @@ pub fn json(report: &Report, written: Written) -> Value {
             "bound": report.udp.bound.iter().flatten().map(ToString::to_string).collect::<Vec<_>>(),
             "send_failures": report.udp.send_failures,
         },
+        "state": report.state.as_ref().map(state_json),
+    })
+}
+
+fn state_json(kept: &Kept) -> Value {
+    let restored = kept.restored.as_ref().map(|restored| {
+        json!({
+            "contacts": restored.contacts,
+            "resting": restored.resting,
+            "due": restored.due,
+            "pending": restored.pending,
+            "held": restored.held,
+            "failed": restored.failed,
+            "settled": restored.settled,
+            "left_out": restored.left_out,
+            "records": restored.records,
+            "torn_bytes": restored.torn_bytes,
+        })
+    });
+    json!({
+        "file": kept.file,
+        "restored": restored,
+        "saves": kept.saves,
+        "appended_bytes": kept.appended_bytes,
+        "bytes": kept.bytes,
+        "failures": kept.failures,
+        "complete": kept.complete,
     })
 }
 
@@ -173,6 +221,7 @@ mod tests {
             ended: Ended::Limit,
             bootstrap: BootstrapReport::default(),
             udp: UdpReport::default(),
+            state: None,
         }
     }
 
@@ -202,6 +251,29 @@ mod tests {
         let peers = Stats { settled: 5, failed: 2, unfinished: 1, ..Stats::default() };
         let last = funnel(&peers, Mode::Peers).pop();
         assert_eq!(last.as_deref(), Some("settled: 3 with peers, 2 without; 1 unfinished"));
+    }
+
+    #[test]
+    fn what_became_of_the_state_is_said_before_the_last_line_and_in_json() {
+        let line = |state: Option<Kept>| {
+            let report = Report { state, ..report() };
+            let mut lines = closing(&report, Mode::Crawl, Written::default(), Vec::new());
+            lines.pop();
+            lines.pop().filter(|line| line.starts_with("state: "))
+        };
+        let kept = Kept { file: "s".into(), bytes: 9, complete: true, ..Kept::default() };
+        assert_eq!(line(None), None);
+        let said = line(Some(kept.clone()));
+        assert_eq!(said.as_deref(), Some("state: begun anew; 9 bytes kept in s"));
+        let restored = Restored { contacts: 3, due: 1, pending: 2, ..Restored::default() };
+        let kept = Kept { restored: Some(restored), complete: false, ..kept };
+        let said = line(Some(kept.clone())).unwrap_or_default();
+        assert!(said.starts_with("state: 4 contacts, 0 resting, 2 pending, 0 failed"), "{said}");
+        assert!(said.ends_with("could not be saved and lacks the latest"), "{said}");
+        let value = json(&Report { state: Some(kept), ..report() }, Written::default());
+        assert_eq!(value["state"]["restored"]["pending"], 2);
+        assert_eq!(value["state"]["complete"], false);
+        assert!(json(&report(), Written::default())["state"].is_null());
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::dns;
 use crate::files;
 use crate::signal::Interrupts;
+use crate::state::{Kept, StateFile};
 use crate::tcp::Connections;
 use crate::udp::Udp;
 
@@ -30,6 +31,7 @@ use self::driver::Driver;
 mod bootstrap;
 mod driver;
 mod feed;
+mod warm;
 
 /// Everything a run needs to know.
 pub struct Options {
@@ -46,6 +48,8 @@ pub struct Options {
     pub overall_timeout: Option<Duration>,
     /// End the run when nothing was open or due for so long.
     pub until_idle: Option<Duration>,
+    /// Where the state of an earlier run is, and that of this one is kept.
+    pub state: Option<StateFile>,
     /// Infohashes that need nothing more: never admitted.
     pub known: Vec<InfoHash>,
     /// Infohashes to fetch.
@@ -183,6 +187,8 @@ pub struct Report {
     pub bootstrap: BootstrapReport,
     /// What the sockets did.
     pub udp: UdpReport,
+    /// What became of the state, if it was kept.
+    pub state: Option<Kept>,
 }
 
 /// Why a run ended: all but the last are clean ends.
@@ -286,6 +292,11 @@ pub enum RunError {
         /// Why datagrams could not even be sent, if so.
         send_failure: Option<io::ErrorKind>,
     },
+    /// A state file that cannot be used cannot be set aside either.
+    StateStuck {
+        /// Its name, what is wrong with it, and what the system said.
+        line: String,
+    },
     /// An output can no longer be written.
     SinkLost(io::Error),
     /// Something the run needs from the operating system is missing.
@@ -324,6 +335,7 @@ impl fmt::Display for RunError {
                     None => f.write_str(": is outgoing UDP blocked?"),
                 }
             }
+            Self::StateStuck { line } => f.write_str(line),
             Self::SinkLost(source) => write!(f, "cannot write the output: {source}"),
             Self::System { what, source } => write!(f, "{what}: {source}"),
         }
@@ -337,6 +349,7 @@ impl std::error::Error for RunError {
             Self::SinkLost(source) => Some(source),
             Self::BootstrapFamilyOff { .. }
             | Self::NoBootstrapResolved { .. }
+            | Self::StateStuck { .. }
             | Self::NoNodeAnswered { .. } => None,
         }
     }
@@ -368,7 +381,7 @@ pub fn run(
     let interrupts = options.signals.take();
     let local = udp.each_ref().map(|socket| socket.as_ref().map(|udp| udp.local().ip()));
     let connections = Connections::new(clock, local);
-    let driver = Driver::new(options, clock, udp, &connections, interrupts.as_ref());
+    let driver = Driver::new(options, clock, udp, &connections, interrupts.as_ref())?;
     async_io::block_on(connections.run(driver.run(sink, observer)))
 }
 

@@ -118,6 +118,7 @@ fn options(mode: Mode, requests: Requests) -> Options {
         bootstrap: Vec::new(),
         overall_timeout: None,
         until_idle: None,
+        state: None,
         known: Vec::new(),
         requests,
         signals: None,

@@ -6,6 +6,7 @@
 mod files;
 mod help;
 mod input;
+mod state;
 mod usage;
 
 use std::fs;

@@ -46,6 +46,8 @@ fn every_unusable_value_is_named_with_its_cure() {
         ("--out x", "--out x: the name must end in .csv or .txt, or be - for stdout"),
         ("--out - --tee", "--tee: rows go to stdout already"),
         ("--stats -", "--stats -: stdout is for rows; name a file"),
+        ("--state -", "--state -: stdout is for rows; name a file, or none"),
+        ("--state=", "--state: the value is missing; write --state FILE|none"),
     ];
     for (line, expected) in cases {
         let said = refused(line);
@@ -56,7 +58,7 @@ fn every_unusable_value_is_named_with_its_cure() {
 #[test]
 fn unknown_options_and_those_of_other_forms_are_refused_by_name() {
     let cases = [
-        ("--state x.state", "--state: unknown option"),
+        ("--serve always", "--serve: unknown option"),
         ("--scrape", "--scrape: unknown option"),
         ("--output x.csv", "--output: unknown option; use --out PATH"),
         ("--stdout-only", "--stdout-only: unknown option; use --out -"),
@@ -67,6 +69,7 @@ fn unknown_options_and_those_of_other_forms_are_refused_by_name() {
         ("peers --rows peer", "--rows: not used by \"crawl peers\""),
         ("peers --max-connections 5", "--max-connections: not used by \"crawl peers\""),
         ("get x --max-infohashes 5", "--max-infohashes: not used by \"crawl get\""),
+        ("get x --state s", "--state: not used by \"crawl get\""),
         ("get x --until-idle 5", "--until-idle: not used by \"crawl get\""),
     ];
     for (line, expected) in cases {

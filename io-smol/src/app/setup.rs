@@ -10,6 +10,7 @@ use estudely_core::rng::Seed;
 use crate::args::{Command, Form};
 use crate::run::{Bind, Bootstrap, Options, Request, Requests};
 use crate::signal::Interrupts;
+use crate::state::StateFile;
 
 /// UDP port when none is named, the customary one (BEP 5 names none).
 const PORT: u16 = 6881;
@@ -47,6 +48,7 @@ pub(super) fn request(command: &Command) -> Option<Request> {
 pub(super) fn options(
     command: &Command,
     seed: Seed,
+    state: Option<StateFile>,
     known: Vec<InfoHash>,
     requests: Requests,
     signals: Option<Interrupts>,
@@ -69,6 +71,7 @@ pub(super) fn options(
         bootstrap: bootstrap(&command.bootstrap),
         overall_timeout: command.overall_timeout,
         until_idle: command.until_idle,
+        state,
         known,
         requests,
         signals,
@@ -109,7 +112,7 @@ mod tests {
     }
 
     fn options_of(line: &str) -> Options {
-        options(&command(line), Seed::from_u64(1), Vec::new(), Requests::none(), None)
+        options(&command(line), Seed::from_u64(1), None, Vec::new(), Requests::none(), None)
     }
 
     #[test]

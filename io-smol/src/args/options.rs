@@ -166,6 +166,8 @@ options! {
             "end the run before the outputs together grow past N bytes. Default: none";
         stats: Option "FILE" ALL Output
             "write every counter to FILE as JSON when the run ends. Default: none";
+        state: Option "FILE|none" MANY Output
+            "keep in FILE what a later run goes on with: contacts, whom to sample when, unfinished infohashes; none keeps nothing. Default: the first --out with .state behind it; none if that is stdout, or with --allow-private";
         max_infohashes: Option "N" MANY Limits
             "admit and write at most N infohashes, and end when they are settled; those already True in every output do not count. Default: unlimited";
         peers_per_infohash: Option "N" ALL Limits

@@ -112,3 +112,22 @@ fn what_steers_a_terminal_is_escaped_in_an_error() {
     let error = parsed("--rate \u{1b}[2J").expect_err("refused");
     assert_eq!(error, "--rate \\u{1b}[2J: must be a whole number from 0 to 1000000");
 }
+
+#[test]
+fn the_state_lies_beside_the_first_output_unless_there_is_none_or_the_swarm_is_private() {
+    let state = |line: &str| good(line).state.map(|path| path.display().to_string());
+    let is = |name: &str| Some(name.to_owned());
+    assert_eq!(state(""), is("metadata.csv.state"));
+    assert_eq!(state("--out a/x.txt --out -"), is("a/x.txt.state"));
+    assert_eq!(state("peers"), is("peers.csv.state"));
+    assert_eq!(state("fetch x"), is("metadata.csv.state"));
+    for line in ["--out -", "--out - --out a.csv", "--allow-private", "--state none"] {
+        assert_eq!(state(line), None, "{line}");
+    }
+    assert_eq!(state(&format!("get {HASH} --out x.csv")), None);
+    for line in ["--out -", "--allow-private", "peers", "fetch x"] {
+        assert_eq!(state(&format!("{line} --state s")), is("s"), "{line}");
+    }
+    assert_eq!(state("--state ./none"), is("./none"));
+    assert!(parsed("--state -").is_err());
+}

@@ -157,6 +157,15 @@ pub(super) fn file(option: &str, value: &str) -> Result<PathBuf, UsageError> {
     Ok(PathBuf::from(value))
 }
 
+/// A state file, or `none`.
+pub(super) fn state(option: &str, value: &str) -> Result<Option<PathBuf>, UsageError> {
+    match value {
+        "none" => Ok(None),
+        "-" => Err(wrong(option, value, "stdout is for rows; name a file, or none")),
+        path => Ok(Some(PathBuf::from(path))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

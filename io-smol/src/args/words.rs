@@ -218,7 +218,12 @@ mod tests {
                 "--max_infohashes 1",
                 "--max_infohashes: unknown option; did you mean --max-infohashes?",
             ),
-            ("--state x", "--state: unknown option; see crawl --help"),
+            ("--serve x", "--serve: unknown option; see crawl --help"),
+            (
+                "get --state x",
+                "--state: not used by \"crawl get\", only by \"crawl\", \"crawl peers\", \"crawl \
+                 fetch\"; leave it out",
+            ),
             ("peers --zap", "--zap: unknown option; see crawl peers --help"),
             ("-x", "-x: unknown option; see crawl --help"),
             ("--output x.csv", "--output: unknown option; use --out PATH"),

@@ -117,6 +117,7 @@ mod tests {
             ended: Ended::Timeout,
             bootstrap: BootstrapReport::default(),
             udp: UdpReport::default(),
+            state: None,
         }
     }
 

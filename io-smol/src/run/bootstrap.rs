@@ -1,4 +1,7 @@
 //! Entering the DHT: literal addresses at once, names as they resolve, again if nobody answers.
+//!
+//! A run that begins with contacts of an earlier one asks no public router, and resolves none,
+//! unless those contacts stay silent.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,6 +19,11 @@ use crate::dns;
 /// How long after a round of resolving the names are asked again, if no node has answered.
 pub(super) const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
 
+/// How long contacts of an earlier run have to answer before public routers are asked.
+pub(super) const ROUTERS_AFTER: Duration = Duration::from_secs(5);
+/// The same when some did answer, and then everybody fell silent.
+pub(super) const ROUTERS_AFTER_QUIET: Duration = Duration::from_secs(300);
+
 type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>>>>;
 
 /// The bootstrap nodes of a run, and what became of them.
@@ -29,6 +37,11 @@ pub(super) struct Entrance {
     next_round: Option<Instant>,
     rounds: u32,
     ready: Option<Entry>,
+    /// Public routers that are not needed so far.
+    held: Vec<Bootstrap>,
+    /// Answers of anybody at the last look, and when they last grew.
+    answers: u64,
+    quiet_since: Instant,
 }
 
 struct Name {
@@ -46,25 +59,49 @@ pub(super) enum Entry {
 }
 
 impl Entrance {
-    pub(super) fn new(bootstrap: Vec<Bootstrap>, families: [bool; 2]) -> Self {
-        let mut literals = Vec::new();
-        let mut names = Vec::new();
-        for bootstrap in bootstrap {
-            match dns::literal(&bootstrap.host, bootstrap.port) {
-                Some(addr) => literals.push((addr, bootstrap.router)),
-                None => names.push(Name { bootstrap, resolving: None, resolved: false }),
-            }
-        }
-        literals.retain(|(addr, _)| families[Family::of(*addr).index()]);
-        Self {
-            names,
+    /// `warm`: there are contacts of an earlier run, so that public routers can wait.
+    pub(super) fn new(bootstrap: Vec<Bootstrap>, families: [bool; 2], warm: bool) -> Self {
+        let (held, now) = bootstrap.into_iter().partition(|node| warm && node.router);
+        let mut entrance = Self {
+            names: Vec::new(),
             families,
             tried: BTreeMap::new(),
             answered: 0,
-            literals,
+            literals: Vec::new(),
             next_round: None,
             rounds: 0,
             ready: None,
+            held,
+            answers: 0,
+            quiet_since: Instant::START,
+        };
+        entrance.take(now);
+        entrance
+    }
+
+    fn take(&mut self, bootstrap: Vec<Bootstrap>) {
+        for bootstrap in bootstrap {
+            match dns::literal(&bootstrap.host, bootstrap.port) {
+                Some(addr) if self.families[Family::of(addr).index()] => {
+                    self.literals.push((addr, bootstrap.router));
+                }
+                Some(_) => {}
+                None => self.names.push(Name { bootstrap, resolving: None, resolved: false }),
+            }
+        }
+    }
+
+    /// Looks, now and then, at how many queries were answered by anybody: routers that were held
+    /// back follow when that grows no more.
+    pub(super) fn on_answers(&mut self, now: Instant, answers: u64) {
+        if answers > self.answers {
+            (self.answers, self.quiet_since) = (answers, now);
+        }
+        let patience = if self.answers == 0 { ROUTERS_AFTER } else { ROUTERS_AFTER_QUIET };
+        if !self.held.is_empty() && now.since(self.quiet_since) >= patience {
+            let held = std::mem::take(&mut self.held);
+            self.take(held);
+            self.rounds = 0;
         }
     }
 
@@ -181,7 +218,7 @@ mod tests {
     fn entrance(hosts: &[&str]) -> Entrance {
         let list =
             hosts.iter().map(|host| Bootstrap { host: (*host).into(), port: 6881, router: false });
-        Entrance::new(list.collect(), [true, true])
+        Entrance::new(list.collect(), [true, true], false)
     }
 
     fn steps(entrance: &mut Entrance) -> Vec<Entry> {
@@ -217,6 +254,30 @@ mod tests {
         assert!(matches!(&steps[..], [Entry::Failed { line }] if line.contains("no such name")));
         assert_eq!(entrance.hopeless(), Some(vec!["no such name".to_owned()]));
         assert_eq!(entrance.report().names_failed, 1);
+    }
+
+    #[test]
+    fn with_contacts_of_an_earlier_run_routers_wait_and_named_nodes_do_not() {
+        let node = |host: &str, router| Bootstrap { host: host.into(), port: 6881, router };
+        let warm = |list: &[Bootstrap]| Entrance::new(list.to_vec(), [true, true], true);
+        let named = warm(&[node("127.0.0.1", false)]);
+        assert_eq!(named.literals.len(), 1);
+        let at = |seconds| Instant::START + Duration::from_secs(seconds);
+        // Nobody answers: they follow.
+        let mut silent = warm(&[node("no such name", true)]);
+        silent.handle_timeout(at(0));
+        silent.on_answers(at(4), 0);
+        assert!(silent.names.is_empty() && silent.hopeless().is_none());
+        silent.on_answers(at(5), 0);
+        silent.handle_timeout(at(5));
+        assert!(silent.names[0].resolving.is_some());
+        // Somebody does: only when all fall silent.
+        let mut alive = warm(&[node("127.0.0.1", true)]);
+        alive.on_answers(at(4), 1);
+        alive.on_answers(at(303), 1);
+        assert!(alive.literals.is_empty());
+        alive.on_answers(at(304), 1);
+        assert_eq!(alive.literals.len(), 1);
     }
 
     #[test]

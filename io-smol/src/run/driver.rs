@@ -13,6 +13,7 @@ use async_io::Timer;
 use estudely_core::addr::Family;
 use estudely_core::config::Mode;
 use estudely_core::crawler::{Bootstrap as Kind, Crawler, PeerKey};
+use estudely_core::stats::Stats;
 use estudely_core::time::{Duration, Instant, earliest};
 use smol::future;
 use smol::stream::Stream;
@@ -20,9 +21,11 @@ use smol::stream::Stream;
 use super::UdpReport;
 use super::bootstrap::{Entrance, Entry};
 use super::feed::Feed;
+use super::warm;
 use super::{Ended, Observer, Options, Report, RowTimes, RunError, RunFailed, Sink};
 use crate::clock::Clock;
 use crate::signal::Interrupts;
+use crate::state::Keeper;
 use crate::tcp::Connections;
 use crate::udp::{DATAGRAMS_PER_TURN, RECEIVE_BUFFER, Udp};
 
@@ -41,6 +44,11 @@ const ROWS_PER_TURN: usize = 256;
 const SHUTDOWN_LEAD: Duration = Duration::from_millis(100);
 /// Most time for cut off connections to hand in their outcomes.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(1500);
+/// Most time for writing the state whole when the end is due: without it the file is complete all
+/// the same, see [`Keeper::finish`].
+const KEEP_IN_A_HURRY: Duration = Duration::from_millis(300);
+/// The same when nothing presses.
+const KEEP_AT_THE_END: Duration = Duration::from_secs(10);
 
 /// One run.
 pub(super) struct Driver<'a> {
@@ -66,6 +74,12 @@ pub(super) struct Driver<'a> {
     by_request: bool,
     /// It is settled that somebody answered, or that nobody has to.
     answered: bool,
+    /// Contacts of an earlier run are there to be asked.
+    warm: bool,
+    /// Somebody answered.
+    heard: bool,
+    /// Who keeps the state for the next run.
+    keeper: Option<Keeper>,
     /// Names that did not resolve: warnings once the run goes on without them.
     failed_names: Vec<String>,
     /// The sink was told so.
@@ -101,7 +115,7 @@ impl<'a> Driver<'a> {
         udp: [Option<Udp>; 2],
         connections: &'a Connections<PeerKey>,
         interrupts: Option<&Interrupts>,
-    ) -> Self {
+    ) -> Result<Self, RunError> {
         let now = clock.now();
         let mut config = options.crawler;
         config.own = udp.each_ref().map(|udp| udp.as_ref().map(Udp::local));
@@ -111,13 +125,21 @@ impl<'a> Driver<'a> {
         for hash in options.known {
             crawler.handle_known(hash);
         }
+        let (keeper, warm) = match options.state {
+            Some(file) => {
+                let (keeper, warm) = warm::begin(&mut crawler, file, now, clock.wall())?;
+                (Some(keeper), warm)
+            }
+            None => (None, false),
+        };
         let requests = Feed::new(options.requests);
-        Self {
+        let entrance = || Entrance::new(options.bootstrap, families, warm);
+        Ok(Self {
             crawler,
             clock,
             udp: udp.map(|udp| udp.map(|udp| Channel { udp, look: Look::OnEvent })),
             connections,
-            entrance: mode.uses_dht().then(|| Entrance::new(options.bootstrap, families)),
+            entrance: mode.uses_dht().then(entrance),
             by_request: requests.exists() && matches!(mode, Mode::Fetch | Mode::Direct),
             requests,
             signal: interrupts.map(|interrupts| Box::pin(interrupts.first())),
@@ -132,12 +154,15 @@ impl<'a> Driver<'a> {
             receive: Box::new([0; RECEIVE_BUFFER]),
             more: false,
             answered: false,
+            warm,
+            heard: false,
+            keeper,
             failed_names: Vec::new(),
             begun: false,
             blocked: false,
             full: false,
             draining: false,
-        }
+        })
     }
 
     /// Turns until an end is reached; then shuts down and reports.
@@ -147,6 +172,8 @@ impl<'a> Driver<'a> {
         observer: &mut dyn Observer,
     ) -> Result<Report, RunFailed> {
         let turned = self.turn_until_end(sink, observer).await;
+        // Of a run that nothing came of, nothing is kept.
+        let keep = self.begun;
         // Every clean end leaves outputs that a run has begun, however empty.
         let begun = if turned.is_ok() { self.begin(sink) } else { Ok(()) };
         let ended = or_closed(turned, begun);
@@ -159,6 +186,10 @@ impl<'a> Driver<'a> {
         };
         let settled = self.shut_down(if writable { Some(&mut *sink) } else { None }).await;
         let flushed = sink.flush();
+        if keep {
+            self.keep_to_the_end(&ended).await;
+        }
+        self.keeper.iter_mut().flat_map(Keeper::notes).for_each(|line| observer.note(&line));
         observer.tick(self.clock.elapsed(), &self.crawler.stats());
         match or_closed(ended, settled.and(flushed)) {
             Ok(ended) => {
@@ -191,9 +222,9 @@ impl<'a> Driver<'a> {
             if let Some(ended) = lost(written)? {
                 return Ok(ended);
             }
+            self.keep(now, observer).await;
             if now >= self.next_tick {
-                observer.tick(self.clock.elapsed(), &self.crawler.stats());
-                self.next_tick = now + TICK;
+                self.tick(now, observer);
             }
             if let Some(ended) = self.end(now, sink).await? {
                 return Ok(ended);
@@ -201,6 +232,36 @@ impl<'a> Driver<'a> {
             self.wait(now, sink).await;
             self.hand_in();
         }
+    }
+
+    fn tick(&mut self, now: Instant, observer: &mut dyn Observer) {
+        let stats = self.crawler.stats();
+        observer.tick(self.clock.elapsed(), &stats);
+        if let Some(entrance) = &mut self.entrance {
+            entrance.on_answers(now, stats.answered + stats.refused);
+        }
+        self.next_tick = now + TICK;
+    }
+
+    /// Keeps the state, after the rows: what it says is settled is written.
+    async fn keep(&mut self, now: Instant, observer: &mut dyn Observer) {
+        let Some(keeper) = &mut self.keeper else { return };
+        future::poll_once(poll_fn(|cx| keeper.poll(cx))).await;
+        // Until then the file stays as it was, as the outputs do.
+        if self.begun {
+            keeper.turn(now, self.clock.wall(), &mut self.crawler);
+        }
+        keeper.notes().for_each(|line| observer.note(&line));
+    }
+
+    async fn keep_to_the_end(&mut self, ended: &Result<Ended, RunError>) {
+        let Some(keeper) = &mut self.keeper else { return };
+        let patience = match ended {
+            // The end is promised for a moment, and most of it is used up.
+            Ok(Ended::Signal | Ended::Timeout) => KEEP_IN_A_HURRY,
+            _ => KEEP_AT_THE_END,
+        };
+        keeper.finish(self.clock.wall(), &mut self.crawler, patience).await;
     }
 
     /// Hands resolved bootstrap addresses to the core.
@@ -267,7 +328,7 @@ impl<'a> Driver<'a> {
 
     /// Writes settled rows as far as the sink takes them.
     async fn write(&mut self, sink: &mut dyn Sink, most: usize) -> io::Result<()> {
-        if !self.begun && self.entrance.as_ref().is_some_and(Entrance::has_answer) {
+        if !self.begun && self.heard {
             self.begin(sink)?;
         }
         let mut rows = 0;
@@ -307,14 +368,19 @@ impl<'a> Driver<'a> {
         if self.answered {
             return Ok(());
         }
-        let Some(entrance) = self.entrance.as_ref().filter(|entrance| !entrance.has_answer())
-        else {
+        let Some(entrance) = &self.entrance else {
             self.answered = true;
             return Ok(());
         };
+        self.heard = entrance.has_answer() || (self.warm && replies(&self.crawler.stats()) > 0);
+        if self.heard {
+            self.answered = true;
+            return Ok(());
+        }
         let needed = !self.by_request || self.requests.needs_dht();
         if let Some(names) = entrance.hopeless()
             && needed
+            && !self.warm
             && (!self.by_request || self.requests.is_exhausted())
         {
             return Err(RunError::NoBootstrapResolved { names });
@@ -325,7 +391,7 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         let stats = self.crawler.stats();
-        if stats.answered + stats.refused > 0 {
+        if replies(&stats) > 0 {
             self.answered = true;
         } else if needed && (!self.by_request || stats.dialled == 0) {
             // A list of requests may bring peers as long as it goes on.
@@ -387,7 +453,12 @@ impl<'a> Driver<'a> {
     }
 
     fn unanswered(&self, patience: Duration) -> RunError {
-        let tried = self.entrance.as_ref().map_or(0, |entrance| entrance.report().addresses_tried);
+        let mut tried =
+            self.entrance.as_ref().map_or(0, |entrance| entrance.report().addresses_tried);
+        if self.warm {
+            let asked = self.crawler.stats().contacts_asked;
+            tried = tried.max(u32::try_from(asked).unwrap_or(u32::MAX));
+        }
         RunError::NoNodeAnswered {
             seconds: patience.as_secs_f64().round() as u64,
             tried,
@@ -432,6 +503,9 @@ impl<'a> Driver<'a> {
         if let Some(entrance) = &mut self.entrance {
             ready |= entrance.poll_ready(cx);
         }
+        if let Some(keeper) = &mut self.keeper {
+            ready |= keeper.poll(cx).is_ready();
+        }
         ready |= self.requests.poll(cx).is_ready();
         ready |= self.blocked && sink.poll_ready(cx).is_ready();
         ready |= self.draining && sink.poll_flush(cx).is_ready();
@@ -468,6 +542,7 @@ impl<'a> Driver<'a> {
             overall,
             idle,
             entrance,
+            self.keeper.as_ref().filter(|_| self.begun).map(Keeper::poll_timeout),
         ]
         .into_iter()
         .chain(looks)
@@ -542,6 +617,7 @@ impl<'a> Driver<'a> {
             ended,
             bootstrap: self.entrance.as_ref().map(Entrance::report).unwrap_or_default(),
             udp: self.udp_report(),
+            state: self.keeper.as_ref().map(Keeper::kept),
         }
     }
 
@@ -555,6 +631,11 @@ impl<'a> Driver<'a> {
         }
         report
     }
+}
+
+/// Queries that were answered, in whatever way.
+const fn replies(stats: &Stats) -> u64 {
+    stats.answered + stats.refused
 }
 
 /// What became of an output: a reader that left is an end, anything else an error.

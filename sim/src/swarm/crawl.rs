@@ -100,6 +100,7 @@ pub fn crawl_self(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<Score
             }],
             overall_timeout: None,
             until_idle: Some(UNTIL_IDLE),
+            state: None,
             known,
             requests: Requests::none(),
             signals: Some(interrupts),

@@ -11,6 +11,7 @@ mod examples;
 mod program;
 mod real_clients;
 mod resilience;
+mod state;
 mod table;
 mod traffic;
 mod truth;

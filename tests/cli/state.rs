@@ -1,0 +1,114 @@
+//! State files that are refused, set aside or left alone, as far as it shows without a DHT: one
+//! silent node is all that there is to ask. What a state is worth under traffic is shown by
+//! `tests/tests/end_to_end/state.rs`.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::os::unix::fs::symlink;
+
+use crate::{HASH, HEADER, Ran, World, exists};
+
+/// Runs a short crawl that nobody answers.
+fn unanswered(world: &World, words: &[&str]) -> Ran {
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a socket that nobody reads");
+    let node = silent.local_addr().expect("bound").to_string();
+    let mut command = world.command(words);
+    command.args(["--bootstrap", &node, "--bind", "127.0.0.1:0", "--overall-timeout", "1"]);
+    command.args(["--progress", "never"]);
+    command.output().expect("crawl runs").into()
+}
+
+#[test]
+fn what_can_be_no_state_is_refused_and_stays_as_it_is() {
+    let world = World::new();
+    fs::create_dir(world.path("folder")).expect("folder");
+    world.put("pairs.csv", format!("{HASH},127.0.0.1,5\n"));
+    world.put("x.csv", HEADER);
+    symlink("x.csv", world.path("soft")).expect("link");
+    let cases: [(&[&str], &str); 6] = [
+        (&["--state", "folder"], "--state folder: not a regular file; name one, or none"),
+        (&["--state", "/dev/null"], "--state /dev/null: not a regular file"),
+        (&["--out", "x.csv", "--state", "soft"], "--out x.csv: the same file as --state soft"),
+        (&["--out", "new.csv", "--state", "new.csv"], "--out new.csv: the same file as --state"),
+        (&["--state", "s", "--stats", "s"], "--state s: the same file as --stats s"),
+        (
+            &["fetch", "pairs.csv", "--state", "pairs.csv"],
+            "--state pairs.csv: the same file as the input pairs.csv",
+        ),
+    ];
+    for (words, expected) in cases {
+        let said = world.refused(words);
+        assert!(said.starts_with(expected), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn a_state_that_another_crawl_uses_is_refused() {
+    let world = World::new();
+    world.put("s", "");
+    let held = fs::File::open(world.path("s")).expect("opens");
+    held.lock().expect("locked");
+    let said = world.refused(&["--state", "s"]);
+    assert!(said.starts_with("--state s: another crawl is using it"), "{said}");
+}
+
+#[test]
+fn a_state_that_cannot_be_written_is_a_failure_and_no_file_is_made() {
+    let world = World::new();
+    fs::create_dir(world.path("s.saving")).expect("folder");
+    let before = world.all();
+    for (path, expected) in [("none/s", "cannot be opened"), ("s", "its folder cannot be written")]
+    {
+        let ran = world.run(&["--state", path, "--stats", "stats.json"]);
+        assert_eq!((ran.status, ran.stderr.lines().count()), (Some(1), 1), "{}", ran.stderr);
+        assert!(ran.stderr.starts_with(&format!("crawl: --state {path}: {expected}")));
+        assert!(world.all() == before, "{path} changed a file");
+    }
+}
+
+#[test]
+fn a_file_of_something_else_is_set_aside_and_said_in_one_line() {
+    for (content, reason) in [
+        ("mine\n".repeat(1000), "not a state file"),
+        ("DHT-Estudely state 1\n".to_owned(), ""),
+        ("DHT-Estudely state 999\n".to_owned(), "999"),
+    ] {
+        let world = World::new();
+        world.put("s", &content);
+        world.put("s.damaged", "an earlier one");
+        let ran = unanswered(&world, &["--state", "s"]);
+        assert_eq!(ran.status, Some(1), "nobody answered");
+        let said: Vec<_> = ran.stderr.lines().filter(|line| line.contains("--state")).collect();
+        assert_eq!(said.len(), 1, "{}", ran.stderr);
+        assert!(said[0].starts_with("# --state s: ") && said[0].contains(reason), "{said:?}");
+        assert!(said[0].contains("s.damaged.1, and a new one begun"), "{said:?}");
+        assert_eq!(world.text("s.damaged.1"), content);
+        assert_eq!(world.text("s.damaged"), "an earlier one");
+        assert!(!exists(&world.path("s")), "nothing came of the run");
+    }
+}
+
+#[test]
+fn a_run_that_nobody_answers_leaves_no_state() {
+    let world = World::new();
+    for words in [&["--state", "s"][..], &["--state", "none"], &[], &["--allow-private"]] {
+        let ran = unanswered(&world, words);
+        assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+        assert!(world.all().is_empty(), "{words:?}");
+    }
+}
+
+#[test]
+fn the_default_lies_beside_the_first_output_and_is_locked_with_it() {
+    let world = World::new();
+    world.put("metadata.csv.state", "");
+    let held = fs::File::open(world.path("metadata.csv.state")).expect("opens");
+    held.lock().expect("locked");
+    let said = world.refused(&[]);
+    assert!(said.starts_with("--state metadata.csv.state: another crawl"), "{said}");
+    // Not looked at.
+    for words in [&["--state", "none"][..], &["--out", "-"], &["--allow-private"]] {
+        let ran = unanswered(&world, words);
+        assert!(ran.stderr.contains("no DHT node answered"), "{words:?}: {}", ran.stderr);
+    }
+}
