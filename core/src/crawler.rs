@@ -38,6 +38,7 @@ use crate::intake::Intake;
 use crate::job::{Job, JobLimits};
 use crate::pacer::{AddressPacer, FlowPacer, QueryPacer};
 use crate::partials::Partials;
+use crate::planted::{self, Bug};
 use crate::rng::{Rng, Seed};
 use crate::row::Row;
 use crate::state::Journal;
@@ -261,6 +262,9 @@ impl Crawler {
         if self.shut_down {
             return None;
         }
+        if planted::is(Bug::StaleDeadline) {
+            return Some(self.now);
+        }
         let of_family = |family: Family| {
             let plane = self.planes[family.index()].as_ref()?;
             earliest(plane.poll_timeout(self.now), self.bootstraps.poll_timeout(family))
@@ -340,7 +344,7 @@ impl Crawler {
 
     /// Time never runs backwards in here, whatever the caller's clock does (H47).
     fn advance(&mut self, now: Instant) {
-        self.now = self.now.max(now);
+        self.now = if planted::is(Bug::BackwardClock) { now } else { self.now.max(now) };
     }
 
     fn plane(&mut self, family: Family) -> Option<&mut Plane> {

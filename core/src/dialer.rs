@@ -18,6 +18,7 @@ use crate::job::Job;
 use crate::pacer::{FlowKind, FlowPacer, address_key};
 use crate::partials::Partials;
 use crate::pieces::Pieces;
+use crate::planted::{self, Bug};
 use crate::rng::{Rng, Seed};
 use crate::store::{FingerprintSet, Key, KeyedMap, KeyedState, Seen, Slab};
 use crate::time::{Duration, Instant, earliest};
@@ -83,6 +84,7 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     pub(crate) fn new(policy: AddressPolicy, max_connections: u32, mut rng: Rng) -> Self {
+        let max_connections = max_connections << u32::from(planted::is(Bug::UnlimitedDials));
         Self {
             policy,
             max_connections: max_connections as usize,

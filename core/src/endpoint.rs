@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use crate::addr::Family;
 use crate::id::NodeId;
 use crate::krpc::{self, Ask, Envelope, Want};
+use crate::planted::{self, Bug};
 use crate::rng::Rng;
 use crate::time::{Instant, Lane, earliest};
 
@@ -90,7 +91,8 @@ impl<O: Copy> Endpoint<O> {
 
     /// Opens a query and appends its datagram to `out`. The caller asked [`Endpoint::has_room`].
     pub fn ask(&mut self, now: Instant, to: SocketAddr, ask: &Ask, owner: O, out: &mut Vec<u8>) {
-        let generation = self.rng.next_u32();
+        let drawn = self.rng.next_u32();
+        let generation = if planted::is(Bug::StaleTransactions) { 0 } else { drawn };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             (self.slots.len() - 1) as u16
@@ -107,7 +109,7 @@ impl<O: Copy> Endpoint<O> {
         let envelope = Envelope {
             transaction: &transaction,
             version: Some(VERSION),
-            read_only: true,
+            read_only: !planted::is(Bug::MissingReadOnly),
             external: None,
         };
         krpc::emit_query(out, &envelope, self.id, ask, Want::default());
@@ -117,7 +119,8 @@ impl<O: Copy> Endpoint<O> {
     pub fn take(&mut self, from: SocketAddr, transaction: &[u8]) -> Option<Open<O>> {
         let (slot, generation) = parse_transaction(transaction)?;
         let open = self.slots.get(usize::from(slot))?.as_ref()?;
-        if open.generation != generation || open.to != from {
+        let matches = open.generation == generation && open.to == from;
+        if !(matches || planted::is(Bug::UnmatchedReply)) {
             return None;
         }
         self.close(slot)
@@ -134,7 +137,7 @@ impl<O: Copy> Endpoint<O> {
             }
         }
         while let Some((slot, generation)) = self.expiries.pop_due(now) {
-            if self.is_open(slot, generation) {
+            if self.is_open(slot, generation) && !planted::is(Bug::EndlessQuery) {
                 return self.close(slot).map(|open| (Silence::Expired, open));
             }
         }

@@ -30,6 +30,7 @@ use crate::limits::{
     PIECE_TIMEOUT, REQUESTS_MAX, SKIPPED_MAX, STRAYS_MAX, UNWANTED_MAX,
 };
 use crate::pieces::{PieceSet, Pieces};
+use crate::planted::{self, Bug};
 use crate::rng::{Rng, Seed};
 use crate::time::{Duration, Instant};
 use crate::wire::{Extensions, Handshake, MetadataMessage, OUR_EXTENSIONS, PEER_ID_PREFIX};
@@ -141,6 +142,9 @@ impl Exchange {
         }
         if self.ended || self.progress == Progress::Nothing {
             return Step::Continue;
+        }
+        if planted::is(Bug::EndlessExchange) {
+            (self.phase_ends, self.all_ends) = (now + PIECE_TIMEOUT, now + EXCHANGE_TIMEOUT);
         }
         match self.read(now, input, out) {
             ControlFlow::Continue(()) => Step::Continue,
@@ -262,6 +266,9 @@ impl Exchange {
         if let Some(id) = theirs.ut_metadata {
             // 10.5: what is no id means unsupported, 0 means withdrawn.
             self.peer_metadata_id = u8::try_from(id).unwrap_or(0);
+            if planted::is(Bug::ForeignExtensionId) {
+                self.peer_metadata_id = crate::wire::OUR_METADATA_ID;
+            }
         }
         if self.peer_metadata_id == 0 {
             return fail(PeerFault::NoMetadataExtension);

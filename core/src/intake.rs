@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 
 use crate::addr::Contact;
 use crate::id::InfoHash;
+use crate::planted::{self, Bug};
 use crate::rng::Rng;
 use crate::state::Pending;
 use crate::store::{FingerprintSet, Seen};
@@ -229,6 +230,7 @@ impl Intake {
             return if self.known.contains(&hash.0) { Intaken::Known } else { Intaken::Closed };
         }
         match self.known.insert(&hash.0) {
+            Seen::Known if planted::is(Bug::ForgetKnown) => Intaken::New,
             Seen::Known => Intaken::Known,
             Seen::Full => Intaken::Full,
             Seen::New => {

@@ -58,6 +58,7 @@ pub mod limits;
 pub mod config;
 pub mod fault;
 pub mod stats;
+pub mod planted;
 
 pub mod bencode;
 pub mod krpc;

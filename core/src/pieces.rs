@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::limits::{METADATA_MAX, METADATA_MIN, PIECE_LEN, PIECES_MAX};
+use crate::planted::{self, Bug};
 
 /// Words that hold a bit for every possible piece.
 const WORDS: usize = PIECES_MAX.div_ceil(64);
@@ -113,7 +114,8 @@ impl Pieces {
     /// The pieces that are not held, in order.
     pub fn missing(&self) -> impl Iterator<Item = u16> {
         let held = self.held;
-        (0..self.pieces_total()).filter(move |piece| !held.contains(*piece))
+        let end = self.pieces_total() + u16::from(planted::is(Bug::PieceIndexUnchecked));
+        (0..end).filter(move |piece| !held.contains(*piece))
     }
 
     /// The length that this piece must have; 0 for one that the metadata does not have.

@@ -9,7 +9,7 @@ use crate::info::{Info, InfoError};
 use crate::time::Instant;
 
 /// A settled infohash.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Row {
     /// The DHT key.
     pub infohash: InfoHash,
@@ -26,7 +26,7 @@ pub struct Row {
 }
 
 /// How an infohash was settled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Verdict {
     /// Metadata that hashes to the infohash and reads as an info dictionary.
     Verified {

@@ -26,6 +26,7 @@ use crate::frontier::{Frontier, Waiting};
 use crate::id::{Id, NodeId};
 use crate::ledger::{Ledger, Note};
 use crate::pacer::address_key;
+use crate::planted::{self, Bug};
 use crate::rng::Rng;
 use crate::store::KeyedState;
 use crate::time::{Duration, Instant};
@@ -665,7 +666,7 @@ impl Sweep {
 
     fn is_followed(&self, referrer: SocketAddr) -> bool {
         let score = self.scores[self.score_cell(referrer)];
-        score.live > 0 || score.dead < REFERRER_DEAD_MAX
+        score.live > 0 || score.dead < REFERRER_DEAD_MAX || planted::is(Bug::UnboundedFrontier)
     }
 
     fn score(&mut self, referrer: Option<SocketAddr>, change: impl FnOnce(&mut Score)) {
@@ -731,6 +732,7 @@ impl Sweep {
 fn clamp_interval(interval: Option<i64>) -> Duration {
     let seconds = interval.and_then(|seconds| u64::try_from(seconds).ok());
     match seconds.map(Duration::from_secs) {
+        _ if planted::is(Bug::IgnoreInterval) => Duration::ZERO,
         Some(interval) if interval <= INTERVAL_MAX => interval.max(INTERVAL_MIN),
         _ => INTERVAL_MAX,
     }

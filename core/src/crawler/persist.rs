@@ -31,7 +31,7 @@ pub(super) enum Leaves {
 }
 
 /// A row that nobody has taken yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Untaken {
     pub(super) row: Row,
     pub(super) leaves: Leaves,

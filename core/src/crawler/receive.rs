@@ -8,6 +8,7 @@ use crate::addr::{Contact, Family};
 use crate::endpoint::{Open, Silence};
 use crate::intake::Intaken;
 use crate::krpc::{Kind, Message, Reply};
+use crate::planted::{self, Bug};
 use crate::store::Key;
 use crate::sweep::{Offer, SweepAsk, SweepQuery};
 
@@ -87,7 +88,11 @@ impl Crawler {
     }
 
     fn on_reply(&mut self, family: Family, open: Open<Owner>, reply: &Reply<'_>) {
-        let now = self.now;
+        let (now, policy) = (self.now, self.config.policy);
+        let admits = |contact: Contact| policy.admits(contact.addr);
+        if planted::is(Bug::DropReplyOnBogon) && !contacts(reply).all(admits) {
+            return;
+        }
         self.stats.answered += 1;
         let answerer = Contact { id: reply.id, addr: open.to };
         let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
@@ -271,6 +276,6 @@ impl Crawler {
 
 /// The contacts of an answer that are followed: a few of each family (H17).
 fn contacts<'a>(reply: &Reply<'a>) -> impl Iterator<Item = Contact> + use<'a> {
-    let v4 = reply.nodes.clone().take(CONTACTS_PER_REPLY);
-    v4.chain(reply.nodes6.clone().take(CONTACTS_PER_REPLY))
+    let most = if planted::is(Bug::UnboundedFrontier) { usize::MAX } else { CONTACTS_PER_REPLY };
+    reply.nodes.clone().take(most).chain(reply.nodes6.clone().take(most))
 }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::fault::PeerFault;
 use crate::id::{ID_LEN, InfoHash};
 use crate::pieces::Pieces;
+use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 /// What carries the byte stream.
@@ -113,6 +114,7 @@ impl Metadata {
     pub fn verify(hash: InfoHash, raw: Vec<u8>) -> Option<Self> {
         let is_v2_key = Sha1::digest(&raw)[..] != hash.0;
         let matches = !is_v2_key || Sha256::digest(&raw)[..ID_LEN] == hash.0;
+        let matches = matches || planted::is(Bug::SkipHash);
         matches.then(|| Self { hash, raw: raw.into_boxed_slice(), is_v2_key })
     }
 

@@ -6,6 +6,7 @@ use super::{KRPC_DEPTH_MAX, KRPC_TOKENS_MAX};
 use crate::addr::{Contact, Family, parse_node, parse_peer};
 use crate::bencode::Reader;
 use crate::id::{ID_LEN, InfoHash};
+use crate::planted::{self, Bug};
 
 /// The contacts of a `nodes` or `nodes6` string, in the order sent. Whole entries only: a tail
 /// that is none is not part of it (D1).
@@ -75,7 +76,7 @@ impl Iterator for Samples<'_> {
 
     fn next(&mut self) -> Option<InfoHash> {
         let (entry, rest) = self.entries.split_at_checked(ID_LEN)?;
-        self.entries = rest;
+        self.entries = if planted::is(Bug::StrideOne) { &self.entries[1..] } else { rest };
         InfoHash::from_slice(entry)
     }
 
