@@ -4,11 +4,16 @@
 //! workload), so that it prints as one line, each field can be overridden by name, and the shrinker
 //! can work on all of them alike. It decides nothing itself: it is data.
 
+mod drawing;
+mod text;
+
 use std::fmt;
 use std::str::FromStr;
 
 use crate::vice::{NodeVices, PeerVices};
 use crate::world::Routing;
+
+pub use self::text::near;
 
 /// Which DHTs there are: one for each address family (BEP 32).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
