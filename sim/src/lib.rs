@@ -16,17 +16,20 @@
 
 pub mod addresses;
 pub mod checker;
+pub mod command;
 pub mod curve;
 pub mod direct;
 mod draw;
 pub mod event;
 pub mod gateway;
+pub mod inject;
 pub mod link;
 pub mod net;
 pub mod node;
 pub mod peer;
 pub mod routing;
 pub mod scenario;
+pub mod shrink;
 pub mod subject;
 pub mod swarm;
 pub mod torrent;
