@@ -69,6 +69,10 @@ bugs! {
     BackwardClock = "backward-clock",
     /// What is due is still due after it was done.
     StaleDeadline = "stale-deadline",
+    /// Infohashes under way are not taken up again from a saved state.
+    ForgetPending = "forget-pending",
+    /// A record says that a node was sampled, and not which infohashes it named.
+    CalendarWithoutSamples = "calendar-without-samples",
     /// Known infohashes are looked up and fetched again.
     ForgetKnown = "forget-known",
 }

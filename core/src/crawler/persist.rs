@@ -11,6 +11,7 @@ use crate::id::InfoHash;
 use crate::intake::{Candidate, Retry};
 use crate::job::Source;
 use crate::limits::{FAILED_SAVED_MAX, JOBS_MAX, PENDING_SAVED_MAX};
+use crate::planted::{self, Bug};
 use crate::row::Row;
 use crate::state::{
     Failed, Pending, Rest, Restored, Saved, SnapshotWriter, StateError, WallTime, seconds_left,
@@ -189,7 +190,8 @@ impl Crawler {
             let taken = self.intake.restore_failed(hash, due, Retry { found: now, round });
             restored.failed += usize::from(taken);
         }
-        for (hash, pending) in saved.pending {
+        let kept = |_: &(InfoHash, Pending)| !planted::is(Bug::ForgetPending);
+        for (hash, pending) in saved.pending.into_iter().filter(kept) {
             self.intake.restore_pending(hash, pending);
         }
         // Where only what is asked for by name is fetched, all else waits for another run.

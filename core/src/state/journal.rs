@@ -8,6 +8,7 @@ use super::{Failed, Rest, WallTime};
 use crate::addr::Contact;
 use crate::id::InfoHash;
 use crate::limits::{JOURNAL_ITEMS_MAX, JOURNAL_NOTES_MAX, SAMPLES_PER_REPLY, SAVED_PEERS_MAX};
+use crate::planted::{self, Bug};
 use crate::time::Instant;
 
 /// One thing that a snapshot would now say differently.
@@ -40,7 +41,8 @@ pub(crate) struct Journal {
 impl Journal {
     /// Keeps an infohash of the answer being read until [`Journal::answer`] says whose it was.
     pub(crate) fn sample(&mut self, hash: InfoHash) {
-        if self.samples.len() - self.noted < SAMPLES_PER_REPLY {
+        let room = self.samples.len() - self.noted < SAMPLES_PER_REPLY;
+        if room && !planted::is(Bug::CalendarWithoutSamples) {
             self.samples.push(hash);
         }
     }
