@@ -36,5 +36,6 @@ pub mod torrent;
 pub mod trace;
 pub mod truth;
 pub mod universe;
+pub mod verdict;
 pub mod vice;
 pub mod world;

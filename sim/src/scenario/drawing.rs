@@ -85,8 +85,8 @@ fn draw_world(scenario: &mut Scenario, dice: &mut Dice) {
         dice.one_of(&[Families::V4, Families::V4, Families::V4, Families::V6, Families::Both]);
     scenario.nodes = dice.size(20..=600);
     scenario.torrents = dice.size(10..=400);
-    scenario.peers_min = dice.one_of(&[0, 1, 1, 1]);
-    scenario.peers_max = dice.within(1..=5);
+    scenario.peers_min = dice.one_of(&[1, 1, 1, 2]);
+    scenario.peers_max = dice.within(scenario.peers_min..=5);
     scenario.metadata_max = dice.one_of(&[0, 400, 20_000, 20_000, 60_000, 60_000]);
     scenario.interval_s = dice.one_of(&[300, 600, 3_600, 21_600, 21_600]);
     scenario.routing = dice.one_of(&[Routing::Tables, Routing::Tables, Routing::Ideal]);
@@ -131,7 +131,8 @@ fn draw_workload(scenario: &mut Scenario, dice: &mut Dice) {
     let turmoil = dice.percent(17);
     scenario.harness = if turmoil { Harness::Turmoil } else { Harness::Direct };
     scenario.broken_s = dice.one_of(&[30, 60, 120, 240, 900]);
-    scenario.healed_s = 3_600;
+    // Longer than the wait for a second chance: what failed while all was broken is due then.
+    scenario.healed_s = 4_500;
     scenario.rate = dice.fault(100..=1_000, 20..=60);
     scenario.new_flows = dice.fault(1_500..=6_000, 300..=600);
     scenario.connections = dice.size(8..=400);
