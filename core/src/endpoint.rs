@@ -91,8 +91,7 @@ impl<O: Copy> Endpoint<O> {
 
     /// Opens a query and appends its datagram to `out`. The caller asked [`Endpoint::has_room`].
     pub fn ask(&mut self, now: Instant, to: SocketAddr, ask: &Ask, owner: O, out: &mut Vec<u8>) {
-        let drawn = self.rng.next_u32();
-        let generation = if planted::is(Bug::StaleTransactions) { 0 } else { drawn };
+        let generation = self.rng.next_u32();
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             (self.slots.len() - 1) as u16
@@ -105,7 +104,8 @@ impl<O: Copy> Endpoint<O> {
         }
         self.stalls.push(now, (slot, generation));
         self.expiries.push(now, (slot, generation));
-        let transaction = transaction_id(slot, generation);
+        let fresh = transaction_id(slot, generation);
+        let transaction = if planted::is(Bug::StaleTransactions) { *b"always" } else { fresh };
         let envelope = Envelope {
             transaction: &transaction,
             version: Some(VERSION),

@@ -45,7 +45,7 @@ bugs! {
     DropReplyOnBogon = "drop-reply-on-bogon",
     /// The index of a piece to ask for is not held against how many there are.
     PieceIndexUnchecked = "piece-index-unchecked",
-    /// Contacts of an answer are followed without any bound.
+    /// Contacts are queued however often they are named, without any bound.
     UnboundedFrontier = "unbounded-frontier",
     /// Contacts are asked wherever they claim to live.
     MartianContacts = "martian-contacts",
@@ -61,7 +61,7 @@ bugs! {
     RateUnlimited = "rate-unlimited",
     /// Queries do not say that we answer none.
     MissingReadOnly = "missing-read-only",
-    /// Transaction ids repeat.
+    /// Every query has the same transaction id.
     StaleTransactions = "stale-transactions",
     /// A query never expires.
     EndlessQuery = "endless-query",

@@ -568,7 +568,8 @@ impl Sweep {
     fn queue(&mut self, now: Instant, waiting: Waiting) -> Offer {
         let key = address_key(self.policy, waiting.contact.addr);
         let known = self.addresses.get(&key);
-        if known.is_some_and(|note| note.visited_in(self.pass) || note.is_resting(now)) {
+        let met = known.is_some_and(|note| note.visited_in(self.pass) || note.is_resting(now));
+        if met && !planted::is(Bug::UnboundedFrontier) {
             return Offer::Ignored;
         }
         let mut note = known.unwrap_or_default();
@@ -666,7 +667,7 @@ impl Sweep {
 
     fn is_followed(&self, referrer: SocketAddr) -> bool {
         let score = self.scores[self.score_cell(referrer)];
-        score.live > 0 || score.dead < REFERRER_DEAD_MAX || planted::is(Bug::UnboundedFrontier)
+        score.live > 0 || score.dead < REFERRER_DEAD_MAX
     }
 
     fn score(&mut self, referrer: Option<SocketAddr>, change: impl FnOnce(&mut Score)) {

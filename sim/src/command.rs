@@ -67,6 +67,9 @@ pub struct Options {
     /// give a field of the scenario another value: --set nodes=500 is --nodes 500
     #[argh(option, arg_name = "name=value")]
     pub set: Vec<String>,
+    /// begin with a small world without any fault in place of the one drawn
+    #[argh(switch)]
+    pub calm: bool,
     /// say what the scenario of --seed is made of, field by field, and run nothing
     #[argh(switch)]
     pub explain: bool,
@@ -145,6 +148,7 @@ impl Options {
     pub fn scenario(&self, seed: u64) -> Result<Scenario, String> {
         let base = match self.injection() {
             Some(injection) if self.seed.is_none() => injection.scenario(seed),
+            _ if self.calm => Scenario::calm(seed),
             _ => Scenario::draw(seed),
         };
         self.overridden(base)
@@ -234,6 +238,7 @@ const OPTIONS: &[&str] = &[
     "curve",
     "trace",
     "set",
+    "calm",
     "explain",
     "version",
     "help",

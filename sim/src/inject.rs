@@ -29,7 +29,7 @@ const fn injection(
 /// Every planted bug, in the order of [`Bug::ALL`].
 pub const INJECTIONS: &[Injection] = &[
     injection(Bug::SkipHash, &["1"], &[("hostile_peers", "60"), ("peer_vices", "bad-hash")]),
-    injection(Bug::StrideOne, &["15", "1", "c"], &[]),
+    injection(Bug::StrideOne, &["5"], &[]),
     injection(Bug::IgnoreInterval, &["3"], &[("broken_s", "600")]),
     injection(Bug::ForeignExtensionId, &["11"], &[]),
     injection(Bug::UnmatchedReply, &["5", "18"], &[("forged", "500")]),
@@ -39,17 +39,17 @@ pub const INJECTIONS: &[Injection] = &[
         &[("hostile_nodes", "30"), ("node_vices", "martian-nodes")],
     ),
     injection(Bug::PieceIndexUnchecked, &["11"], &[]),
-    injection(
-        Bug::UnboundedFrontier,
-        &["10", "panic"],
-        &[("hostile_nodes", "50"), ("node_vices", "invented-nodes"), ("broken_s", "1200")],
-    ),
+    injection(Bug::UnboundedFrontier, &["10", "3", "6"], &[]),
     injection(
         Bug::MartianContacts,
         &["7"],
         &[("hostile_nodes", "30"), ("node_vices", "martian-nodes")],
     ),
-    injection(Bug::NoAddressPacing, &["6"], &[("nodes", "20"), ("torrents", "400")]),
+    injection(
+        Bug::NoAddressPacing,
+        &["6"],
+        &[("torrents", "600"), ("hostile_nodes", "50"), ("node_vices", "many-samples")],
+    ),
     injection(Bug::UnlimitedDials, &["9"], &[("connections", "5"), ("dead_peers", "50")]),
     injection(Bug::RepeatedRows, &["2"], &[]),
     injection(
@@ -61,11 +61,11 @@ pub const INJECTIONS: &[Injection] = &[
     injection(Bug::MissingReadOnly, &["8"], &[]),
     injection(Bug::StaleTransactions, &["8"], &[]),
     injection(Bug::EndlessQuery, &["4"], &[("dead_nodes", "30")]),
-    injection(Bug::BackwardClock, &["17", "panic"], &[("clock_stalls", "8")]),
-    injection(Bug::StaleDeadline, &["16"], &[]),
-    injection(Bug::ForgetPending, &["c"], &[("crashes", "5"), ("connections", "8")]),
-    injection(Bug::CalendarWithoutSamples, &["c"], &[("crashes", "5"), ("connections", "8")]),
-    injection(Bug::ForgetKnown, &["15", "2", "panic"], &[]),
+    injection(Bug::BackwardClock, &["17", "panic"], &[("clock_stalls", "8"), ("connections", "3")]),
+    injection(Bug::StaleDeadline, &["16", "panic"], &[]),
+    injection(Bug::ForgetPending, &["c", "a", "b"], &[("crashes", "5"), ("connections", "8")]),
+    injection(Bug::CalendarWithoutSamples, &["c", "a", "b"], &[("crashes", "5"), ("connections", "8")]),
+    injection(Bug::ForgetKnown, &["15", "2", "18", "panic"], &[]),
 ];
 
 impl Injection {

@@ -148,10 +148,7 @@ pub fn run(scenario: &Scenario, wanted: &Wanted) -> Result<Report, PlanError> {
     let universe = Rc::new(Universe::build(scenario)?);
     let (mut report, rows) = run_once(scenario, &universe, wanted);
     let again = draw(scenario.seed, "forged again", 0).u8(..FORGED_SHARE) == 0;
-    if report.verdict.failure.is_none()
-        && again
-        && scenario.harness == Harness::Direct
-    {
+    if report.verdict.failure.is_none() && again && scenario.harness == Harness::Direct {
         report.verdict.failure = compare_forged(scenario, &universe, wanted, rows);
     }
     Ok(report)
@@ -183,11 +180,7 @@ fn compare_forged(
     failure.or_else(|| compared.err().as_ref().map(Failure::of))
 }
 
-fn run_once(
-    scenario: &Scenario,
-    universe: &Rc<Universe>,
-    wanted: &Wanted,
-) -> (Report, Vec<Said>) {
+fn run_once(scenario: &Scenario, universe: &Rc<Universe>, wanted: &Wanted) -> (Report, Vec<Said>) {
     let watch = Watch::new(scenario, universe, wanted);
     let panicked = {
         let _planted = wanted.bug.map(planted::plant);
@@ -344,7 +337,8 @@ fn catch(job: impl FnOnce()) -> Option<String> {
             if !INSIDE.get() {
                 return outer(info);
             }
-            let place = info.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
+            let place =
+                info.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
             let text = format!("{}{}", message(info.payload()), place.unwrap_or_default());
             // The first one is the cause of those that follow.
             SAID.with_borrow_mut(|said| {

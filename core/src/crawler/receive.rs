@@ -276,6 +276,6 @@ impl Crawler {
 
 /// The contacts of an answer that are followed: a few of each family (H17).
 fn contacts<'a>(reply: &Reply<'a>) -> impl Iterator<Item = Contact> + use<'a> {
-    let most = if planted::is(Bug::UnboundedFrontier) { usize::MAX } else { CONTACTS_PER_REPLY };
-    reply.nodes.clone().take(most).chain(reply.nodes6.clone().take(most))
+    let v4 = reply.nodes.clone().take(CONTACTS_PER_REPLY);
+    v4.chain(reply.nodes6.clone().take(CONTACTS_PER_REPLY))
 }

@@ -187,7 +187,10 @@ fn sweep(options: &Options) -> Result<u8, String> {
 
 fn progress(done: u64, broken: usize, took: Duration) -> String {
     let speed = done as f64 / took.as_secs_f64().max(0.001);
-    format!("{done} seeds in {:.1} s, {speed:.2} seeds per second, {broken} broken", took.as_secs_f64())
+    format!(
+        "{done} seeds in {:.1} s, {speed:.2} seeds per second, {broken} broken",
+        took.as_secs_f64()
+    )
 }
 
 /// The line that says everything about a failure, and how to see it again.

@@ -35,12 +35,19 @@ impl Scenario {
         values
     }
 
-    /// The options that make the drawn scenario of this seed into this one.
+    /// The options that make the drawn scenario of this seed into this one, or the calm one if
+    /// that takes fewer.
     pub fn overrides(&self) -> String {
-        let differing = self.differences(&Self::draw(self.seed));
-        let options =
-            differing.iter().map(|(name, value)| format!("--{} {value}", name.replace('_', "-")));
-        options.collect::<Vec<_>>().join(" ")
+        let drawn = self.differences(&Self::draw(self.seed));
+        let calm = self.differences(&Self::calm(self.seed));
+        let is_calm = calm.len() + 1 < drawn.len();
+        let differing = if is_calm { calm } else { drawn };
+        let options = differing.iter().map(|(name, value)| {
+            let name = name.replace('_', "-");
+            format!("--{name} {value}")
+        });
+        let base = is_calm.then(|| "--calm".to_owned());
+        base.into_iter().chain(options).collect::<Vec<_>>().join(" ")
     }
 
     /// Every field with its meaning, by group.
