@@ -16,7 +16,7 @@ use estudely_core::planted::{self, Bug};
 use estudely_core::row::Verdict as RowVerdict;
 use estudely_core::time::Instant;
 
-use crate::checker::{Broken, Checker, Said, rows_equal_without_forgeries};
+use crate::checker::{Broken, Checker, RULES, Said, rows_equal_without_forgeries};
 use crate::curve::Curve;
 use crate::direct;
 use crate::draw::draw;
@@ -49,6 +49,18 @@ impl Failure {
     fn of(broken: &Broken) -> Self {
         let Broken { rule, at, what } = broken;
         Self { rule: rule.mark.to_owned(), name: rule.name.to_owned(), at: *at, text: what.clone() }
+    }
+}
+
+impl Failure {
+    /// A failed assertion. Those of the harness begin with the rule that they stand for.
+    fn of_panic(at: Instant, text: String) -> Self {
+        let mark =
+            text.strip_prefix("rule ").and_then(|rest| rest.split_once(':')).map(|cut| cut.0);
+        let rule = RULES.iter().find(|rule| Some(rule.mark) == mark);
+        let (mark, name) =
+            rule.map_or(("panic", "no-assertion-fails"), |rule| (rule.mark, rule.name));
+        Self { rule: mark.to_owned(), name: name.to_owned(), at, text }
     }
 }
 
@@ -197,12 +209,7 @@ fn run_once(scenario: &Scenario, universe: &Rc<Universe>, wanted: &Wanted) -> (R
     let ended = watched.tally.ended;
     let mut failure = watched.failure();
     if failure.is_none() {
-        failure = panicked.map(|text| Failure {
-            rule: "panic".to_owned(),
-            name: "no assertion fails".to_owned(),
-            at: ended,
-            text,
-        });
+        failure = panicked.map(|text| Failure::of_panic(ended, text));
     }
     if failure.is_none() {
         watched.checker.finish(ended);

@@ -130,7 +130,9 @@ fn draw_hostility(scenario: &mut Scenario, dice: &mut Dice) {
 fn draw_workload(scenario: &mut Scenario, dice: &mut Dice) {
     let turmoil = dice.percent(17);
     scenario.harness = if turmoil { Harness::Turmoil } else { Harness::Direct };
-    scenario.broken_s = dice.one_of(&[30, 60, 120, 240, 900]);
+    let broken_s = dice.one_of(&[30, 60, 120, 240, 900]);
+    // turmoil looks at every host at every step: minutes of it cost as much as hours of the other.
+    scenario.broken_s = if turmoil { broken_s.min(60) } else { broken_s };
     // Longer than the wait for a second chance: what failed while all was broken is due then.
     scenario.healed_s = 4_500;
     scenario.rate = dice.fault(100..=1_000, 20..=60);
