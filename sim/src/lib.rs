@@ -17,6 +17,8 @@
 pub mod addresses;
 pub mod checker;
 pub mod command;
+pub mod curve;
+pub mod direct;
 mod draw;
 pub mod event;
 pub mod gateway;
