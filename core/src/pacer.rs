@@ -54,6 +54,14 @@ impl Bucket {
     fn is_limited(&self) -> bool {
         self.step != 0
     }
+
+    /// So many quarters of this one. Its tokens come exactly that much more slowly, however few
+    /// there are: a part rounded to whole tokens would be all of one token, and a third of three.
+    fn part(&self, quarters: u32) -> Self {
+        let step = (self.step.saturating_mul(4)).div_ceil(u64::from(quarters));
+        let burst = self.slack.checked_div(self.step).unwrap_or(0) * u64::from(quarters) / 4;
+        Self { step, slack: step.saturating_mul(burst), arrival: 0 }
+    }
 }
 
 fn nanos(now: Instant) -> u64 {
@@ -68,17 +76,23 @@ struct SharedBucket {
     /// What one may use while the other has work: charged only then, so no debt grows meanwhile.
     most: [Bucket; 2],
     wanted: [Option<Instant>; 2],
+    wanted_for: Duration,
 }
 
 impl SharedBucket {
-    /// How long a claimant counts as having work after it last asked.
+    /// How long a claimant counts as having work after it last asked, at least.
     const WANTED_FOR: Duration = Duration::from_secs(1);
+    /// The same in tokens of a claimant's part: whoever is told to wait for one asks again when it
+    /// comes, and must not have been forgotten by then.
+    const WANTED_TOKENS: u64 = 2;
 
     /// `n` tokens a `period`, of which one claimant gets at most `quarters` while both want some.
     fn new(n: Option<u32>, quarters: u32, period: Duration) -> Self {
-        let part = n.map(|n| (n.saturating_mul(quarters) / 4).max(1));
-        let most = Bucket::new(part, period);
-        Self { all: Bucket::new(n, period), most: [most.clone(), most], wanted: [None; 2] }
+        let all = Bucket::new(n, period);
+        let most = all.part(quarters);
+        let tokens = Duration::from_nanos(most.step.saturating_mul(Self::WANTED_TOKENS));
+        let wanted_for = Self::WANTED_FOR.max(tokens);
+        Self { all, most: [most.clone(), most], wanted: [None; 2], wanted_for }
     }
 
     /// Whether `claimant`, which has work, may take a token at `now`.
@@ -96,7 +110,7 @@ impl SharedBucket {
     }
 
     fn is_contested(&self, now: Instant, claimant: usize) -> bool {
-        self.wanted[1 - claimant].is_some_and(|at| now.since(at) < Self::WANTED_FOR)
+        self.wanted[1 - claimant].is_some_and(|at| now.since(at) < self.wanted_for)
     }
 }
 
@@ -261,6 +275,8 @@ const _: () = assert!(ADDRESS_BURST < ADDRESS_PER_TEN_SECONDS);
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Just, prop_assert, prop_oneof, proptest};
+
     use super::*;
     use crate::rng::Seed;
 
@@ -387,6 +403,74 @@ mod tests {
         }
         assert!(begun.iter().all(|begun| *begun >= 550), "{begun:?}");
         assert!(begun[0] + begun[1] <= 1_200);
+    }
+
+    /// Two claimants that always want a token and ask whenever they were told to, the first one
+    /// always first: who got one, in order.
+    fn contend(bucket: &mut SharedBucket, tokens: usize) -> Vec<usize> {
+        let (mut taken, mut next) = (Vec::new(), [Instant::START; 2]);
+        while taken.len() < tokens {
+            let now = next[0].min(next[1]);
+            for claimant in [0, 1] {
+                while next[claimant] <= now {
+                    match bucket.ready(now, claimant) {
+                        Ok(()) => {
+                            bucket.take(now, claimant);
+                            taken.push(claimant);
+                        }
+                        Err(at) => next[claimant] = at,
+                    }
+                }
+            }
+        }
+        taken
+    }
+
+    /// How many more than its share of any window of `taken` claimant `of` ever got.
+    fn most_above(taken: &[usize], of: usize, quarters: i64) -> i64 {
+        // In quarters of tokens, so that all is whole.
+        let (mut above, mut most) = (0, 0);
+        for claimant in taken {
+            let got = if *claimant == of { 4 - quarters } else { -quarters };
+            above = (above + got).max(0);
+            most = most.max(above);
+        }
+        most.div_euclid(4) + i64::from(most % 4 != 0)
+    }
+
+    proptest! {
+        #[test]
+        fn with_both_wanting_each_gets_its_part_of_every_window_at_every_rate(
+            n in prop_oneof![1..120_u32, 1..3_000_u32],
+            quarters in 2..=3_u32,
+            seconds in prop_oneof![Just(1_u64), Just(60)],
+        ) {
+            let mut bucket = SharedBucket::new(Some(n), quarters, Duration::from_secs(seconds));
+            let tokens = 40 * (n as usize).clamp(10, 100);
+            let taken = contend(&mut bucket, tokens);
+            // A burst of each part may be on top.
+            let most = 1 + i64::from(n / 20);
+            for claimant in [0, 1] {
+                let above = most_above(&taken, claimant, i64::from(quarters));
+                prop_assert!(above <= most, "{n} in {seconds} s: {above} above {quarters}/4");
+            }
+        }
+    }
+
+    #[test]
+    fn one_new_flow_a_second_is_shared_by_looking_and_fetching() {
+        for new_flows in 1..=70 {
+            let mut flows = FlowPacer::new(Some(new_flows), &mut Rng::new(Seed::from_u64(1)));
+            let taken = contend(&mut flows.bucket, 200);
+            let dials = taken.iter().filter(|kind| **kind == FlowKind::Tcp as usize).count();
+            assert!((96..=104).contains(&dials), "{new_flows} a minute: {dials} of 200 are dials");
+        }
+    }
+
+    #[test]
+    fn one_query_a_second_is_shared_by_the_families() {
+        let taken = contend(&mut QueryPacer::new(Some(1)).0, 100);
+        assert!(taken.iter().filter(|family| **family == 1).count() >= 25, "{taken:?}");
     }
 
     #[test]
