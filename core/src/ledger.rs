@@ -13,7 +13,7 @@ use crate::time::{Duration, Instant};
 /// What is known of one key. Packed into 24 bits beside a 40-bit fingerprint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Note {
-    /// Minute of the run, modulo 65 536, before which the node must not be sampled again; 0 when
+    /// Minute of the run, see [`minute`], before which the node must not be sampled again; 0 when
     /// it may be.
     due: u16,
     /// The pass it was last visited in, see [`pass_mark`]; 0 for never.
@@ -40,14 +40,13 @@ impl Note {
     /// Whether sampling must still wait at `now`.
     pub fn is_resting(self, now: Instant) -> bool {
         // Whatever lies further ahead than the longest rest is long past: minutes wrap after 45 days.
-        let ahead = self.due.wrapping_sub(minute(now));
+        let ahead = (u32::from(self.due) + MINUTES - u32::from(minute(now))) % MINUTES;
         self.due != 0 && ahead > 0 && ahead <= REST_MINUTES_MAX
     }
 
     /// Forbids sampling until `until`, rounded up to a whole minute.
     pub fn rest_until(&mut self, until: Instant) {
-        let rounded = minute(until + Duration::from_micros(MINUTE - 1));
-        self.due = if rounded == 0 { 1 } else { rounded };
+        self.due = minute(until + Duration::from_micros(MINUTE - 1));
     }
 
     fn pack(self) -> u64 {
@@ -75,13 +74,17 @@ fn pass_mark(pass: u64) -> u8 {
 }
 
 /// The longest rest there is, a day, and a minute of rounding.
-const REST_MINUTES_MAX: u16 = 24 * 60 + 1;
+const REST_MINUTES_MAX: u32 = 24 * 60 + 1;
+
+/// Minutes that are told apart: all that 16 bits hold but 0, which stands for none.
+const MINUTES: u32 = u16::MAX as u32;
 
 const MINUTE: u64 = 60_000_000;
 const NOTE_BITS: u32 = 24;
 
+/// The minute of the run, from 1, modulo [`MINUTES`].
 fn minute(at: Instant) -> u16 {
-    (at.as_micros() / MINUTE) as u16
+    (at.as_micros() / MINUTE % u64::from(MINUTES)) as u16 + 1
 }
 
 /// The notes, in open addressing. Two keys share a fingerprint with probability 2^-40:
@@ -210,6 +213,21 @@ mod tests {
             assert!(!note.is_resting(until + Duration::from_secs(61)), "{start}");
             let packed = Note::unpack(note.pack());
             assert_eq!(packed, note);
+        }
+    }
+
+    #[test]
+    fn whom_the_calendar_calls_due_rests_no_more_on_any_minute_of_the_wrap() {
+        for minutes in (65_530..=65_540).chain(131_060..=131_080) {
+            for micros in [0, 1, MINUTE - 1] {
+                let until = Instant::from_micros(minutes * MINUTE - micros);
+                let mut note = Note::default();
+                note.rest_until(until);
+                // The calendar rounds up to whole minutes as well.
+                let due = Instant::from_micros(until.as_micros().div_ceil(MINUTE) * MINUTE);
+                assert!(!note.is_resting(due), "due in minute {minutes}");
+                assert!(note.is_resting(Instant::from_micros(due.as_micros() - 1)), "{minutes}");
+            }
         }
     }
 
