@@ -27,13 +27,10 @@ impl Coverage {
         self.words[cell / 64] |= 1 << (cell % 64);
     }
 
-    /// The next neighbourhood, of those that share `depth` leading bits, at which no query aimed:
-    /// its lowest point and how many bits it shares. Each is given at most once until [`Coverage::reset`], or until a finer
-    /// look begins.
-    pub(crate) fn next_gap(&mut self, depth: u32) -> Option<(Id, u32)> {
-        if depth > self.depth {
-            (self.depth, self.scanned) = (depth.min(CELL_BITS), 0);
-        }
+    /// The next neighbourhood, of those that share as many leading bits as the look is fine, at
+    /// which no query aimed: its lowest point and how many bits it shares. Each is given at most
+    /// once until [`Coverage::reset`], or until [`Coverage::look_closer`].
+    pub(crate) fn next_gap(&mut self) -> Option<(Id, u32)> {
         let size = 1 << (CELL_BITS - self.depth);
         self.scanned = self.scanned.next_multiple_of(size);
         while self.scanned < CELLS {
@@ -44,6 +41,15 @@ impl Coverage {
             }
         }
         None
+    }
+
+    /// Begins a look that is finer by one bit, if it may be as fine as `depth`.
+    pub(crate) fn look_closer(&mut self, depth: u32) -> bool {
+        let closer = self.depth < depth.min(CELL_BITS);
+        if closer {
+            (self.depth, self.scanned) = (self.depth + 1, 0);
+        }
+        closer
     }
 
     /// Whether there is nothing left to look at this finely.
@@ -92,19 +98,21 @@ mod tests {
             for index in (0..all).step_by(3) {
                 coverage.mark(places(index).with_suffix(depth, Id::MAX));
             }
+            while coverage.look_closer(depth) {}
             let gaps: Vec<Id> =
-                std::iter::from_fn(|| coverage.next_gap(depth)).map(|gap| gap.0).collect();
+                std::iter::from_fn(|| coverage.next_gap()).map(|gap| gap.0).collect();
             let expected: Vec<Id> = (0..all).filter(|n| n % 3 != 0).map(places).collect();
             assert_eq!(gaps, expected, "{depth} bits");
-            assert_eq!(coverage.next_gap(depth), None);
+            assert_eq!(coverage.next_gap(), None);
+            assert!(!coverage.look_closer(depth));
             assert!(coverage.is_scanned(depth) && !coverage.is_scanned(depth + 1) || depth == 20);
             coverage.reset();
-            assert_eq!(coverage.next_gap(depth), Some((Id::ZERO, depth)));
+            assert_eq!(coverage.next_gap(), Some((Id::ZERO, 0)));
         }
     }
 
     #[test]
     fn before_any_mark_everything_is_a_gap() {
-        assert_eq!(Coverage::default().next_gap(0), Some((Id::ZERO, 0)));
+        assert_eq!(Coverage::default().next_gap(), Some((Id::ZERO, 0)));
     }
 }

@@ -146,6 +146,21 @@ impl Density {
         self.shared() + 1
     }
 
+    /// What whoever met these nodes had learned, give or take: the median over them. `ids` are
+    /// sorted.
+    fn of(ids: &[NodeId]) -> Self {
+        // The eight nearest to a node are among its neighbours in order.
+        let windows: Vec<u32> = ids
+            .windows(CONTACTS_PER_REPLY)
+            .map(|eight| eight[0].id().common_prefix(eight[CONTACTS_PER_REPLY - 1].id()))
+            .collect();
+        let deepest = |near: &[u32]| near.iter().copied().max().unwrap_or(0);
+        let mut shared: Vec<u32> = windows.chunks(CONTACTS_PER_REPLY).map(deepest).collect();
+        shared.sort_unstable();
+        let median = shared.get(shared.len() / 2).copied().unwrap_or(0);
+        Self { level: 4 * median.min(Self::DEPTH_MAX) }
+    }
+
     fn learn(&mut self, target: Id, contacts: impl Iterator<Item = Contact>) {
         let (mut count, mut shared) = (0, Self::DEPTH_MAX);
         for contact in contacts.take(CONTACTS_PER_REPLY) {
@@ -194,6 +209,8 @@ pub struct Sweep {
     gaps_open: usize,
     /// Gaps that may still be asked about.
     gaps_left: u32,
+    /// Nobody of a restored calendar is known to live yet, nor to be within reach.
+    cut_off: bool,
     /// When a query of the sweep was last answered.
     answered_at: Instant,
     covered_since: Instant,
@@ -234,6 +251,7 @@ impl Sweep {
             filling: false,
             gaps_open: 0,
             gaps_left: GAPS_FREE,
+            cut_off: false,
             answered_at: Instant::START,
             covered_since: Instant::START,
             scores: vec![Score::default(); REFERRER_CELLS],
@@ -318,9 +336,25 @@ impl Sweep {
         if until > now {
             self.mark_resting(now, contact, by_id, until);
             self.frontier.add_landmark(contact);
+            // It answered. Whom it named then is not saved, so places are to be asked about again.
+            self.gaps_left = self.gaps_left.saturating_add(1);
+            self.cut_off = true;
         }
         let due = if until > now { until } else { Instant::START };
         self.calendar.note(due, Visit { contact, by_id, until })
+    }
+
+    /// Ends restoring: how crowded the keyspace is follows from whom an earlier run had met. Without
+    /// it a crawl that finds nearly everybody resting would look for gaps too coarsely to find any.
+    pub fn on_restored(&mut self) {
+        let mut ids: Vec<NodeId> = self.saved().map(|rested| rested.contact.id).collect();
+        ids.sort_unstable();
+        self.density = Density::of(&ids);
+    }
+
+    /// Somebody answered some query: the network is within reach.
+    pub fn on_sign_of_life(&mut self) {
+        self.cut_off = false;
     }
 
     /// Every node of the calendar: those that rest, and those that are due.
@@ -392,7 +426,10 @@ impl Sweep {
             }
             // Two packets may have been lost: the next pass tries once more.
             Turn::Again => self.keep_unanswered(Waiting { alive: true, ..query.waiting }),
-            Turn::Gap => self.frontier.remove_landmark(contact),
+            Turn::Gap => {
+                self.frontier.remove_landmark(contact);
+                self.ask_somebody_else(query);
+            }
         }
     }
 
@@ -495,6 +532,12 @@ impl Sweep {
                 if let Some(query) = self.gap_query() {
                     return Some(query);
                 }
+                let looked = std::mem::take(&mut self.filling);
+                let closer = self.coverage.look_closer(self.density.gap_depth());
+                // Who is found by a coarse look is nearer to the gaps of a finer one.
+                if closer && (!looked || self.gaps_open == 0) {
+                    continue;
+                }
             }
             self.filling = false;
             if self.in_flight > 0 {
@@ -512,6 +555,7 @@ impl Sweep {
     /// slow. Gaps are then filled all at once.
     fn may_fill_gaps(&self, now: Instant) -> bool {
         self.frontier.is_empty()
+            && !self.cut_off
             && self.frontier.has_landmarks()
             && self.gaps_left > 0
             && !self.coverage.is_scanned(self.density.gap_depth())
@@ -520,14 +564,25 @@ impl Sweep {
 
     /// A query into the next neighbourhood that no query aimed at, to whoever lives nearest.
     fn gap_query(&mut self) -> Option<SweepQuery> {
+        let (gap, depth) = self.coverage.next_gap()?;
         self.filling = true;
-        let (gap, depth) = self.coverage.next_gap(self.density.gap_depth())?;
         self.gaps_left -= 1;
         let target = gap.with_suffix(depth, Id(self.rng.bytes()));
         let contact = self.frontier.nearest_landmark(target)?;
         self.gaps_open += 1;
         let waiting = Waiting { contact, referrer: None, silent_passes: 0, alive: true };
         Some(SweepQuery { waiting, ask: SweepAsk::FindNode, turn: Turn::Gap, target })
+    }
+
+    /// Asks about a gap once more, of whoever lives nearest by now.
+    fn ask_somebody_else(&mut self, query: SweepQuery) {
+        let again = query.waiting.silent_passes == 0 && self.gaps_left > 0;
+        if let Some(contact) = self.frontier.nearest_landmark(query.target).filter(|_| again) {
+            self.gaps_left -= 1;
+            self.gaps_open += 1;
+            let waiting = Waiting { contact, silent_passes: 1, ..query.waiting };
+            self.follow_up(SweepQuery { waiting, ..query });
+        }
     }
 
     /// A query with a random target in the contact's own neighbourhood.

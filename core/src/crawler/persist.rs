@@ -125,6 +125,9 @@ impl Crawler {
             restored.contacts += usize::from(taken);
             restored.left_out += usize::from(!taken);
         }
+        for plane in self.planes.iter_mut().flatten() {
+            plane.sweep.on_restored();
+        }
         self.restore_infohashes(saved, &mut restored);
         Ok(restored)
     }

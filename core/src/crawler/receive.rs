@@ -101,6 +101,7 @@ impl Crawler {
             return self.on_silence(family, open.to, open.owner); // a reflector (H16)
         }
         plane.entrance.on_answer(self.config.mode.sweeps());
+        plane.sweep.on_sign_of_life();
         if self.admits_to_table(answerer, open.owner)
             && let Some(plane) = self.plane(family)
         {

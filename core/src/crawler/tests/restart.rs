@@ -155,6 +155,27 @@ fn dead_saved_contacts_hang_nothing_and_are_not_forgotten() {
 }
 
 #[test]
+fn a_restart_among_resting_nodes_goes_on_to_find_those_never_met() {
+    for seed in 43..49 {
+        let mut world = saving(seed, 256);
+        world.config.rate = Some(50);
+        let hashes = world.add_torrents(150, &[PeerKind::Seed]);
+        world.begin();
+        let mut rows = world.resume(4 * SECOND);
+        world.known = verified(&rows);
+        let restored = world.kill_and_restore();
+        // Nobody waits to be asked: whom the answers named is not saved.
+        assert_eq!((restored.contacts, restored.due), (0, 0), "{seed}");
+        assert!((30..200).contains(&restored.resting), "{seed}: {}", restored.resting);
+        rows.extend(world.resume(300 * SECOND));
+        let met: BTreeSet<_> = world.samples_arrived.iter().map(|(addr, _)| *addr).collect();
+        assert_eq!(met.len(), 256, "{seed}: after {} that rest", restored.resting);
+        assert_eq!(verified(&rows), world.exposed(&hashes), "{seed}");
+        assert!(intervals_kept(&world), "{seed}");
+    }
+}
+
+#[test]
 fn an_infohash_with_its_row_untaken_is_still_pending() {
     let mut world = saving(35, 10);
     let hashes = world.add_torrents(5, &[PeerKind::Seed]);
