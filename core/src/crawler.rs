@@ -269,7 +269,7 @@ impl Crawler {
             let plane = self.planes[family.index()].as_ref()?;
             earliest(plane.poll_timeout(self.now), self.bootstraps.poll_timeout(family))
         };
-        let takes_jobs = !self.jobs.is_full() && self.rows.len() < ROWS_MAX;
+        let takes_jobs = self.takes_jobs();
         let begins = (takes_jobs && self.intake.pending() > 0).then_some(self.now);
         let second_chance = self.intake.poll_timeout().filter(|_| takes_jobs);
         let given_up = self.begun + SEEDS_WITHIN;

@@ -491,6 +491,9 @@ pub const JOURNAL_ITEMS_MAX: usize = 1 << 17;
 /// Nodes of the saved calendar that are asked the way into the DHT if no saved contact answers.
 pub const ENTRANCE_RESERVE_MAX: usize = 1_024;
 
+/// Of these so many are asked at once where no table was saved.
+pub const ENTRANCE_FIRST: usize = 16;
+
 const _: () = {
     // Counts of samples and peers are one byte, and an item more never makes a chunk too long.
     assert!(SAMPLES_PER_REPLY <= u8::MAX as usize && SAVED_PEERS_MAX <= u8::MAX as usize);

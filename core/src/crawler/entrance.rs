@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use crate::addr::Contact;
 use crate::limits::{
-    BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, ENTRANCE_RESERVE_MAX, TABLE_SAVED_MAX,
+    BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, ENTRANCE_FIRST, ENTRANCE_RESERVE_MAX, TABLE_SAVED_MAX,
 };
 use crate::time::{Duration, Instant};
 
@@ -54,6 +54,13 @@ impl Entrance {
         if self.known.len() - self.of_table < ENTRANCE_RESERVE_MAX {
             self.known.push(contact);
             self.retry_at = now + self.pause;
+        }
+    }
+
+    /// Ends restoring: without a table the first of the reserve are asked at once.
+    pub(super) fn begin(&mut self) {
+        if self.of_table == 0 {
+            self.queue.extend(self.known.iter().take(ENTRANCE_FIRST));
         }
     }
 

@@ -50,9 +50,17 @@ impl Crawler {
         Ok(())
     }
 
-    /// Gives free jobs to infohashes that wait for one, as long as rows are taken.
+    /// Whether an infohash that waits for a job may have one: as long as rows are taken, and not
+    /// before somebody answered. What waits until then is an earlier run's; in a dead network it
+    /// would only fail, and have lost its source.
+    pub(super) fn takes_jobs(&self) -> bool {
+        let cut_off = self.stats.answered == 0 && self.planes.iter().any(Option::is_some);
+        !self.shut_down && !cut_off && !self.jobs.is_full() && self.rows.len() < ROWS_MAX
+    }
+
+    /// Gives free jobs to infohashes that wait for one.
     pub(super) fn fill_jobs(&mut self) {
-        while !self.shut_down && !self.jobs.is_full() && self.rows.len() < ROWS_MAX {
+        while self.takes_jobs() {
             let Some((next, peers)) = self.intake.next(self.now) else { break };
             let Some(key) = self.begin_job(next, &peers) else { break };
             self.settle_or_continue(key);

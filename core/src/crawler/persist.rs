@@ -127,6 +127,7 @@ impl Crawler {
         }
         for plane in self.planes.iter_mut().flatten() {
             plane.sweep.on_restored();
+            plane.entrance.begin();
         }
         self.restore_infohashes(saved, &mut restored);
         Ok(restored)

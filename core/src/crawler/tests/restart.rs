@@ -10,7 +10,7 @@ use crate::config::{Config, Mode};
 use crate::crawler::Crawler;
 use crate::limits::INTERVAL_MAX;
 use crate::rng::Seed;
-use crate::row::Row;
+use crate::row::{Row, Verdict};
 use crate::state::{StateError, WallTime};
 use crate::time::Instant;
 
@@ -173,6 +173,32 @@ fn a_restart_among_resting_nodes_goes_on_to_find_those_never_met() {
         assert_eq!(verified(&rows), world.exposed(&hashes), "{seed}");
         assert!(intervals_kept(&world), "{seed}");
     }
+}
+
+#[test]
+fn what_was_pending_stays_so_while_nobody_answers() {
+    let mut world = saving(49, 40);
+    let hashes = world.add_torrents(30, &[PeerKind::Seed]);
+    world.begin();
+    world.turns_left = Some(8);
+    let mut rows = world.resume(60 * SECOND);
+    world.turns_left = None;
+    let before = world.kill_and_restore();
+    assert!(before.pending > 5, "{before:?}");
+    let sources = |world: &World| {
+        let pending = world.crawler.intake.saved_pending();
+        pending.filter(|(_, source, _)| source.is_some()).count()
+    };
+    let known = sources(&world);
+    world.cut = Some((world.now, world.now + 7_200 * SECOND));
+    assert!(world.resume(7_200 * SECOND).is_empty(), "nothing failed for want of a network");
+    assert_eq!(world.crawler.stats().unfinished, before.pending as u64);
+    let after = world.kill_and_restore();
+    assert_eq!((after.pending, after.failed), (before.pending, before.failed));
+    assert_eq!(sources(&world), known);
+    rows.extend(world.resume(600 * SECOND));
+    assert_eq!(verified(&rows), world.exposed(&hashes));
+    assert!(rows.iter().all(|row| matches!(row.verdict, Verdict::Verified { .. })));
 }
 
 #[test]
