@@ -231,6 +231,8 @@ impl<K> Line<'_, K> {
                 Event::Readable | Event::Writable => {
                     return match self.stream.get_ref().take_error() {
                         Ok(None) => None,
+                        // It was there, and is gone before we looked: that shows when it is used.
+                        Ok(Some(error)) if is_reset(&error) => None,
                         Ok(Some(error)) | Err(error) => {
                             Some(exchange.handle_failed(now, connect_fault(&error)))
                         }
@@ -391,6 +393,11 @@ fn in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINPROGRESS) || error.kind() == io::ErrorKind::WouldBlock
 }
 
+/// Whether a connection that had come about was reset: one that is not wanted is refused instead.
+fn is_reset(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ECONNRESET)
+}
+
 /// Whose fault it is that no connection came about: running short ourselves is never the peer's.
 pub fn connect_fault(error: &io::Error) -> PeerFault {
     match error.raw_os_error() {
@@ -403,7 +410,8 @@ pub fn connect_fault(error: &io::Error) -> PeerFault {
             | libc::EADDRINUSE
             | libc::EAGAIN,
         ) => PeerFault::Pressure,
-        Some(libc::ECONNREFUSED | libc::ECONNRESET) => PeerFault::Refused,
+        Some(libc::ECONNREFUSED) => PeerFault::Refused,
+        Some(libc::ECONNRESET) => PeerFault::ClosedEarly,
         Some(libc::ETIMEDOUT) => PeerFault::ConnectTimeout,
         _ => PeerFault::Unreachable,
     }
