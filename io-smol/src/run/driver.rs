@@ -218,6 +218,9 @@ impl<'a> Driver<'a> {
             // Before anything is written: a run that fails for want of a network writes nothing.
             self.judge(now)?;
             let written = self.write(sink, ROWS_PER_TURN).await;
+            // Room among the rows lets dials go on and infohashes begin.
+            self.send(now);
+            self.dial(now);
             self.full = sink.is_full();
             if let Some(ended) = lost(written)? {
                 return Ok(ended);
