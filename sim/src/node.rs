@@ -7,6 +7,7 @@
 //! for a stranger beyond a bounded list of announced peers.
 
 mod curious;
+mod eclipse;
 mod raw;
 mod vices;
 
@@ -91,6 +92,10 @@ impl Node {
         let (number, turn) = (self.number, self.turn);
         self.turn += 1;
         let mut dice = world.dice("turn", u64::from(number) ^ (turn << 32));
+        if world.colludes(number) {
+            let payload = eclipse::answer(world, number, payload, answer);
+            return sends.push(Sent { after: Duration::ZERO, from: own, to: from, payload });
+        }
         match world.node_vice(number) {
             Some(vice) => {
                 let mut stage = Stage { world, now, number, own, from, turn, dice };

@@ -105,6 +105,10 @@ scenario! {
         new_ids: u32 = 30,
         /// Of nodes that come back, the percentage that has a new address and the old id.
         moves: u32 = 30,
+        /// Percent of the live nodes that go for good, all at once.
+        vanishing: u32 = 0,
+        /// The second in which they go.
+        vanish_s: u32 = 60,
     }
     links {
         /// Datagrams lost at random, in thousandths.
@@ -153,6 +157,8 @@ scenario! {
         hostile_peers: u32 = 0,
         /// Which vices: names joined by +, all or none.
         peer_vices: PeerVices = PeerVices::ALL,
+        /// Colluding nodes whose ids surround the first torrent's key and that name only each other.
+        eclipse: u32 = 0,
     }
     workload {
         /// What moves the bytes: direct or turmoil.

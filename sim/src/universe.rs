@@ -109,6 +109,8 @@ fn plan(scenario: &Scenario, family: Family) -> Result<Plan, PlanError> {
             peer_life_s: scenario.peer_life_s,
             new_ids: share(scenario.new_ids)?,
             moves: share(scenario.moves)?,
+            vanishing: share(scenario.vanishing)?,
+            vanish_s: scenario.vanish_s,
             horizon_s,
         },
         hostility: Hostility {
@@ -116,6 +118,7 @@ fn plan(scenario: &Scenario, family: Family) -> Result<Plan, PlanError> {
             node_vices: scenario.node_vices,
             peers: share(scenario.hostile_peers)?,
             peer_vices: scenario.peer_vices,
+            eclipse: scenario.eclipse,
             curiosity: CURIOSITY,
             silent_s: scenario.silent_s,
         },

@@ -127,6 +127,8 @@ pub struct World {
     /// By seat.
     kinds: Vec<NodeKind>,
     vices: Vec<Option<NodeVice>>,
+    /// Seats of the nodes that surround the first torrent's key.
+    ring: Range<u32>,
     nodes_in: Slots,
     bootstraps: Vec<u32>,
     torrents: Arc<[Made]>,
@@ -230,6 +232,18 @@ impl World {
     /// What a node does wrong, in all its lives.
     pub fn node_vice(&self, node: u32) -> Option<NodeVice> {
         self.vices[self.nodes[node as usize].seat as usize]
+    }
+
+    /// Whether a node is one of those that surround the first torrent's key.
+    pub fn colludes(&self, node: u32) -> bool {
+        self.ring.contains(&self.nodes[node as usize].seat)
+    }
+
+    /// The numbers of all those nodes: they live for ever, and in the order of ids nobody is
+    /// between them.
+    pub fn colluders(&self) -> Range<u32> {
+        let number = |seat| self.nodes.partition_point(|node| node.seat < seat) as u32;
+        number(self.ring.start)..number(self.ring.end)
     }
 
     /// The node's number among all seats: the same in all its lives.
@@ -340,7 +354,7 @@ impl World {
                     return Cow::default();
                 }
                 let view = self.view(views, seconds(now) / EPOCH_S);
-                view.live.attracted(self.nodes[node as usize].id, &self.keys).into()
+                view.storing().attracted(self.nodes[node as usize].id, &self.keys).into()
             }
         }
     }
@@ -375,13 +389,13 @@ impl World {
         torrent::make(self.plan.seed, torrent, &self.plan.metadata)
     }
 
-    /// The live nodes closest to a torrent at `now`, which store its peers; nearest first.
+    /// The live nodes closest to a torrent at `now`, colluders left out, which store its peers; nearest first.
     pub fn holders(&self, now: Instant, torrent: u32) -> Closest {
         let target = self.key(torrent).id();
         match &self.knowledge {
-            Knowledge::Fixed(fixed) => fixed.view.live.closest(target),
+            Knowledge::Fixed(fixed) => fixed.view.storing().closest(target),
             Knowledge::Epochs(views) => {
-                self.view(views, seconds(now) / EPOCH_S).live.closest(target)
+                self.view(views, seconds(now) / EPOCH_S).storing().closest(target)
             }
         }
     }
@@ -458,7 +472,12 @@ impl World {
             present.sort_unstable();
             let live =
                 present.iter().copied().filter(|&(_, n)| self.node_kind(n) != NodeKind::Dead);
-            View { live: Population::new(live), everyone: Population::new(present.iter().copied()) }
+            let live = Population::new(live);
+            let honest = present.iter().copied().filter(|&(_, n)| {
+                self.node_kind(n) != NodeKind::Dead && !self.colludes(n)
+            });
+            let honest = (!self.ring.is_empty()).then(|| Population::new(honest));
+            View { live, honest, everyone: Population::new(present.iter().copied()) }
         })
     }
 }

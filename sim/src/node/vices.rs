@@ -125,14 +125,14 @@ pub(super) fn bend(
 }
 
 /// Who asked, and for what point.
-struct Asked {
+pub(super) struct Asked {
     id: NodeId,
-    target: Option<Id>,
+    pub(super) target: Option<Id>,
     wants_peers: bool,
 }
 
 impl Asked {
-    fn of(query: &[u8]) -> Self {
+    pub(super) fn of(query: &[u8]) -> Self {
         let mut asked = Self { id: NodeId([0; 20]), target: None, wants_peers: false };
         if let Ok(Message { kind: Kind::Query(query), .. }) = Message::parse(query) {
             asked.id = query.id;

@@ -99,6 +99,10 @@ pub struct Churn {
     pub new_ids: Percent,
     /// Of nodes and peers that come back, the share that has a new address (and the old id).
     pub moves: Percent,
+    /// Share of the live nodes that go for good, all at once; bootstrap nodes stay.
+    pub vanishing: Percent,
+    /// The second in which they go.
+    pub vanish_s: u32,
     /// For how long lives are drawn, seconds.
     pub horizon_s: u32,
 }
@@ -110,6 +114,8 @@ impl Churn {
         peer_life_s: 0,
         new_ids: Percent::ZERO,
         moves: Percent::ZERO,
+        vanishing: Percent::ZERO,
+        vanish_s: 0,
         horizon_s: 0,
     };
 }
@@ -125,6 +131,10 @@ pub struct Hostility {
     pub peers: Percent,
     /// Which, in equal parts.
     pub peer_vices: PeerVices,
+    /// Of the nodes, so many collude: their ids surround the key of torrent 0, each names only
+    /// others of them, and each shows that key as its sample without knowing a peer. They live for
+    /// ever, and nobody's peers were ever announced to them.
+    pub eclipse: u32,
     /// Per query answered, the thousandths after which the node asks the asker something.
     pub curiosity: u32,
     /// For so long bootstrap nodes answer nothing, seconds.
@@ -138,6 +148,7 @@ impl Hostility {
         node_vices: NodeVices::NONE,
         peers: Percent::ZERO,
         peer_vices: PeerVices::NONE,
+        eclipse: 0,
         curiosity: 0,
         silent_s: 0,
     };
@@ -194,6 +205,8 @@ pub enum PlanError {
     Percent,
     /// Lives so short for so long that there would be more than [`LIVES_MAX`] of them.
     Churn,
+    /// More colluding nodes than half of all, or no torrent to surround.
+    Eclipse,
 }
 
 impl fmt::Display for PlanError {
@@ -214,6 +227,7 @@ impl fmt::Display for PlanError {
             ),
             Self::Percent => f.write_str("a percentage is above 100"),
             Self::Churn => write!(f, "churn: more than {LIVES_MAX} lives"),
+            Self::Eclipse => f.write_str("eclipse: want at most half of the nodes, and a torrent"),
         }
     }
 }
@@ -232,6 +246,10 @@ pub(crate) fn check(plan: &Plan) -> Result<(), PlanError> {
         }
     }
     check_churn(plan)?;
+    let eclipse = plan.hostility.eclipse;
+    if eclipse > 0 && (eclipse > plan.nodes / 2 || plan.torrents == 0) {
+        return Err(PlanError::Eclipse);
+    }
     // Before anything is made: the fewest addresses that this plan can need.
     let fewest = u64::from(plan.torrents) * u64::from(*peers.start());
     check_addresses(plan, u64::from(plan.nodes) + fewest)

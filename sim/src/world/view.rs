@@ -22,6 +22,15 @@ pub(super) struct View {
     pub(super) everyone: Population,
     /// Those that answer.
     pub(super) live: Population,
+    /// Those to whom peers announce themselves, if that is not all who answer.
+    pub(super) honest: Option<Population>,
+}
+
+impl View {
+    /// Those among whom the nearest to a key store its peers.
+    pub(super) fn storing(&self) -> &Population {
+        self.honest.as_ref().unwrap_or(&self.live)
+    }
 }
 
 /// The last views asked for.
