@@ -1,0 +1,61 @@
+//! Half of all nodes answer everything with an error (201 to 204 in turn), and half of all peers
+//! reject every request for metadata. A refusing node is asked for a sample once, then for contacts
+//! once, and rests for an hour (`UNSUPPORTED_REST`; the sweep looks once a minute): four times in
+//! four hours. A rejecting peer is done with at its first reject; only where a torrent has no other
+//! peer is it dialled once more, when the torrent has its second chance an hour later. Everything
+//! with one peer that serves is found.
+
+use std::collections::BTreeMap;
+
+use estudely_core::fault::PeerFault;
+use estudely_core::limits::SECOND_CHANCE_AFTER;
+use estudely_sim::scenario::Scenario;
+use estudely_sim::vice::{NodeVice, NodeVices, PeerVice, PeerVices};
+
+use crate::support::{Ask, gaps, play};
+
+#[test]
+fn refusing_nodes_and_rejecting_peers_cost_a_fixed_number_of_attempts() {
+    let scenario = Scenario {
+        torrents: 150,
+        hostile_nodes: 50,
+        node_vices: NodeVices::of(&[NodeVice::Refuser]),
+        hostile_peers: 50,
+        peer_vices: PeerVices::of(&[PeerVice::Rejects]),
+        broken_s: 60,
+        healed_s: 4 * 3_600,
+        ..Scenario::calm(35)
+    };
+    let played = play(&scenario);
+    let (world, notes) = (played.world(), &played.notes);
+    let refusers = (0..world.node_count()).filter(|&node| world.node_vice(node).is_some());
+    for to in refusers.map(|node| played.node(node)) {
+        for wanted in [Ask::Sample, Ask::FindNode] {
+            let asked = notes.asked(to).filter(|(_, ask)| *ask == wanted);
+            let times: Vec<_> = asked.map(|(at, _)| at).collect();
+            assert_eq!(times.len(), 4, "{to} {wanted:?}");
+            assert_eq!(gaps(&times[1..]), [3_660, 3_660], "{to} {wanted:?}");
+        }
+    }
+    let facts = played.universe.truth().facts();
+    let (good, lost): (Vec<_>, Vec<_>) =
+        facts.iter().partition(|fact| fact.peers.values().any(|serves| *serves));
+    assert_eq!((good.len(), lost.len()), (118, 32));
+    assert_eq!((notes.verified(), notes.rows.len()), (good.len(), facts.len()));
+    let mut dials = BTreeMap::<_, Vec<_>>::new();
+    for (call, _, fault) in notes.ended() {
+        let serves = facts.iter().any(|fact| fact.peers.get(&call.to) == Some(&true));
+        assert_eq!(fault, (!serves).then_some(PeerFault::Rejected), "{}", call.to);
+        dials.entry(call.to).or_default().push(call.dialled);
+    }
+    for fact in good {
+        for peer in fact.peers.keys() {
+            assert!(dials.get(peer).is_none_or(|dials| dials.len() == 1), "{peer}");
+        }
+    }
+    for peer in lost.iter().flat_map(|fact| fact.peers.keys()) {
+        assert_eq!(dials[peer].len(), 2, "{peer}");
+        assert!(dials[peer][1] > dials[peer][0] + SECOND_CHANCE_AFTER[0], "{peer}");
+    }
+    assert_eq!((notes.stats.refused, notes.stats.expired), (1_562, 0));
+}

@@ -1,0 +1,203 @@
+//! One run under the whole checker, and notes of what crossed the boundary for exact expectations.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use estudely_core::addr::Family;
+use estudely_core::fault::PeerFault;
+use estudely_core::id::InfoHash;
+use estudely_core::krpc::{Kind, Message, Method};
+use estudely_core::row::Verdict;
+use estudely_core::stats::Stats;
+use estudely_core::time::{Duration, Instant};
+use estudely_sim::checker::{Broken, Checker};
+use estudely_sim::direct;
+use estudely_sim::event::{Conn, Event, Observer};
+use estudely_sim::scenario::Scenario;
+use estudely_sim::universe::Universe;
+use estudely_sim::world::World;
+
+/// What a query asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ask {
+    Ping,
+    FindNode,
+    GetPeers(InfoHash),
+    Sample,
+}
+
+/// A connection of the crawler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) to: SocketAddr,
+    pub(crate) dialled: Instant,
+    pub(crate) connected: Option<Instant>,
+    /// When the last bytes came.
+    pub(crate) heard: Option<Instant>,
+    pub(crate) ended: Option<(Instant, Option<PeerFault>)>,
+}
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) at: Instant,
+    pub(crate) hash: InfoHash,
+    pub(crate) verified: bool,
+    /// Everything that it says, times included.
+    pub(crate) text: String,
+}
+
+/// Everything that was sent, dialled and told, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) queries: Vec<(Instant, SocketAddr, Ask)>,
+    /// Datagrams that nobody forged.
+    pub(crate) received: Vec<(Instant, SocketAddr)>,
+    /// Where forged ones claimed to come from.
+    pub(crate) forged: Vec<SocketAddr>,
+    pub(crate) calls: BTreeMap<Conn, Call>,
+    pub(crate) open: usize,
+    pub(crate) most_open: usize,
+    pub(crate) rows: Vec<Told>,
+    /// The counters when everything was last drained before the shutdown.
+    pub(crate) stats: Stats,
+    over: bool,
+}
+
+impl Observer for Notes {
+    fn observe(&mut self, now: Instant, event: &Event<'_>) {
+        match *event {
+            Event::Sent { to, payload } => {
+                self.queries.extend(ask(payload).map(|ask| (now, to, ask)));
+            }
+            Event::Received { from, forged: true, .. } => self.forged.push(from),
+            Event::Received { from, .. } => self.received.push((now, from)),
+            Event::Dialled { conn, to } => {
+                let call = Call { to, dialled: now, connected: None, heard: None, ended: None };
+                self.calls.insert(conn, call);
+                self.open += 1;
+                self.most_open = self.most_open.max(self.open);
+            }
+            Event::Connected { conn } => {
+                self.calls.get_mut(&conn).expect("it was dialled").connected = Some(now);
+            }
+            Event::Read { conn, .. } => {
+                self.calls.get_mut(&conn).expect("it was dialled").heard = Some(now);
+            }
+            Event::Ended { conn, fault } => {
+                let call = self.calls.get_mut(&conn).expect("it was dialled");
+                assert_eq!(call.ended.replace((now, fault)).map(|_| ()), None);
+                self.open -= 1;
+            }
+            Event::Row(row) => self.rows.push(Told {
+                at: now,
+                hash: row.infohash,
+                verified: matches!(row.verdict, Verdict::Verified { .. }),
+                text: format!("{row:?}"),
+            }),
+            Event::ShutDown => self.over = true,
+            Event::Drained { stats, .. } if !self.over => self.stats.clone_from(stats),
+            _ => {}
+        }
+    }
+}
+
+impl Notes {
+    /// When `to` was asked, and for what.
+    pub(crate) fn asked(&self, to: SocketAddr) -> impl Iterator<Item = (Instant, Ask)> + '_ {
+        let asked = self.queries.iter().filter(move |query| query.1 == to);
+        asked.map(|&(at, _, ask)| (at, ask))
+    }
+
+    /// How many rows have metadata.
+    pub(crate) fn verified(&self) -> usize {
+        self.rows.iter().filter(|row| row.verified).count()
+    }
+
+    /// Every connection that came to an end, with its fault if it had one.
+    pub(crate) fn ended(&self) -> impl Iterator<Item = (Call, Instant, Option<PeerFault>)> + '_ {
+        self.calls.values().map(|call| {
+            let (at, fault) = call.ended.expect("no connection outlives the run");
+            (*call, at, fault)
+        })
+    }
+}
+
+fn ask(payload: &[u8]) -> Option<Ask> {
+    let Kind::Query(query) = Message::parse(payload).ok()?.kind else { return None };
+    match query.method {
+        Method::Ping => Some(Ask::Ping),
+        Method::FindNode { .. } => Some(Ask::FindNode),
+        Method::GetPeers { info_hash, .. } => Some(Ask::GetPeers(info_hash)),
+        Method::SampleInfohashes { .. } => Some(Ask::Sample),
+        _ => None,
+    }
+}
+
+/// Sees all of a run, whose end it does not bring about.
+struct Throughout(Checker, Notes);
+
+impl Observer for Throughout {
+    fn observe(&mut self, now: Instant, event: &Event<'_>) {
+        self.0.observe(now, event);
+        self.1.observe(now, event);
+    }
+
+    fn satisfied(&self) -> bool {
+        self.0.broken().is_some()
+    }
+}
+
+/// A run that is over.
+pub(crate) struct Played {
+    pub(crate) universe: Rc<Universe>,
+    pub(crate) notes: Notes,
+}
+
+impl Played {
+    /// The DHT of IPv4.
+    pub(crate) fn world(&self) -> &World {
+        self.universe.world(Family::V4).expect("a DHT of IPv4")
+    }
+
+    /// Where node `number` lives.
+    pub(crate) fn node(&self, number: u32) -> SocketAddr {
+        self.world().contact(number).addr
+    }
+}
+
+/// Plays the whole scenario in the plain loop: no rule may break, and whatever is due must come.
+pub(crate) fn play(scenario: &Scenario) -> Played {
+    let (played, broken) = try_play(scenario);
+    if let Some(broken) = broken {
+        panic!("{broken}\n{scenario}");
+    }
+    played
+}
+
+/// The same where a rule is known to break: with the first that does.
+pub(crate) fn try_play(scenario: &Scenario) -> (Played, Option<Broken>) {
+    let universe = Rc::new(Universe::build(scenario).expect("a plan that fits"));
+    let checker = Checker::new(scenario, Rc::clone(&universe));
+    let watching = Throughout(checker, Notes::default());
+    let (Throughout(mut checker, notes), ending) =
+        direct::run(scenario, Rc::clone(&universe), watching);
+    checker.finish(ending.at);
+    (Played { universe, notes }, checker.broken().cloned())
+}
+
+/// That many seconds after the start.
+pub(crate) fn second(seconds: u64) -> Instant {
+    Instant::START + Duration::from_secs(seconds)
+}
+
+/// Whole seconds between each of `times` and the next: exact to the microsecond, or a failure.
+pub(crate) fn gaps(times: &[Instant]) -> Vec<u64> {
+    let gap = |pair: &[Instant]| {
+        let gap = pair[1].since(pair[0]);
+        assert_eq!(gap.subsec_nanos(), 0, "{gap:?} is no whole number of seconds");
+        gap.as_secs()
+    };
+    times.windows(2).map(gap).collect()
+}
