@@ -134,6 +134,11 @@ impl Walks {
         self.slots.get(key).is_some_and(|slot| slot.walk.is_done())
     }
 
+    /// Whether answers are due from nodes that have not stalled.
+    pub(crate) fn is_waiting(&self, key: Key) -> bool {
+        self.slots.get(key).is_some_and(|slot| slot.walk.in_flight() > 0)
+    }
+
     /// Ends a walk; answers that still come find nothing.
     pub(crate) fn end(&mut self, key: Key) -> Option<Key> {
         let slot = self.slots.remove(key)?;

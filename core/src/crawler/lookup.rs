@@ -271,7 +271,11 @@ impl Crawler {
             .jobs
             .get(key)
             .is_none_or(|job| job.peers_waiting() >= WALK_PEERS_ENOUGH || job.peer_count() >= most);
-        if !enough && !plane.walks.is_done(walk) {
+        // Nodes that collude may be the nearest: as long as no peer is named, whoever else has been
+        // asked still has its say.
+        let hoping = self.jobs.get(key).is_some_and(|job| job.peer_count() == 0);
+        let waits = hoping && plane.walks.is_waiting(walk);
+        if !enough && (waits || !plane.walks.is_done(walk)) {
             return;
         }
         plane.walks.end(walk);

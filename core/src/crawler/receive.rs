@@ -62,6 +62,7 @@ impl Crawler {
                     if let Some(plane) = self.plane(family) {
                         plane.walks.on_stall(key, open.to);
                     }
+                    self.end_walk_if_done(family, key);
                 }
                 (Silence::Stalled, _) => {}
             }
