@@ -473,9 +473,10 @@ impl World {
             let live =
                 present.iter().copied().filter(|&(_, n)| self.node_kind(n) != NodeKind::Dead);
             let live = Population::new(live);
-            let honest = present.iter().copied().filter(|&(_, n)| {
-                self.node_kind(n) != NodeKind::Dead && !self.colludes(n)
-            });
+            let honest = present
+                .iter()
+                .copied()
+                .filter(|&(_, n)| self.node_kind(n) != NodeKind::Dead && !self.colludes(n));
             let honest = (!self.ring.is_empty()).then(|| Population::new(honest));
             View { live, honest, everyone: Population::new(present.iter().copied()) }
         })
