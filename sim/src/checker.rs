@@ -158,7 +158,7 @@ impl Checker {
             intervals: Intervals::default(),
             transactions: Transactions::new(lag),
             pace: Pace::new(scenario),
-            lookups: Lookups::default(),
+            lookups: Lookups::new(lag),
             dials: Dials::new(scenario.connections, lag),
             families: Families::default(),
             counters: Counters::default(),
@@ -233,6 +233,7 @@ impl Checker {
     fn on_received(&mut self, from: SocketAddr, payload: &[u8]) {
         let now = self.found.now;
         self.counters.on_received(payload.len());
+        self.lookups.on_heard(now);
         let received = krpc::received(payload);
         let (transaction, malformed) = match received {
             Received::Malformed => return self.counters.on_malformed(),
@@ -249,8 +250,10 @@ impl Checker {
             Match::Sure(open) => (open, true),
             Match::Doubtful(open) => (open, false),
         };
-        if open.ask == Ask::Sample {
-            self.intervals.on_answered(from);
+        match open.ask {
+            Ask::Sample => self.intervals.on_answered(from),
+            Ask::GetPeers(hash) => self.lookups.on_answered(from, &hash),
+            Ask::Ping | Ask::FindNode => {}
         }
         match received {
             Received::Reply(_, reply) => self.on_reply(from, open.ask, &reply, sure),

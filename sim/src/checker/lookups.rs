@@ -1,8 +1,11 @@
 //! Rules 14 and 15: who is asked for the peers of which infohash how often, and when.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use estudely_core::limits::{SECOND_CHANCE_AFTER, SOURCE_ASKS_MAX, WALK_CANDIDATES_MAX};
+use estudely_core::limits::{
+    EXPIRE_AFTER, SECOND_CHANCE_AFTER, SOURCE_ASKS_MAX, SUSPECT_AFTER, WALK_CANDIDATES_MAX,
+};
 use estudely_core::time::{Duration, Instant};
 
 use super::address::{family, ip_key, key};
@@ -20,11 +23,50 @@ const UNDER_WAY: Duration = Duration::from_secs(60);
 /// Whole seconds are saved, so a retry time may be off by that much.
 const ROUNDING: Duration = Duration::from_secs(2);
 
+/// Silences remembered: of more than so many in one round the oldest excuse nothing.
+const SILENCES_MAX: usize = 32;
+
 /// What was asked for one infohash in its present round.
 #[derive(Clone, Copy, Debug)]
 struct Round {
     last: Instant,
     asked: [u16; 2],
+}
+
+/// What one contact was asked for one infohash.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    times: u8,
+    last: Instant,
+    /// Whether the last one was answered.
+    answered: bool,
+}
+
+/// When nobody at all was heard: then a question that is not answered proves nothing, and may be
+/// put again.
+#[derive(Debug, Default)]
+struct Silences {
+    heard: Instant,
+    /// From, and until when; oldest first.
+    past: VecDeque<(Instant, Instant)>,
+}
+
+impl Silences {
+    fn on_heard(&mut self, now: Instant) {
+        if now.since(self.heard) >= SUSPECT_AFTER {
+            if self.past.len() == SILENCES_MAX {
+                self.past.pop_front();
+            }
+            self.past.push_back((self.heard, now));
+        }
+        self.heard = now;
+    }
+
+    /// Whether one of them was going on at some time from `from` to `to`.
+    fn any(&self, now: Instant, from: Instant, to: Instant) -> bool {
+        let present = (now.since(self.heard) >= SUSPECT_AFTER).then_some((self.heard, now));
+        self.past.iter().copied().chain(present).any(|(begin, end)| begin <= to && end >= from)
+    }
 }
 
 /// An infohash that has a row.
@@ -41,12 +83,33 @@ struct Settled {
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
     rounds: Known<Round>,
-    asked: Known<(u8, Instant)>,
+    asked: Known<Asked>,
+    silences: Silences,
+    /// How far the crawler's clock may be behind.
+    lag: Duration,
     settled: Known<Settled>,
     looked: (usize, usize, usize),
 }
 
 impl Lookups {
+    /// Of a crawler whose clock may be behind by `lag`.
+    pub(super) fn new(lag: Duration) -> Self {
+        Self { lag, ..Self::default() }
+    }
+
+    /// Somebody was heard.
+    pub(super) fn on_heard(&mut self, now: Instant) {
+        self.silences.on_heard(now);
+    }
+
+    /// A question for the peers of `hash` was answered.
+    pub(super) fn on_answered(&mut self, from: SocketAddr, hash: &[u8; 20]) {
+        let contact = key(&[hash, &ip_key(from).to_le_bytes()]);
+        if let Some(asked) = self.asked.get_mut(&contact) {
+            asked.answered = true;
+        }
+    }
+
     /// A new crawler began that still knows what `kept` says. Those that it has verified it knows
     /// from its outputs.
     pub(super) fn on_started(&mut self, kept: Kept) {
@@ -77,7 +140,8 @@ impl Lookups {
         let number = key(&[hash]);
         self.check_settled(found, number, hash);
         let round = self.rounds.entry(number).or_insert(Round { last: now, asked: [0; 2] });
-        if now >= round.last + ROUND_GAP {
+        let cut_off = self.silences.any(now, round.last, now);
+        if now >= round.last + ROUND_GAP || cut_off {
             round.asked = [0; 2];
         }
         round.last = now;
@@ -89,19 +153,24 @@ impl Lookups {
             format!("{asked} nodes of one family were asked for {}", hex(hash))
         });
         let contact = key(&[hash, &ip_key(to).to_le_bytes()]);
-        let times = self.asked.entry(contact).or_insert((0, now));
-        if now >= times.1 + ROUND_GAP {
-            times.0 = 0;
+        let asked =
+            self.asked.entry(contact).or_insert(Asked { times: 0, last: now, answered: false });
+        if now >= asked.last + ROUND_GAP {
+            asked.times = 0;
         }
-        *times = (times.0.saturating_add(1), now);
+        let open_until = asked.last + EXPIRE_AFTER + self.lag;
+        if asked.times > 0 && !asked.answered && self.silences.any(now, asked.last, open_until) {
+            asked.times -= 1;
+        }
+        *asked = Asked { times: asked.times.saturating_add(1), last: now, answered: false };
         let is_source = heard.sources.contains(&source_key(hash, to));
         let most = 1 + if is_source { SOURCE_ASKS_MAX } else { 0 };
-        let times = times.0;
+        let times = asked.times;
         found.check(times <= most, WALKS_SOUND, || {
             format!("{} is asked for {} for the {times}. time", to.ip(), hex(hash))
         });
         forget(&mut self.rounds, &mut self.looked.0, |round| now < round.last + ROUND_GAP);
-        forget(&mut self.asked, &mut self.looked.1, |(_, last)| now < *last + ROUND_GAP);
+        forget(&mut self.asked, &mut self.looked.1, |asked| now < asked.last + ROUND_GAP);
     }
 
     /// A connection begun at `dialled` turns out to be for `hash`.
