@@ -1,8 +1,17 @@
 //! One file for each named situation, with what is to be expected of it, exactly.
 
+mod bootstrap_silent;
+mod clock_slips;
+mod dht_bootstrap;
+mod dual_stack;
 mod eclipse;
 mod half_sybil;
+mod interval_restart;
 mod mass_timeout;
+mod partition_heal;
+mod rate_accounting;
 mod reject_storm;
 mod slow_loris;
 mod spoofed_replies;
+mod three_days;
+mod unsampled;
