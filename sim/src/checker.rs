@@ -27,6 +27,7 @@ mod pace;
 mod rows;
 mod saved;
 mod sets;
+mod silence;
 mod table;
 mod transactions;
 mod universe;
@@ -59,6 +60,7 @@ use self::pace::Pace;
 use self::rows::Rows;
 use self::rule::{DEADLINE_AHEAD, Findings, TIME_MONOTONE};
 use self::saved::Saved;
+use self::silence::Silence;
 use self::transactions::{Match, Transactions};
 use crate::event::{Conn, Event, Observer};
 use crate::scenario::Scenario;
@@ -118,6 +120,7 @@ pub struct Checker {
     turns: u32,
     saved: Saved,
     heard: Heard,
+    silence: Silence,
     rows: Rows,
     intervals: Intervals,
     transactions: Transactions,
@@ -154,6 +157,7 @@ impl Checker {
             turns: 0,
             saved: Saved::default(),
             heard: Heard::default(),
+            silence: Silence::default(),
             rows: Rows::default(),
             intervals: Intervals::default(),
             transactions: Transactions::new(lag),
@@ -225,7 +229,9 @@ impl Checker {
         self.transactions.on_sent(found, to, query.transaction, query.ask);
         match query.ask {
             Ask::Sample => self.intervals.on_asked(found, to),
-            Ask::GetPeers(hash) => self.lookups.on_asked(found, &self.heard, to, &hash),
+            Ask::GetPeers(hash) => {
+                self.lookups.on_asked(found, (&self.heard, &self.silence), to, &hash);
+            }
             Ask::Ping | Ask::FindNode => {}
         }
     }
@@ -233,7 +239,7 @@ impl Checker {
     fn on_received(&mut self, from: SocketAddr, payload: &[u8]) {
         let now = self.found.now;
         self.counters.on_received(payload.len());
-        self.lookups.on_heard(now);
+        self.silence.on_heard(now);
         let received = krpc::received(payload);
         let (transaction, malformed) = match received {
             Received::Malformed => return self.counters.on_malformed(),
@@ -355,7 +361,8 @@ impl Observer for Checker {
             Event::Read { conn, bytes } => self.dials.on_read(&mut self.found, conn, bytes),
             Event::Lost { .. } => {}
             Event::Ended { conn, fault } => {
-                let peer = self.dials.on_ended(&mut self.found, &self.heard, conn, fault);
+                let around = (&self.heard, &self.silence);
+                let peer = self.dials.on_ended(&mut self.found, around, conn, fault);
                 if let Some(peer) = peer.filter(|_| fault.is_none()) {
                     self.rows.on_delivered(peer);
                 }

@@ -15,6 +15,7 @@ use super::datagrams::{Heard, peer_key};
 use super::hex;
 use super::rule::{DIALS_BOUNDED, Findings, MATCHED_REPLIES, MEMORY_BOUNDED, SILENT_AFTER_END};
 use super::sets::{Known, forget};
+use super::silence::Silence;
 use super::transactions::GRACE;
 use super::wire::Wire;
 use crate::event::Conn;
@@ -192,10 +193,11 @@ impl Dials {
     pub(super) fn on_ended(
         &mut self,
         found: &mut Findings,
-        heard: &Heard,
+        (heard, silence): (&Heard, &Silence),
         conn: Conn,
         fault: Option<PeerFault>,
     ) -> Option<u64> {
+        let cut_off = silence.is_on(found.now) && fault.is_some_and(is_silence);
         let Some(connection) = self.open.remove(&conn) else {
             found.fail(SILENT_AFTER_END, || format!("{conn:?} has a second outcome"));
             return None;
@@ -214,13 +216,16 @@ impl Dials {
             None => self.delivered += 1,
         }
         if connection.connected.is_none() {
-            self.on_unconnected(found, heard, &connection, fault);
+            if !cut_off {
+                self.on_unconnected(found, heard, &connection, fault);
+            }
             return None;
         }
         self.connected += 1;
         let peer = peer_key(&connection.wire.hash?, connection.to);
         if let (Some(fault), Some(attempt)) = (fault, self.attempts.get_mut(&peer)) {
             attempt.after(&connection, fault);
+            attempt.goes_on |= cut_off;
         }
         Some(peer)
     }
@@ -302,6 +307,12 @@ impl Dials {
         });
         forget(&mut self.unconnected, &mut self.looked.2, |(_, first)| at < *first + HOUR);
     }
+}
+
+/// Whether that is what a dial ends with when nothing comes any more.
+fn is_silence(fault: PeerFault) -> bool {
+    use PeerFault::{ConnectTimeout, ExtensionTimeout, HandshakeTimeout, MetadataTimeout};
+    matches!(fault, ConnectTimeout | HandshakeTimeout | ExtensionTimeout | MetadataTimeout)
 }
 
 impl Connection {

@@ -1,10 +1,9 @@
 //! Rules 14 and 15: who is asked for the peers of which infohash how often, and when.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use estudely_core::limits::{
-    EXPIRE_AFTER, SECOND_CHANCE_AFTER, SOURCE_ASKS_MAX, SUSPECT_AFTER, WALK_CANDIDATES_MAX,
+    EXPIRE_AFTER, SECOND_CHANCE_AFTER, SOURCE_ASKS_MAX, WALK_CANDIDATES_MAX,
 };
 use estudely_core::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use super::hex;
 use super::rule::{Findings, NO_WORK_TWICE, WALKS_SOUND};
 use super::saved::Kept;
 use super::sets::{Known, forget};
+use super::silence::Silence;
 
 /// A lookup of the same infohash after so long is another round: rounds are an hour apart.
 const ROUND_GAP: Duration = Duration::from_secs(3_000);
@@ -22,9 +22,6 @@ const ROUND_GAP: Duration = Duration::from_secs(3_000);
 const UNDER_WAY: Duration = Duration::from_secs(60);
 /// Whole seconds are saved, so a retry time may be off by that much.
 const ROUNDING: Duration = Duration::from_secs(2);
-
-/// Silences remembered: of more than so many in one round the oldest excuse nothing.
-const SILENCES_MAX: usize = 32;
 
 /// What was asked for one infohash in its present round.
 #[derive(Clone, Copy, Debug)]
@@ -42,33 +39,6 @@ struct Asked {
     answered: bool,
 }
 
-/// When nobody at all was heard: then a question that is not answered proves nothing, and may be
-/// put again.
-#[derive(Debug, Default)]
-struct Silences {
-    heard: Instant,
-    /// From, and until when; oldest first.
-    past: VecDeque<(Instant, Instant)>,
-}
-
-impl Silences {
-    fn on_heard(&mut self, now: Instant) {
-        if now.since(self.heard) >= SUSPECT_AFTER {
-            if self.past.len() == SILENCES_MAX {
-                self.past.pop_front();
-            }
-            self.past.push_back((self.heard, now));
-        }
-        self.heard = now;
-    }
-
-    /// Whether one of them was going on at some time from `from` to `to`.
-    fn any(&self, now: Instant, from: Instant, to: Instant) -> bool {
-        let present = (now.since(self.heard) >= SUSPECT_AFTER).then_some((self.heard, now));
-        self.past.iter().copied().chain(present).any(|(begin, end)| begin <= to && end >= from)
-    }
-}
-
 /// An infohash that has a row.
 #[derive(Clone, Copy, Debug)]
 struct Settled {
@@ -84,7 +54,6 @@ struct Settled {
 pub(super) struct Lookups {
     rounds: Known<Round>,
     asked: Known<Asked>,
-    silences: Silences,
     /// How far the crawler's clock may be behind.
     lag: Duration,
     settled: Known<Settled>,
@@ -95,11 +64,6 @@ impl Lookups {
     /// Of a crawler whose clock may be behind by `lag`.
     pub(super) fn new(lag: Duration) -> Self {
         Self { lag, ..Self::default() }
-    }
-
-    /// Somebody was heard.
-    pub(super) fn on_heard(&mut self, now: Instant) {
-        self.silences.on_heard(now);
     }
 
     /// A question for the peers of `hash` was answered.
@@ -132,7 +96,7 @@ impl Lookups {
     pub(super) fn on_asked(
         &mut self,
         found: &mut Findings,
-        heard: &Heard,
+        (heard, silence): (&Heard, &Silence),
         to: SocketAddr,
         hash: &[u8; 20],
     ) {
@@ -140,7 +104,7 @@ impl Lookups {
         let number = key(&[hash]);
         self.check_settled(found, number, hash);
         let round = self.rounds.entry(number).or_insert(Round { last: now, asked: [0; 2] });
-        let cut_off = self.silences.any(now, round.last, now);
+        let cut_off = silence.any(now, round.last, now);
         if now >= round.last + ROUND_GAP || cut_off {
             round.asked = [0; 2];
         }
@@ -159,7 +123,7 @@ impl Lookups {
             asked.times = 0;
         }
         let open_until = asked.last + EXPIRE_AFTER + self.lag;
-        if asked.times > 0 && !asked.answered && self.silences.any(now, asked.last, open_until) {
+        if asked.times > 0 && !asked.answered && silence.any(now, asked.last, open_until) {
             asked.times -= 1;
         }
         *asked = Asked { times: asked.times.saturating_add(1), last: now, answered: false };
