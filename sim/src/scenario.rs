@@ -109,6 +109,8 @@ scenario! {
         vanishing: u32 = 0,
         /// The second in which they go.
         vanish_s: u32 = 60,
+        /// Second from which nodes store no peers any more: nobody announces; 0 for never.
+        expires_s: u32 = 0,
     }
     links {
         /// Datagrams lost at random, in thousandths.

@@ -111,6 +111,7 @@ fn plan(scenario: &Scenario, family: Family) -> Result<Plan, PlanError> {
             moves: share(scenario.moves)?,
             vanishing: share(scenario.vanishing)?,
             vanish_s: scenario.vanish_s,
+            expires_s: scenario.expires_s,
             horizon_s,
         },
         hostility: Hostility {

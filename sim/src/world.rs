@@ -343,6 +343,10 @@ impl World {
 
     /// The torrents whose peers `node` stores at `now`.
     pub fn stored(&self, now: Instant, node: u32) -> Cow<'_, [u32]> {
+        let expires = u64::from(self.plan.churn.expires_s);
+        if expires > 0 && seconds(now) >= expires {
+            return Cow::default();
+        }
         match &self.knowledge {
             Knowledge::Fixed(fixed) => {
                 let node = node as usize;

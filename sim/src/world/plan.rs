@@ -103,6 +103,8 @@ pub struct Churn {
     pub vanishing: Percent,
     /// The second in which they go.
     pub vanish_s: u32,
+    /// From this second on nodes store no peers any more, because nobody announces; 0 for never.
+    pub expires_s: u32,
     /// For how long lives are drawn, seconds.
     pub horizon_s: u32,
 }
@@ -116,6 +118,7 @@ impl Churn {
         moves: Percent::ZERO,
         vanishing: Percent::ZERO,
         vanish_s: 0,
+        expires_s: 0,
         horizon_s: 0,
     };
 }
