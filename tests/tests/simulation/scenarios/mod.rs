@@ -13,5 +13,6 @@ mod rate_accounting;
 mod reject_storm;
 mod slow_loris;
 mod spoofed_replies;
+mod storage_expiry;
 mod three_days;
 mod unsampled;
