@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn a_silence_is_three_seconds_without_a_datagram_and_is_remembered() {
         let mut silence = Silence::default();
-        [1, 3, 5].map(|second| silence.on_heard(at(second)));
+        [1, 3, 5].into_iter().for_each(|second| silence.on_heard(at(second)));
         assert!(!silence.is_on(at(7)) && !silence.any(at(7), at(0), at(7)));
         assert!(silence.is_on(at(8)) && silence.any(at(8), at(6), at(7)));
         silence.on_heard(at(9));
