@@ -105,8 +105,17 @@ impl Calendar {
 
     /// Every visit to come, the earliest minute first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Visit> {
+        self.until(u64::MAX)
+    }
+
+    /// Those that are due at `now`.
+    pub(crate) fn due(&self, now: Instant) -> impl Iterator<Item = Visit> {
+        self.until(now.as_micros() / MINUTE_MICROS)
+    }
+
+    fn until(&self, minute: u64) -> impl Iterator<Item = Visit> {
         let entry = |place: u32| self.entries.get(place as usize);
-        self.pages.iter().flat_map(move |page| {
+        self.pages.iter().take_while(move |page| page.minute <= minute).flat_map(move |page| {
             let next = move |last: &&Entry| entry(last.next);
             std::iter::successors(entry(page.first), next).map(|entry| Visit {
                 contact: entry.contact,

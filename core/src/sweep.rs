@@ -29,7 +29,7 @@ use crate::pacer::address_key;
 use crate::planted::{self, Bug};
 use crate::rng::Rng;
 use crate::store::KeyedState;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, earliest};
 
 /// What to ask a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -495,8 +495,11 @@ impl Sweep {
             let scanned = self.coverage.is_scanned(self.density.gap_depth());
             return (!scanned).then(|| self.answered_at + STALL_AFTER);
         }
-        let work =
-            if self.unanswered.is_empty() { self.calendar.next_due()? } else { Instant::START };
+        let look = self.frontier.has_landmarks().then(|| self.looks_again_at());
+        let work = match self.unanswered.is_empty() {
+            true => earliest(self.calendar.next_due(), look)?,
+            false => Instant::START,
+        };
         Some(self.paused_until.map_or(work, |until| until.max(work)))
     }
 
@@ -609,14 +612,14 @@ impl Sweep {
         self.pass += 1;
         self.news = false;
         self.cursor = Id::ZERO;
-        if now.since(self.covered_since) >= COVERAGE_REST {
+        if self.looks_again_at() <= now {
             self.coverage.reset();
             self.covered_since = now;
+            self.gaps_left = self.gaps_left.max(GAPS_FREE);
         }
         self.rerun = self.calendar.next_due().is_none_or(|due| due > now);
-        self.requeue_unanswered(now);
-        self.requeue_due(now);
-        !self.frontier.is_empty()
+        self.requeue(now);
+        !self.frontier.is_empty() || self.may_fill_gaps(now)
     }
 
     /// Puts a contact on the frontier unless this pass has met it or its interval still runs.
@@ -642,19 +645,34 @@ impl Sweep {
     }
 
     fn has_next_pass(&self, now: Instant) -> bool {
-        !self.unanswered.is_empty() || self.calendar.next_due().is_some_and(|due| due <= now)
+        !self.unanswered.is_empty()
+            || self.calendar.next_due().is_some_and(|due| due <= now)
+            || (self.frontier.has_landmarks() && self.looks_again_at() <= now)
     }
 
-    fn requeue_unanswered(&mut self, now: Instant) {
+    /// When the whole keyspace is to be looked at again, even if nobody else is to be asked: who
+    /// was missed, or given up, is named again by whoever lives beside it.
+    fn looks_again_at(&self) -> Instant {
+        self.covered_since + COVERAGE_REST
+    }
+
+    /// Queues who never answered, and whose interval is over: each address once, however often and
+    /// under whatever ids it stands among them.
+    fn requeue(&mut self, now: Instant) {
+        // Marks of passes repeat; a mark from now on means that the address is queued.
+        let before = self.pass.wrapping_sub(1);
+        let unanswered = self.unanswered.iter().map(|waiting| waiting.contact);
+        for contact in unanswered.chain(self.calendar.due(now).map(|visit| visit.contact)) {
+            let key = address_key(self.policy, contact.addr);
+            if let Some(mut note) = self.addresses.get(&key).filter(|n| n.visited_in(self.pass)) {
+                note.visit(before);
+                self.addresses.set(now, self.pass, &key, note);
+            }
+        }
         while let Some(waiting) = self.unanswered.pop_front() {
-            self.forget_visit(now, waiting.contact);
             self.queue(now, waiting);
         }
-    }
-
-    fn requeue_due(&mut self, now: Instant) {
         while let Some(contact) = self.calendar.pop_due(now) {
-            self.forget_visit(now, contact);
             self.queue(now, Waiting { contact, referrer: None, silent_passes: 0, alive: false });
         }
     }

@@ -94,6 +94,52 @@ fn the_dead_are_asked_again_after_pauses_that_double_and_a_newcomer_resets_them(
     assert_eq!(run(&mut sweep, 100, 200), [100, 100, 102, 106, 114]);
 }
 
+/// Found by the simulator: seed 1010, a node that had come back under another id.
+#[test]
+fn an_address_that_is_due_and_has_stayed_silent_under_another_id_is_asked_once() {
+    let mut sweep = sweep();
+    let (other, before) = (contact(0x11), contact(0x33));
+    let interval = |node: Contact| if node == other { 300 } else { 420 };
+    sweep.offer(Instant::START, other, None);
+    sweep.offer(Instant::START, before, None);
+    assert_eq!(answer_all(&mut sweep, Instant::START, interval), [other, before]);
+    assert_eq!(answer_all(&mut sweep, Instant::START + SECOND * 400, interval), [other]);
+    let now = Instant::START + SECOND * 430;
+    let after = Contact { id: NodeId([0x77; 20]), ..before };
+    assert_eq!(sweep.offer(now, after, None), Offer::Queued);
+    for turn in [Turn::First, Turn::Retry] {
+        let query = sweep.poll_query(now).expect("its turn");
+        assert_eq!((query.waiting.contact, query.turn), (after, turn));
+        sweep.on_silence(now, query);
+    }
+    assert_eq!(sweep.poll_query(now).map(|query| query.waiting.contact), Some(after));
+    assert_eq!(sweep.poll_query(now), None, "the same address once more");
+}
+
+/// Found by the simulator: seed 5 with both families at 50 queries a second.
+#[test]
+fn a_quiet_sweep_looks_for_nodes_it_has_missed_every_half_hour_and_counts_as_idle() {
+    let mut sweep = sweep();
+    sweep.offer(Instant::START, contact(0x33), None);
+    let mut looked = Vec::new();
+    for second in 0..2 * 3_600 {
+        let now = Instant::START + SECOND * second;
+        while let Some(query) = sweep.poll_query(now) {
+            looked.extend((query.turn == Turn::Gap).then_some(u64::from(second)));
+            match query.ask {
+                SweepAsk::Sample => sweep.on_samples(now, query, query.waiting.contact.id, None),
+                SweepAsk::FindNode => sweep.on_reply(now, query, query.waiting.contact.id),
+            }
+        }
+        assert!(sweep.is_idle(now));
+        let wakes = sweep.poll_timeout().expect("the next look");
+        assert!(wakes > now && wakes <= now + COVERAGE_REST);
+    }
+    looked.dedup();
+    let rest = COVERAGE_REST.as_secs();
+    assert_eq!(looked, [0, rest, 2 * rest, 3 * rest]);
+}
+
 #[test]
 fn who_answers_under_another_id_neither_stands_there_nor_silences_its_owner() {
     let mut sweep = sweep();
