@@ -101,6 +101,8 @@ pub struct Job {
     pub walk: WalkState,
     /// Walks under way: one per family.
     pub walks_open: u8,
+    /// Whether a walk ended while the network was perhaps gone.
+    pub walk_in_doubt: bool,
     /// Whether it stands in the dialer's queue.
     pub queued: bool,
     /// Whether it would have been settled as failed while the network was gone.
@@ -127,6 +129,7 @@ impl Job {
             source: source.map_or(Source::Done, |node| Source::Pending { node, asks: 0 }),
             walk: WalkState::None,
             walks_open: 0,
+            walk_in_doubt: false,
             queued: false,
             stranded: false,
             peers: Vec::new(),

@@ -39,6 +39,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use estudely_core::fault::PeerFault;
 use estudely_core::id::InfoHash;
 use estudely_core::limits::EXPIRE_AFTER;
 use estudely_core::stats::Stats;
@@ -119,8 +120,8 @@ pub struct Checker {
     /// Turns in a row at one instant with something due.
     turns: u32,
     saved: Saved,
-    heard: Heard,
     silence: Silence,
+    heard: Heard,
     rows: Rows,
     intervals: Intervals,
     transactions: Transactions,
@@ -156,13 +157,13 @@ impl Checker {
             over: false,
             turns: 0,
             saved: Saved::default(),
+            silence: Silence::new(Instant::START, lag),
             heard: Heard::default(),
-            silence: Silence::default(),
             rows: Rows::default(),
             intervals: Intervals::default(),
             transactions: Transactions::new(lag),
             pace: Pace::new(scenario),
-            lookups: Lookups::new(lag),
+            lookups: Lookups::default(),
             dials: Dials::new(scenario.connections, lag),
             families: Families::default(),
             counters: Counters::default(),
@@ -207,6 +208,7 @@ impl Checker {
         let kept = self.saved.on_started(state);
         let on = own.map(|own| own.is_some());
         self.over = false;
+        self.silence = Silence::new(now, self.lag);
         self.heard.on_started(&*self.truth, own, kept.holds(Instant::START));
         self.rows.on_started(kept);
         self.intervals.on_started(kept);
@@ -227,10 +229,11 @@ impl Checker {
         let Some(query) = self.heard.on_sent(found, to, payload) else { return };
         self.counters.on_sent(to, payload.len(), query.ask);
         self.transactions.on_sent(found, to, query.transaction, query.ask);
+        self.liveness.on_asked(found.now, to, query.ask);
         match query.ask {
             Ask::Sample => self.intervals.on_asked(found, to),
             Ask::GetPeers(hash) => {
-                self.lookups.on_asked(found, (&self.heard, &self.silence), to, &hash);
+                self.lookups.on_asked(found, &self.heard, &self.silence, to, &hash)
             }
             Ask::Ping | Ask::FindNode => {}
         }
@@ -239,7 +242,6 @@ impl Checker {
     fn on_received(&mut self, from: SocketAddr, payload: &[u8]) {
         let now = self.found.now;
         self.counters.on_received(payload.len());
-        self.silence.on_heard(now);
         let received = krpc::received(payload);
         let (transaction, malformed) = match received {
             Received::Malformed => return self.counters.on_malformed(),
@@ -256,10 +258,14 @@ impl Checker {
             Match::Sure(open) => (open, true),
             Match::Doubtful(open) => (open, false),
         };
-        match open.ask {
-            Ask::Sample => self.intervals.on_answered(from),
-            Ask::GetPeers(hash) => self.lookups.on_answered(from, &hash),
-            Ask::Ping | Ask::FindNode => {}
+        if sure {
+            self.silence.on_life(now);
+        }
+        if open.ask == Ask::Sample {
+            self.intervals.on_answered(from);
+        }
+        if !matches!(received, Received::Reply(_, reply) if reply.samples.is_some()) {
+            self.liveness.on_no_samples(open.sent, from, open.ask);
         }
         match received {
             Received::Reply(_, reply) => self.on_reply(from, open.ask, &reply, sure),
@@ -361,8 +367,11 @@ impl Observer for Checker {
             Event::Read { conn, bytes } => self.dials.on_read(&mut self.found, conn, bytes),
             Event::Lost { .. } => {}
             Event::Ended { conn, fault } => {
-                let around = (&self.heard, &self.silence);
-                let peer = self.dials.on_ended(&mut self.found, around, conn, fault);
+                if matches!(fault, None | Some(PeerFault::Refused)) {
+                    self.silence.on_life(now);
+                }
+                let (heard, silence) = (&self.heard, &self.silence);
+                let peer = self.dials.on_ended(&mut self.found, heard, silence, conn, fault);
                 if let Some(peer) = peer.filter(|_| fault.is_none()) {
                     self.rows.on_delivered(peer);
                 }

@@ -129,9 +129,10 @@ impl Crawler {
         while let Some(key) = self.outage.rescue(self.now) {
             if let Some(job) = self.jobs.get_mut(key) {
                 job.stranded = false;
-                if job.walk == WalkState::Done {
-                    job.walk = WalkState::None; // nobody could answer the one it had
+                if job.walk_in_doubt && !self.outage.was_false_alarm() {
+                    job.walk = WalkState::None; // perhaps nobody could answer the one it had
                 }
+                job.walk_in_doubt = false;
                 self.settle_or_continue(key);
             }
         }
@@ -279,8 +280,10 @@ impl Crawler {
             return;
         }
         plane.walks.end(walk);
+        let suspected = self.outage.is_suspected(self.now);
         if let Some(job) = self.jobs.get_mut(key) {
             job.walks_open = job.walks_open.saturating_sub(1);
+            job.walk_in_doubt |= suspected;
             if job.walks_open == 0 {
                 job.walk = WalkState::Done;
             }

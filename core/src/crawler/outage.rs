@@ -24,6 +24,8 @@ pub(super) struct Outage {
     unheard: u32,
     /// Since when there has been suspicion.
     since: Option<Instant>,
+    /// Whether the last suspicion was none: the first node probed answered at once.
+    false_alarm: bool,
     /// When the next probe is due, while there is suspicion.
     next_probe: Instant,
     /// Infohashes that would have been settled as failed.
@@ -33,7 +35,11 @@ pub(super) struct Outage {
 impl Outage {
     /// Somebody answered: whatever was suspected is over. `true` if there was an outage.
     pub(super) fn on_sign_of_life(&mut self, now: Instant) -> bool {
-        let ended = self.since.is_some_and(|since| now.since(since) >= OUTAGE_AFTER);
+        let lasted = self.since.map(|since| now.since(since));
+        let ended = lasted.is_some_and(|lasted| lasted >= OUTAGE_AFTER);
+        if let Some(lasted) = lasted {
+            self.false_alarm = lasted < OUTAGE_PROBE_EVERY;
+        }
         (self.heard, self.unheard, self.since) = (Some(now), 0, None);
         ended
     }
@@ -44,8 +50,13 @@ impl Outage {
         let silent_for = self.heard.map_or(Duration::ZERO, |heard| now.since(heard));
         let suspicious = self.unheard >= SUSPECT_UNHEARD && silent_for >= SUSPECT_AFTER;
         if suspicious && self.since.is_none() {
-            (self.since, self.next_probe) = (Some(now), now);
+            (self.since, self.next_probe, self.false_alarm) = (Some(now), now, false);
         }
+    }
+
+    /// Whether what failed during the last suspicion failed on its own account after all.
+    pub(super) fn was_false_alarm(&self) -> bool {
+        self.false_alarm
     }
 
     /// Whether failures prove nothing for the moment.
@@ -123,12 +134,24 @@ mod tests {
         assert!(!outage.is_suspected(at(11)), "too early to tell");
         silent(&mut outage, at(16));
         assert!(outage.is_suspected(at(16)) && !outage.is_on(at(16)));
+        assert!(!outage.was_false_alarm());
         assert!(outage.take_probe(at(16)) && !outage.take_probe(at(16)));
         assert_eq!(outage.poll_timeout(), Some(at(16) + OUTAGE_PROBE_EVERY));
         assert!(outage.is_on(at(16) + OUTAGE_AFTER));
         let over = at(16) + OUTAGE_HOLD;
         assert!(!outage.is_suspected(over) && !outage.is_on(over));
-        assert!(outage.on_sign_of_life(over));
+        assert!(outage.on_sign_of_life(over) && !outage.was_false_alarm());
         assert_eq!(outage.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_first_probe_that_is_answered_means_that_the_others_were_dead() {
+        let mut outage = Outage::default();
+        outage.on_sign_of_life(at(10));
+        silent(&mut outage, at(16));
+        assert!(outage.take_probe(at(16)));
+        assert!(!outage.on_sign_of_life(at(16)) && outage.was_false_alarm());
+        silent(&mut outage, at(22));
+        assert!(outage.is_suspected(at(22)) && !outage.was_false_alarm());
     }
 }

@@ -193,11 +193,11 @@ impl Dials {
     pub(super) fn on_ended(
         &mut self,
         found: &mut Findings,
-        (heard, silence): (&Heard, &Silence),
+        heard: &Heard,
+        silence: &Silence,
         conn: Conn,
         fault: Option<PeerFault>,
     ) -> Option<u64> {
-        let cut_off = silence.is_on(found.now) && fault.is_some_and(is_silence);
         let Some(connection) = self.open.remove(&conn) else {
             found.fail(SILENT_AFTER_END, || format!("{conn:?} has a second outcome"));
             return None;
@@ -216,16 +216,23 @@ impl Dials {
             None => self.delivered += 1,
         }
         if connection.connected.is_none() {
-            if !cut_off {
-                self.on_unconnected(found, heard, &connection, fault);
+            let counts = matches!(
+                fault,
+                Some(PeerFault::Refused | PeerFault::Unreachable | PeerFault::ConnectTimeout)
+            );
+            if counts && !is_cut_off(found.now, silence, fault) {
+                self.on_unconnected(found, heard, &connection);
             }
             return None;
         }
         self.connected += 1;
         let peer = peer_key(&connection.wire.hash?, connection.to);
         if let (Some(fault), Some(attempt)) = (fault, self.attempts.get_mut(&peer)) {
-            attempt.after(&connection, fault);
-            attempt.goes_on |= cut_off;
+            if is_cut_off(found.now, silence, Some(fault)) {
+                attempt.goes_on = true;
+            } else {
+                attempt.after(&connection, fault);
+            }
         }
         Some(peer)
     }
@@ -279,20 +286,7 @@ impl Dials {
 
     /// A dial came to nothing. For which infohash is not to be seen, so an endpoint has as many
     /// as it was named for.
-    fn on_unconnected(
-        &mut self,
-        found: &mut Findings,
-        heard: &Heard,
-        connection: &Connection,
-        fault: Option<PeerFault>,
-    ) {
-        let counts = matches!(
-            fault,
-            Some(PeerFault::Refused | PeerFault::Unreachable | PeerFault::ConnectTimeout)
-        );
-        if !counts {
-            return;
-        }
+    fn on_unconnected(&mut self, found: &mut Findings, heard: &Heard, connection: &Connection) {
         let (at, endpoint) = (connection.dialled, endpoint_key(connection.to));
         let times = self.unconnected.entry(endpoint).or_insert((0, at));
         if at >= times.1 + HOUR {
@@ -309,10 +303,9 @@ impl Dials {
     }
 }
 
-/// Whether that is what a dial ends with when nothing comes any more.
-fn is_silence(fault: PeerFault) -> bool {
-    use PeerFault::{ConnectTimeout, ExtensionTimeout, HandshakeTimeout, MetadataTimeout};
-    matches!(fault, ConnectTimeout | HandshakeTimeout | ExtensionTimeout | MetadataTimeout)
+/// Whether a connection failed as it would if the network were gone, while nobody answered.
+fn is_cut_off(now: Instant, silence: &Silence, fault: Option<PeerFault>) -> bool {
+    silence.is_on(now) && fault.is_some_and(PeerFault::may_be_outage)
 }
 
 impl Connection {

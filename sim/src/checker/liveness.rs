@@ -2,23 +2,31 @@
 //!
 //! T1 is [`TABLE_WITHIN`] from the first honest bootstrap answer after healing. T2 and T3 are the
 //! time from healing to the end of the run (`healed_s`), which the scenario chooses so that its
-//! rates and sizes allow it. Up to half of the nodes or peers hostile these are stretched by
+//! rates and sizes allow it; but what a fault of the links made the crawler put off has its time
+//! from there: a node that seemed not to sample is left alone for an hour, one that stayed silent
+//! for a quarter, and an infohash that was looked for in vain has its second chance after an hour.
+//! Each is seen in the traffic before links healed, and what ran after that excuses nothing. With a
+//! limit on infohashes so many must have rows, and those that are due be true. Up to half of the nodes or peers hostile these are stretched by
 //! [`HOSTILE_FACTOR`], and what is still missing then breaks rule e; beyond half nothing is
 //! promised.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
 
+use estudely_core::limits::{
+    EXPIRE_AFTER, JOB_PATIENCE, SECOND_CHANCE_AFTER, SILENT_REST, SWEEP_PAUSE_MAX, UNSUPPORTED_REST,
+};
 use estudely_core::stats::Stats;
 use estudely_core::time::{Duration, Instant};
 
-use super::address::{endpoint_key, ip_key};
+use super::address::{endpoint_key, ip_key, key};
+use super::krpc::Ask;
 use super::rows::Rows;
 use super::rule::{
     Findings, HOSTILITY_ONLY_SLOWS, IDLE_AFTER_SHUTDOWN, NODES_SAMPLED, Rule, TABLE_FILLS,
     TORRENTS_FOUND,
 };
-use super::sets::Seen;
+use super::sets::{Known, Seen};
 use super::{Due, Truth, hex};
 use crate::scenario::Scenario;
 
@@ -28,6 +36,11 @@ pub const TABLE_WITHIN: Duration = Duration::from_secs(60);
 pub const HOSTILE_FACTOR: u32 = 4;
 /// Beyond this percentage of hostile nodes or peers nothing is promised.
 pub const HOSTILE_MAX: u32 = 50;
+/// Between the end of a rest, or of the wait for a second chance, and its use lie the rounding of
+/// rests to minutes, the longest pause between passes, and the time that the work itself takes.
+const LATE: Duration = Duration::from_secs(60 + SWEEP_PAUSE_MAX.as_secs() + 120);
+/// A lookup begun before links healed may fail so long afterwards, and for that.
+const UNDER_WAY: Duration = Duration::from_secs(2 * JOB_PATIENCE.as_secs());
 /// So many nodes are a table.
 const TABLE_MIN: u64 = 8;
 
@@ -46,6 +59,10 @@ pub(super) struct Liveness {
     /// How far those lists are known to be done: progress only moves forward.
     done: Cell<(usize, usize)>,
     sampled: Seen,
+    /// Until when a node that was asked for samples in vain before links healed is left alone.
+    resting: Known<Instant>,
+    /// Infohashes looked for before links healed.
+    sought: Seen,
 }
 
 impl Liveness {
@@ -62,6 +79,8 @@ impl Liveness {
             due: Vec::new(),
             done: Cell::default(),
             sampled: Seen::default(),
+            resting: Known::default(),
+            sought: Seen::default(),
         }
     }
 
@@ -79,6 +98,30 @@ impl Liveness {
 
     pub(super) fn on_shut_down(&mut self) {
         self.over = true;
+    }
+
+    /// A query was sent.
+    pub(super) fn on_asked(&mut self, now: Instant, to: SocketAddr, ask: Ask) {
+        match ask {
+            _ if self.healed.is_some() => {}
+            // It may be asked in four more passes before it rests.
+            Ask::Sample => self.rests(to, now + 4 * SWEEP_PAUSE_MAX + SILENT_REST),
+            Ask::GetPeers(hash) => drop(self.sought.insert(key(&[&hash]))),
+            Ask::Ping | Ask::FindNode => {}
+        }
+    }
+
+    /// A query that was sent at `sent` was answered, but not with samples.
+    pub(super) fn on_no_samples(&mut self, sent: Instant, from: SocketAddr, ask: Ask) {
+        let before = self.healed.is_none_or(|healed| sent < healed + EXPIRE_AFTER);
+        if before && matches!(ask, Ask::Sample | Ask::FindNode) {
+            self.rests(from, sent + EXPIRE_AFTER + UNSUPPORTED_REST);
+        }
+    }
+
+    fn rests(&mut self, node: SocketAddr, until: Instant) {
+        let before = self.resting.entry(ip_key(node)).or_insert(until);
+        *before = until.max(*before);
     }
 
     /// A matched answer.
@@ -117,12 +160,22 @@ impl Liveness {
 
     /// What has not converged yet, if anything; `None` also before healing.
     pub(super) fn pending(&self, rows: &Rows) -> Option<(&'static Rule, String)> {
+        self.missing(rows, None)
+    }
+
+    /// What is missing, but for what was put off beyond `end` for good reasons.
+    fn missing(&self, rows: &Rows, end: Option<Instant>) -> Option<(&'static Rule, String)> {
         if self.healed.is_none() || !self.is_promised() || !self.has_pending(rows) {
             return None;
         }
         let (nodes, torrents) = self.done.get();
-        if let Some(Due { hash, node, peer }) = self.due.get(torrents) {
-            let left = self.due[torrents..].iter().filter(|due| !rows.is_verified(&due.hash));
+        let missing = |due: &&Due| {
+            let wanted = self.quota == 0 || rows.failed_at(&due.hash).is_some();
+            let put_off = end.is_some_and(|end| self.is_put_off(rows, &due.hash, end));
+            wanted && !rows.is_verified(&due.hash) && !put_off
+        };
+        let left = self.due[torrents..].iter().filter(missing);
+        if let Some(Due { hash, node, peer }) = left.clone().next() {
             let asked = if self.is_sampled(node) { "" } else { ", not sampled yet" };
             let (left, all) = (left.count(), self.due.len());
             let what = format!(
@@ -131,17 +184,38 @@ impl Liveness {
             );
             return Some((TORRENTS_FOUND, what));
         }
-        let node = self.nodes.get(nodes)?;
+        if self.quota > 0 {
+            let (rows, most) = (rows.len(), self.quota.min(self.due.len()));
+            return (rows < most)
+                .then(|| (TORRENTS_FOUND, format!("{rows} infohashes of {most} have rows")));
+        }
+        let rests = |node: &&SocketAddr| {
+            let until = self.resting.get(&ip_key(**node));
+            end.zip(until).is_some_and(|(end, until)| end < *until + LATE)
+        };
+        let node =
+            self.nodes[nodes..].iter().find(|node| !self.is_sampled(node) && !rests(node))?;
         Some((NODES_SAMPLED, format!("node {node} was never sampled")))
+    }
+
+    /// Whether an infohash failed for what happened before links healed, and its second chance
+    /// would come too late.
+    fn is_put_off(&self, rows: &Rows, hash: &[u8; 20], end: Instant) -> bool {
+        let Some((failed, healed)) = rows.failed_at(hash).zip(self.healed) else { return false };
+        self.sought.contains(&key(&[hash]))
+            && failed < healed + UNDER_WAY
+            && end < failed + SECOND_CHANCE_AFTER[0] + LATE
     }
 
     /// Moves on over what is done. Amortised, a step for each node and torrent.
     fn has_pending(&self, rows: &Rows) -> bool {
-        if self.quota > 0 && rows.verified() >= self.quota.min(self.due.len()) {
-            return false;
+        if self.quota > 0 {
+            let failed =
+                |due: &Due| rows.failed_at(&due.hash).is_some() && !rows.is_verified(&due.hash);
+            return rows.len() < self.quota.min(self.due.len()) || self.due.iter().any(failed);
         }
         let (mut nodes, mut torrents) = self.done.get();
-        while self.nodes.get(nodes).is_some_and(|node| self.quota > 0 || self.is_sampled(node)) {
+        while self.nodes.get(nodes).is_some_and(|node| self.is_sampled(node)) {
             nodes += 1;
         }
         while self.due.get(torrents).is_some_and(|due| rows.is_verified(&due.hash)) {
@@ -160,7 +234,7 @@ impl Liveness {
         found.check(!self.over || open == 0, IDLE_AFTER_SHUTDOWN, || {
             format!("{open} connections are left open")
         });
-        if let Some((rule, what)) = self.pending(rows) {
+        if let Some((rule, what)) = self.missing(rows, Some(found.now)) {
             found.fail(self.rule(rule), || what);
         }
     }

@@ -2,9 +2,7 @@
 
 use std::net::SocketAddr;
 
-use estudely_core::limits::{
-    EXPIRE_AFTER, SECOND_CHANCE_AFTER, SOURCE_ASKS_MAX, WALK_CANDIDATES_MAX,
-};
+use estudely_core::limits::{SECOND_CHANCE_AFTER, SOURCE_ASKS_MAX, WALK_CANDIDATES_MAX};
 use estudely_core::time::{Duration, Instant};
 
 use super::address::{family, ip_key, key};
@@ -28,15 +26,18 @@ const ROUNDING: Duration = Duration::from_secs(2);
 struct Round {
     last: Instant,
     asked: [u16; 2],
+    /// The time between silences that it belongs to; see [`Silence`].
+    number: u32,
+    /// Lookups made anew for a silence.
+    repeats: u8,
 }
 
-/// What one contact was asked for one infohash.
+/// How often a contact was asked in a round.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     times: u8,
     last: Instant,
-    /// Whether the last one was answered.
-    answered: bool,
+    repeats: u8,
 }
 
 /// An infohash that has a row.
@@ -54,26 +55,11 @@ struct Settled {
 pub(super) struct Lookups {
     rounds: Known<Round>,
     asked: Known<Asked>,
-    /// How far the crawler's clock may be behind.
-    lag: Duration,
     settled: Known<Settled>,
     looked: (usize, usize, usize),
 }
 
 impl Lookups {
-    /// Of a crawler whose clock may be behind by `lag`.
-    pub(super) fn new(lag: Duration) -> Self {
-        Self { lag, ..Self::default() }
-    }
-
-    /// A question for the peers of `hash` was answered.
-    pub(super) fn on_answered(&mut self, from: SocketAddr, hash: &[u8; 20]) {
-        let contact = key(&[hash, &ip_key(from).to_le_bytes()]);
-        if let Some(asked) = self.asked.get_mut(&contact) {
-            asked.answered = true;
-        }
-    }
-
     /// A new crawler began that still knows what `kept` says. Those that it has verified it knows
     /// from its outputs.
     pub(super) fn on_started(&mut self, kept: Kept) {
@@ -96,45 +82,59 @@ impl Lookups {
     pub(super) fn on_asked(
         &mut self,
         found: &mut Findings,
-        (heard, silence): (&Heard, &Silence),
+        heard: &Heard,
+        silence: &Silence,
         to: SocketAddr,
         hash: &[u8; 20],
     ) {
         let now = found.now;
         let number = key(&[hash]);
         self.check_settled(found, number, hash);
-        let round = self.rounds.entry(number).or_insert(Round { last: now, asked: [0; 2] });
-        let cut_off = silence.any(now, round.last, now);
-        if now >= round.last + ROUND_GAP || cut_off {
-            round.asked = [0; 2];
-        }
-        round.last = now;
-        let asked = &mut round.asked[family(to)];
-        *asked = asked.saturating_add(1);
-        let most = WALK_CANDIDATES_MAX + usize::from(SOURCE_ASKS_MAX);
-        let asked = *asked;
-        found.check(usize::from(asked) <= most, WALKS_SOUND, || {
-            format!("{asked} nodes of one family were asked for {}", hex(hash))
-        });
-        let contact = key(&[hash, &ip_key(to).to_le_bytes()]);
-        let asked =
-            self.asked.entry(contact).or_insert(Asked { times: 0, last: now, answered: false });
-        if now >= asked.last + ROUND_GAP {
-            asked.times = 0;
-        }
-        let open_until = asked.last + EXPIRE_AFTER + self.lag;
-        if asked.times > 0 && !asked.answered && silence.any(now, asked.last, open_until) {
-            asked.times -= 1;
-        }
-        *asked = Asked { times: asked.times.saturating_add(1), last: now, answered: false };
+        let repeats = self.on_lookup(found, silence, to, hash);
         let is_source = heard.sources.contains(&source_key(hash, to));
+        let contact = key(&[hash, &ip_key(to).to_le_bytes()]);
+        let fresh = Asked { times: 0, last: now, repeats };
+        let asked = self.asked.entry(contact).or_insert(fresh);
+        if now >= asked.last + ROUND_GAP || asked.repeats != repeats {
+            *asked = fresh;
+        }
+        asked.last = now;
+        // A source that stays silent while nobody else answers either is asked once more.
+        asked.times += u8::from(!(is_source && silence.is_on(now)));
         let most = 1 + if is_source { SOURCE_ASKS_MAX } else { 0 };
         let times = asked.times;
         found.check(times <= most, WALKS_SOUND, || {
             format!("{} is asked for {} for the {times}. time", to.ip(), hex(hash))
         });
-        forget(&mut self.rounds, &mut self.looked.0, |round| now < round.last + ROUND_GAP);
         forget(&mut self.asked, &mut self.looked.1, |asked| now < asked.last + ROUND_GAP);
+    }
+
+    /// Counts a query of the present round; how often its lookup was made anew.
+    fn on_lookup(
+        &mut self,
+        found: &mut Findings,
+        silence: &Silence,
+        to: SocketAddr,
+        hash: &[u8; 20],
+    ) -> u8 {
+        let (now, number) = (found.now, silence.number(found.now));
+        let fresh = Round { last: now, asked: [0; 2], number, repeats: 0 };
+        let round = self.rounds.entry(key(&[hash])).or_insert(fresh);
+        if now >= round.last + ROUND_GAP {
+            round.asked = [0; 2];
+        } else if round.number != number && silence.covers(now, round.last) {
+            (round.asked, round.repeats) = ([0; 2], round.repeats.wrapping_add(1));
+        }
+        (round.last, round.number) = (now, number);
+        let asked = &mut round.asked[family(to)];
+        *asked = asked.saturating_add(1);
+        let (asked, repeats) = (*asked, round.repeats);
+        let most = WALK_CANDIDATES_MAX + usize::from(SOURCE_ASKS_MAX);
+        found.check(usize::from(asked) <= most, WALKS_SOUND, || {
+            format!("{asked} nodes of one family were asked for {}", hex(hash))
+        });
+        forget(&mut self.rounds, &mut self.looked.0, |round| now < round.last + ROUND_GAP);
+        repeats
     }
 
     /// A connection begun at `dialled` turns out to be for `hash`.

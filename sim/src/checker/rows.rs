@@ -22,7 +22,6 @@ struct Given {
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     given: Known<Given>,
-    verified: usize,
     /// Connections that delivered and whose row has not come yet.
     delivered: Seen,
     /// When the crawler's clock said that the last row was settled.
@@ -52,9 +51,14 @@ impl Rows {
         self.given.get(&key(&[hash])).is_some_and(|given| given.verified)
     }
 
-    /// How many were.
-    pub(super) fn verified(&self) -> usize {
-        self.verified
+    /// When it was given out as failed, if it was.
+    pub(super) fn failed_at(&self, hash: &[u8; 20]) -> Option<Instant> {
+        self.given.get(&key(&[hash]))?.failed
+    }
+
+    /// How many infohashes have rows.
+    pub(super) fn len(&self) -> usize {
+        self.given.len()
     }
 
     /// A row was given out; whether it says that the infohash was verified or is broken.
@@ -105,7 +109,7 @@ impl Rows {
         let given = self.given.entry(key(&[hash])).or_default();
         let again = given.verified || (!verified && given.failed.is_some());
         if verified {
-            self.verified += usize::from(!std::mem::replace(&mut given.verified, true));
+            given.verified = true;
         } else {
             given.failed = Some(found.now);
         }

@@ -53,8 +53,9 @@ rules! {
     WELL_FORMED = "8" "well-formed":
         "Every datagram is canonical bencode with our node id, a fresh transaction, at most 1 024 bytes, and ro.";
     /// One attempt an hour per infohash and endpoint. The same attempt goes on (ARCHITECTURE)
-    /// after a hang-up on one of several connections to the address, after pressure, and once
-    /// more piece by piece when a peer fell silent with several pieces due.
+    /// after a hang-up on one of several connections to the address, after pressure, after a
+    /// failure while nobody else answered either, and once more piece by piece when a peer fell
+    /// silent with several pieces due.
     DIALS_BOUNDED = "9" "dials-bounded":
         "Connections keep within their caps, are not repeated, and end by their hard deadline.";
     MEMORY_BOUNDED = "10" "memory-bounded":
@@ -67,7 +68,8 @@ rules! {
     TABLE_SOUND = "13" "table-sound":
         "Routing tables hold only nodes that answered us, each once, in the right and bounded bucket.";
     /// One contact per IP and round; whoever gave the sample is asked up to twice before. A query
-    /// that did not answer within a second has stalled and frees its place.
+    /// that did not answer within a second has stalled and frees its place. A lookup that ended
+    /// while nobody answered anything at all is made once more when somebody does.
     WALKS_SOUND = "14" "walks-sound":
         "A lookup has at most alpha queries in flight per family, asks no contact twice, and ends.";
     /// Queries of a lookup under way when its infohash is settled may still leave.

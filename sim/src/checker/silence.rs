@@ -1,43 +1,52 @@
-//! When nobody at all was heard. A question or dial to which nothing came then proves nothing about
-//! whom it was for, and may be repeated: the crawler holds nobody to blame for an outage.
+//! Silences: how long nobody has answered anything, and the last time that this lasted.
+//!
+//! While the network may be gone nothing that fails is anybody's fault (ARCHITECTURE, outages): a
+//! peer that failed meanwhile is dialled again, and a lookup that failed meanwhile is made once
+//! more. What is excused for it must have happened in a silence that the observer heard itself.
 
-use std::collections::VecDeque;
+use estudely_core::limits::{EXPIRE_AFTER, OUTAGE_HOLD, SUSPECT_AFTER};
+use estudely_core::time::{Duration, Instant};
 
-use estudely_core::limits::SUSPECT_AFTER;
-use estudely_core::time::Instant;
-
-/// Silences remembered: of more than so many the oldest excuse nothing.
-const PAST_MAX: usize = 32;
-
-/// Times without a single datagram, each [`SUSPECT_AFTER`] long at least.
-#[derive(Debug, Default)]
+/// When nobody answered.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Silence {
-    heard: Instant,
-    /// From, and until when; oldest first.
-    past: VecDeque<(Instant, Instant)>,
+    /// The last answer, or refused or useful connection.
+    life: Instant,
+    /// When the last long silence began.
+    began: Instant,
+    /// How many long ones there were.
+    count: u32,
+    lag: Duration,
 }
 
 impl Silence {
-    /// A datagram came.
-    pub(super) fn on_heard(&mut self, now: Instant) {
+    /// `lag`: how far the crawler's clock may be behind.
+    pub(super) fn new(now: Instant, lag: Duration) -> Self {
+        Self { life: now, began: now, count: 0, lag }
+    }
+
+    /// Somebody answered.
+    pub(super) fn on_life(&mut self, now: Instant) {
         if self.is_on(now) {
-            if self.past.len() == PAST_MAX {
-                self.past.pop_front();
-            }
-            self.past.push_back((self.heard, now));
+            (self.began, self.count) = (self.life, self.count + 1);
         }
-        self.heard = now;
+        self.life = now;
     }
 
-    /// Whether nobody has been heard for so long at `now`.
+    /// Whether nobody has answered for so long that the network may be gone.
     pub(super) fn is_on(&self, now: Instant) -> bool {
-        now.since(self.heard) >= SUSPECT_AFTER
+        now.since(self.life) + self.lag >= SUSPECT_AFTER
     }
 
-    /// Whether nobody was heard for so long at some time from `from` to `to`.
-    pub(super) fn any(&self, now: Instant, from: Instant, to: Instant) -> bool {
-        let present = self.is_on(now).then_some((self.heard, now));
-        self.past.iter().copied().chain(present).any(|(begin, end)| begin <= to && end >= from)
+    /// Numbers the times between silences; one too long to wait for its end ends a time as well.
+    pub(super) fn number(&self, now: Instant) -> u32 {
+        2 * self.count + u32::from(now.since(self.life) + self.lag >= OUTAGE_HOLD)
+    }
+
+    /// Whether a query sent at `sent` may have been given up in the last silence.
+    pub(super) fn covers(&self, now: Instant, sent: Instant) -> bool {
+        let began = if self.number(now) % 2 == 1 { self.life } else { self.began };
+        sent + EXPIRE_AFTER + self.lag >= began
     }
 }
 
@@ -45,19 +54,19 @@ impl Silence {
 mod tests {
     use super::*;
 
-    fn at(seconds: u64) -> Instant {
-        Instant::from_micros(seconds * 1_000_000)
-    }
-
     #[test]
-    fn a_silence_is_three_seconds_without_a_datagram_and_is_remembered() {
-        let mut silence = Silence::default();
-        [1, 3, 5].into_iter().for_each(|second| silence.on_heard(at(second)));
-        assert!(!silence.is_on(at(7)) && !silence.any(at(7), at(0), at(7)));
-        assert!(silence.is_on(at(8)) && silence.any(at(8), at(6), at(7)));
-        silence.on_heard(at(9));
-        assert!(!silence.is_on(at(9)));
-        assert!(silence.any(at(11), at(9), at(11)) && !silence.any(at(11), at(10), at(11)));
-        assert!(silence.any(at(11), at(0), at(5)) && !silence.any(at(11), at(0), at(4)));
+    fn only_a_long_silence_excuses_and_only_what_it_covers() {
+        let at = |second: u64| Instant::from_micros(second * 1_000_000);
+        let mut silence = Silence::new(at(0), Duration::ZERO);
+        silence.on_life(at(2));
+        silence.on_life(at(4));
+        assert_eq!((silence.number(at(4)), silence.is_on(at(6))), (0, false));
+        assert!(silence.is_on(at(20)));
+        silence.on_life(at(20));
+        assert_eq!((silence.number(at(20)), silence.is_on(at(20))), (2, false));
+        let covered = [0, 5].map(|sent| silence.covers(at(20), at(sent)));
+        assert_eq!(covered, [true, true]);
+        silence.on_life(at(40));
+        assert!(silence.covers(at(40), at(14)) && !silence.covers(at(40), at(13)));
     }
 }

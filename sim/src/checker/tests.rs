@@ -6,6 +6,7 @@ mod peers;
 use estudely_core::time::Duration;
 
 use self::bench::{Bench, addr, seconds};
+use super::Due;
 use super::rule::*;
 use crate::scenario::Scenario;
 
@@ -327,7 +328,12 @@ fn a_lookup_asks_nobody_twice_and_few_at_a_time() {
         sample(&mut bench, 1, id(1), Some(600));
         for _ in 0..times {
             bench.get_peers(node(n), [7; 20]);
-            bench.wait(seconds(6));
+            // Somebody else answers all the time, or silence would excuse it.
+            for _ in 0..3 {
+                bench.wait(seconds(2));
+                let t = bench.find_node(node(3 - n));
+                bench.reply(node(3 - n), &t, id(3 - n), &[]);
+            }
         }
         bench.expect(breaks.then_some(WALKS_SOUND));
     }
@@ -485,6 +491,64 @@ fn every_reachable_node_is_sampled_in_the_end() {
         assert_eq!(bench.checker.pending().is_some(), due == 2 && hostile <= 50);
         assert_eq!(super::Observer::satisfied(&bench.checker), due == 1);
         bench.finish();
+        bench.expect(breaks);
+    }
+}
+
+#[test]
+fn a_node_that_seemed_not_to_sample_has_an_hour_from_there_and_one_that_is_silent_a_quarter() {
+    for (answers, asked_before, healed_s, breaks) in [
+        (true, true, 3_600, false),
+        (true, true, 4_200, true),
+        (true, false, 3_600, true),
+        (false, true, 1_800, false),
+        (false, true, 3_600, true),
+    ] {
+        let mut bench = knowing(&[1, 2]);
+        if asked_before {
+            let t = bench.sample(node(2));
+            if answers {
+                bench.reply(node(2), &t, id(2), &[]);
+            }
+        }
+        bench.truth().nodes = vec![node(2)];
+        bench.wait(seconds(10));
+        bench.healed();
+        bench.wait(seconds(healed_s));
+        bench.finish();
+        bench.expect(breaks.then_some(NODES_SAMPLED));
+    }
+}
+
+#[test]
+fn what_failed_before_links_healed_has_until_its_second_chance() {
+    for (sought, healed_s, breaks) in
+        [(true, 3_600, false), (true, 4_200, true), (false, 3_600, true)]
+    {
+        let mut bench = having_sampled(Some(600));
+        if sought {
+            bench.get_peers(node(2), [7; 20]);
+        }
+        bench.wait(seconds(30));
+        bench.failed([7; 20]);
+        bench.truth().due = vec![Due { hash: [7; 20], node: node(1), peer: node(9) }];
+        bench.healed();
+        assert!(bench.checker.pending().is_some(), "and is waited for until the end");
+        bench.wait(seconds(healed_s));
+        bench.finish();
+        bench.expect(breaks.then_some(TORRENTS_FOUND));
+    }
+}
+
+#[test]
+fn a_lookup_and_a_dial_are_repeated_only_after_a_silence() {
+    for (pause, breaks) in [(seconds(7), None), (seconds(1), Some(WALKS_SOUND))] {
+        let mut bench = having_sampled(Some(600));
+        bench.get_peers(node(2), [7; 20]);
+        bench.wait(pause);
+        let t = bench.find_node(node(1));
+        bench.reply(node(1), &t, id(1), &[]);
+        bench.get_peers(node(2), [7; 20]);
         bench.expect(breaks);
     }
 }
