@@ -103,6 +103,8 @@ pub struct Job {
     pub walks_open: u8,
     /// Whether a walk ended while the network was perhaps gone.
     pub walk_in_doubt: bool,
+    /// Answers with usable peers, saturating.
+    pub answers: u8,
     /// Whether it stands in the dialer's queue.
     pub queued: bool,
     /// Whether it would have been settled as failed while the network was gone.
@@ -130,6 +132,7 @@ impl Job {
             walk: WalkState::None,
             walks_open: 0,
             walk_in_doubt: false,
+            answers: 0,
             queued: false,
             stranded: false,
             peers: Vec::new(),

@@ -211,6 +211,7 @@ impl Crawler {
             }
         }
         job.touched = now;
+        job.answers = job.answers.saturating_add(u8::from(usable));
         let added = job.peer_count() - before;
         self.stats.peers_found += added as u64;
         self.stats.infohashes_with_peers += u64::from(before == 0 && added > 0);
@@ -268,10 +269,10 @@ impl Crawler {
         let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
         let Some(key) = plane.walks.job(walk) else { return };
         let most = self.config.peers_per_infohash as usize;
-        let enough = self
-            .jobs
-            .get(key)
-            .is_none_or(|job| job.peers_waiting() >= WALK_PEERS_ENOUGH || job.peer_count() >= most);
+        // One node alone may have made them all up (H21).
+        let enough = self.jobs.get(key).is_none_or(|job| {
+            job.peers_waiting() >= WALK_PEERS_ENOUGH && job.answers > 1 || job.peer_count() >= most
+        });
         // Nodes that collude may be the nearest: as long as no peer is named, whoever else has been
         // asked still has its say.
         let hoping = self.jobs.get(key).is_some_and(|job| job.peer_count() == 0);
