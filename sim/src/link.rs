@@ -210,8 +210,30 @@ impl Link {
         dice: &mut fastrand::Rng,
     ) -> Duration {
         let queued = self.stream_pipes[direction.index()].pass(now, len);
+        self.stream_path(now, remote, dice) + queued
+    }
+
+    /// The same for a packet of `len` bytes that begins a connection.
+    pub fn begin_delay(
+        &mut self,
+        now: Instant,
+        direction: Direction,
+        remote: SocketAddr,
+        len: usize,
+        dice: &mut fastrand::Rng,
+    ) -> Duration {
+        let queued = self.stream_pipes[direction.index()].begin(now, len);
+        self.stream_path(now, remote, dice) + queued
+    }
+
+    fn stream_path(
+        &self,
+        now: Instant,
+        remote: SocketAddr,
+        dice: &mut fastrand::Rng,
+    ) -> Duration {
         let path = self.path_delay(remote);
-        let mut delay = queued + path + upto(dice, self.knobs.jitter);
+        let mut delay = path + upto(dice, self.knobs.jitter);
         if self.faulty(now) && hit(dice, self.knobs.loss) {
             delay += RETRANSMISSION_MIN.max(2 * path);
         }

@@ -34,6 +34,14 @@ impl Pipe {
         (waits + takes <= self.queue_nanos).then(|| self.pass(now, len))
     }
 
+    /// The same for a packet that begins a connection: it waits behind a full queue at most, because
+    /// streams that share a bottleneck slow down to what the queue holds.
+    pub fn begin(&mut self, now: Instant, len: usize) -> Duration {
+        let waits = Duration::from_nanos(self.queue_nanos);
+        let takes = Duration::from_nanos(self.nanos_per_byte.unwrap_or(0) * len as u64);
+        self.pass(now, len).min(waits + takes)
+    }
+
     /// The same for bytes that wait as long as it takes: those of a stream.
     pub fn pass(&mut self, now: Instant, len: usize) -> Duration {
         let Some(nanos_per_byte) = self.nanos_per_byte else { return Duration::ZERO };

@@ -171,7 +171,7 @@ impl Net {
             self.census.hung += 1;
             return false;
         };
-        let delay = self.link.stream_delay(start, direction, stream.to, 40, &mut stream.dice);
+        let delay = self.link.begin_delay(start, direction, stream.to, 40, &mut stream.dice);
         let lane = &mut stream.lanes[direction as usize];
         lane.last = lane.last.max(start + delay);
         self.agenda.push(lane.last, flight);
