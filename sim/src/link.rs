@@ -226,12 +226,7 @@ impl Link {
         self.stream_path(now, remote, dice) + queued
     }
 
-    fn stream_path(
-        &self,
-        now: Instant,
-        remote: SocketAddr,
-        dice: &mut fastrand::Rng,
-    ) -> Duration {
+    fn stream_path(&self, now: Instant, remote: SocketAddr, dice: &mut fastrand::Rng) -> Duration {
         let path = self.path_delay(remote);
         let mut delay = path + upto(dice, self.knobs.jitter);
         if self.faulty(now) && hit(dice, self.knobs.loss) {
