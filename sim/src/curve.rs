@@ -17,6 +17,8 @@ use crate::event::{Event, Observer};
 
 /// Most points kept: beyond, every second one goes and later ones are taken half as often.
 pub const POINTS_MAX: usize = 1_024;
+/// The share of what is exposed that counts as nearly all.
+pub const NEARLY_ALL: f64 = 0.99;
 
 /// One point of the curve: totals since the run began.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -37,6 +39,13 @@ pub struct Point {
     pub verified: u64,
     /// Found of what is exposed, 0 to 1.
     pub share: f64,
+}
+
+impl Point {
+    /// Sample queries for each contact asked so far.
+    pub fn sample_queries_per_contact(&self) -> f64 {
+        self.sample_queries as f64 / self.contacts_asked.max(1) as f64
+    }
 }
 
 /// What is known of a remote address.
@@ -61,6 +70,7 @@ pub struct Curve {
     points: Vec<Point>,
     /// Queries between two points.
     stride: u64,
+    nearly_all: Option<Point>,
     goal: Option<f64>,
 }
 
@@ -74,6 +84,7 @@ impl Curve {
             now: Point::default(),
             points: Vec::new(),
             stride: 1,
+            nearly_all: None,
             goal,
         }
     }
@@ -89,9 +100,9 @@ impl Curve {
         self.points.iter().copied().chain(last.then_some(self.now))
     }
 
-    /// Sample queries for each contact asked so far.
-    pub fn sample_queries_per_contact(&self) -> f64 {
-        self.now.sample_queries as f64 / self.now.contacts_asked.max(1) as f64
+    /// Where it stood when [`NEARLY_ALL`] of what is exposed was found.
+    pub fn nearly_all(&self) -> Option<Point> {
+        self.nearly_all
     }
 
     /// Writes the curve as CSV.
@@ -151,6 +162,9 @@ impl Curve {
             }
         }
         self.now.share = self.now.infohashes_found as f64 / self.exposed.len().max(1) as f64;
+        if self.now.share >= NEARLY_ALL {
+            self.nearly_all.get_or_insert(self.now);
+        }
     }
 
     fn on_row(&mut self, hash: InfoHash, verdict: &Verdict) {
@@ -245,7 +259,19 @@ mod tests {
         let last = curve.last();
         assert_eq!((last.queries, last.sample_queries), (2, 2));
         assert_eq!((last.contacts_asked, last.contacts_answered), (2, 2));
-        assert!((curve.sample_queries_per_contact() - 1.0).abs() < 1e-9);
+        assert!((last.sample_queries_per_contact() - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn where_nearly_all_was_found_is_remembered_as_it_was() {
+        let mut curve = Curve::new([1, 2].map(|n| InfoHash([n; 20])), None);
+        ask(&mut curve, 5, 1);
+        answer(&mut curve, 1, &[1], false);
+        assert_eq!(curve.nearly_all(), None);
+        answer(&mut curve, 1, &[2], false);
+        ask(&mut curve, 6, 2);
+        assert_eq!(curve.nearly_all().map(|point| point.queries), Some(1));
+        assert_eq!(curve.last().queries, 2);
     }
 
     #[test]

@@ -44,8 +44,9 @@ const DATAGRAM_MAX: usize = (1 << 16) + 64;
 const READ_MAX: usize = 16 * 1024;
 /// Datagrams and segments that may wait at a host: beyond, turmoil drops or panics.
 const CAPACITY: usize = 65_536;
-/// Up to so many nodes a step is a millisecond, beyond ten.
-const FINE_STEPS: u32 = 20_000;
+/// Up to so many nodes and seconds a step is a millisecond, beyond ten: a step costs the same
+/// whether or not anything happens in it.
+const FINE_STEPS: (u32, u32) = (20_000, 1_800);
 
 /// What the simulation's outside shares with the crawler's host.
 struct Stage<O> {
@@ -82,7 +83,8 @@ pub fn run<O: Observer + 'static>(
 }
 
 fn simulation(scenario: &Scenario) -> Sim<'static> {
-    let tick = if scenario.nodes > FINE_STEPS { 10 } else { 1 };
+    let size = (scenario.nodes, scenario.broken_s.saturating_add(scenario.healed_s));
+    let tick = if size.0 > FINE_STEPS.0 || size.1 > FINE_STEPS.1 { 10 } else { 1 };
     Builder::new()
         .epoch(UNIX_EPOCH)
         .rng_seed(scenario.seed)

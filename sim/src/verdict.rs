@@ -17,7 +17,7 @@ use estudely_core::row::Verdict as RowVerdict;
 use estudely_core::time::Instant;
 
 use crate::checker::{Broken, Checker, RULES, Said, rows_equal_without_forgeries};
-use crate::curve::Curve;
+use crate::curve::{Curve, Point};
 use crate::direct;
 use crate::draw::draw;
 use crate::event::{Event, Observer};
@@ -150,6 +150,8 @@ pub struct Report {
     pub recorded: Vec<u64>,
     /// The curve as CSV, if wanted.
     pub curve: Option<Vec<u8>>,
+    /// Where the curve stood when nearly all that is exposed was found, if wanted.
+    pub nearly_all: Option<Point>,
 }
 
 /// Runs `scenario` and judges it.
@@ -251,10 +253,11 @@ impl Watched {
             let _ = curve.write(&mut csv);
             csv
         });
+        let nearly_all = self.curve.as_ref().and_then(Curve::nearly_all);
         self.keep_text(1);
         let text = self.text.take().unwrap_or_default();
         let recorded = mem::take(&mut self.trace).recorded();
-        (Report { verdict, text, recorded, curve }, mem::take(&mut self.rows))
+        (Report { verdict, text, recorded, curve, nearly_all }, mem::take(&mut self.rows))
     }
 
     /// Takes over what the trace's tail has that the text has not, if it is so many events.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use estudely_sim::command::campaign::Campaign;
 use estudely_sim::command::{Options, Refusal};
+use estudely_sim::curve::{NEARLY_ALL, Point};
 use estudely_sim::inject::INJECTIONS;
 use estudely_sim::scenario::Scenario;
 use estudely_sim::shrink::shrink;
@@ -100,6 +101,7 @@ fn run_one(options: &Options, seed: u64) -> Result<u8, String> {
     }
     if let (Some(path), Some(curve)) = (&options.curve, &report.curve) {
         write_file(path, [curve.as_slice()].into_iter())?;
+        say(&nearly_all(report.nearly_all));
     }
     match &verdict.failure {
         Some(failure) => {
@@ -111,6 +113,21 @@ fn run_one(options: &Options, seed: u64) -> Result<u8, String> {
     }
     out(&format!("{:016x}\n", verdict.hash))?;
     Ok(if verdict.failure.is_some() { BROKEN } else { HELD })
+}
+
+/// What finding nearly all that is exposed cost.
+fn nearly_all(point: Option<Point>) -> String {
+    let share = NEARLY_ALL * 100.0;
+    let Some(point) = point else { return format!("{share} % of what is exposed was not found") };
+    format!(
+        "{share} % of what is exposed was found after {:.1} s with {} queries, of which {} were \
+         sample queries to {} contacts, {:.3} for each",
+        point.elapsed.as_secs_f64(),
+        point.queries,
+        point.sample_queries,
+        point.contacts_asked,
+        point.sample_queries_per_contact(),
+    )
 }
 
 /// Runs one seed twice and names the first event that differs.
