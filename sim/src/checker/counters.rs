@@ -2,8 +2,7 @@
 
 use estudely_core::fault::PeerFault;
 use estudely_core::limits::{
-    DEFERRED_MAX, JOBS_MAX, OPEN_MAX, PENDING_MAX, REGION_WAITING_MAX, SAMPLES_PER_REPLY,
-    SILENT_MAX,
+    DEFERRED_MAX, JOBS_MAX, OPEN_MAX, PENDING_MAX, SAMPLES_PER_REPLY, SILENT_MAX,
 };
 use estudely_core::stats::Stats;
 use std::net::SocketAddr;
@@ -173,12 +172,10 @@ impl Counters {
         bound(found, "infohashes_open", stats.infohashes_open, (JOBS_MAX + PENDING_MAX) as u64);
         // Each region of the frontier holds so many of those heard of; who stayed silent, and
         // whose query is set aside, waits besides.
-        let region = |count: &u32| u64::from(*count).min(REGION_WAITING_MAX as u64);
-        let waiting: u64 = heard.regions.iter().flatten().map(region).sum();
         let silent = self.silent.min(SILENT_MAX as u64 + OPEN_MAX as u64);
         let aside = DEFERRED_MAX as u64;
         let named = heard.bootstraps();
-        bound(found, "contacts_queued", stats.contacts_queued, waiting + silent + aside + named);
+        bound(found, "contacts_queued", stats.contacts_queued, heard.room + silent + aside + named);
         let most = (families * TABLE_MAX).min(heard.answered_ips.len() as u64);
         found.check(stats.table_nodes <= most, TABLE_SOUND, || {
             format!("{} nodes in the tables; {most} ever answered or fit", stats.table_nodes)

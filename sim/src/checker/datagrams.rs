@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 
+use estudely_core::limits::REGION_WAITING_MAX;
+
 use super::address::{endpoint_key, family, inadmissible, ip_key, key};
 use super::krpc::{Ask, NoQuery, Query, Reply, sent};
 use super::pace::SENT_MAX;
@@ -30,7 +32,9 @@ pub(super) struct Heard {
     /// Who sampled which infohash: by IP.
     pub(super) sources: Seen,
     /// Contacts by family and leading 12 bits of their id.
-    pub(super) regions: [Vec<u32>; 2],
+    regions: [Vec<usize>; 2],
+    /// Those of them for whom a frontier has room, each region bounded.
+    pub(super) room: u64,
 }
 
 impl Heard {
@@ -90,6 +94,7 @@ impl Heard {
                 let region = usize::from(id[0]) << 4 | usize::from(id[1]) >> 4;
                 if let Some(count) = self.regions[family(addr)].get_mut(region) {
                     *count += 1;
+                    self.room += u64::from(*count <= REGION_WAITING_MAX);
                 }
             }
         }
