@@ -7,6 +7,7 @@ mod commands;
 #[path = "../alloc/counting.rs"]
 mod counting;
 mod determinism;
+mod reach;
 mod scenarios;
 mod seeds;
 mod support;
