@@ -1,5 +1,5 @@
 //! A checker that never fired is not trusted: each planted bug must be caught, by a rule that it was
-//! planted for, and the command printed must show it again.
+//! planted for, the command printed must show it again, and without the bug the same world holds.
 
 use estudely_sim::checker::RULES;
 use estudely_sim::command::Options;
@@ -35,8 +35,16 @@ fn complaint(name: &str) -> Option<String> {
     if rule.is_some_and(|rule| !said.contains(&format!("rule {} ({})", rule.mark, rule.name))) {
         return Some(format!("{name}: the rule is not named: {said}"));
     }
+    if let Some(failure) = run(&sound(scenario.seed), &scenario).failure {
+        return Some(format!("{name}: the same world breaks without it: {failure}"));
+    }
     let again = replay(&said);
     (again.as_ref() != Some(&failure)).then(|| format!("{name}: {said}, replayed: {again:?}"))
+}
+
+/// No bug planted.
+fn sound(seed: u64) -> Options {
+    options(&["--seed", &seed.to_string(), "--calm"])
 }
 
 /// The first seed in which the bug that `options` plants shows.
