@@ -9,11 +9,13 @@
 //! what; it sends nothing, and it never samples a node inside the interval the node named, by
 //! address or by id.
 
+mod density;
+
 use crate::limits::{
-    BARREN_REST, BARREN_SAMPLES, CALENDAR_MAX, CONTACTS_PER_REPLY, COVERAGE_REST, GAPS_FREE,
-    GAPS_OPEN_MAX, INTERVAL_MAX, INTERVAL_MIN, LEDGER_MAX, REFERRER_CELLS, REFERRER_DEAD_MAX,
-    SILENT_MAX, SILENT_REST, STALL_AFTER, SWEEP_PAUSE_MAX, SWEEP_PAUSE_MIN, UNANSWERED_MAX,
-    UNANSWERED_PASSES, UNSUPPORTED_REST,
+    BARREN_REST, BARREN_SAMPLES, CALENDAR_MAX, COVERAGE_REST, GAPS_FREE, GAPS_OPEN_MAX,
+    INTERVAL_MAX, INTERVAL_MIN, LEDGER_MAX, REFERRER_CELLS, REFERRER_DEAD_MAX, SILENT_MAX,
+    SILENT_REST, STALL_AFTER, SWEEP_PAUSE_MAX, SWEEP_PAUSE_MIN, UNANSWERED_MAX, UNANSWERED_PASSES,
+    UNSUPPORTED_REST,
 };
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -30,6 +32,7 @@ use crate::planted::{self, Bug};
 use crate::rng::Rng;
 use crate::store::KeyedState;
 use crate::time::{Duration, Instant, earliest};
+use density::Density;
 
 /// What to ask a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,62 +121,6 @@ impl Score {
     }
 }
 
-/// How many leading bits the eight nodes nearest to a point share: a running median, so that a few
-/// liars cannot move it far.
-#[derive(Clone, Copy, Debug, Default)]
-struct Density {
-    /// In quarters of a bit.
-    level: u32,
-}
-
-impl Density {
-    /// Deeper than any network: 2^32 neighbourhoods of eight.
-    const DEPTH_MAX: u32 = 32;
-
-    fn shared(self) -> u32 {
-        self.level / 4
-    }
-
-    /// How much of a contact's id a target keeps: one bit less, so that about sixteen nodes share
-    /// a neighbourhood and every place in it is near several random targets.
-    fn depth(self) -> u32 {
-        self.shared().saturating_sub(1)
-    }
-
-    /// How finely to look for gaps: about four nodes share a place, so that one answer of eight
-    /// names them all.
-    fn gap_depth(self) -> u32 {
-        self.shared() + 1
-    }
-
-    /// What whoever met these nodes had learned, give or take: the median over them. `ids` are
-    /// sorted.
-    fn of(ids: &[NodeId]) -> Self {
-        // The eight nearest to a node are among its neighbours in order.
-        let windows: Vec<u32> = ids
-            .windows(CONTACTS_PER_REPLY)
-            .map(|eight| eight[0].id().common_prefix(eight[CONTACTS_PER_REPLY - 1].id()))
-            .collect();
-        let deepest = |near: &[u32]| near.iter().copied().max().unwrap_or(0);
-        let mut shared: Vec<u32> = windows.chunks(CONTACTS_PER_REPLY).map(deepest).collect();
-        shared.sort_unstable();
-        let median = shared.get(shared.len() / 2).copied().unwrap_or(0);
-        Self { level: 4 * median.min(Self::DEPTH_MAX) }
-    }
-
-    fn learn(&mut self, target: Id, contacts: impl Iterator<Item = Contact>) {
-        let (mut count, mut shared) = (0, Self::DEPTH_MAX);
-        for contact in contacts.take(CONTACTS_PER_REPLY) {
-            count += 1;
-            shared = shared.min(contact.id.id().common_prefix(target));
-        }
-        if count == CONTACTS_PER_REPLY {
-            let step = if shared > self.shared() { 1 } else { -1 };
-            self.level = self.level.saturating_add_signed(step);
-        }
-    }
-}
-
 /// The sweep of one address family.
 #[derive(Debug)]
 pub struct Sweep {
@@ -197,6 +144,8 @@ pub struct Sweep {
     rested: Option<Rested>,
     /// The pass only asks again who never answered, and has met nobody new.
     rerun: bool,
+    /// The pass asks nobody but about gaps: whoever is due meanwhile is not made to wait for it.
+    looking: bool,
     /// The pass has asked everybody; the next one waits for its pause, or for somebody to ask.
     pass_over: bool,
     paused_until: Option<Instant>,
@@ -243,6 +192,7 @@ impl Sweep {
             calendar: Calendar::new(CALENDAR_MAX),
             rested: None,
             rerun: false,
+            looking: false,
             pass_over: false,
             paused_until: None,
             pause: SWEEP_PAUSE_MIN,
@@ -599,7 +549,7 @@ impl Sweep {
     fn next_pass(&mut self, now: Instant) -> bool {
         if !self.pass_over {
             self.pass_over = true;
-            if !self.news {
+            if !self.news && !self.looking {
                 self.paused_until = Some(now + self.pause);
                 self.pause = (self.pause * 2).min(SWEEP_PAUSE_MAX);
             }
@@ -619,6 +569,7 @@ impl Sweep {
         }
         self.rerun = self.calendar.next_due().is_none_or(|due| due > now);
         self.requeue(now);
+        self.looking = self.frontier.is_empty();
         !self.frontier.is_empty() || self.may_fill_gaps(now)
     }
 
