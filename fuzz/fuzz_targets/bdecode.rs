@@ -1,5 +1,5 @@
-//! Bencode reader and writer; the body is `estudely_tests::fuzz::bdecode`.
+//! Bencode reader and writer; the body is in `tests/src/fuzz`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| estudely_tests::fuzz::bdecode(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| estudely_tests::fuzz::run("bdecode", data));

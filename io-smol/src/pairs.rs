@@ -113,6 +113,12 @@ pub fn open<T>(
     }
 }
 
+/// The requests of an input that is at hand, as [`open`] would give them.
+pub fn read(input: impl Read, tally: Tally) -> impl Iterator<Item = io::Result<Request>> {
+    let mut lines = Lines::new(BufReader::new(input), tally);
+    std::iter::from_fn(move || lines.next_request().transpose())
+}
+
 fn input(path: Option<&Path>) -> io::Result<Box<dyn Read + Send>> {
     let Some(path) = path else { return Ok(Box::new(io::stdin())) };
     let file = File::open(path)?;

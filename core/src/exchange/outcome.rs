@@ -110,11 +110,12 @@ pub struct Metadata {
 
 impl Metadata {
     /// Checks `raw` against `hash`, which is its SHA-1 or the first 20 bytes of its SHA-256
-    /// (BEP 52, 9.7). Bytes that match neither are dropped.
+    /// (BEP 52, 9.7). Bytes that match neither are dropped; only where cargo-fuzz builds, they are
+    /// let through, for no fuzzer finds a preimage.
     pub fn verify(hash: InfoHash, raw: Vec<u8>) -> Option<Self> {
         let is_v2_key = Sha1::digest(&raw)[..] != hash.0;
         let matches = !is_v2_key || Sha256::digest(&raw)[..ID_LEN] == hash.0;
-        let matches = matches || planted::is(Bug::SkipHash);
+        let matches = matches || cfg!(fuzzing) || planted::is(Bug::SkipHash);
         matches.then(|| Self { hash, raw: raw.into_boxed_slice(), is_v2_key })
     }
 

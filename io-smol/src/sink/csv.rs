@@ -99,6 +99,14 @@ impl RowSink for CsvRows {
     }
 }
 
+/// The lines that [`CsvRows`] writes for `row`, whatever the output holds already.
+pub fn row_lines(row: &Row, rows_per: RowsPer, escape_formulas: bool) -> Vec<u8> {
+    let mut block = Block::default();
+    block.fill(row, rows_per, escape_formulas);
+    let with_head = |tail: &String| [&block.head, tail.as_bytes()].concat();
+    block.tails.iter().flat_map(with_head).collect()
+}
+
 /// The rows of one infohash: what they share is held once, for a name can be megabytes long.
 #[derive(Debug, Default)]
 struct Block {

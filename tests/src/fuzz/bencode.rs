@@ -1,0 +1,89 @@
+//! Bencode: what the reader accepts, the writer reproduces, an independent decoder agrees, and
+//! reading costs no more than a step per byte.
+
+use estudely_core::bencode::{Flags, Reader, Token, Writer};
+
+/// As deep as an info dictionary may nest (H4).
+const DEPTH: usize = 100;
+
+/// As many digits as any number of 64 bits has room for.
+const DIGITS: usize = 18;
+
+/// Tokens of one input; above libFuzzer's default input length, so that they never decide alone.
+const TOKENS: u32 = 10_000;
+
+/// Reads and writes one value.
+///
+/// # Panics
+/// When that does not hold for `data`.
+pub(super) fn bdecode(data: &[u8]) {
+    let read = transcribe(data);
+    let canonical = read
+        .as_ref()
+        .is_some_and(|(_, consumed, flags)| flags.is_canonical() && *consumed == data.len());
+    agree(data, canonical);
+    let Some((written, consumed, flags)) = read else { return };
+
+    assert_eq!(Reader::<DEPTH>::new(data, TOKENS).raw(), Ok(&data[..consumed]));
+    if flags.is_canonical() {
+        assert_eq!(written, &data[..consumed], "a canonical input is written back as it was");
+        return;
+    }
+    // The writer repairs numbers, never the order of keys, and a second pass changes nothing.
+    let again = transcribe(&written).expect("what was read can be read again");
+    let repaired = Flags { leading_zero: false, ..flags };
+    assert_eq!(again, (written.clone(), written.len(), repaired));
+}
+
+/// Reads one value and writes it again, token by token: the bytes written, the bytes consumed and
+/// what was tolerated, or `None` when `data` holds no value.
+fn transcribe(data: &[u8]) -> Option<(Vec<u8>, usize, Flags)> {
+    let mut reader = Reader::<DEPTH>::new(data, TOKENS);
+    let mut written = Vec::new();
+    let mut writer = Writer::new(&mut written);
+    let mut open = 0_usize;
+    loop {
+        let before = reader.position();
+        let token = match reader.next_token() {
+            Ok(Some(token)) => token,
+            Ok(None) => break,
+            Err(error) => {
+                assert!(error.at <= data.len(), "an error lies inside the input");
+                return None;
+            }
+        };
+        assert!(reader.position() > before, "every token consumes input");
+        match token {
+            Token::Int(value) => writer.int(value),
+            Token::Bytes(bytes) => writer.bytes(bytes),
+            Token::List => writer.list(),
+            Token::Dict => writer.dict(),
+            Token::End => writer.end(),
+        };
+        match token {
+            Token::List | Token::Dict => open += 1,
+            Token::End => open -= 1,
+            Token::Int(_) | Token::Bytes(_) => {}
+        }
+        assert_eq!(reader.depth(), open);
+        assert!(open <= DEPTH);
+    }
+    assert!(open == 0 && reader.position() <= data.len());
+    Some((written, reader.position(), reader.flags()))
+}
+
+/// An independent decoder takes what we take as canonical, and writes it as it was; what it writes
+/// as it was, we take as canonical.
+fn agree(data: &[u8], canonical: bool) {
+    // It recurses, has no token limit, and overflows on absurd lengths (bt_bencode 0.8.2): such
+    // inputs are for our own limits to refuse.
+    let nests = data.iter().filter(|byte| matches!(byte, b'l' | b'd')).count() > DEPTH;
+    let digits = data.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).max();
+    if nests || data.len() > TOKENS as usize || digits.is_some_and(|run| run > DIGITS) {
+        return;
+    }
+    let theirs = bt_bencode::from_slice::<bt_bencode::Value>(data).ok();
+    let rewritten = theirs.and_then(|value| bt_bencode::to_vec(&value).ok());
+    let same = rewritten.is_some_and(|bytes| bytes == data);
+    assert_eq!(same, canonical, "two decoders, one language");
+}

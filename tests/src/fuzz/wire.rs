@@ -1,0 +1,201 @@
+//! Conversations with peers: whatever comes, in whatever parts, leads to the same bytes and the
+//! same end, holds no more memory than was sent, and yields nothing but what hashes.
+
+use estudely_core::exchange::{
+    Attempt, Exchange, Metadata, Outcome, Pipeline, Progress, Step, Transport,
+};
+use estudely_core::id::InfoHash;
+use estudely_core::info::Info;
+use estudely_core::limits::{EXCHANGE_TIMEOUT, PIECE_LEN};
+use estudely_core::pieces::Pieces;
+use estudely_core::rng::Seed;
+use estudely_core::time::{Duration, Instant};
+use estudely_core::wire::{Extensions, HANDSHAKE_LEN, Handshake, MetadataMessage};
+
+use super::input::Input;
+
+/// The key of [`metadata`].
+const HASH: InfoHash =
+    InfoHash(*b"\x82\x7d\x0e\x5c\xc5\xe7\xd1\x1c\xbe\x5a\x3e\x22\x57\x2b\x9f\x08\x1d\x4b\x6a\x77");
+
+/// Metadata of three pieces, the last one short.
+fn metadata() -> Vec<u8> {
+    let mut info = b"d6:lengthi1e4:name".to_vec();
+    let name = 2 * PIECE_LEN;
+    info.extend_from_slice(format!("{name}:").as_bytes());
+    info.extend((0..name).map(|at| b'a' + (at % 23) as u8));
+    info.extend_from_slice(b"12:piece lengthi16384e6:pieces20:abcdefghijklmnopqrste");
+    info
+}
+
+/// The 68 bytes and the messages behind them: read, written, read again.
+pub(super) fn handshake(data: &[u8]) {
+    if let Some((front, rest)) = data.split_first_chunk::<HANDSHAKE_LEN>() {
+        if let Some(theirs) = Handshake::parse(front) {
+            let mut written = Vec::new();
+            theirs.emit(&mut written);
+            assert_eq!(written, front);
+        }
+        messages(rest);
+    }
+    messages(data);
+}
+
+/// Extension and metadata messages as payloads.
+fn messages(payload: &[u8]) {
+    if let Ok(read) = Extensions::parse(payload) {
+        assert_eq!(Extensions::parse_front(payload), Ok(read));
+        let mut written = Vec::new();
+        read.emit(&mut written);
+        let again = Extensions::parse(&written[6..]).expect("what was written is read");
+        assert_eq!(again, read);
+    }
+    if let Ok((message, head)) = MetadataMessage::parse(payload) {
+        assert!(head <= payload.len());
+        let mut written = Vec::new();
+        message.emit_head(&mut written);
+        assert_eq!(MetadataMessage::parse(&written), Ok((message, written.len())));
+    }
+}
+
+/// One whole conversation. The first bytes of the input say how it is held: pipelined or not, with
+/// pieces from an earlier peer or not, whether handshake and offer come from us, and where the
+/// stream is cut; the rest is what the peer sends.
+pub(super) fn exchange(data: &[u8]) {
+    let mut input = Input(data);
+    let how = How::of(&mut input);
+    let cuts: Vec<usize> = (0..4).map(|_| usize::from(input.u8()) + 1).collect();
+    let stream = how.stream(input.0);
+    let whole = how.talk(std::iter::once(&stream[..]));
+    assert_eq!(how.talk(split(&stream, &cuts)), whole, "splitting changes nothing");
+    assert_eq!(how.talk(split(&stream, &[1])), whole, "not even byte by byte");
+    how.judge(&whole.1);
+    how.talk_slowly(&stream, &cuts);
+}
+
+/// How a conversation is held.
+struct How {
+    pipeline: Pipeline,
+    resumes: bool,
+    greets: bool,
+    offers: bool,
+    hash: InfoHash,
+}
+
+impl How {
+    fn of(input: &mut Input<'_>) -> Self {
+        let bits = input.u8();
+        let right = bits & 16 == 0;
+        Self {
+            pipeline: if bits & 1 == 0 { Pipeline::All } else { Pipeline::OneByOne },
+            resumes: bits & 2 != 0,
+            greets: bits & 4 == 0,
+            offers: bits & 8 == 0,
+            hash: if right { key() } else { HASH },
+        }
+    }
+
+    /// What the peer sends, with the usual beginning if so chosen.
+    fn stream(&self, said: &[u8]) -> Vec<u8> {
+        let mut stream = Vec::new();
+        if self.greets {
+            Handshake::new(self.hash, *b"-FZ0001-fuzzfuzzfuzz").emit(&mut stream);
+            if self.offers {
+                let size = Some(metadata().len() as i64);
+                Extensions { ut_metadata: Some(3), metadata_size: size, client: None }
+                    .emit(&mut stream);
+            }
+        }
+        stream.extend_from_slice(said);
+        stream
+    }
+
+    fn begin(&self) -> (Exchange, Vec<u8>) {
+        let resume = self.resumes.then(first_piece).flatten();
+        let attempt = Attempt { transport: Transport::Tcp, pipeline: self.pipeline };
+        let mut exchange =
+            Exchange::new(Instant::START, self.hash, attempt, resume, Seed::from_u64(1));
+        let mut out = Vec::new();
+        exchange.handle_connected(Instant::START, &mut out);
+        (exchange, out)
+    }
+
+    /// All parts at one instant: what we wrote, and how it ended.
+    fn talk<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Outcome) {
+        let (mut exchange, mut out) = self.begin();
+        let mut received = if self.resumes { PIECE_LEN } else { 0 };
+        for part in parts {
+            received += part.len();
+            match exchange.handle_bytes(Instant::START, part, &mut out) {
+                Step::Finished(outcome) => return (out, *outcome),
+                Step::Continue => {
+                    assert!(exchange.bytes_held() <= received + PIECE_LEN, "no more than came");
+                }
+            }
+        }
+        let outcome = exchange.handle_closed(Instant::START);
+        (out, outcome)
+    }
+
+    /// A part every few seconds: there is an end, whatever the peer does.
+    fn talk_slowly(&self, stream: &[u8], cuts: &[usize]) {
+        let (mut exchange, mut out) = self.begin();
+        let mut now = Instant::START;
+        for part in split(stream, cuts) {
+            now = now + Duration::from_secs(3);
+            if let Step::Finished(outcome) = exchange.handle_bytes(now, part, &mut out) {
+                return self.judge(&outcome);
+            }
+        }
+        let due = exchange.poll_timeout();
+        assert!(due <= now + EXCHANGE_TIMEOUT * 6, "a deadline that cannot be moved for ever");
+        match exchange.handle_timeout(due) {
+            Step::Finished(outcome) => self.judge(&outcome),
+            Step::Continue => panic!("a deadline ends it"),
+        }
+    }
+
+    fn judge(&self, outcome: &Outcome) {
+        match &outcome.result {
+            Ok(metadata) => {
+                assert_eq!(outcome.progress, Progress::Complete);
+                assert!(outcome.partial.is_none());
+                self.trust(metadata);
+            }
+            Err(_) => {
+                let partial = outcome.partial.as_ref();
+                assert!(partial.is_none_or(|pieces| pieces.pieces_held() > 0));
+            }
+        }
+    }
+
+    /// Only what hashes is metadata, unless a fuzzing build has opened that gate.
+    fn trust(&self, metadata: &Metadata) {
+        assert_eq!(metadata.hash(), self.hash);
+        if cfg!(fuzzing) {
+            let _ = Info::parse(metadata.raw());
+        } else {
+            assert_eq!(metadata.raw(), self::metadata());
+        }
+    }
+}
+
+fn key() -> InfoHash {
+    InfoHash(sha1_smol::Sha1::from(metadata()).digest().bytes())
+}
+
+/// What an earlier peer left behind.
+fn first_piece() -> Option<Pieces> {
+    let metadata = metadata();
+    let mut pieces = Pieces::new(metadata.len() as i64)?;
+    (pieces.begin(0) && pieces.fill(&metadata[..PIECE_LEN])).then_some(pieces)
+}
+
+/// Parts whose lengths repeat `lengths`.
+fn split<'a>(mut bytes: &'a [u8], lengths: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
+    lengths.iter().cycle().map_while(move |length| {
+        let (part, rest) = bytes.split_at(bytes.len().min(*length));
+        bytes = rest;
+        (!part.is_empty()).then_some(part)
+    })
+}
