@@ -271,6 +271,8 @@ fn parse_line(text: &str) -> Result<Request, String> {
     };
     let magnet = magnet::parse(hash).map_err(|error| error.to_string())?;
     let mut peers = magnet.peers;
+    // A link may suggest what no host can own.
+    peers.retain(|peer| is_unicast(*peer));
     peers.extend(peer);
     Ok(Request { hash: magnet.hash, peers })
 }
