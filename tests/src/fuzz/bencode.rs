@@ -1,13 +1,16 @@
 //! Bencode: what the reader accepts, the writer reproduces, an independent decoder agrees, and
 //! reading costs no more than a step per byte.
 
-use estudely_core::bencode::{Flags, Reader, Token, Writer};
+use estudely_core::bencode::{ErrorKind, Flags, Reader, Token, Writer};
 
 /// As deep as an info dictionary may nest (H4).
 const DEPTH: usize = 100;
 
 /// As many digits as any number of 64 bits has room for.
 const DIGITS: usize = 18;
+
+/// Longest input that is also read as the inside of an integer.
+const NUMBER_MAX: usize = 24;
 
 /// Tokens of one input; above libFuzzer's default input length, so that they never decide alone.
 const TOKENS: u32 = 10_000;
@@ -18,13 +21,23 @@ const TOKENS: u32 = 10_000;
 /// When that does not hold for `data`.
 pub(super) fn bdecode(data: &[u8]) {
     let read = transcribe(data);
-    let canonical = read
-        .as_ref()
-        .is_some_and(|(_, consumed, flags)| flags.is_canonical() && *consumed == data.len());
+    let canonical =
+        read.as_ref().is_some_and(|read| read.flags.is_canonical() && read.consumed == data.len());
     agree(data, canonical);
-    let Some((written, consumed, flags)) = read else { return };
+    number(data);
+    let Some(Transcript { written, consumed, tokens, flags }) = read else { return };
 
-    assert_eq!(Reader::<DEPTH>::new(data, TOKENS).raw(), Ok(&data[..consumed]));
+    assert!(tokens as usize <= consumed, "a token is a byte at least");
+    let value = &data[..consumed];
+    assert_eq!(Reader::<DEPTH>::new(data, tokens).raw(), Ok(value), "so many tokens, no more");
+    let starved = Reader::<DEPTH>::new(data, tokens - 1).raw().map_err(|error| error.kind);
+    assert_eq!(starved, Err(ErrorKind::TooManyTokens));
+    let torn = Reader::<DEPTH>::new(&value[..consumed - 1], TOKENS).raw();
+    assert_eq!(
+        torn.map_err(|error| error.kind),
+        Err(ErrorKind::UnexpectedEnd),
+        "no prefix is whole"
+    );
     if flags.is_canonical() {
         assert_eq!(written, &data[..consumed], "a canonical input is written back as it was");
         return;
@@ -32,16 +45,25 @@ pub(super) fn bdecode(data: &[u8]) {
     // The writer repairs numbers, never the order of keys, and a second pass changes nothing.
     let again = transcribe(&written).expect("what was read can be read again");
     let repaired = Flags { leading_zero: false, ..flags };
-    assert_eq!(again, (written.clone(), written.len(), repaired));
+    let consumed = written.len();
+    assert_eq!(again, Transcript { written, consumed, tokens, flags: repaired });
 }
 
-/// Reads one value and writes it again, token by token: the bytes written, the bytes consumed and
-/// what was tolerated, or `None` when `data` holds no value.
-fn transcribe(data: &[u8]) -> Option<(Vec<u8>, usize, Flags)> {
+/// What was read of an input, and written again.
+#[derive(Debug, PartialEq)]
+struct Transcript {
+    written: Vec<u8>,
+    consumed: usize,
+    tokens: u32,
+    flags: Flags,
+}
+
+/// Reads one value and writes it again, token by token; `None` when `data` holds no value.
+fn transcribe(data: &[u8]) -> Option<Transcript> {
     let mut reader = Reader::<DEPTH>::new(data, TOKENS);
     let mut written = Vec::new();
     let mut writer = Writer::new(&mut written);
-    let mut open = 0_usize;
+    let (mut open, mut tokens) = (0_usize, 0);
     loop {
         let before = reader.position();
         let token = match reader.next_token() {
@@ -53,6 +75,7 @@ fn transcribe(data: &[u8]) -> Option<(Vec<u8>, usize, Flags)> {
             }
         };
         assert!(reader.position() > before, "every token consumes input");
+        tokens += 1;
         match token {
             Token::Int(value) => writer.int(value),
             Token::Bytes(bytes) => writer.bytes(bytes),
@@ -69,7 +92,27 @@ fn transcribe(data: &[u8]) -> Option<(Vec<u8>, usize, Flags)> {
         assert!(open <= DEPTH);
     }
     assert!(open == 0 && reader.position() <= data.len());
-    Some((written, reader.position(), reader.flags()))
+    Some(Transcript { written, consumed: reader.position(), tokens, flags: reader.flags() })
+}
+
+/// As the inside of an integer: the standard library reads the same number, or none either.
+fn number(data: &[u8]) {
+    if data.len() > NUMBER_MAX {
+        return;
+    }
+    let digits = data.strip_prefix(b"-").unwrap_or(data);
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(data).ok().filter(|_| is_number);
+    let expected: Option<i64> = text.and_then(|text| text.parse().ok());
+    let wrapped = [b"i", data, b"e"].concat();
+    let mut reader = Reader::<DEPTH>::new(&wrapped, 1);
+    let read = reader.next_token();
+    let whole = reader.position() == wrapped.len();
+    let value = match read {
+        Ok(Some(Token::Int(value))) if whole => Some(value),
+        _ => None,
+    };
+    assert_eq!(value, expected, "one number, two readers");
 }
 
 /// An independent decoder takes what we take as canonical, and writes it as it was; what it writes

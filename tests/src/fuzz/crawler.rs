@@ -1,6 +1,8 @@
 //! The whole control plane: any answers, in any order, at any time, and `check()` after each.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use arbitrary::{Arbitrary, Unstructured};
 use estudely_core::addr::{AddressPolicy, Contact, Family};
@@ -11,14 +13,19 @@ use estudely_core::fault::PeerFault;
 use estudely_core::id::{InfoHash, NodeId};
 use estudely_core::krpc::{Envelope, Kind, Message, Method, ReplyBody, emit_error, emit_reply};
 use estudely_core::rng::Seed;
+use estudely_core::row::Verdict;
 use estudely_core::time::{Duration, Instant};
+use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
 
 /// Queries that wait for an answer from the fuzzer; older ones stay unanswered.
 const WAITING_MAX: usize = 256;
 /// Operations of one input; a long one only repeats itself.
-const OPERATIONS_MAX: usize = 400;
+const OPERATIONS_MAX: usize = 120;
 /// Datagrams, dials and rows that one drain may give out: more would be a loop without end.
 const DRAIN_MAX: usize = 10_000;
+
+/// The only metadata that there is.
+const INFO: &[u8] = b"d6:lengthi9e4:name1:n12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae";
 
 /// What is done to the crawler next.
 #[derive(Debug, Arbitrary)]
@@ -42,6 +49,8 @@ enum Operation<'a> {
     Fail { which: u8, fault: u8 },
     /// A connected peer says something.
     Say { which: u8, bytes: &'a [u8] },
+    /// A connected peer speaks BitTorrent, and serves this much of [`INFO`].
+    Serve { which: u8, bytes: u8 },
     /// Time passes, or seems to step back.
     Wait { millis: u16 },
     /// Much time passes.
@@ -104,9 +113,13 @@ struct World {
     crawler: Crawler,
     now: Instant,
     /// Queries sent: to whom, and the bytes.
-    queries: std::collections::VecDeque<(SocketAddr, Vec<u8>)>,
+    queries: VecDeque<(SocketAddr, Vec<u8>)>,
     dials: Vec<Dial>,
-    rows: std::collections::BTreeMap<InfoHash, u32>,
+    /// What was reported, and whether as verified.
+    rows: BTreeMap<InfoHash, bool>,
+    policy: AddressPolicy,
+    /// Addresses that the user named, which no policy sees.
+    named: BTreeSet<SocketAddr>,
 }
 
 impl World {
@@ -119,9 +132,11 @@ impl World {
         let mut world = Self {
             crawler,
             now,
-            queries: std::collections::VecDeque::new(),
+            queries: VecDeque::new(),
             dials: Vec::new(),
-            rows: std::collections::BTreeMap::new(),
+            rows: BTreeMap::new(),
+            policy: settings.config().policy,
+            named: nodes.iter().copied().collect(),
         };
         world.drain();
         world
@@ -175,6 +190,24 @@ impl World {
                 self.crawler.handle_outcome(self.now, dial.peer, outcome); // told twice, counts once
             }
             Operation::Say { which, bytes } => self.say(which, bytes),
+            Operation::Serve { which, bytes } => {
+                let (index, bytes) = (self.index(which), usize::from(bytes).min(INFO.len()));
+                let Some(hash) = self.dials.get(index).map(|dial| dial.exchange.hash()) else {
+                    return;
+                };
+                let mut said = Vec::new();
+                Handshake::new(hash, *b"-FZ0001-fuzzfuzzfuzz").emit(&mut said);
+                let size = Some(INFO.len() as i64);
+                Extensions { ut_metadata: Some(3), metadata_size: size, client: None }
+                    .emit(&mut said);
+                MetadataMessage::Data { piece: 0, total_size: size }.emit(
+                    &mut said,
+                    OUR_METADATA_ID,
+                    INFO,
+                );
+                said.truncate(said.len() - INFO.len() + bytes);
+                self.say(which, &said);
+            }
             Operation::Wait { millis } => self.wait(Duration::from_millis(millis.into())),
             Operation::WaitLong { minutes } => {
                 self.wait(Duration::from_secs(u64::from(minutes) * 60))
@@ -186,6 +219,7 @@ impl World {
             }
             Operation::Request { hash: n, peers } => {
                 let peers: Vec<SocketAddr> = peers.into_iter().map(address).collect();
+                self.named.extend(&peers);
                 let _ = self.crawler.handle_request(self.now, hash(n), &peers);
             }
             Operation::Known { hash: n } => self.crawler.handle_known(hash(n)),
@@ -214,8 +248,12 @@ impl World {
         }
     }
 
+    fn index(&self, which: u8) -> usize {
+        usize::from(which) % self.dials.len().max(1)
+    }
+
     fn dial(&mut self, which: u8) -> Option<Dial> {
-        let at = usize::from(which) % self.dials.len().max(1);
+        let at = self.index(which);
         (at < self.dials.len()).then(|| self.dials.swap_remove(at))
     }
 
@@ -231,6 +269,9 @@ impl World {
             self.crawler.handle_outcome(self.now, dial.peer, *outcome);
         }
         self.crawler.handle_timeout(self.now);
+        self.drain();
+        let due = self.crawler.poll_timeout();
+        assert!(due.is_none_or(|due| due > self.now), "nothing is due twice: no spinning");
     }
 
     /// Everything that the crawler has to say.
@@ -242,6 +283,7 @@ impl World {
                 given += 1;
                 assert!(given < DRAIN_MAX, "polling returns");
                 assert_eq!((transmit.len, Family::of(transmit.to)), (buf.len(), family));
+                self.is_legitimate(transmit.to);
                 self.look_at(&buf);
                 if self.queries.len() == WAITING_MAX {
                     self.queries.pop_front();
@@ -252,13 +294,22 @@ impl World {
         while let Some(dial) = self.crawler.poll_dial(self.now) {
             given += 1;
             assert!(given < DRAIN_MAX, "polling returns");
+            self.is_legitimate(dial.to);
             self.dials.push(dial);
         }
         while let Some(row) = self.crawler.poll_row() {
-            let rows = self.rows.entry(row.infohash).or_default();
-            *rows += 1;
-            assert!(*rows <= 2, "False and then True, no more");
+            let is_verified = matches!(row.verdict, Verdict::Verified { .. });
+            let before = self.rows.insert(row.infohash, is_verified);
+            assert!(before.is_none_or(|verified| !verified && is_verified), "False, then True");
+            if let Verdict::Verified { metadata, .. } = &row.verdict {
+                assert!(cfg!(fuzzing) || metadata.raw() == INFO, "only what hashes is verified");
+            }
         }
+    }
+
+    /// Nothing is ever sent to where hearsay may not lead us.
+    fn is_legitimate(&self, to: SocketAddr) {
+        assert!(self.policy.admits(to) || self.named.contains(&to), "{to}");
     }
 
     fn look_at(&self, datagram: &[u8]) {
@@ -309,6 +360,9 @@ fn contact_id(addr: SocketAddr) -> NodeId {
     NodeId(sha1_smol::Sha1::from(addr.to_string()).digest().bytes())
 }
 
+/// One of 256 infohashes; the first is that of [`INFO`].
 fn hash(n: u8) -> InfoHash {
-    InfoHash([n; 20])
+    static KEY: LazyLock<InfoHash> =
+        LazyLock::new(|| InfoHash(sha1_smol::Sha1::from(INFO).digest().bytes()));
+    if n == 0 { *KEY } else { InfoHash([n; 20]) }
 }

@@ -16,6 +16,8 @@ pub(super) fn metainfo(data: &[u8]) {
         seen.set(seen.get() + 1);
         assert!(seen.get() <= data.len() + 1, "work is bounded by the input");
         assert!(file.path.len() <= PATH_DEPTH, "paths are cut");
+        let bytes: usize = file.path.iter().map(|component| component.len()).sum();
+        assert!(bytes <= data.len() && file.path.iter().all(|c| lies_in(c, data)), "only lent");
         if !file.attributes.pad {
             counted.set(counted.get() + 1);
             let length = if file.attributes.symlink { 0 } else { file.length };
@@ -23,13 +25,55 @@ pub(super) fn metainfo(data: &[u8]) {
         }
     });
     let Ok(info) = Info::parse(data) else { return };
-    assert!(!info.name.is_empty() || info.name.len() <= data.len());
+    assert!(info.name.len() <= data.len());
     assert!(info.total_bytes <= TOTAL_MAX);
     assert_eq!(info.flags.empty, info.total_bytes == 0);
     listed.expect("what has a summary has a list");
     assert_eq!((info.file_count, info.total_bytes), (counted.get(), sum.get()));
     assert!(info.protocol != Protocol::Hybrid || !info.flags.bad_version);
+    if !info.flags.not_canonical {
+        confirm(data, &info);
+    }
     name(&info.name);
+}
+
+/// Whether `part` is a slice of `whole`, not a copy.
+fn lies_in(part: &[u8], whole: &[u8]) -> bool {
+    let (part, whole) = (part.as_ptr_range(), whole.as_ptr_range());
+    part.start >= whole.start && part.end <= whole.end
+}
+
+/// A naive reading of what an independent decoder made of a canonical dictionary.
+fn confirm(data: &[u8], info: &Info) {
+    use bt_bencode::Value;
+    let root: Value = bt_bencode::from_slice(data).expect("canonical bencode");
+    let bytes = |value: &Value, key: &str| {
+        value.get(key).and_then(Value::as_byte_str).map(|text| text.to_vec())
+    };
+    let names = [bytes(&root, "name"), bytes(&root, "name.utf-8")];
+    assert!(names.into_iter().flatten().any(|name| name == info.name), "one of its names");
+    let number = |value: &Value, key: &str| {
+        let value = value.get(key)?;
+        value.as_i64().or_else(|| i64::try_from(value.as_u64()?).ok())
+    };
+    assert_eq!(info.private, number(&root, "private").is_some_and(|private| private != 0));
+    let piece_length = number(&root, "piece length").and_then(|n| u64::try_from(n).ok());
+    assert_eq!(info.piece_length, piece_length.unwrap_or(0));
+    let length = |file: &Value| {
+        let attributes = bytes(file, "attr").unwrap_or_default();
+        let length = number(file, "length").and_then(|n| u64::try_from(n).ok());
+        let length = length.expect("a file that was read has a length");
+        (!attributes.contains(&b'p')).then(|| if attributes.contains(&b'l') { 0 } else { length })
+    };
+    let files: Vec<u64> = match root.get("files").map(Value::as_array) {
+        Some(Some(files)) => files.iter().filter_map(length).collect(),
+        _ if number(&root, "length").is_some_and(|length| length >= 0) => {
+            length(&root).into_iter().collect()
+        }
+        _ => return assert_eq!(info.protocol, Protocol::V2, "no other layout"),
+    };
+    assert_ne!(info.protocol, Protocol::V2);
+    assert_eq!((info.file_count, info.total_bytes), (files.len() as u64, files.iter().sum()));
 }
 
 /// The display and terminal forms of any bytes.
@@ -38,6 +82,9 @@ pub(super) fn name(data: &[u8]) {
     let breaks = |c: char| c.is_control() || c == '\u{2028}' || c == '\u{2029}';
     assert!(!shown.chars().any(breaks), "one line, no control");
     assert!(shown.len() <= 3 * data.len(), "one replacement for each byte at most");
+    let lossy = String::from_utf8_lossy(data);
+    let replaced = lossy.chars().map(|c| if breaks(c) { '\u{fffd}' } else { c });
+    assert!(shown.chars().eq(replaced), "the standard library's view of invalid UTF-8");
     if let Ok(text) = std::str::from_utf8(data)
         && !text.chars().any(breaks)
     {
@@ -46,7 +93,9 @@ pub(super) fn name(data: &[u8]) {
     assert_eq!(display_name(shown.as_bytes()), shown);
     let terminal = terminal_name(data);
     assert!(terminal.len() <= TERMINAL_NAME_MAX);
-    assert!(!terminal.chars().any(|c| breaks(c) || c == '/' || c == '\\'));
+    let hides =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{feff}');
+    assert!(!terminal.chars().any(|c| breaks(c) || hides(c) || c == '/' || c == '\\'));
     assert!(!terminal.is_empty() && terminal.chars().any(|c| c != '.'));
     assert_eq!(terminal_name(terminal.as_bytes()), terminal);
 }
@@ -74,6 +123,14 @@ pub(super) fn magnet(data: &[u8]) {
     };
     let again = magnet::parse(&plain).expect("a plain link");
     assert_eq!((again.hash, again.v2), (hash, magnet.v2));
+    let escaped =
+        |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
+    let name = magnet.name.iter().map(|name| format!("&dn={}", escaped(name)));
+    let peers = magnet.peers.iter().map(|peer| format!("&x.pe={peer}"));
+    let full: String = [plain].into_iter().chain(name).chain(peers).collect();
+    if full.len() <= MAGNET_LEN_MAX {
+        assert_eq!(magnet::parse(&full).as_ref(), Ok(&magnet), "everything that was understood");
+    }
     if magnet.v2.is_none() {
         assert_eq!(magnet::parse(&hash.to_string()).map(|bare| bare.hash), Ok(hash));
     }

@@ -20,6 +20,8 @@ pub(super) fn krpc(data: &[u8]) {
         Err(error) => return explain(data, error),
     };
     assert!((DATAGRAM_LEN_MIN..=DATAGRAM_LEN_MAX).contains(&data.len()));
+    bounded(data, &message);
+    confirm(data, &message);
     let written = write(&message);
     if !(DATAGRAM_LEN_MIN..=DATAGRAM_LEN_MAX).contains(&written.len()) {
         return; // defaults and repairs may change the length beyond what is read
@@ -27,8 +29,58 @@ pub(super) fn krpc(data: &[u8]) {
     let again = Message::parse(&written).expect("what was written is read");
     assert_eq!(write(&again), written, "writing is stable");
     assert_eq!(again.transaction, message.transaction);
+    assert_eq!((again.read_only, again.external), (message.read_only, message.external));
+    if message.version.is_some_and(|version| version.len() == 4) {
+        assert_eq!(again.version, message.version);
+    }
     assert!(again.flags.is_clean() || !message.flags.is_clean(), "writing adds no oddity");
     same_meaning(&message, &again);
+}
+
+/// What a message holds came in the datagram: no count exceeds what the bytes have room for.
+fn bounded(data: &[u8], message: &Message<'_>) {
+    assert!(message.transaction.len() <= data.len());
+    let Kind::Reply(reply) = &message.kind else { return };
+    let families = [(Family::V4, &reply.nodes), (Family::V6, &reply.nodes6)];
+    let nodes = families.map(|(family, nodes)| nodes.clone().count() * family.node_len());
+    let samples = reply.samples.clone().map_or(0, Iterator::count) * 20;
+    let values = reply.values.clone().count() * Family::V4.peer_len();
+    assert!(nodes.iter().sum::<usize>() + samples + values <= data.len());
+}
+
+/// An independent decoder finds the same transaction, kind, method and id, where nothing was
+/// tolerated.
+fn confirm(data: &[u8], message: &Message<'_>) {
+    use bt_bencode::Value;
+    if !message.flags.is_clean() {
+        return;
+    }
+    let root: Value = bt_bencode::from_slice(data).expect("a clean message is bencode");
+    let text = |value: &Value, key: &str| {
+        value.get(key).and_then(Value::as_byte_str).map(|text| text.to_vec())
+    };
+    let of = |key: &str| text(&root, key);
+    assert_eq!(of("t").as_deref(), Some(message.transaction));
+    let (kind, place, id) = match &message.kind {
+        Kind::Query(query) => (b"q", "a", Some(query.id)),
+        Kind::Reply(reply) => (b"r", "r", Some(reply.id)),
+        Kind::Error(_) => (b"e", "e", None),
+    };
+    assert_eq!(of("y").as_deref(), Some(&kind[..]));
+    if let Some(id) = id {
+        assert_eq!(root.get(place).and_then(|inner| text(inner, "id")).as_deref(), Some(&id.0[..]));
+    }
+    if let Kind::Query(query) = &message.kind {
+        let name = match &query.method {
+            Method::Ping => &b"ping"[..],
+            Method::FindNode { .. } => b"find_node",
+            Method::GetPeers { .. } => b"get_peers",
+            Method::AnnouncePeer { .. } => b"announce_peer",
+            Method::SampleInfohashes { .. } => b"sample_infohashes",
+            Method::Malformed { name, .. } | Method::Unknown { name, .. } => name,
+        };
+        assert_eq!(of("q").as_deref(), Some(name));
+    }
 }
 
 /// An error names a cause that the input has.
@@ -110,8 +162,11 @@ fn same_meaning(a: &Message<'_>, b: &Message<'_>) {
                 reply.samples.clone().map(Iterator::collect::<Vec<_>>)
             };
             assert_eq!(samples(a), samples(b));
+            assert_eq!((a.bfsd, a.bfpe), (b.bfsd, b.bfpe));
         }
-        (Kind::Error(a), Kind::Error(b)) => assert_eq!(a.text, b.text),
+        (Kind::Error(a), Kind::Error(b)) => {
+            assert_eq!((a.code.unwrap_or_default(), a.text), (b.code.unwrap_or_default(), b.text));
+        }
         (a, b) => panic!("{a:?} became {b:?}"),
     }
 }

@@ -8,16 +8,29 @@ use estudely_core::exchange::{
 };
 use estudely_core::id::InfoHash;
 use estudely_core::info::Info;
-use estudely_core::limits::{EXCHANGE_TIMEOUT, PIECE_LEN};
+use estudely_core::limits::{EXCHANGE_TIMEOUT, PIECE_LEN, PIECES_MAX, REQUESTS_MAX};
 use estudely_core::pieces::Pieces;
 use estudely_core::rng::Seed;
 use estudely_core::time::{Duration, Instant};
-use estudely_core::wire::{Extensions, HANDSHAKE_LEN, Handshake, MetadataMessage};
+use estudely_core::wire::{
+    Extensions, HANDSHAKE_LEN, Handshake, LENGTH_LEN, MetadataMessage, OUR_METADATA_ID,
+    emit_extended, emit_frame,
+};
 
 use super::input::Input;
 
 /// Longest stream that is also fed byte by byte.
 const BYTEWISE_MAX: usize = 4_096;
+
+/// Longest stream that a script makes.
+const STREAM_MAX: usize = 128 * 1024;
+
+/// Longest metadata that is searched in what the peer sent.
+const SEARCHED_MAX: usize = 256;
+
+/// Most that we say in one conversation: two handshakes, a request for each piece, for some of them
+/// again, and our refusals.
+const SAID_MAX: usize = 256 + 64 * (2 * PIECES_MAX + REQUESTS_MAX as usize);
 
 /// A key that no metadata has.
 const HASH: InfoHash =
@@ -70,7 +83,8 @@ fn messages(payload: &[u8]) {
 
 /// One whole conversation. The first bytes of the input say how it is held: pipelined or not, with
 /// pieces from an earlier peer or not, whether handshake and offer come from us, and where the
-/// stream is cut; the rest is what the peer sends.
+/// stream is cut; the rest is what the peer sends, as it stands, as one metadata message, or as a
+/// script of messages.
 pub(super) fn exchange(data: &[u8]) {
     let mut input = Input(data);
     let how = How::of(&mut input);
@@ -81,7 +95,8 @@ pub(super) fn exchange(data: &[u8]) {
     if stream.len() <= BYTEWISE_MAX {
         assert_eq!(how.talk(split(&stream, &[1])), whole, "not even byte by byte");
     }
-    how.judge(&whole.1);
+    assert!(whole.0.len() <= SAID_MAX, "what we say is bounded, whatever the peer says");
+    how.judge(&stream, &whole.1);
     how.talk_slowly(&stream, &cuts);
 }
 
@@ -92,6 +107,17 @@ struct How {
     greets: bool,
     offers: bool,
     hash: InfoHash,
+    form: Form,
+}
+
+/// What the rest of an input is.
+enum Form {
+    /// Bytes as they go over the wire.
+    Raw,
+    /// The payload of one metadata message, which comes while pieces are outstanding.
+    Message,
+    /// Choices of messages, whose frames are right: see [`script`].
+    Script,
 }
 
 impl How {
@@ -104,6 +130,11 @@ impl How {
             greets: bits & 4 == 0,
             offers: bits & 8 == 0,
             hash: if right { TORRENT.1 } else { HASH },
+            form: match bits & 96 {
+                0 | 96 => Form::Raw,
+                32 => Form::Script,
+                _ => Form::Message,
+            },
         }
     }
 
@@ -118,7 +149,13 @@ impl How {
                     .emit(&mut stream);
             }
         }
-        stream.extend_from_slice(said);
+        match self.form {
+            Form::Raw => stream.extend_from_slice(said),
+            Form::Message => emit_extended(&mut stream, OUR_METADATA_ID, |out| {
+                out.extend_from_slice(said);
+            }),
+            Form::Script => script(Input(said), &mut stream),
+        }
         stream
     }
 
@@ -156,23 +193,23 @@ impl How {
         for part in split(stream, cuts) {
             now = now + Duration::from_secs(3);
             if let Step::Finished(outcome) = exchange.handle_bytes(now, part, &mut out) {
-                return self.judge(&outcome);
+                return self.judge(stream, &outcome);
             }
         }
         let due = exchange.poll_timeout();
         assert!(due <= now + EXCHANGE_TIMEOUT * 6, "a deadline that cannot be moved for ever");
         match exchange.handle_timeout(due) {
-            Step::Finished(outcome) => self.judge(&outcome),
+            Step::Finished(outcome) => self.judge(stream, &outcome),
             Step::Continue => panic!("a deadline ends it"),
         }
     }
 
-    fn judge(&self, outcome: &Outcome) {
+    fn judge(&self, stream: &[u8], outcome: &Outcome) {
         match &outcome.result {
             Ok(metadata) => {
                 assert_eq!(outcome.progress, Progress::Complete);
                 assert!(outcome.partial.is_none());
-                self.trust(metadata);
+                self.trust(stream, metadata);
             }
             Err(_) => {
                 let partial = outcome.partial.as_ref();
@@ -182,12 +219,70 @@ impl How {
     }
 
     /// Only what hashes is metadata, unless a fuzzing build has opened that gate.
-    fn trust(&self, metadata: &Metadata) {
+    fn trust(&self, stream: &[u8], metadata: &Metadata) {
         assert_eq!(metadata.hash(), self.hash);
         if cfg!(fuzzing) {
-            let _ = Info::parse(metadata.raw());
+            let raw = metadata.raw();
+            let said = |part: &[u8]| stream.windows(part.len()).any(|window| window == part);
+            assert!(raw.len() > SEARCHED_MAX || said(raw), "nothing but what the peer said");
+            let _ = Info::parse(raw);
         } else {
             assert_eq!(metadata.raw(), self::metadata());
+        }
+    }
+}
+
+/// Messages in right frames, chosen byte by byte, so that short inputs come far.
+fn script(mut input: Input<'_>, stream: &mut Vec<u8>) {
+    let data = |piece: i64, total_size: i64, bytes: &[u8], stream: &mut Vec<u8>| {
+        let message = MetadataMessage::Data { piece, total_size: Some(total_size) };
+        message.emit(stream, OUR_METADATA_ID, bytes);
+    };
+    let right = metadata().len() as i64;
+    while !input.is_empty() && stream.len() < STREAM_MAX {
+        match input.u8() % 9 {
+            0 => {
+                let (id, size) = (i64::from(input.u8()), i64::from(input.u16()));
+                let metadata_size = (size > 0).then_some(if size > 0x7fff { right } else { size });
+                Extensions { ut_metadata: Some(id), metadata_size, client: None }.emit(stream);
+            }
+            1 => {
+                let piece = usize::from(input.u8() % 3);
+                let bytes = metadata().chunks(PIECE_LEN).nth(piece).unwrap_or_default();
+                data(piece as i64, right, bytes, stream);
+            }
+            2 => {
+                // A whole piece of something else.
+                let (piece, byte) = (usize::from(input.u8() % 3), input.u8());
+                let len = metadata().chunks(PIECE_LEN).nth(piece).map_or(0, <[u8]>::len);
+                data(piece as i64, right, &vec![byte; len], stream);
+            }
+            3 => {
+                let (piece, total, len) = (input.u8() as i8, input.u16(), input.u8());
+                data(piece.into(), total.into(), input.slice(len.into()), stream);
+            }
+            4 => MetadataMessage::Reject { piece: i64::from(input.u8() as i8) }.emit(
+                stream,
+                OUR_METADATA_ID,
+                b"",
+            ),
+            5 => MetadataMessage::Request { piece: i64::from(input.u8() as i8) }.emit(
+                stream,
+                OUR_METADATA_ID,
+                b"",
+            ),
+            6 => stream.extend_from_slice(&[0; LENGTH_LEN]),
+            7 => {
+                let (id, len) = (input.u8() % 4, input.u8());
+                emit_extended(stream, id, |out| out.extend_from_slice(input.slice(len.into())));
+            }
+            _ => {
+                let (id, len) = (input.u8(), input.u8());
+                emit_frame(stream, |out| {
+                    out.push(id);
+                    out.extend_from_slice(input.slice(len.into()));
+                });
+            }
         }
     }
 }
