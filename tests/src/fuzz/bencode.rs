@@ -95,6 +95,14 @@ fn transcribe(data: &[u8]) -> Option<Transcript> {
     Some(Transcript { written, consumed: reader.position(), tokens, flags: reader.flags() })
 }
 
+/// Whether the independent decoder (bt_bencode 0.8.2) can be asked: it recurses, overflows on absurd
+/// lengths and refuses the least of all numbers. Such inputs are for our own limits.
+pub(super) fn is_for_others(data: &[u8]) -> bool {
+    let nests = data.iter().filter(|byte| matches!(byte, b'l' | b'd')).count() > DEPTH;
+    let digits = data.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).max();
+    !nests && digits.is_none_or(|run| run <= DIGITS)
+}
+
 /// As the inside of an integer: the standard library reads the same number, or none either.
 fn number(data: &[u8]) {
     if data.len() > NUMBER_MAX {
@@ -118,11 +126,7 @@ fn number(data: &[u8]) {
 /// An independent decoder takes what we take as canonical, and writes it as it was; what it writes
 /// as it was, we take as canonical.
 fn agree(data: &[u8], canonical: bool) {
-    // It recurses, has no token limit, and overflows on absurd lengths (bt_bencode 0.8.2): such
-    // inputs are for our own limits to refuse.
-    let nests = data.iter().filter(|byte| matches!(byte, b'l' | b'd')).count() > DEPTH;
-    let digits = data.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).max();
-    if nests || data.len() > TOKENS as usize || digits.is_some_and(|run| run > DIGITS) {
+    if data.len() > TOKENS as usize || !is_for_others(data) {
         return;
     }
     let theirs = bt_bencode::from_slice::<bt_bencode::Value>(data).ok();

@@ -8,6 +8,8 @@ use estudely_core::limits::{
 };
 use estudely_core::magnet;
 
+use super::bencode::is_for_others;
+
 /// An info dictionary: the summary and the list of files agree, and no more files are reported than
 /// bytes were read.
 pub(super) fn metainfo(data: &[u8]) {
@@ -31,7 +33,7 @@ pub(super) fn metainfo(data: &[u8]) {
     listed.expect("what has a summary has a list");
     assert_eq!((info.file_count, info.total_bytes), (counted.get(), sum.get()));
     assert!(info.protocol != Protocol::Hybrid || !info.flags.bad_version);
-    if !info.flags.not_canonical {
+    if !info.flags.not_canonical && is_for_others(data) {
         confirm(data, &info);
     }
     name(&info.name);
@@ -39,8 +41,8 @@ pub(super) fn metainfo(data: &[u8]) {
 
 /// Whether `part` is a slice of `whole`, not a copy.
 fn lies_in(part: &[u8], whole: &[u8]) -> bool {
-    let (part, whole) = (part.as_ptr_range(), whole.as_ptr_range());
-    part.start >= whole.start && part.end <= whole.end
+    let (inner, outer) = (part.as_ptr_range(), whole.as_ptr_range());
+    part.is_empty() || (inner.start >= outer.start && inner.end <= outer.end)
 }
 
 /// A naive reading of what an independent decoder made of a canonical dictionary.
@@ -62,8 +64,9 @@ fn confirm(data: &[u8], info: &Info) {
     let length = |file: &Value| {
         let attributes = bytes(file, "attr").unwrap_or_default();
         let length = number(file, "length").and_then(|n| u64::try_from(n).ok());
-        let length = length.expect("a file that was read has a length");
-        (!attributes.contains(&b'p')).then(|| if attributes.contains(&b'l') { 0 } else { length })
+        let is_link = attributes.contains(&b'l');
+        assert!(is_link || length.is_some(), "a file that was read has a length");
+        (!attributes.contains(&b'p')).then(|| length.filter(|_| !is_link).unwrap_or(0))
     };
     let files: Vec<u64> = match root.get("files").map(Value::as_array) {
         Some(Some(files)) => files.iter().filter_map(length).collect(),

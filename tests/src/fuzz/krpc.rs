@@ -13,6 +13,8 @@ use estudely_core::krpc::{
 };
 use estudely_core::limits::{DATAGRAM_LEN_MAX, DATAGRAM_LEN_MIN, TRANSACTION_LEN_MAX};
 
+use super::bencode::is_for_others;
+
 /// A datagram to a message and back: a second pass changes nothing.
 pub(super) fn krpc(data: &[u8]) {
     let message = match Message::parse(data) {
@@ -52,7 +54,7 @@ fn bounded(data: &[u8], message: &Message<'_>) {
 /// tolerated.
 fn confirm(data: &[u8], message: &Message<'_>) {
     use bt_bencode::Value;
-    if !message.flags.is_clean() {
+    if !message.flags.is_clean() || !is_for_others(data) {
         return;
     }
     let root: Value = bt_bencode::from_slice(data).expect("a clean message is bencode");
