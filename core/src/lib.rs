@@ -86,3 +86,8 @@ mod dialer;
 pub mod row;
 pub mod state;
 pub mod crawler;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod words;
