@@ -15,6 +15,8 @@ mod input;
 mod krpc;
 mod wire;
 
+use estudely_core::id::InfoHash;
+
 /// One fuzz target: its name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
 
@@ -34,6 +36,12 @@ pub const TARGETS: &[Target] = &[
     ("peers_csv", files::peers_csv),
     ("table", dht::table),
 ];
+
+/// What a peer sends in the conversation about `hash` that an input of `exchange` describes, for
+/// those who serve the corpus over real sockets.
+pub fn peer_stream(data: &[u8], hash: InfoHash) -> Vec<u8> {
+    wire::peer_stream(data, hash)
+}
 
 /// Runs the target called `name`.
 ///

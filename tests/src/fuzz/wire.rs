@@ -13,8 +13,8 @@ use estudely_core::pieces::Pieces;
 use estudely_core::rng::Seed;
 use estudely_core::time::{Duration, Instant};
 use estudely_core::wire::{
-    Extensions, HANDSHAKE_LEN, Handshake, LENGTH_LEN, MetadataMessage, OUR_METADATA_ID,
-    emit_extended, emit_frame,
+    Extensions, HANDSHAKE_HASH_END, HANDSHAKE_LEN, Handshake, LENGTH_LEN, MetadataMessage,
+    OUR_METADATA_ID, PROTOCOL, emit_extended, emit_frame,
 };
 
 use super::input::Input;
@@ -98,6 +98,20 @@ pub(super) fn exchange(data: &[u8]) {
     assert!(whole.0.len() <= SAID_MAX, "what we say is bounded, whatever the peer says");
     how.judge(&stream, &whole.1);
     how.talk_slowly(&stream, &cuts);
+}
+
+/// What the peer sends in the conversation of an input, were it about `hash`.
+pub(super) fn peer_stream(data: &[u8], hash: InfoHash) -> Vec<u8> {
+    let mut input = Input(data);
+    let how = How { hash, ..How::of(&mut input) };
+    let _cuts: [u8; 4] = input.bytes();
+    let mut stream = how.stream(input.0);
+    if stream.starts_with(&PROTOCOL)
+        && let Some(theirs) = stream.get_mut(HANDSHAKE_HASH_END - hash.0.len()..HANDSHAKE_HASH_END)
+    {
+        theirs.copy_from_slice(&hash.0);
+    }
+    stream
 }
 
 /// How a conversation is held.

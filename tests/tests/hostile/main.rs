@@ -11,6 +11,7 @@ mod peers;
 #[allow(dead_code, reason = "shared with the end-to-end suite, which uses all of it")]
 #[path = "../end_to_end/program.rs"]
 mod program;
+mod replay;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,7 +1,10 @@
 //! DHT nodes, one honest, each of the others with a trick of its own.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use estudely_core::krpc::{Kind, Message, Method};
 
@@ -20,6 +23,11 @@ pub(crate) struct Exposed {
 pub(crate) enum Trick {
     /// Answers it.
     Honest(Vec<Exposed>),
+    /// Answers it once so much time has passed, and is silent before.
+    HonestAfter(Duration, Vec<Exposed>),
+    /// Answers with these datagrams, a few at a time, all nodes in turn: as they are, and as answers
+    /// to what was asked.
+    Replays(Arc<Recorded>),
     /// Nests lists a thousand deep, open ones and closed ones.
     NestsDeeply,
     /// Answers with 64 KiB.
@@ -51,6 +59,16 @@ pub(crate) enum Trick {
     /// Answers with half an answer.
     Tears,
 }
+
+/// Datagrams for [`Trick::Replays`], and how many were sent.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) datagrams: Vec<Vec<u8>>,
+    pub(crate) sent: AtomicUsize,
+}
+
+/// How many of them answer one query.
+const REPLAYED_AT_ONCE: usize = 24;
 
 impl Trick {
     /// One of each that is not honest, but for [`Trick::NamesStrangers`].
@@ -86,6 +104,7 @@ pub(crate) struct Node {
     id: [u8; 20],
     trick: Trick,
     strangers: u32,
+    born: Instant,
 }
 
 /// A query as far as nodes need it.
@@ -105,7 +124,8 @@ impl Node {
         let own = socket.local_addr().expect("its address");
         // Spread over the keyspace.
         let id = [ip.octets()[3].wrapping_mul(37); 20];
-        let mut node = Self { socket, elsewhere: bind(), own, id, trick, strangers: 0 };
+        let mut node =
+            Self { socket, elsewhere: bind(), own, id, trick, strangers: 0, born: Instant::now() };
         thread::spawn(move || node.run());
         own
     }
@@ -135,6 +155,22 @@ impl Node {
         let answer = |body: &[u8]| reply(t, id, body);
         match &self.trick {
             Trick::Honest(exposed) => self.send(asked, &answer(&honest_body(exposed, asked))),
+            Trick::HonestAfter(delay, exposed) => {
+                if self.born.elapsed() >= *delay {
+                    self.send(asked, &answer(&honest_body(exposed, asked)));
+                }
+            }
+            Trick::Replays(recorded) => {
+                let all = &recorded.datagrams;
+                for _ in 0..REPLAYED_AT_ONCE {
+                    let next = recorded.sent.fetch_add(1, Ordering::Relaxed);
+                    let datagram = &all[next % all.len()];
+                    self.send(asked, datagram);
+                    if let Some(answer) = as_answer(datagram, t) {
+                        self.send(asked, &answer);
+                    }
+                }
+            }
             Trick::NestsDeeply => {
                 let deep = |end: &str| format!("1:x{}{}", "l".repeat(900), end.repeat(900));
                 self.send(asked, &answer(deep("e").as_bytes()));
@@ -210,6 +246,37 @@ impl Node {
             nodes.extend(compact(id, addr));
         }
         nodes
+    }
+}
+
+/// A recorded datagram with this transaction id. `None` if it has none, or names addresses beyond
+/// loopback even after the usual ones were rewritten: nothing may leave this machine.
+fn as_answer(datagram: &[u8], t: &[u8]) -> Option<Vec<u8>> {
+    let theirs = Message::parse(datagram).ok()?.transaction;
+    let at = theirs.as_ptr() as usize - datagram.as_ptr() as usize;
+    let before = at.checked_sub(format!("{}:", theirs.len()).len())?;
+    let length = format!("{}:", t.len());
+    let mut answer =
+        [&datagram[..before], length.as_bytes(), t, &datagram[at + theirs.len()..]].concat();
+    for (key, first, stride) in [(&b"5:nodes"[..], 20, 26), (b"6:valuesl", 2, 8)] {
+        let Some(start) = answer.windows(key.len()).position(|window| window == key) else {
+            continue;
+        };
+        let mut place = start + key.len();
+        if stride == 26 {
+            place += answer[place..].iter().position(|byte| *byte == b':')? + 1;
+        }
+        while answer.get(place..place + stride).is_some() {
+            answer[place + first] = 127;
+            place += stride;
+        }
+    }
+    let message = Message::parse(&answer).ok()?;
+    if let Kind::Reply(reply) = message.kind {
+        let mut named = reply.nodes.map(|node| node.addr).chain(reply.values);
+        named.all(|addr| addr.ip().is_loopback()).then_some(answer.clone())
+    } else {
+        Some(answer.clone())
     }
 }
 

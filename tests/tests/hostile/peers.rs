@@ -180,7 +180,7 @@ fn answer(stream: &mut TcpStream, manner: Manner, info: &[u8]) -> io::Result<()>
 }
 
 /// An extension message.
-fn extended(id: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn extended(id: u8, payload: &[u8]) -> Vec<u8> {
     let length = payload.len() as u32 + 2;
     [&length.to_be_bytes()[..], &[20, id], payload].concat()
 }
