@@ -312,3 +312,5 @@ impl RowSink for Gone {
         0
     }
 }
+
+mod torn;
