@@ -94,7 +94,7 @@ fn converse(mut stream: TcpStream, n: usize, hash: [u8; 20], speech: &Speech) ->
         Speech::Stream(bytes) => {
             stream.write_all(bytes)?;
             // Every other one hangs up; the others wait until the crawler does.
-            return if n % 2 == 0 {
+            return if n.is_multiple_of(2) {
                 Ok(())
             } else {
                 io::copy(&mut stream, &mut io::sink()).map(|_| ())
