@@ -80,14 +80,6 @@ impl Frontier {
         evicted
     }
 
-    /// Whether this very contact waits.
-    pub fn contains(&self, contact: Contact) -> bool {
-        let list = &self.regions[region_of(contact.id.id())].waiting;
-        let from = list.partition_point(|other| other.contact.id > contact.id);
-        let mut same_id = list[from..].iter().take_while(|other| other.contact.id == contact.id);
-        same_id.any(|other| other.contact == contact)
-    }
-
     /// Takes the lowest contact at or above `cursor`, or the lowest of all if there is none above.
     pub fn take_next(&mut self, cursor: Id) -> Option<Waiting> {
         let start = region_of(cursor);
