@@ -505,14 +505,15 @@ impl Sweep {
     }
 
     /// Whether it is time to look for gaps: nobody is waiting, and whoever has not answered yet is
-    /// slow. Gaps are then filled all at once.
+    /// slow. Gaps are then filled all at once, and a finer look waits for the answers to the last.
     fn may_fill_gaps(&self, now: Instant) -> bool {
+        let quiet = self.in_flight == 0 || now >= self.answered_at + STALL_AFTER;
         self.frontier.is_empty()
             && !self.cut_off
             && self.frontier.has_landmarks()
             && self.gaps_left > 0
             && !self.coverage.is_scanned(self.density.gap_depth())
-            && (self.filling || self.in_flight == 0 || now >= self.answered_at + STALL_AFTER)
+            && (self.filling || (quiet && self.gaps_open == 0))
     }
 
     /// A query into the next neighbourhood that no query aimed at, to whoever lives nearest.
