@@ -32,10 +32,9 @@ pub fn terminal_name(name: &[u8]) -> String {
             c => shown.push(c),
         }
     }
-    if shown.chars().all(|c| c == '.') {
-        return "_".to_owned();
-    }
-    if shown.len() > TERMINAL_NAME_MAX { cut(&shown) } else { shown }
+    let shown = if shown.len() > TERMINAL_NAME_MAX { cut(&shown) } else { shown };
+    // Also what has lost its end may be nothing but dots.
+    if shown.chars().all(|c| c == '.') { "_".to_owned() } else { shown }
 }
 
 /// The characters of a name, with U+FFFD for each invalid sequence.
@@ -97,6 +96,12 @@ mod tests {
         for (name, shown) in cases {
             assert_eq!(display_name(name), shown, "{}", name.escape_ascii());
         }
+    }
+
+    #[test]
+    fn a_long_name_of_which_only_dots_are_left_is_no_path_either() {
+        let name = [&b".".repeat(TERMINAL_NAME_MAX + 5)[..], b"name \xff"].concat();
+        assert_eq!(terminal_name(&name), "_");
     }
 
     #[test]
