@@ -220,6 +220,7 @@ impl Exchange {
         self.ended = true;
         self.timings.ended = self.clamp(now);
         self.reading = Reading::new();
+        let pieces_offered = self.pieces.as_ref().map_or(0, Pieces::pieces_total);
         let fetched = self.pieces.take().filter(|_| result != Err(PeerFault::BadHash));
         let partial = fetched.into_iter().chain(self.resume.take()).map(|mut pieces| {
             pieces.abandon();
@@ -233,6 +234,7 @@ impl Exchange {
             transport: self.attempt.transport,
             timings: self.timings,
             progress: self.progress,
+            pieces_offered,
         }
     }
 

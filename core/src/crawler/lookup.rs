@@ -334,7 +334,8 @@ impl Crawler {
         let Some(job) = self.jobs.get_mut(dial.job) else { return };
         job.touched = now;
         let accepted = outcome.progress >= Progress::Connected;
-        let several = outcome.partial.as_ref().is_some_and(|pieces| pieces.pieces_total() > 1);
+        // Pieces that other peers left say nothing about this one.
+        let several = outcome.pieces_offered > 1 && outcome.partial.is_some();
         let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate);
         let cut_off = self.outage.is_suspected(now) && fault.may_be_outage();
         let blameless = too_many || cut_off || fault == PeerFault::Pressure;

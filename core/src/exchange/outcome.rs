@@ -88,6 +88,9 @@ pub struct Outcome {
     pub timings: Timings,
     /// How far it came.
     pub progress: Progress,
+    /// How many pieces the metadata that the peer itself offered has; 0 before an acceptable offer,
+    /// whatever earlier peers left.
+    pub pieces_offered: u16,
 }
 
 /// What to do after an input.

@@ -283,6 +283,29 @@ fn partial_pieces_are_resumed_by_a_peer_that_names_the_same_size() {
     assert_eq!(outcome.partial, Some(partial), "a liar about the size costs nothing");
 }
 
+/// Found by the simulator: seeds 593, 889 and 983, where a peer that hung up before its offer was
+/// dialled once more, one piece at a time, for the pieces that another had left.
+#[test]
+fn pieces_that_others_left_are_no_offer_of_the_peer_that_inherits_them() {
+    let content = content(3 * PIECE_LEN);
+    let mut first = Talk::offered(&content, ALL, None);
+    first.hears(&data(&content, 1));
+    let outcome = first.exchange.handle_closed(first.now);
+    assert_eq!(outcome.pieces_offered, 3);
+    let partial = outcome.partial.expect("piece 1");
+
+    let mut second = Talk::with(sha1_key(&content), ALL, Some(partial.clone()));
+    second.hears(&hello(sha1_key(&content)));
+    let outcome = second.exchange.handle_closed(second.now);
+    assert_eq!(outcome.result, Err(PeerFault::ClosedLate));
+    assert_eq!((outcome.pieces_offered, &outcome.partial), (0, &Some(partial.clone())));
+
+    let mut small = Talk::with(sha1_key(&content), ALL, Some(partial.clone()));
+    small.hears(&hello(sha1_key(&content))).hears(&offer(1_000));
+    let outcome = small.exchange.handle_closed(small.now);
+    assert_eq!((outcome.pieces_offered, &outcome.partial), (1, &Some(partial)));
+}
+
 #[test]
 fn adapter_failures_keep_the_partial_and_their_own_fault() {
     let content = content(2 * PIECE_LEN);
