@@ -1,17 +1,19 @@
 //! Rule 20: an address family that has somebody to ask, asks, whatever the other is doing.
 //!
 //! Whether there is work cannot be seen, but hearing of eight contacts never sent anything is
-//! work, as long as the crawl takes new infohashes on.
+//! work, as long as the crawl takes new infohashes on. What a node names that has named nobody but
+//! the silent is no work: the crawl does not follow it (catalogue H17).
 
 use std::net::SocketAddr;
 
+use estudely_core::limits::REFERRER_DEAD_MAX;
 use estudely_core::stats::Stats;
 use estudely_core::time::{Duration, Instant};
 
 use super::address::{family, ip_key};
 use super::krpc::Reply;
 use super::rule::{FAMILIES_APART, Findings};
-use super::sets::Seen;
+use super::sets::{Known, Seen};
 
 /// So many new contacts are work.
 const WORK: u32 = 8;
@@ -32,6 +34,20 @@ struct Side {
     other: u32,
 }
 
+/// What became of those whom a node named first.
+#[derive(Clone, Copy, Debug, Default)]
+struct Named {
+    asked: u32,
+    answered: u32,
+}
+
+impl Named {
+    /// Whether it may have named nobody but the silent, and too many of them.
+    fn is_doubtful(self) -> bool {
+        self.answered == 0 && self.asked >= u32::from(REFERRER_DEAD_MAX)
+    }
+}
+
 /// Both.
 #[derive(Debug, Default)]
 pub(super) struct Families {
@@ -41,6 +57,9 @@ pub(super) struct Families {
     sides: [Side; 2],
     asked: Seen,
     heard: Seen,
+    /// Who named an address first, until it answers.
+    referrers: Known<u64>,
+    named: Known<Named>,
 }
 
 impl Families {
@@ -58,8 +77,12 @@ impl Families {
         if !self.both {
             return;
         }
-        let side = family(to);
-        self.asked.insert(ip_key(to));
+        let (side, ip) = (family(to), ip_key(to));
+        if self.asked.insert(ip)
+            && let Some(referrer) = self.referrers.get(&ip)
+        {
+            self.named.entry(*referrer).or_default().asked += 1;
+        }
         self.sides[side] = Side { since: now, ..Side::default() };
         self.sides[1 - side].other += 1;
     }
@@ -69,6 +92,13 @@ impl Families {
             return;
         }
         let side = &mut self.sides[family(from)];
+        let referrer = ip_key(from);
+        if let Some(first) = self.referrers.remove(&referrer) {
+            self.named.entry(first).or_default().answered += 1;
+        }
+        if self.named.get(&referrer).is_some_and(|named| named.is_doubtful()) {
+            return;
+        }
         for (_, addr) in reply.contacts().filter(|(_, addr)| family(*addr) == family(from)) {
             let ip = ip_key(addr);
             let usable = super::address::inadmissible(addr).is_none() && addr.port() >= 1_024;
@@ -77,6 +107,7 @@ impl Families {
                     (side.since, side.other) = (now, 0);
                 }
                 side.new += 1;
+                self.referrers.insert(ip, referrer);
             }
         }
     }
