@@ -213,7 +213,13 @@ impl Link {
         self.stream_path(now, remote, dice) + queued
     }
 
-    /// The same for a packet of `len` bytes that begins a connection.
+    /// A connection ended with so many bytes of a stream still under way in that direction: they
+    /// no longer stand before those of others.
+    pub fn stream_over(&mut self, now: Instant, direction: Direction, len: usize) {
+        self.stream_pipes[direction.index()].give_back(now, len);
+    }
+
+    /// What [`Link::stream_delay`] says, for a packet of `len` bytes that begins a connection.
     pub fn begin_delay(
         &mut self,
         now: Instant,

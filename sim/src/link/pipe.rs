@@ -50,4 +50,10 @@ impl Pipe {
         // Whole microseconds are all that instants know.
         Duration::from_micros((self.free_at - now).div_ceil(1_000))
     }
+
+    /// Gives the place of `len` bytes that wait to whatever comes next: whoever sends them stopped.
+    pub fn give_back(&mut self, now: Instant, len: usize) {
+        let takes = self.nanos_per_byte.unwrap_or(0) * len as u64;
+        self.free_at = self.free_at.saturating_sub(takes).max(now.as_micros() * 1_000);
+    }
 }

@@ -81,14 +81,19 @@ impl Net {
         self.transmit(now, conn, Direction::Out, bytes);
     }
 
-    /// Ends a connection from the crawler's side.
-    pub fn close(&mut self, _now: Instant, conn: Conn) {
-        self.streams.remove(&conn);
+    /// Ends a connection from the crawler's side. What was under way stops where it is: nobody
+    /// keeps sending for long what is answered with resets.
+    pub fn close(&mut self, now: Instant, conn: Conn) {
+        let Some(Stream { lanes, .. }) = self.streams.remove(&conn) else { return };
+        for direction in [Direction::Out, Direction::In] {
+            self.link.stream_over(now, direction, lanes[direction as usize].bytes.len());
+        }
     }
 
     /// Ends all of them: the crawler was killed.
-    pub fn close_all(&mut self, _now: Instant) {
-        self.streams.clear();
+    pub fn close_all(&mut self, now: Instant) {
+        let all: Vec<Conn> = self.streams.keys().copied().collect();
+        all.into_iter().for_each(|conn| self.close(now, conn));
     }
 
     /// Something of a connection arrives.

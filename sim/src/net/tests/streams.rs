@@ -245,3 +245,23 @@ fn a_connection_to_a_peer_that_left_is_reset() {
     assert_eq!(rig.drain(at(10_000_000)), [(gone + round, Delivery::Reset(CONN))]);
     assert_eq!(rig.net.connections(), 0);
 }
+
+#[test]
+fn what_was_under_way_when_a_connection_ends_no_longer_fills_the_bottleneck() {
+    let took = |ends: bool| {
+        let mut rig = Rig::new(&Scenario { bandwidth: 10_000, ..calm() });
+        let (peer, now) = rig.connect(at(0));
+        rig.net.write(now, CONN, &[0; 100_000]);
+        if ends {
+            rig.net.close(now, CONN);
+        }
+        let to = rig.world().peer(peer).addr;
+        rig.net.dial(now, Conn(2), to);
+        let all = rig.drain(now + Duration::from_secs(5));
+        let accepted = all.iter().find(|(_, delivery)| *delivery == Delivery::Accepted(Conn(2)));
+        accepted.expect("accepted").0.since(now)
+    };
+    // A packet waits behind a full queue of 15 kB at most.
+    assert!(took(false) >= Duration::from_millis(1_500));
+    assert!(took(true) < Duration::from_millis(300));
+}
