@@ -6,7 +6,8 @@
 //! from there: a node that seemed not to sample is left alone for an hour, one that stayed silent
 //! for a quarter, and an infohash that was looked for in vain has its second chance after an hour.
 //! Each is seen in the traffic before links healed, and what ran after that excuses nothing. With a
-//! limit on infohashes so many must have rows, and those that are due be true. Up to half of the nodes or peers hostile these are stretched by
+//! limit on infohashes so many must have rows, and those that are due be true. No torrent is
+//! promised to a crawler that was allowed more connections than its bottleneck feeds. Up to half of the nodes or peers hostile these are stretched by
 //! [`HOSTILE_FACTOR`], and what is still missing then breaks rule e; beyond half nothing is
 //! promised.
 
@@ -49,6 +50,8 @@ const TABLE_MIN: u64 = 8;
 pub(super) struct Liveness {
     hostile: u32,
     quota: usize,
+    /// Whether its connections have the bandwidth that they need.
+    fed: bool,
     healed: Option<Instant>,
     over: bool,
     bootstrapped: Option<Instant>,
@@ -70,6 +73,7 @@ impl Liveness {
         Self {
             hostile: scenario.hostile_nodes.max(scenario.hostile_peers),
             quota: scenario.max_infohashes as usize,
+            fed: scenario.connections <= scenario.connections_fed(),
             healed: None,
             over: false,
             bootstrapped: None,
@@ -93,7 +97,7 @@ impl Liveness {
         self.healed = Some(now);
         self.bootstrapped = self.bootstrapped.map(|_| now);
         self.nodes = truth.nodes_due();
-        self.due = truth.due();
+        self.due = if self.fed { truth.due() } else { Vec::new() };
     }
 
     pub(super) fn on_shut_down(&mut self) {
