@@ -101,6 +101,8 @@ pub struct Job {
     pub walk: WalkState,
     /// Walks under way: one per family.
     pub walks_open: u8,
+    /// Whether some of them are paused, because there are peers enough to try first.
+    pub walks_paused: bool,
     /// Whether a walk ended while the network was perhaps gone.
     pub walk_in_doubt: bool,
     /// Answers with usable peers, saturating.
@@ -131,6 +133,7 @@ impl Job {
             source: source.map_or(Source::Done, |node| Source::Pending { node, asks: 0 }),
             walk: WalkState::None,
             walks_open: 0,
+            walks_paused: false,
             walk_in_doubt: false,
             answers: 0,
             queued: false,

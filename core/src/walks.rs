@@ -16,6 +16,8 @@ struct Slot {
     job: Key,
     hash: InfoHash,
     queued: bool,
+    /// Whether it asks nobody for now.
+    paused: bool,
 }
 
 /// A bounded set of `get_peers` walks.
@@ -81,7 +83,7 @@ impl Walks {
             self.spare.push(walk);
             return false;
         }
-        match self.slots.insert(Slot { walk, job, hash, queued: true }) {
+        match self.slots.insert(Slot { walk, job, hash, queued: true, paused: false }) {
             Ok(key) => self.turns.push_back(key),
             Err(slot) => self.spare.push(slot.walk),
         }
@@ -92,6 +94,10 @@ impl Walks {
     pub(crate) fn poll_query(&mut self) -> Option<(Key, InfoHash, WalkContact)> {
         while let Some(key) = self.turns.pop_front() {
             let Some(slot) = self.slots.get_mut(key) else { continue };
+            if slot.paused {
+                slot.queued = false;
+                continue;
+            }
             if let Some(contact) = slot.walk.poll_query() {
                 self.turns.push_back(key);
                 return Some((key, slot.hash, contact));
@@ -137,6 +143,32 @@ impl Walks {
     /// Whether answers are due from nodes that have not stalled.
     pub(crate) fn is_waiting(&self, key: Key) -> bool {
         self.slots.get(key).is_some_and(|slot| slot.walk.in_flight() > 0)
+    }
+
+    /// Asks nobody else until the walk goes on; what is under way may still be answered.
+    pub(crate) fn pause(&mut self, key: Key) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.paused = true;
+        }
+    }
+
+    /// Goes on with a paused walk of `job`; which that is, if there is one.
+    pub(crate) fn resume(&mut self, job: Key) -> Option<Key> {
+        let key = self.paused().find(|(_, of)| *of == job)?.0;
+        self.slots.get_mut(key)?.paused = false;
+        self.change(key, |_| {});
+        Some(key)
+    }
+
+    /// Ends a paused walk, of `job` if that is given; whose it was.
+    pub(crate) fn end_paused(&mut self, job: Option<Key>) -> Option<Key> {
+        let key = self.paused().find(|(_, of)| job.is_none_or(|job| job == *of))?.0;
+        self.end(key)
+    }
+
+    /// The paused walks and their jobs: at most [`WALKS_MAX`].
+    fn paused(&self) -> impl Iterator<Item = (Key, Key)> {
+        self.slots.iter().filter(|(_, slot)| slot.paused).map(|(key, slot)| (key, slot.job))
     }
 
     /// Ends a walk; answers that still come find nothing.

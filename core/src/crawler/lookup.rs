@@ -228,6 +228,9 @@ impl Crawler {
             self.stats.peers_found += admitted as u64;
             need = job.need(&limits);
         }
+        if job.walks_paused && job.peers_waiting() == 0 && need == Need::Wait {
+            return self.resume_walks(key);
+        }
         match need {
             Need::Wait => {}
             Need::Dial => self.dialer.enqueue(key, job),
@@ -243,8 +246,13 @@ impl Crawler {
     /// Begins walks for jobs that wait for one, as far as there is room and somebody to ask. A
     /// family without room is passed over rather than waited for.
     pub(super) fn begin_walks(&mut self) {
-        while !self.shut_down && self.planes.iter().flatten().any(|plane| plane.walks.has_room()) {
+        while !self.shut_down {
             let Some(&key) = self.waiting_for_walk.front() else { break };
+            if !self.planes.iter().flatten().any(|plane| plane.walks.has_room())
+                && !self.end_paused_walk(None)
+            {
+                break;
+            }
             let Some(job) = self.jobs.get_mut(key) else {
                 self.waiting_for_walk.pop_front();
                 continue;
@@ -269,16 +277,26 @@ impl Crawler {
         let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
         let Some(key) = plane.walks.job(walk) else { return };
         let most = self.config.peers_per_infohash as usize;
+        let full = self.jobs.get(key).is_none_or(|job| job.peer_count() >= most);
         // One node alone may have made them all up (H21).
-        let enough = self.jobs.get(key).is_none_or(|job| {
-            job.peers_waiting() >= WALK_PEERS_ENOUGH && job.answers > 1 || job.peer_count() >= most
-        });
+        let enough = self
+            .jobs
+            .get(key)
+            .is_some_and(|job| job.peers_waiting() >= WALK_PEERS_ENOUGH && job.answers > 1);
         // Nodes that collude may be the nearest: as long as no peer is named, whoever else has been
         // asked still has its say.
         let hoping = self.jobs.get(key).is_some_and(|job| job.peer_count() == 0);
         let waits = hoping && plane.walks.is_waiting(walk);
-        if !enough && (waits || !plane.walks.is_done(walk)) {
-            return;
+        if !full && (waits || !plane.walks.is_done(walk)) {
+            if !enough {
+                return;
+            }
+            if self.config.mode.dials() {
+                // Several may have made them up: should none of them serve, the walk goes on.
+                plane.walks.pause(walk);
+                self.jobs.get_mut(key).into_iter().for_each(|job| job.walks_paused = true);
+                return;
+            }
         }
         plane.walks.end(walk);
         let suspected = self.outage.is_suspected(self.now);
@@ -291,6 +309,32 @@ impl Crawler {
             self.settle_or_continue(key);
         }
         self.begin_walks();
+    }
+
+    /// Goes on with the walks of a job that has tried all that they have found so far.
+    fn resume_walks(&mut self, key: Key) {
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.walks_paused = false;
+        }
+        for family in Family::ALL {
+            if let Some(walk) = self.plane(family).and_then(|plane| plane.walks.resume(key)) {
+                self.end_walk_if_done(family, walk);
+            }
+        }
+    }
+
+    /// Ends a paused walk, of `job` if that is given: it holds a place that another one needs, or
+    /// its job is over. `false` if there is none.
+    fn end_paused_walk(&mut self, job: Option<Key>) -> bool {
+        let ended = self.planes.iter_mut().flatten().find_map(|plane| plane.walks.end_paused(job));
+        if let Some(job) = ended.and_then(|key| self.jobs.get_mut(key)) {
+            job.walks_open = job.walks_open.saturating_sub(1);
+            if job.walks_open == 0 {
+                job.walk = WalkState::Done;
+                job.walks_paused = false;
+            }
+        }
+        ended.is_some()
     }
 
     pub(super) fn finish_dial(&mut self, dial: OpenDial, outcome: Outcome) {
@@ -413,6 +457,7 @@ impl Crawler {
 
     fn take_job(&mut self, key: Key) -> Option<Job> {
         let job = self.jobs.remove(key)?;
+        while job.walks_paused && self.end_paused_walk(Some(key)) {}
         self.by_hash.remove(&job.hash);
         self.partials.take(key);
         Some(job)
