@@ -13,6 +13,7 @@ pub mod rule;
 
 mod address;
 mod bencode;
+mod bottleneck;
 mod compare;
 mod counters;
 mod datagrams;
@@ -49,6 +50,7 @@ pub use compare::{Reader, Said, rows_equal_without_forgeries, splits};
 pub use liveness::{HOSTILE_FACTOR, HOSTILE_MAX, TABLE_WITHIN};
 pub use rule::{Broken, RULES, Rule};
 
+use self::bottleneck::Bottleneck;
 use self::counters::Counters;
 use self::datagrams::Heard;
 use self::dials::Dials;
@@ -131,6 +133,7 @@ pub struct Checker {
     families: Families,
     counters: Counters,
     liveness: Liveness,
+    bottleneck: Bottleneck,
     events: u64,
 }
 
@@ -168,6 +171,7 @@ impl Checker {
             families: Families::default(),
             counters: Counters::default(),
             liveness: Liveness::new(scenario),
+            bottleneck: Bottleneck::new(scenario),
             events: 0,
         }
     }
@@ -201,7 +205,8 @@ impl Checker {
     /// The run is over: whatever is still pending breaks its rule.
     pub fn finish(&mut self, now: Instant) {
         self.found.now = now;
-        self.liveness.finish(&mut self.found, &self.rows, self.dials.len());
+        let open = self.dials.len();
+        self.liveness.finish(&mut self.found, &self.rows, &self.bottleneck, open);
     }
 
     fn on_started(&mut self, now: Instant, own: [Option<SocketAddr>; 2], state: Option<&[u8]>) {
@@ -364,11 +369,19 @@ impl Observer for Checker {
             }
             Event::Connected { conn } => self.dials.on_connected(now, conn),
             Event::Wrote { conn, bytes } => self.on_wrote(conn, bytes),
-            Event::Read { conn, bytes } => self.dials.on_read(&mut self.found, conn, bytes),
+            Event::Read { conn, bytes } => {
+                if let Some((from, _)) = self.dials.subject(conn) {
+                    self.bottleneck.on_read(now, from, bytes.len());
+                }
+                self.dials.on_read(&mut self.found, conn, bytes);
+            }
             Event::Lost { .. } => {}
             Event::Ended { conn, fault } => {
                 if matches!(fault, None | Some(PeerFault::Refused)) {
                     self.silence.on_life(now);
+                }
+                if let (Some((to, Some(hash))), Some(fault)) = (self.dials.subject(conn), fault) {
+                    self.bottleneck.on_fault(now, to, &hash, fault);
                 }
                 let (heard, silence) = (&self.heard, &self.silence);
                 let peer = self.dials.on_ended(&mut self.found, heard, silence, conn, fault);

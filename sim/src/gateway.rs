@@ -32,7 +32,7 @@ use crate::universe::Universe;
 
 /// Gateway hosts: enough to have datagrams overtake each other between hosts, few enough for
 /// turmoil's cost for each pair (measured.md B).
-const GATEWAYS: u32 = 4;
+pub(crate) const GATEWAYS: u32 = 4;
 /// The crawler's host. Never seen by the core.
 const CRAWLER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 /// Where every host listens: below the ports that turmoil gives to streams.

@@ -5,9 +5,12 @@
 //! rates and sizes allow it; but what a fault of the links made the crawler put off has its time
 //! from there: a node that seemed not to sample is left alone for an hour, one that stayed silent
 //! for a quarter, and an infohash that was looked for in vain has its second chance after an hour.
-//! Each is seen in the traffic before links healed, and what ran after that excuses nothing. With a
+//! Each is seen in the traffic before links healed, and what ran after that excuses nothing. The
+//! one fault of the links that never heals is how much they carry: an infohash whose connection
+//! timed out while that was used up has its next chance from there, too; see [`Bottleneck`]. With a
 //! limit on infohashes so many must have rows, and those that are due be true. No torrent is
-//! promised to a crawler that was allowed more connections than its bottleneck feeds. Up to half of the nodes or peers hostile these are stretched by
+//! promised to a crawler that was allowed more connections than its bottleneck feeds. Up to half of
+//! the nodes or peers hostile these are stretched by
 //! [`HOSTILE_FACTOR`], and what is still missing then breaks rule e; beyond half nothing is
 //! promised.
 
@@ -21,6 +24,7 @@ use estudely_core::stats::Stats;
 use estudely_core::time::{Duration, Instant};
 
 use super::address::{endpoint_key, ip_key, key};
+use super::bottleneck::Bottleneck;
 use super::krpc::Ask;
 use super::rows::Rows;
 use super::rule::{
@@ -168,14 +172,21 @@ impl Liveness {
     }
 
     /// What is missing, but for what was put off beyond `end` for good reasons.
-    fn missing(&self, rows: &Rows, end: Option<Instant>) -> Option<(&'static Rule, String)> {
+    fn missing(
+        &self,
+        rows: &Rows,
+        over: Option<(Instant, &Bottleneck)>,
+    ) -> Option<(&'static Rule, String)> {
+        let end = over.map(|(end, _)| end);
         if self.healed.is_none() || !self.is_promised() || !self.has_pending(rows) {
             return None;
         }
         let (nodes, torrents) = self.done.get();
         let missing = |due: &&Due| {
             let wanted = self.quota == 0 || rows.failed_at(&due.hash).is_some();
-            let put_off = end.is_some_and(|end| self.is_put_off(rows, &due.hash, end));
+            let put_off = over.is_some_and(|(end, link)| {
+                self.is_put_off(rows, &due.hash, end) || is_throttled(link, &due.hash, end)
+            });
             wanted && !rows.is_verified(&due.hash) && !put_off
         };
         let left = self.due[torrents..].iter().filter(missing);
@@ -234,11 +245,11 @@ impl Liveness {
     }
 
     /// The run is over, with so many connections left open.
-    pub(super) fn finish(&self, found: &mut Findings, rows: &Rows, open: usize) {
+    pub(super) fn finish(&self, found: &mut Findings, rows: &Rows, link: &Bottleneck, open: usize) {
         found.check(!self.over || open == 0, IDLE_AFTER_SHUTDOWN, || {
             format!("{open} connections are left open")
         });
-        if let Some((rule, what)) = self.missing(rows, Some(found.now)) {
+        if let Some((rule, what)) = self.missing(rows, Some((found.now, link))) {
             found.fail(self.rule(rule), || what);
         }
     }
@@ -251,4 +262,9 @@ impl Liveness {
     fn rule(&self, rule: &'static Rule) -> &'static Rule {
         if self.hostile > 0 { HOSTILITY_ONLY_SLOWS } else { rule }
     }
+}
+
+/// Whether the crawler's own link was too full for `hash`, and its next chance would come too late.
+fn is_throttled(link: &Bottleneck, hash: &[u8; 20], end: Instant) -> bool {
+    link.throttled_at(hash).is_some_and(|at| end < at + SECOND_CHANCE_AFTER[0] + LATE)
 }
