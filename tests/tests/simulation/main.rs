@@ -8,6 +8,7 @@ mod commands;
 mod counting;
 mod determinism;
 mod reach;
+mod regressions;
 mod scenarios;
 mod seeds;
 mod support;
