@@ -63,12 +63,8 @@ pub const INJECTIONS: &[Injection] = &[
     injection(Bug::EndlessQuery, &["4"], &[("dead_nodes", "30")]),
     injection(Bug::BackwardClock, &["17", "panic"], &[("clock_stalls", "8"), ("connections", "3")]),
     injection(Bug::StaleDeadline, &["16", "panic"], &[]),
-    injection(Bug::ForgetPending, &["c", "a", "b"], &[("crashes", "5"), ("connections", "8")]),
-    injection(
-        Bug::CalendarWithoutSamples,
-        &["c", "a", "b"],
-        &[("crashes", "5"), ("connections", "8")],
-    ),
+    injection(Bug::ForgetPending, &["c"], &[("crashes", "5"), ("connections", "8")]),
+    injection(Bug::CalendarWithoutSamples, &["c"], &[("crashes", "5"), ("connections", "8")]),
     injection(Bug::ForgetKnown, &["15", "2", "18", "panic"], &[]),
 ];
 
