@@ -5,12 +5,13 @@
 //! rates and sizes allow it; but what a fault of the links made the crawler put off has its time
 //! from there: a node that seemed not to sample is left alone for an hour, one that stayed silent
 //! for a quarter, and an infohash that was looked for in vain has its second chance after an hour.
-//! Each is seen in the traffic before links healed, and what ran after that excuses nothing. The
-//! one fault of the links that never heals is how much they carry: an infohash whose connection
-//! timed out while that was used up has its next chance from there, too; see [`Bottleneck`]. With a
-//! limit on infohashes so many must have rows, and those that are due be true. No torrent is
-//! promised to a crawler that was allowed more connections than its bottleneck feeds. Up to half of
-//! the nodes or peers hostile these are stretched by
+//! Each is seen in the traffic before links healed, and what ran after that excuses nothing, but
+//! for a bottleneck, the one fault of the links that stays: an infohash whose connection timed out
+//! while that was used up has its next chance from there, too (see [`Bottleneck`]), and a node that
+//! was asked for samples often enough since has had its chances. With a limit on infohashes so many
+//! must have rows, and those that are due be true. No torrent is promised to a crawler that was
+//! allowed more connections than its bottleneck feeds. Up to half of the nodes or peers hostile
+//! these are stretched by
 //! [`HOSTILE_FACTOR`], and what is still missing then breaks rule e; beyond half nothing is
 //! promised.
 
@@ -46,6 +47,9 @@ pub const HOSTILE_MAX: u32 = 50;
 const LATE: Duration = Duration::from_secs(60 + SWEEP_PAUSE_MAX.as_secs() + 120);
 /// A lookup begun before links healed may fail so long afterwards, and for that.
 const UNDER_WAY: Duration = Duration::from_secs(2 * JOB_PATIENCE.as_secs());
+/// Asked for samples so often since links healed, a node was not forgotten: only a bottleneck can
+/// have taken the answers.
+const CHANCES: u32 = 3;
 /// So many nodes are a table.
 const TABLE_MIN: u64 = 8;
 
@@ -70,6 +74,8 @@ pub(super) struct Liveness {
     resting: Known<Instant>,
     /// Infohashes looked for before links healed.
     sought: Seen,
+    /// How often a node was asked for samples since links healed, where a bottleneck is.
+    chances: Option<Known<u32>>,
 }
 
 impl Liveness {
@@ -89,6 +95,7 @@ impl Liveness {
             sampled: Seen::default(),
             resting: Known::default(),
             sought: Seen::default(),
+            chances: (scenario.bandwidth > 0).then(Known::default),
         }
     }
 
@@ -111,6 +118,11 @@ impl Liveness {
     /// A query was sent.
     pub(super) fn on_asked(&mut self, now: Instant, to: SocketAddr, ask: Ask) {
         match ask {
+            Ask::Sample if self.healed.is_some() => {
+                if let Some(chances) = &mut self.chances {
+                    *chances.entry(ip_key(to)).or_default() += 1;
+                }
+            }
             _ if self.healed.is_some() => {}
             // It may be asked in four more passes before it rests.
             Ask::Sample => self.rests(to, now + 4 * SWEEP_PAUSE_MAX + SILENT_REST),
@@ -208,8 +220,13 @@ impl Liveness {
             let until = self.resting.get(&ip_key(**node));
             end.zip(until).is_some_and(|(end, until)| end < *until + LATE)
         };
-        let node =
-            self.nodes[nodes..].iter().find(|node| !self.is_sampled(node) && !rests(node))?;
+        let had_chances = |node: &&SocketAddr| {
+            let chances = self.chances.as_ref().filter(|_| end.is_some());
+            chances.and_then(|all| all.get(&ip_key(**node))).is_some_and(|n| *n >= CHANCES)
+        };
+        let node = self.nodes[nodes..]
+            .iter()
+            .find(|node| !self.is_sampled(node) && !rests(node) && !had_chances(node))?;
         Some((NODES_SAMPLED, format!("node {node} was never sampled")))
     }
 

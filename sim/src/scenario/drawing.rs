@@ -134,7 +134,7 @@ fn draw_workload(scenario: &mut Scenario, dice: &mut Dice) {
     // turmoil looks at every host at every step: minutes of it cost as much as hours of the other.
     scenario.broken_s = if turmoil { broken_s.min(60) } else { broken_s };
     // Longer than the wait for a second chance: what failed while all was broken is due then.
-    scenario.healed_s = 4_500;
+    scenario.healed_s = 9_000;
     scenario.rate = dice.fault(100..=1_000, 20..=60);
     scenario.new_flows = dice.fault(1_500..=6_000, 300..=600);
     // As many as the line feeds, as its owner is told to choose: else no torrent could be due.
@@ -173,7 +173,10 @@ mod tests {
     #[test]
     fn each_fault_is_off_in_some_seeds_and_on_in_others() {
         let calm = Scenario::calm(0).values();
-        for (index, (name, quiet)) in calm.iter().enumerate() {
+        // Whole situations, for scenario files and by hand.
+        let never = ["vanishing", "vanish_s", "eclipse", "expires_s"];
+        let drawn = calm.iter().enumerate().filter(|(_, (name, _))| !never.contains(name));
+        for (index, (name, quiet)) in drawn {
             let on = (0..400).filter(|seed| Scenario::draw(*seed).values()[index].1 != *quiet);
             let on = on.count();
             assert!(on >= 20, "{name} is other than {quiet} in {on} of 400 seeds only");
