@@ -133,7 +133,8 @@ fn draw_workload(scenario: &mut Scenario, dice: &mut Dice) {
     let broken_s = dice.one_of(&[30, 60, 120, 240, 900]);
     // turmoil looks at every host at every step: minutes of it cost as much as hours of the other.
     scenario.broken_s = if turmoil { broken_s.min(60) } else { broken_s };
-    // Longer than the wait for a second chance: what failed while all was broken is due then.
+    // Longer than the wait for a second chance: what failed while all was broken is due then. And
+    // long enough for some looks into gaps, one each half hour, among nodes that lie.
     scenario.healed_s = 9_000;
     scenario.rate = dice.fault(100..=1_000, 20..=60);
     scenario.new_flows = dice.fault(1_500..=6_000, 300..=600);
