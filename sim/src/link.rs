@@ -5,7 +5,7 @@
 //! share [`ROUTES`] routes by a fixed hash of their IP address. Each route has dice and bursts of
 //! its own, so what happens on one never shifts another, and a shard that serves a whole number of
 //! routes sees the same fates as a net that serves them all. Partitions are drawn from the seed at
-//! construction. Every fault ends when the links heal; delays and the bottleneck stay.
+//! construction. Every fault ends when the links heal, the bottleneck too; delays stay.
 //!
 //! A fate must follow from the seed and from what crossed the route before, from nothing else.
 
@@ -209,7 +209,11 @@ impl Link {
         len: usize,
         dice: &mut fastrand::Rng,
     ) -> Duration {
-        let queued = self.stream_pipes[direction.index()].pass(now, len);
+        let narrow = self.faulty(now);
+        let queued = match narrow {
+            true => self.stream_pipes[direction.index()].pass(now, len),
+            false => Duration::ZERO,
+        };
         self.stream_path(now, remote, dice) + queued
     }
 
@@ -228,7 +232,11 @@ impl Link {
         len: usize,
         dice: &mut fastrand::Rng,
     ) -> Duration {
-        let queued = self.stream_pipes[direction.index()].begin(now, len);
+        let narrow = self.faulty(now);
+        let queued = match narrow {
+            true => self.stream_pipes[direction.index()].begin(now, len),
+            false => Duration::ZERO,
+        };
         self.stream_path(now, remote, dice) + queued
     }
 
@@ -298,6 +306,9 @@ impl Link {
         }
         if faulty && lost {
             return Err(Loss::Random);
+        }
+        if !faulty {
+            return Ok(Duration::ZERO);
         }
         self.pipes[direction.index()].admit(now, len).ok_or(Loss::Queue)
     }

@@ -87,8 +87,10 @@ impl Crawler {
         if self.outage.is_on(now) {
             return self.bootstrap_query(family);
         }
-        if let Some(query) = self.plane(family)?.deferred.pop_due(now) {
-            return Some(query);
+        while let Some(query) = self.plane(family)?.deferred.pop_due(now) {
+            if !self.is_moot(family, &query) {
+                return Some(query);
+            }
         }
         if let Some(query) = self.source_query(family) {
             return Some(query);
@@ -183,6 +185,16 @@ impl Crawler {
             }
         }
         None
+    }
+
+    /// Whether whoever wanted the answer is gone: its infohash was settled while the query waited.
+    fn is_moot(&self, family: Family, query: &Query) -> bool {
+        let walks = self.planes[family.index()].as_ref().map(|plane| &plane.walks);
+        match query.owner {
+            Owner::Source(key, _) => self.jobs.get(key).is_none(),
+            Owner::Walk(key, _) => walks.is_none_or(|walks| walks.job(key).is_none()),
+            Owner::Bootstrap(_) | Owner::Sweep(_) | Owner::Probe(_) | Owner::Sounding => false,
+        }
     }
 
     /// A ping to some node that answered before, to tell dead nodes from a dead network.
