@@ -13,7 +13,6 @@ pub mod rule;
 
 mod address;
 mod bencode;
-mod bottleneck;
 mod compare;
 mod counters;
 mod datagrams;
@@ -50,7 +49,6 @@ pub use compare::{Reader, Said, rows_equal_without_forgeries, splits};
 pub use liveness::{HOSTILE_FACTOR, HOSTILE_MAX, TABLE_WITHIN};
 pub use rule::{Broken, RULES, Rule};
 
-use self::bottleneck::Bottleneck;
 use self::counters::Counters;
 use self::datagrams::Heard;
 use self::dials::Dials;
@@ -133,7 +131,6 @@ pub struct Checker {
     families: Families,
     counters: Counters,
     liveness: Liveness,
-    bottleneck: Bottleneck,
     events: u64,
 }
 
@@ -171,7 +168,6 @@ impl Checker {
             families: Families::default(),
             counters: Counters::default(),
             liveness: Liveness::new(scenario),
-            bottleneck: Bottleneck::new(scenario),
             events: 0,
         }
     }
@@ -206,7 +202,7 @@ impl Checker {
     pub fn finish(&mut self, now: Instant) {
         self.found.now = now;
         let open = self.dials.len();
-        self.liveness.finish(&mut self.found, &self.rows, &self.bottleneck, open);
+        self.liveness.finish(&mut self.found, &self.rows, open);
     }
 
     fn on_started(&mut self, now: Instant, own: [Option<SocketAddr>; 2], state: Option<&[u8]>) {
@@ -370,18 +366,12 @@ impl Observer for Checker {
             Event::Connected { conn } => self.dials.on_connected(now, conn),
             Event::Wrote { conn, bytes } => self.on_wrote(conn, bytes),
             Event::Read { conn, bytes } => {
-                if let Some((from, _)) = self.dials.subject(conn) {
-                    self.bottleneck.on_read(now, from, bytes.len());
-                }
                 self.dials.on_read(&mut self.found, conn, bytes);
             }
             Event::Lost { .. } => {}
             Event::Ended { conn, fault } => {
                 if matches!(fault, None | Some(PeerFault::Refused)) {
                     self.silence.on_life(now);
-                }
-                if let (Some((to, Some(hash))), Some(fault)) = (self.dials.subject(conn), fault) {
-                    self.bottleneck.on_fault(now, to, &hash, fault);
                 }
                 let (heard, silence) = (&self.heard, &self.silence);
                 let peer = self.dials.on_ended(&mut self.found, heard, silence, conn, fault);

@@ -209,11 +209,8 @@ impl Link {
         len: usize,
         dice: &mut fastrand::Rng,
     ) -> Duration {
-        let narrow = self.faulty(now);
-        let queued = match narrow {
-            true => self.stream_pipes[direction.index()].pass(now, len),
-            false => Duration::ZERO,
-        };
+        let pipe = self.stream_pipe(now, direction);
+        let queued = pipe.map_or(Duration::ZERO, |pipe| pipe.pass(now, len));
         self.stream_path(now, remote, dice) + queued
     }
 
@@ -232,12 +229,15 @@ impl Link {
         len: usize,
         dice: &mut fastrand::Rng,
     ) -> Duration {
-        let narrow = self.faulty(now);
-        let queued = match narrow {
-            true => self.stream_pipes[direction.index()].begin(now, len),
-            false => Duration::ZERO,
-        };
+        let pipe = self.stream_pipe(now, direction);
+        let queued = pipe.map_or(Duration::ZERO, |pipe| pipe.begin(now, len));
         self.stream_path(now, remote, dice) + queued
+    }
+
+    /// The bottleneck of streams, as long as there is one.
+    fn stream_pipe(&mut self, now: Instant, direction: Direction) -> Option<&mut Pipe> {
+        let narrow = self.faulty(now);
+        narrow.then(|| &mut self.stream_pipes[direction.index()])
     }
 
     fn stream_path(&self, now: Instant, remote: SocketAddr, dice: &mut fastrand::Rng) -> Duration {

@@ -10,8 +10,6 @@ mod text;
 use std::fmt;
 use std::str::FromStr;
 
-use estudely_core::limits::{PIECE_LEN, PIECE_TIMEOUT};
-
 use crate::vice::{NodeVices, PeerVices};
 use crate::world::Routing;
 
@@ -189,19 +187,6 @@ scenario! {
         clock_stalls: u32 = 0,
         /// Seconds for which bootstrap nodes answer nothing at first.
         silent_s: u32 = 0,
-    }
-}
-
-impl Scenario {
-    /// Most connections that the bottleneck feeds: of a peer that takes longer than
-    /// [`PIECE_TIMEOUT`] for a piece a fetcher gives up (H25, H26), so that more connections than
-    /// that, all busy, starve one another, and the user was to allow fewer.
-    pub fn connections_fed(&self) -> u32 {
-        if self.bandwidth == 0 {
-            return u32::MAX;
-        }
-        let bytes = u64::from(self.bandwidth) * PIECE_TIMEOUT.as_secs();
-        u32::try_from(bytes / PIECE_LEN as u64).unwrap_or(u32::MAX)
     }
 }
 

@@ -103,11 +103,6 @@ impl Dials {
         self.open.len()
     }
 
-    /// Whom an open connection goes to, and for which infohash, once that was said.
-    pub(super) fn subject(&self, conn: Conn) -> Option<(SocketAddr, Option<[u8; 20]>)> {
-        self.open.get(&conn).map(|connection| (connection.to, connection.wire.hash))
-    }
-
     pub(super) fn on_dialled(
         &mut self,
         found: &mut Findings,

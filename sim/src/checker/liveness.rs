@@ -5,14 +5,9 @@
 //! rates and sizes allow it; but what a fault of the links made the crawler put off has its time
 //! from there: a node that seemed not to sample is left alone for an hour, one that stayed silent
 //! for a quarter, and an infohash that was looked for in vain has its second chance after an hour.
-//! Each is seen in the traffic before links healed, and what ran after that excuses nothing, but
-//! for a bottleneck, the one fault of the links that stays: an infohash whose connection timed out
-//! while that was used up has its next chance from there, too (see [`Bottleneck`]), and a node that
-//! was asked for samples often enough since has had its chances. With a limit on infohashes so many
-//! must have rows, and those that are due be true. No torrent is promised to a crawler that was
-//! allowed more connections than its bottleneck feeds. Up to half of the nodes or peers hostile
-//! these are stretched by
-//! [`HOSTILE_FACTOR`], and what is still missing then breaks rule e; beyond half nothing is
+//! Each is seen in the traffic before links healed, and what ran after that excuses nothing. With a
+//! limit on infohashes so many must have rows, and those that are due be true. With up to half of
+//! the nodes or peers hostile T1 is stretched by [`HOSTILE_FACTOR`], and what is still missing then breaks rule e; beyond half nothing is
 //! promised.
 
 use std::cell::Cell;
@@ -25,7 +20,6 @@ use estudely_core::stats::Stats;
 use estudely_core::time::{Duration, Instant};
 
 use super::address::{endpoint_key, ip_key, key};
-use super::bottleneck::Bottleneck;
 use super::krpc::Ask;
 use super::rows::Rows;
 use super::rule::{
@@ -47,9 +41,6 @@ pub const HOSTILE_MAX: u32 = 50;
 const LATE: Duration = Duration::from_secs(60 + SWEEP_PAUSE_MAX.as_secs() + 120);
 /// A lookup begun before links healed may fail so long afterwards, and for that.
 const UNDER_WAY: Duration = Duration::from_secs(2 * JOB_PATIENCE.as_secs());
-/// Asked for samples so often since links healed, a node was not forgotten: only a bottleneck can
-/// have taken the answers.
-const CHANCES: u32 = 3;
 /// So many nodes are a table.
 const TABLE_MIN: u64 = 8;
 
@@ -58,8 +49,6 @@ const TABLE_MIN: u64 = 8;
 pub(super) struct Liveness {
     hostile: u32,
     quota: usize,
-    /// Whether its connections have the bandwidth that they need.
-    fed: bool,
     healed: Option<Instant>,
     over: bool,
     bootstrapped: Option<Instant>,
@@ -74,8 +63,6 @@ pub(super) struct Liveness {
     resting: Known<Instant>,
     /// Infohashes looked for before links healed.
     sought: Seen,
-    /// How often a node was asked for samples since links healed, where a bottleneck is.
-    chances: Option<Known<u32>>,
 }
 
 impl Liveness {
@@ -83,7 +70,6 @@ impl Liveness {
         Self {
             hostile: scenario.hostile_nodes.max(scenario.hostile_peers),
             quota: scenario.max_infohashes as usize,
-            fed: scenario.connections <= scenario.connections_fed(),
             healed: None,
             over: false,
             bootstrapped: None,
@@ -95,7 +81,6 @@ impl Liveness {
             sampled: Seen::default(),
             resting: Known::default(),
             sought: Seen::default(),
-            chances: (scenario.bandwidth > 0).then(Known::default),
         }
     }
 
@@ -108,7 +93,7 @@ impl Liveness {
         self.healed = Some(now);
         self.bootstrapped = self.bootstrapped.map(|_| now);
         self.nodes = truth.nodes_due();
-        self.due = if self.fed { truth.due() } else { Vec::new() };
+        self.due = truth.due();
     }
 
     pub(super) fn on_shut_down(&mut self) {
@@ -118,11 +103,6 @@ impl Liveness {
     /// A query was sent.
     pub(super) fn on_asked(&mut self, now: Instant, to: SocketAddr, ask: Ask) {
         match ask {
-            Ask::Sample if self.healed.is_some() => {
-                if let Some(chances) = &mut self.chances {
-                    *chances.entry(ip_key(to)).or_default() += 1;
-                }
-            }
             _ if self.healed.is_some() => {}
             // It may be asked in four more passes before it rests.
             Ask::Sample => self.rests(to, now + 4 * SWEEP_PAUSE_MAX + SILENT_REST),
@@ -184,21 +164,14 @@ impl Liveness {
     }
 
     /// What is missing, but for what was put off beyond `end` for good reasons.
-    fn missing(
-        &self,
-        rows: &Rows,
-        over: Option<(Instant, &Bottleneck)>,
-    ) -> Option<(&'static Rule, String)> {
-        let end = over.map(|(end, _)| end);
+    fn missing(&self, rows: &Rows, end: Option<Instant>) -> Option<(&'static Rule, String)> {
         if self.healed.is_none() || !self.is_promised() || !self.has_pending(rows) {
             return None;
         }
         let (nodes, torrents) = self.done.get();
         let missing = |due: &&Due| {
             let wanted = self.quota == 0 || rows.failed_at(&due.hash).is_some();
-            let put_off = over.is_some_and(|(end, link)| {
-                self.is_put_off(rows, &due.hash, end) || is_throttled(link, &due.hash, end)
-            });
+            let put_off = end.is_some_and(|end| self.is_put_off(rows, &due.hash, end));
             wanted && !rows.is_verified(&due.hash) && !put_off
         };
         let left = self.due[torrents..].iter().filter(missing);
@@ -220,13 +193,8 @@ impl Liveness {
             let until = self.resting.get(&ip_key(**node));
             end.zip(until).is_some_and(|(end, until)| end < *until + LATE)
         };
-        let had_chances = |node: &&SocketAddr| {
-            let chances = self.chances.as_ref().filter(|_| end.is_some());
-            chances.and_then(|all| all.get(&ip_key(**node))).is_some_and(|n| *n >= CHANCES)
-        };
-        let node = self.nodes[nodes..]
-            .iter()
-            .find(|node| !self.is_sampled(node) && !rests(node) && !had_chances(node))?;
+        let node =
+            self.nodes[nodes..].iter().find(|node| !self.is_sampled(node) && !rests(node))?;
         Some((NODES_SAMPLED, format!("node {node} was never sampled")))
     }
 
@@ -262,11 +230,11 @@ impl Liveness {
     }
 
     /// The run is over, with so many connections left open.
-    pub(super) fn finish(&self, found: &mut Findings, rows: &Rows, link: &Bottleneck, open: usize) {
+    pub(super) fn finish(&self, found: &mut Findings, rows: &Rows, open: usize) {
         found.check(!self.over || open == 0, IDLE_AFTER_SHUTDOWN, || {
             format!("{open} connections are left open")
         });
-        if let Some((rule, what)) = self.missing(rows, Some((found.now, link))) {
+        if let Some((rule, what)) = self.missing(rows, Some(found.now)) {
             found.fail(self.rule(rule), || what);
         }
     }
@@ -279,9 +247,4 @@ impl Liveness {
     fn rule(&self, rule: &'static Rule) -> &'static Rule {
         if self.hostile > 0 { HOSTILITY_ONLY_SLOWS } else { rule }
     }
-}
-
-/// Whether the crawler's own link was too full for `hash`, and its next chance would come too late.
-fn is_throttled(link: &Bottleneck, hash: &[u8; 20], end: Instant) -> bool {
-    link.throttled_at(hash).is_some_and(|at| end < at + SECOND_CHANCE_AFTER[0] + LATE)
 }

@@ -541,23 +541,6 @@ fn what_failed_before_links_healed_has_until_its_second_chance() {
 }
 
 #[test]
-fn torrents_are_due_of_as_many_connections_as_the_bottleneck_feeds() {
-    // A piece of 16 KiB in 10 s each.
-    for (bandwidth, connections, breaks) in
-        [(0, 400, true), (20_000, 12, true), (20_000, 13, false), (60_000, 36, true)]
-    {
-        let scenario = Scenario { bandwidth, connections, ..Scenario::calm(1) };
-        let mut bench = knowing_in(scenario, &[1, 2, 3]);
-        sample(&mut bench, 1, id(1), Some(600));
-        bench.truth().due = vec![Due { hash: [7; 20], node: node(1), peer: node(9) }];
-        bench.healed();
-        bench.wait(seconds(4_000));
-        bench.finish();
-        bench.expect(breaks.then_some(TORRENTS_FOUND));
-    }
-}
-
-#[test]
 fn a_lookup_and_a_dial_are_repeated_only_after_a_silence() {
     for (pause, breaks) in [(seconds(7), None), (seconds(1), Some(WALKS_SOUND))] {
         let mut bench = having_sampled(Some(600));
