@@ -33,7 +33,7 @@ impl Crawler {
             }
             let query = self.next_query(family)?;
             let courtesy = self.courtesy.ready(now, query.to);
-            match courtesy.and_then(|()| self.flows.ready(now, FlowKind::Udp, query.to)) {
+            match courtesy.and_then(|()| self.flows.ready(now, FlowKind::Udp(family), query.to)) {
                 Ok(()) => return self.send(family, query, buf),
                 Err(at) => self.plane(family)?.deferred.push(at, query),
             }
@@ -43,7 +43,7 @@ impl Crawler {
     fn send(&mut self, family: Family, query: Query, buf: &mut Vec<u8>) -> Option<Transmit> {
         let (now, start) = (self.now, buf.len());
         self.queries.take(now, family);
-        self.flows.take(now, FlowKind::Udp, query.to);
+        self.flows.take(now, FlowKind::Udp(family), query.to);
         self.courtesy.take(now, query.to);
         let plane = self.plane(family)?;
         plane.endpoint.ask(now, query.to, &query.ask, query.owner, buf);
@@ -96,7 +96,7 @@ impl Crawler {
             return Some(query);
         }
         // Whatever follows goes to endpoints that are new, as a rule.
-        if let Err(at) = self.flows.ready_for_new(now, FlowKind::Udp) {
+        if let Err(at) = self.flows.ready_for_new(now, FlowKind::Udp(family)) {
             self.plane(family)?.blocked_until = Some(at);
             return None;
         }

@@ -27,7 +27,7 @@ struct Round {
     last: Instant,
     asked: [u16; 2],
     /// The time between silences that it belongs to; see [`Silence`].
-    number: u32,
+    number: usize,
     /// Lookups made anew for a silence.
     repeats: u8,
 }
@@ -122,7 +122,7 @@ impl Lookups {
         let round = self.rounds.entry(key(&[hash])).or_insert(fresh);
         if now >= round.last + ROUND_GAP {
             round.asked = [0; 2];
-        } else if round.number != number && silence.covers(now, round.last) {
+        } else if round.number != number && silence.covers(round.last, round.number) {
             (round.asked, round.repeats) = ([0; 2], round.repeats.wrapping_add(1));
         }
         (round.last, round.number) = (now, number);

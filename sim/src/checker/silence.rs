@@ -1,4 +1,4 @@
-//! Silences: how long nobody has answered anything, and the last time that this lasted.
+//! Silences: how long nobody has answered anything, and the times that this lasted.
 //!
 //! While the network may be gone nothing that fails is anybody's fault (ARCHITECTURE, outages): a
 //! peer that failed meanwhile is dialled again, and a lookup that failed meanwhile is made once
@@ -8,27 +8,26 @@ use estudely_core::limits::{EXPIRE_AFTER, OUTAGE_HOLD, SUSPECT_AFTER};
 use estudely_core::time::{Duration, Instant};
 
 /// When nobody answered.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Silence {
     /// The last answer, or refused or useful connection.
     life: Instant,
-    /// When the last long silence began.
-    began: Instant,
-    /// How many long ones there were.
-    count: u32,
+    /// When each long silence began. With a clock that may be as far behind as a silence is long,
+    /// everything is one to the crawler.
+    began: Vec<Instant>,
     lag: Duration,
 }
 
 impl Silence {
     /// `lag`: how far the crawler's clock may be behind.
     pub(super) fn new(now: Instant, lag: Duration) -> Self {
-        Self { life: now, began: now, count: 0, lag }
+        Self { life: now, began: Vec::new(), lag }
     }
 
     /// Somebody answered.
     pub(super) fn on_life(&mut self, now: Instant) {
         if self.is_on(now) {
-            (self.began, self.count) = (self.life, self.count + 1);
+            self.began.push(self.life);
         }
         self.life = now;
     }
@@ -39,13 +38,14 @@ impl Silence {
     }
 
     /// Numbers the times between silences; one too long to wait for its end ends a time as well.
-    pub(super) fn number(&self, now: Instant) -> u32 {
-        2 * self.count + u32::from(now.since(self.life) + self.lag >= OUTAGE_HOLD)
+    pub(super) fn number(&self, now: Instant) -> usize {
+        2 * self.began.len() + usize::from(now.since(self.life) + self.lag >= OUTAGE_HOLD)
     }
 
-    /// Whether a query sent at `sent` may have been given up in the last silence.
-    pub(super) fn covers(&self, now: Instant, sent: Instant) -> bool {
-        let began = if self.number(now) % 2 == 1 { self.life } else { self.began };
+    /// Whether a query sent at `sent`, in the time numbered `number`, may have been given up in a
+    /// silence since.
+    pub(super) fn covers(&self, sent: Instant, number: usize) -> bool {
+        let began = self.began.get(number / 2).copied().unwrap_or(self.life);
         sent + EXPIRE_AFTER + self.lag >= began
     }
 }
@@ -64,9 +64,22 @@ mod tests {
         assert!(silence.is_on(at(20)));
         silence.on_life(at(20));
         assert_eq!((silence.number(at(20)), silence.is_on(at(20))), (2, false));
-        let covered = [0, 5].map(|sent| silence.covers(at(20), at(sent)));
+        let covered = [0, 5].map(|sent| silence.covers(at(sent), 0));
         assert_eq!(covered, [true, true]);
         silence.on_life(at(40));
-        assert!(silence.covers(at(40), at(14)) && !silence.covers(at(40), at(13)));
+        assert!(silence.covers(at(14), 2) && !silence.covers(at(13), 2));
+        assert!(silence.covers(at(5), 0), "the first of two");
+    }
+
+    #[test]
+    fn where_the_clock_may_be_far_behind_a_short_silence_hides_no_long_one() {
+        let at = |second: u64| Instant::from_micros(second * 1_000_000);
+        let mut silence = Silence::new(at(0), SUSPECT_AFTER);
+        silence.on_life(at(7));
+        let number = silence.number(at(8));
+        for second in 54..80 {
+            silence.on_life(at(second));
+        }
+        assert!(silence.number(at(80)) != number && silence.covers(at(8), number));
     }
 }
