@@ -132,17 +132,18 @@ impl Frontier {
         self.landmarks > 0
     }
 
-    /// The landmark nearest to `target` by region, wherever that is.
-    pub fn nearest_landmark(&self, target: Id) -> Option<Contact> {
+    /// The landmark nearest to `target`, wherever that is, of those farther from it than `beyond`.
+    pub fn nearest_landmark(&self, target: Id, beyond: Option<Id>) -> Option<Contact> {
         let home = region_of(target);
+        let near = beyond.map(|id| id.distance(target));
+        let distance = |landmark: &&Contact| landmark.id.id().distance(target);
         let nearest = |region: &Region| {
-            region
-                .landmarks
-                .iter()
-                .min_by_key(|landmark| landmark.id.id().distance(target))
-                .copied()
+            let landmarks = region.landmarks.iter();
+            let farther = landmarks.filter(|l| near.is_none_or(|near| distance(l) > near));
+            farther.min_by_key(distance).copied()
         };
-        (0..REGIONS).find_map(|offset| nearest(&self.regions[home ^ offset]))
+        let first = beyond.map_or(0, |id| home ^ region_of(id));
+        (first..REGIONS).find_map(|offset| nearest(&self.regions[home ^ offset]))
     }
 
     /// Contacts waiting.

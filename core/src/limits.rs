@@ -309,6 +309,9 @@ pub const BARREN_SAMPLES: u16 = 50;
 /// A node whose infohashes nobody has peers for is not sampled for so long (H19).
 pub const BARREN_REST: Duration = Duration::from_secs(24 * 3_600);
 
+/// Nodes asked about one gap at most: the next one if the last was silent or named nobody to visit.
+pub const GAP_ASKED_MAX: u8 = 4;
+
 /// Queries into gaps on their way at once.
 pub const GAPS_OPEN_MAX: usize = 64;
 

@@ -10,15 +10,14 @@
 //! address or by id.
 
 mod density;
+mod referrers;
 
 use crate::limits::{
-    BARREN_REST, BARREN_SAMPLES, CALENDAR_MAX, COVERAGE_REST, GAPS_FREE, GAPS_OPEN_MAX,
-    INTERVAL_MAX, INTERVAL_MIN, LEDGER_MAX, REFERRER_CELLS, REFERRER_DEAD_MAX, SILENT_MAX,
-    SILENT_REST, STALL_AFTER, SWEEP_PAUSE_MAX, SWEEP_PAUSE_MIN, UNANSWERED_MAX, UNANSWERED_PASSES,
-    UNSUPPORTED_REST,
+    BARREN_REST, CALENDAR_MAX, COVERAGE_REST, GAP_ASKED_MAX, GAPS_FREE, GAPS_OPEN_MAX,
+    INTERVAL_MAX, INTERVAL_MIN, LEDGER_MAX, SILENT_MAX, SILENT_REST, STALL_AFTER, SWEEP_PAUSE_MAX,
+    SWEEP_PAUSE_MIN, UNANSWERED_MAX, UNANSWERED_PASSES, UNSUPPORTED_REST,
 };
 use std::collections::VecDeque;
-use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
 use crate::addr::{AddressPolicy, Contact};
@@ -30,9 +29,9 @@ use crate::ledger::{Ledger, Note};
 use crate::pacer::address_key;
 use crate::planted::{self, Bug};
 use crate::rng::Rng;
-use crate::store::KeyedState;
 use crate::time::{Duration, Instant, earliest};
 use density::Density;
+use referrers::Referrers;
 
 /// What to ask a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,26 +100,6 @@ pub enum Offer {
     Ignored,
 }
 
-/// How what a node named turned out. Saturating counts, in a fixed table.
-#[derive(Clone, Copy, Debug, Default)]
-struct Score {
-    /// Contacts that answered.
-    live: u8,
-    /// Contacts that did not.
-    dead: u8,
-    /// Infohashes that nobody had named before.
-    sampled: u16,
-    /// Of these, those for which it named a peer when asked.
-    fruitful: u16,
-}
-
-impl Score {
-    /// Whether the node makes infohashes up (H19).
-    fn is_barren(self) -> bool {
-        self.sampled >= BARREN_SAMPLES && u32::from(self.fruitful) * 100 < u32::from(self.sampled)
-    }
-}
-
 /// The sweep of one address family.
 #[derive(Debug)]
 pub struct Sweep {
@@ -160,19 +139,16 @@ pub struct Sweep {
     gaps_left: u32,
     /// Nobody of a restored calendar is known to live yet, nor to be within reach.
     cut_off: bool,
-    /// When a query of the sweep was last answered.
+    /// When a query of the sweep was last answered, or the first of those on their way was sent.
     answered_at: Instant,
     covered_since: Instant,
-    scores: Vec<Score>,
-    /// Changes since all scores were halved.
-    scored: usize,
-    score_state: KeyedState,
+    referrers: Referrers,
 }
 
 impl Sweep {
     /// A sweep that starts at the bottom of the keyspace and knows nobody.
     pub fn new(policy: AddressPolicy, own: NodeId, own_addr: SocketAddr, mut rng: Rng) -> Self {
-        let score_state = KeyedState::new(&mut rng);
+        let referrers = Referrers::new(policy, &mut rng);
         Self {
             policy,
             own,
@@ -204,9 +180,7 @@ impl Sweep {
             cut_off: false,
             answered_at: Instant::START,
             covered_since: Instant::START,
-            scores: vec![Score::default(); REFERRER_CELLS],
-            scored: 0,
-            score_state,
+            referrers,
         }
     }
 
@@ -229,8 +203,10 @@ impl Sweep {
     /// The next query, if any contact's turn has come.
     pub fn poll_query(&mut self, now: Instant) -> Option<SweepQuery> {
         let query = self.next_query(now)?;
+        if self.in_flight == 0 {
+            self.answered_at = now;
+        }
         self.in_flight += 1;
-        self.coverage.mark(query.target);
         Some(query)
     }
 
@@ -256,10 +232,9 @@ impl Sweep {
         interval: Option<i64>,
     ) {
         self.ended(query.turn);
-        let node = self.alive(now, query, id);
-        let cell = self.score_cell(node.contact.addr);
-        if self.scores[cell].is_barren() {
-            (self.scores[cell].sampled, self.scores[cell].fruitful) = (0, 0);
+        let node = self.replied(now, query, id);
+        if self.referrers.is_barren(node.contact.addr) {
+            self.referrers.forgive(node.contact.addr);
             return self.rest(now, node, BARREN_REST);
         }
         self.rest(now, node, clamp_interval(interval));
@@ -314,25 +289,23 @@ impl Sweep {
 
     /// Whether the samples of a node are worth looking at (H19).
     pub fn is_trusted(&self, node: SocketAddr) -> bool {
-        !self.scores[self.score_cell(node)].is_barren()
+        !self.referrers.is_barren(node)
     }
 
     /// A node named an infohash that was new.
     pub fn on_new_infohash(&mut self, node: SocketAddr) {
-        let cell = self.score_cell(node);
-        self.scores[cell].sampled = self.scores[cell].sampled.saturating_add(1);
+        self.referrers.on_new_infohash(node);
     }
 
     /// A node named a peer for an infohash that it had sampled.
     pub fn on_fruit(&mut self, node: SocketAddr) {
-        let cell = self.score_cell(node);
-        self.scores[cell].fruitful = self.scores[cell].fruitful.saturating_add(1);
+        self.referrers.on_fruit(node);
     }
 
     /// A node answered without samples, as to `find_node`.
     pub fn on_reply(&mut self, now: Instant, query: SweepQuery, id: NodeId) {
         self.ended(query.turn);
-        let node = self.alive(now, query, id);
+        let node = self.replied(now, query, id);
         match query.turn {
             Turn::Gap => {}
             Turn::Retry if query.waiting.alive => self.rest(now, node, SILENT_REST),
@@ -351,7 +324,7 @@ impl Sweep {
             (SweepAsk::Sample, _) => {
                 self.follow_up(SweepQuery { ask: SweepAsk::FindNode, turn: Turn::Refused, ..query })
             }
-            (SweepAsk::FindNode, Turn::Gap) => {}
+            (SweepAsk::FindNode, Turn::Gap) => self.no_help(query),
             (SweepAsk::FindNode, _) => self.rest(now, node, UNSUPPORTED_REST),
         }
     }
@@ -366,8 +339,7 @@ impl Sweep {
                 self.retries.push_back(query.waiting);
             }
             Turn::Retry => {
-                let dead = |score: &mut Score| score.dead = score.dead.saturating_add(1);
-                self.score(query.waiting.referrer, dead);
+                self.judge(query.waiting, false);
                 self.frontier.remove_landmark(contact);
                 self.keep_unanswered(query.waiting);
             }
@@ -376,18 +348,27 @@ impl Sweep {
             }
             // Two packets may have been lost: the next pass tries once more.
             Turn::Again => self.keep_unanswered(Waiting { alive: true, ..query.waiting }),
-            Turn::Gap => {
-                self.frontier.remove_landmark(contact);
-                self.ask_somebody_else(query);
-            }
+            Turn::Gap => self.no_help(query),
         }
     }
 
-    /// Learns from the contacts of an answer how crowded the keyspace is. Not from those about
-    /// gaps: a finer look for gaps must not be a reason to look more finely.
-    pub fn on_neighbours(&mut self, query: &SweepQuery, contacts: impl Iterator<Item = Contact>) {
+    /// Takes note of which place the contacts that the node `id` answered with tell about, if it
+    /// named anybody to visit, and learns from them how crowded the keyspace is. Not from those
+    /// about gaps: a finer look for gaps must not be a reason to look more finely.
+    pub fn on_neighbours(
+        &mut self,
+        query: &SweepQuery,
+        id: NodeId,
+        contacts: impl Iterator<Item = Contact> + Clone,
+    ) {
+        let referrer = Some(query.waiting.contact.addr);
+        if contacts.clone().any(|contact| self.is_usable(contact, referrer)) {
+            self.coverage.mark(query.target);
+        } else if query.turn == Turn::Gap {
+            self.ask_somebody_else(*query);
+        }
         if query.turn != Turn::Gap {
-            self.density.learn(query.target, contacts);
+            self.density.learn(query.target, id, contacts);
         }
     }
 
@@ -442,7 +423,7 @@ impl Sweep {
             return None; // a poll comes first
         }
         if self.in_flight > 0 {
-            let scanned = self.coverage.is_scanned(self.density.gap_depth());
+            let scanned = self.coverage.is_scanned(self.gap_depth());
             return (!scanned).then(|| self.answered_at + STALL_AFTER);
         }
         let look = self.frontier.has_landmarks().then(|| self.looks_again_at());
@@ -486,7 +467,7 @@ impl Sweep {
                     return Some(query);
                 }
                 let looked = std::mem::take(&mut self.filling);
-                let closer = self.coverage.look_closer(self.density.gap_depth());
+                let closer = self.coverage.look_closer(self.gap_depth());
                 // Who is found by a coarse look is nearer to the gaps of a finer one.
                 if closer && (!looked || self.gaps_open == 0) {
                     continue;
@@ -512,8 +493,14 @@ impl Sweep {
             && !self.cut_off
             && self.frontier.has_landmarks()
             && self.gaps_left > 0
-            && !self.coverage.is_scanned(self.density.gap_depth())
+            && !self.coverage.is_scanned(self.gap_depth())
             && (self.filling || (quiet && self.gaps_open == 0))
+    }
+
+    /// How finely to look for gaps. The first time by a bit more, since few places are left then;
+    /// later looks ask about all of them.
+    fn gap_depth(&self) -> u32 {
+        self.density.gap_depth() + u32::from(self.covered_since == Instant::START)
     }
 
     /// A query into the next neighbourhood that no query aimed at, to whoever lives nearest.
@@ -522,19 +509,28 @@ impl Sweep {
         self.filling = true;
         self.gaps_left -= 1;
         let target = gap.with_suffix(depth, Id(self.rng.bytes()));
-        let contact = self.frontier.nearest_landmark(target)?;
+        let contact = self.frontier.nearest_landmark(target, None)?;
         self.gaps_open += 1;
         let waiting = Waiting { contact, referrer: None, silent_passes: 0, alive: true };
         Some(SweepQuery { waiting, ask: SweepAsk::FindNode, turn: Turn::Gap, target })
     }
 
-    /// Asks about a gap once more, of whoever lives nearest by now.
+    /// A node that was asked about a gap did not answer the question.
+    fn no_help(&mut self, query: SweepQuery) {
+        self.frontier.remove_landmark(query.waiting.contact);
+        self.ask_somebody_else(query);
+    }
+
+    /// Asks about a gap once more, of whoever lives next nearest.
     fn ask_somebody_else(&mut self, query: SweepQuery) {
-        let again = query.waiting.silent_passes == 0 && self.gaps_left > 0;
-        if let Some(contact) = self.frontier.nearest_landmark(query.target).filter(|_| again) {
+        let asked = query.waiting.silent_passes + 1;
+        let again = asked < GAP_ASKED_MAX && self.gaps_left > 0;
+        let last = Some(query.waiting.contact.id.id());
+        if let Some(contact) = self.frontier.nearest_landmark(query.target, last).filter(|_| again)
+        {
             self.gaps_left -= 1;
             self.gaps_open += 1;
-            let waiting = Waiting { contact, silent_passes: 1, ..query.waiting };
+            let waiting = Waiting { contact, silent_passes: asked, ..query.waiting };
             self.follow_up(SweepQuery { waiting, ..query });
         }
     }
@@ -635,15 +631,23 @@ impl Sweep {
         self.gaps_open -= usize::from(turn == Turn::Gap);
     }
 
-    /// What every answer means: the contact lives. One that answers under another id than it was
-    /// expected to have (D12) is not believed to stand there.
+    /// What every reply means: the contact can be asked about its neighbourhood.
+    fn replied(&mut self, now: Instant, query: SweepQuery, id: NodeId) -> Alive {
+        let node = self.alive(now, query, id);
+        if node.as_expected {
+            self.frontier.add_landmark(node.contact);
+        }
+        node
+    }
+
+    /// What every answer means, an error as well: the contact lives. One that answers under another
+    /// id than it was expected to have (D12) is not believed to stand there.
     fn alive(&mut self, now: Instant, query: SweepQuery, id: NodeId) -> Alive {
         self.answered_at = now;
         let contact = query.waiting.contact;
         let as_expected = contact.id == id;
         if as_expected {
-            self.score(query.waiting.referrer, |score| score.live = score.live.saturating_add(1));
-            self.frontier.add_landmark(contact);
+            self.judge(query.waiting, true);
         }
         if query.turn != Turn::Gap {
             self.gaps_left = self.gaps_left.saturating_add(1);
@@ -687,32 +691,14 @@ impl Sweep {
         admitted
             && contact.id != self.own
             && contact.addr != self.own_addr
-            && referrer.is_none_or(|referrer| self.is_followed(referrer))
+            && referrer.is_none_or(|referrer| self.referrers.is_followed(referrer))
     }
 
-    fn is_followed(&self, referrer: SocketAddr) -> bool {
-        let score = self.scores[self.score_cell(referrer)];
-        score.live > 0 || score.dead < REFERRER_DEAD_MAX
-    }
-
-    fn score(&mut self, referrer: Option<SocketAddr>, change: impl FnOnce(&mut Score)) {
-        if let Some(referrer) = referrer {
-            let cell = self.score_cell(referrer);
-            change(&mut self.scores[cell]);
-            self.scored += 1;
+    /// Whoever named it is judged by whether it lives.
+    fn judge(&mut self, waiting: Waiting, lives: bool) {
+        if let Some(referrer) = waiting.referrer {
+            self.referrers.judge(referrer, lives);
         }
-        // Old merits and old faults fade, so that a cell tells of those who use it now.
-        if self.scored >= REFERRER_CELLS {
-            self.scored = 0;
-            for score in &mut self.scores {
-                *score = Score { live: score.live / 2, dead: score.dead / 2, ..*score };
-            }
-        }
-    }
-
-    fn score_cell(&self, referrer: SocketAddr) -> usize {
-        let key = address_key(self.policy, referrer);
-        self.score_state.hash_one(key) as usize % REFERRER_CELLS
     }
 
     fn note(

@@ -172,7 +172,7 @@ impl Crawler {
             Family::V4 => reply.nodes.clone(),
             Family::V6 => reply.nodes6.clone(),
         };
-        plane.sweep.on_neighbours(&query, near);
+        plane.sweep.on_neighbours(&query, reply.id, near);
         match &reply.samples {
             Some(samples) if query.ask == SweepAsk::Sample => {
                 let trusted = plane.sweep.is_trusted(source.addr);

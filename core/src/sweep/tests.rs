@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::limits::{BARREN_SAMPLES, REFERRER_DEAD_MAX};
 use crate::rng::Seed;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -207,4 +208,55 @@ fn hearsay_of_low_ports_and_private_addresses_is_ignored_but_not_what_the_user_n
         assert_eq!(sweep.offer(Instant::START, unusable, referrer), Offer::Ignored);
     }
     assert_eq!(sweep.offer(Instant::START, at([10, 0, 0, 1], 6_881), None), Offer::New);
+}
+
+/// Found by the simulator: seed 1091, where every other node names nobody whom one may visit.
+#[test]
+fn a_place_is_asked_about_until_somebody_names_whom_to_visit() {
+    let mut sweep = sweep();
+    let nodes: Vec<Contact> = (1..=6).map(|n| contact(n << 4)).collect();
+    for node in &nodes {
+        sweep.offer(Instant::START, *node, None);
+    }
+    let mut asked: BTreeMap<Id, Vec<NodeId>> = BTreeMap::new();
+    while let Some(query) = sweep.poll_query(Instant::START) {
+        let node = query.waiting.contact.id;
+        if query.turn == Turn::Gap {
+            asked.entry(query.target).or_default().push(node);
+            let helpful = asked[&query.target].len() == 3;
+            let known = nodes.iter().copied().filter(|_| helpful);
+            sweep.on_neighbours(&query, node, known);
+            sweep.on_reply(Instant::START, query, node);
+        } else {
+            sweep.on_neighbours(&query, node, std::iter::empty());
+            sweep.on_samples(Instant::START, query, node, None);
+        }
+        sweep.check();
+    }
+    assert!(!asked.is_empty());
+    for (target, asked) in asked {
+        let mut nearest: Vec<NodeId> = nodes.iter().map(|node| node.id).collect();
+        nearest.sort_unstable_by_key(|id| id.id().distance(target));
+        assert_eq!(asked, nearest[..3], "nearest first, none twice, until one was of help");
+    }
+}
+
+#[test]
+fn nobody_is_bothered_for_ever_about_a_place_of_which_nobody_tells() {
+    let mut sweep = sweep();
+    for n in 1..=9 {
+        sweep.offer(Instant::START, contact(n << 4), None);
+    }
+    let mut gaps: BTreeMap<Id, u8> = BTreeMap::new();
+    while let Some(query) = sweep.poll_query(Instant::START) {
+        let node = query.waiting.contact.id;
+        *gaps.entry(query.target).or_default() += u8::from(query.turn == Turn::Gap);
+        sweep.on_neighbours(&query, node, std::iter::empty());
+        match query.ask {
+            SweepAsk::Sample => sweep.on_samples(Instant::START, query, node, None),
+            SweepAsk::FindNode => sweep.on_reply(Instant::START, query, node),
+        }
+    }
+    assert!(gaps.values().all(|times| *times <= GAP_ASKED_MAX));
+    assert!(gaps.values().any(|times| *times == GAP_ASKED_MAX));
 }

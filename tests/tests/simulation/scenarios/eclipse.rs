@@ -84,7 +84,8 @@ fn a_holder_that_is_farther_than_the_ring_is_heard_out() {
 
 #[test]
 fn a_second_lookup_begins_elsewhere_and_may_find_what_the_first_did_not() {
-    assert_eq!(surround(37, 64), ("RRRRRRRRRRRRR|RRRRRRRRRRH".to_owned(), vec![false, true]));
+    assert_eq!(surround(36, 64), ("RRRRRRRRRRRRR|RRRRRRRRRRH".to_owned(), vec![false, true]));
+    assert_eq!(surround(30, 12), ("RRRRRRRRRRRR|RRRRRRRRRHH".to_owned(), vec![false, true]));
 }
 
 #[test]
