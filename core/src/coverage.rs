@@ -1,7 +1,7 @@
-//! Which places of the keyspace some query of the sweep aimed at, and which nobody was asked about.
+//! Of which places of the keyspace some answer told, and of which none did.
 //!
 //! Answers name nodes near the target, so a neighbourhood of which no contact was ever heard is
-//! never aimed at, and stays unheard of. This map finds such gaps.
+//! never aimed at, and stays unheard of. This map of the targets of answers finds such gaps.
 
 use crate::id::Id;
 
@@ -20,15 +20,15 @@ pub(crate) struct Coverage {
 }
 
 impl Coverage {
-    /// Notes that a query aims at `target`.
+    /// Notes an answer about `target` that named somebody.
     pub(crate) fn mark(&mut self, target: Id) {
         self.words.resize(CELLS / 64, 0);
         let cell = cell_of(target);
         self.words[cell / 64] |= 1 << (cell % 64);
     }
 
-    /// The next neighbourhood, of those that share as many leading bits as the look is fine, at
-    /// which no query aimed: its lowest point and how many bits it shares. Each is given at most
+    /// The next neighbourhood, of those that share as many leading bits as the look is fine, without
+    /// a mark: its lowest point and how many bits it shares. Each is given at most
     /// once until [`Coverage::reset`], or until [`Coverage::look_closer`].
     pub(crate) fn next_gap(&mut self) -> Option<(Id, u32)> {
         let size = 1 << (CELL_BITS - self.depth);

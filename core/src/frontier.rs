@@ -263,6 +263,22 @@ mod tests {
     }
 
     #[test]
+    fn the_next_nearest_landmark_may_share_its_region_with_the_last_or_lie_anywhere() {
+        let mut frontier = Frontier::default();
+        let near: Vec<Contact> = (0..3).map(|n| waiting(8, 0x10, n).contact).collect();
+        let far = [waiting(8, 0x20, 0).contact, waiting(0x70, 0, 0).contact];
+        near.iter().chain(&far).for_each(|contact| frontier.add_landmark(*contact));
+        let target = near[0].id.id();
+        let mut expected: Vec<Contact> = near.iter().chain(&far).copied().collect();
+        expected.sort_unstable_by_key(|contact| contact.id.id().distance(target));
+        let (mut found, mut last) = (Vec::new(), None);
+        while let Some(contact) = frontier.nearest_landmark(target, last) {
+            (found, last) = ([found, vec![contact]].concat(), Some(contact.id.id()));
+        }
+        assert_eq!(found, expected);
+    }
+
+    #[test]
     fn landmarks_come_from_the_nearest_regions_first() {
         let mut frontier = Frontier::default();
         let (near, far) = (waiting(8, 0x10, 0).contact, waiting(8, 0x20, 0).contact);

@@ -310,6 +310,7 @@ pub const BARREN_SAMPLES: u16 = 50;
 pub const BARREN_REST: Duration = Duration::from_secs(24 * 3_600);
 
 /// Nodes asked about one gap at most: the next one if the last was silent or named nobody to visit.
+/// With every other node of no help, one gap in sixteen stays one until the next look.
 pub const GAP_ASKED_MAX: u8 = 4;
 
 /// Queries into gaps on their way at once.

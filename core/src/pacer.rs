@@ -218,10 +218,11 @@ impl FlowPacer {
 
     /// Whether a packet to `to` may go out at `now`.
     pub fn ready(&mut self, now: Instant, kind: FlowKind, to: SocketAddr) -> Result<(), Instant> {
-        if self.is_limited() && !self.is_known(kind, to) {
-            return self.ready_for_new(now, kind);
+        if !self.is_limited() {
+            return Ok(());
         }
-        Ok(())
+        self.turn(now);
+        if self.is_known(kind, to) { Ok(()) } else { self.ready_for_new(now, kind) }
     }
 
     /// Whether any new flow of this kind, of which there is one to begin, may begin at `now`.
@@ -239,11 +240,7 @@ impl FlowPacer {
         if !self.is_limited() {
             return;
         }
-        if now.since(self.turned) >= Self::GENERATION {
-            self.recent.swap(0, 1);
-            self.recent[0].clear();
-            self.turned = now;
-        }
+        self.turn(now);
         if !self.is_known(kind, to) {
             self.bucket.take(now, kind.claimant());
             if let FlowKind::Udp(family) = kind {
@@ -253,6 +250,15 @@ impl FlowPacer {
         if kind != FlowKind::Tcp {
             // A full set only makes us count a known endpoint as new: slower, never faster.
             let _: Seen = self.recent[0].insert(&endpoint_key(to));
+        }
+    }
+
+    /// Forgets the older generation when its time is over.
+    fn turn(&mut self, now: Instant) {
+        if now.since(self.turned) >= Self::GENERATION {
+            self.recent.swap(0, 1);
+            self.recent[0].clear();
+            self.turned = now;
         }
     }
 
@@ -577,6 +583,21 @@ mod tests {
     fn one_query_a_second_is_shared_by_the_families() {
         let taken = contend(&mut QueryPacer::new(Some(1)).0, 100);
         assert!(taken.iter().filter(|family| **family == 1).count() >= 25, "{taken:?}");
+    }
+
+    /// Found by the simulator: seed 2315.
+    #[test]
+    fn an_endpoint_is_forgotten_before_it_is_let_through_as_known() {
+        let mut flows = FlowPacer::new(Some(2), &mut Rng::new(Seed::from_u64(1)));
+        let kind = FlowKind::Udp(Family::V4);
+        let to = |host| SocketAddr::from(([8, 8, 8, host], 6_881));
+        let at = |second: u64| Instant::from_micros(second * 1_000_000);
+        for (host, second) in [(0, 0), (1, 34), (2, 64), (3, 97)] {
+            assert_eq!(flows.ready(at(second), kind, to(host)), Ok(()));
+            flows.take(at(second), kind, to(host));
+        }
+        assert_eq!(flows.ready(at(123), kind, to(0)), Ok(()), "not forgotten yet");
+        assert!(flows.ready(at(125), kind, to(0)).is_err(), "two in the last minute");
     }
 
     #[test]

@@ -159,6 +159,9 @@ proptest! {
                         prop_assert!(due.is_none_or(|due| *due <= now), "{:?}", contact);
                     }
                     let id = if n == 39 { NodeId([n; 20]) } else { contact.id };
+                    if (3..=5).contains(&kind) {
+                        sweep.on_neighbours(&query, id, (0..n % 9).map(|m| node(m * 3)));
+                    }
                     match (kind, query.ask) {
                         (3..=5, SweepAsk::Sample) => {
                             let rest = Duration::from_secs(u64::from(extra)).max(INTERVAL_MIN);
@@ -169,7 +172,6 @@ proptest! {
                         (6, _) => sweep.on_error(now, query),
                         _ => sweep.on_silence(now, query),
                     }
-                    sweep.on_neighbours(&query, query.waiting.contact.id, (0..n % 9).map(|m| node(m * 3)));
                 }
             }
             sweep.check();

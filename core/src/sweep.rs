@@ -5,7 +5,7 @@
 //! its own neighbourhood, and adds the contacts of the answer to the frontier (catalogue 4.1, 4.2).
 //! What stays silent gets one more chance at the end of the pass, by `find_node`: silence to
 //! `sample_infohashes` means "unsupported", not "dead" (51.4). Before a pass ends, every
-//! neighbourhood that no query aimed at is asked about once. The sweep decides only whom to ask
+//! neighbourhood of which no answer told is asked about. The sweep decides only whom to ask
 //! what; it sends nothing, and it never samples a node inside the interval the node named, by
 //! address or by id.
 
@@ -142,6 +142,8 @@ pub struct Sweep {
     /// When a query of the sweep was last answered, or the first of those on their way was sent.
     answered_at: Instant,
     covered_since: Instant,
+    /// Nothing was forgotten of which places answers told.
+    is_first_look: bool,
     referrers: Referrers,
 }
 
@@ -180,6 +182,7 @@ impl Sweep {
             cut_off: false,
             answered_at: Instant::START,
             covered_since: Instant::START,
+            is_first_look: true,
             referrers,
         }
     }
@@ -219,7 +222,7 @@ impl Sweep {
         !self.follow_ups.is_empty()
             || !self.frontier.is_empty()
             || (self.draining && !self.retries.is_empty())
-            || self.may_fill_gaps(now)
+            || (self.may_fill_gaps(now) && self.gaps_open < GAPS_OPEN_MAX)
             || (rested && idle_end)
     }
 
@@ -275,6 +278,7 @@ impl Sweep {
         let mut ids: Vec<NodeId> = self.saved().map(|rested| rested.contact.id).collect();
         ids.sort_unstable();
         self.density = Density::of(&ids);
+        self.is_first_look &= ids.is_empty();
     }
 
     /// Somebody answered some query: the network is within reach.
@@ -361,8 +365,9 @@ impl Sweep {
         id: NodeId,
         contacts: impl Iterator<Item = Contact> + Clone,
     ) {
-        let referrer = Some(query.waiting.contact.addr);
-        if contacts.clone().any(|contact| self.is_usable(contact, referrer)) {
+        let from = query.waiting.contact.addr;
+        let is_new = |contact: Contact| contact.addr != from && self.is_usable(contact, Some(from));
+        if contacts.clone().any(is_new) {
             self.coverage.mark(query.target);
         } else if query.turn == Turn::Gap {
             self.ask_somebody_else(*query);
@@ -497,13 +502,13 @@ impl Sweep {
             && (self.filling || (quiet && self.gaps_open == 0))
     }
 
-    /// How finely to look for gaps. The first time by a bit more, since few places are left then;
-    /// later looks ask about all of them.
+    /// How finely to look for gaps. Those of a pass that began with nobody known by a bit more, since
+    /// few are left then; after a restart, and half an hour later, every place is one.
     fn gap_depth(&self) -> u32 {
-        self.density.gap_depth() + u32::from(self.covered_since == Instant::START)
+        self.density.gap_depth() + u32::from(self.is_first_look)
     }
 
-    /// A query into the next neighbourhood that no query aimed at, to whoever lives nearest.
+    /// A query into the next neighbourhood of which no answer told, to whoever lives nearest.
     fn gap_query(&mut self) -> Option<SweepQuery> {
         let (gap, depth) = self.coverage.next_gap()?;
         self.filling = true;
@@ -561,7 +566,7 @@ impl Sweep {
         self.cursor = Id::ZERO;
         if self.looks_again_at() <= now {
             self.coverage.reset();
-            self.covered_since = now;
+            (self.covered_since, self.is_first_look) = (now, false);
             self.gaps_left = self.gaps_left.max(GAPS_FREE);
         }
         self.rerun = self.calendar.next_due().is_none_or(|due| due > now);

@@ -410,8 +410,12 @@ impl Crawler {
                 (Verdict::Verified { metadata, info }, Leaves::Nothing)
             }
             Err(error) => {
-                self.stats.broken += 1;
                 self.intake.settle_for_good(job.hash);
+                if job.round > 0 {
+                    // A row says already that there is nothing usable.
+                    return self.note_settled(job.hash, Leaves::Over);
+                }
+                self.stats.broken += 1;
                 (Verdict::Broken { metadata, error }, Leaves::Over)
             }
         };

@@ -223,8 +223,9 @@ fn a_place_is_asked_about_until_somebody_names_whom_to_visit() {
         let node = query.waiting.contact.id;
         if query.turn == Turn::Gap {
             asked.entry(query.target).or_default().push(node);
+            // Only the third names somebody else than itself.
             let helpful = asked[&query.target].len() == 3;
-            let known = nodes.iter().copied().filter(|_| helpful);
+            let known = nodes.iter().copied().filter(|known| helpful || known.id == node);
             sweep.on_neighbours(&query, node, known);
             sweep.on_reply(Instant::START, query, node);
         } else {

@@ -86,7 +86,7 @@ impl Rows {
             Verdict::Failed { .. } | Verdict::PeersOnly => (2, None),
         };
         self.counts[kind] += 1;
-        self.check_once(found, &hash, raw.is_some());
+        self.check_once(found, &hash, kind == 0);
         if let Some(raw) = raw {
             check_metadata(found, truth, row, raw);
             let served = row

@@ -80,6 +80,26 @@ fn peers_of_one_net_do_not_fill_the_crawl_for_ever() {
     assert_eq!(rows.len() as u32, taken, "all are settled within half an hour");
 }
 
+/// Found by fuzzing.
+#[test]
+fn metadata_that_is_no_torrent_has_one_row_even_if_it_comes_with_the_second_chance() {
+    for kind in [PeerKind::Seed, PeerKind::Refuses] {
+        let mut world = World::new(14, 40);
+        let hash = world.add_metadata(b"no dictionary at all".to_vec(), &[kind]);
+        let mut rows = world.crawl(Mode::Crawl, 60 * SECOND);
+        world.revive(hash);
+        rows.extend(world.resume(8_000 * SECOND));
+        let broken = matches!(rows[0].verdict, Verdict::Broken { .. });
+        assert_eq!((rows.len(), broken), (1, kind == PeerKind::Seed));
+        let stats = world.crawler.stats();
+        assert_eq!(
+            (stats.complete, stats.broken),
+            (1, u64::from(broken)),
+            "fetched once, not again"
+        );
+    }
+}
+
 #[test]
 fn a_lost_router_of_one_family_is_asked_again_although_the_other_family_is_well() {
     let mut world = World::new(4, 30);

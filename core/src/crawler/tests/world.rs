@@ -166,17 +166,23 @@ impl World {
             Writer::new(&mut info).bytes(b"name").bytes(name.as_bytes());
             Writer::new(&mut info).bytes(b"piece length").int(16_384);
             Writer::new(&mut info).bytes(b"pieces").bytes(&self.rng.bytes::<20>()).end();
-            let hash = InfoHash(Sha1::digest(&info).into());
-            let addrs: Vec<_> = (0..kinds.len()).map(|index| peer_addr(number, index)).collect();
-            self.peers.extend(addrs.iter().copied().zip(kinds.iter().copied()));
-            for index in self.nearest(hash.id(), 8) {
-                self.nodes[index].stored.insert(hash, addrs.clone());
-            }
-            self.torrents.insert(hash, info);
-            added.push(hash);
+            added.push(self.add_metadata(info, kinds));
         }
         added.sort();
         added
+    }
+
+    /// Adds what goes by the hash of `info`, whatever that is.
+    pub(super) fn add_metadata(&mut self, info: Vec<u8>, kinds: &[PeerKind]) -> InfoHash {
+        let number = self.torrents.len();
+        let hash = InfoHash(Sha1::digest(&info).into());
+        let addrs: Vec<_> = (0..kinds.len()).map(|index| peer_addr(number, index)).collect();
+        self.peers.extend(addrs.iter().copied().zip(kinds.iter().copied()));
+        for index in self.nearest(hash.id(), 8) {
+            self.nodes[index].stored.insert(hash, addrs.clone());
+        }
+        self.torrents.insert(hash, info);
+        hash
     }
 
     pub(super) fn only_the_nearest_knows_peers(&mut self, hashes: &[InfoHash]) {
