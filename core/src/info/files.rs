@@ -1,5 +1,8 @@
 //! The two ways in which info dictionaries describe files, walked token by token.
 
+use std::cell::Cell;
+
+use super::digest::Digest;
 use super::{InfoError, PATH_DEPTH, Token, Tokens};
 
 /// What BEP 47 says of a file.
@@ -33,12 +36,19 @@ pub struct File<'f> {
     pub length: u64,
     /// What BEP 47 says of it.
     pub attributes: Attributes,
+    /// Of `path`: what compares paths without reading them again.
+    pub(super) path_digest: u64,
 }
 
 impl<'f> File<'f> {
-    pub(super) fn new(path: &'f [&'f [u8]], length: u64, attributes: Attributes) -> Self {
+    pub(super) fn new(
+        path: &'f [&'f [u8]],
+        path_digest: u64,
+        length: u64,
+        attributes: Attributes,
+    ) -> Self {
         let length = if attributes.symlink { 0 } else { length };
-        Self { path, length, attributes }
+        Self { path, length, attributes, path_digest }
     }
 }
 
@@ -52,10 +62,15 @@ pub(super) enum Shape {
 }
 
 /// What is kept while walking: one path, and what was found wrong.
-#[derive(Debug, Default)]
-pub(super) struct Walker<'a> {
+#[derive(Debug)]
+pub(super) struct Walker<'a, 'w> {
     path: Vec<&'a [u8]>,
     path_utf8: Vec<&'a [u8]>,
+    /// Of a path without names.
+    root: Digest<'w>,
+    /// In a tree: of the path up to each of its names. Without these, each file would cost its
+    /// whole path: a long directory name and many small files are work without end.
+    digests: Vec<Digest<'w>>,
     pub(super) bad_path: bool,
     pub(super) bad_tree: bool,
 }
@@ -64,7 +79,19 @@ pub(super) struct Walker<'a> {
 trait Visit: FnMut(Shape, File<'_>) -> Result<(), InfoError> {}
 impl<F: FnMut(Shape, File<'_>) -> Result<(), InfoError>> Visit for F {}
 
-impl<'a> Walker<'a> {
+impl<'a, 'w> Walker<'a, 'w> {
+    /// Counts the bytes that it hashes into `hashed`.
+    pub(super) fn new(hashed: &'w Cell<u64>) -> Self {
+        Self {
+            path: Vec::new(),
+            path_utf8: Vec::new(),
+            root: Digest::new(hashed),
+            digests: Vec::new(),
+            bad_path: false,
+            bad_tree: false,
+        }
+    }
+
     /// Reads the next value, whatever it is; `false` if it was not of this shape.
     pub(super) fn walk(
         &mut self,
@@ -122,7 +149,8 @@ impl<'a> Walker<'a> {
         let path = if self.path_utf8.is_empty() { &self.path } else { &self.path_utf8 };
         // Pad files need no path.
         self.bad_path |= path.is_empty() && !attributes.pad;
-        visit(Shape::List, File::new(path, readable(length, attributes)?, attributes))
+        let length = readable(length, attributes)?;
+        visit(Shape::List, File::new(path, self.root.clone().of(path), length, attributes))
     }
 
     /// Directories are dictionaries of names; the name "" holds what describes a file (52.1).
@@ -135,6 +163,7 @@ impl<'a> Walker<'a> {
             return Ok(false);
         }
         self.path.clear();
+        self.digests.clear();
         // Whether the directory entered last already has an entry: then "" has siblings.
         let mut has_entries = false;
         let mut is_file = false;
@@ -142,7 +171,7 @@ impl<'a> Walker<'a> {
         while reader.depth() >= root {
             match reader.next_key()? {
                 None => {
-                    self.path.pop();
+                    self.leave();
                     (has_entries, is_file) = (true, false);
                 }
                 Some(b"") => {
@@ -153,7 +182,7 @@ impl<'a> Walker<'a> {
                 Some(name) => {
                     self.bad_tree |= is_file;
                     if reader.enter_dict()? {
-                        self.path.push(name);
+                        self.enter(name);
                         (has_entries, is_file) = (false, false);
                     } else {
                         self.bad_tree = true;
@@ -162,6 +191,18 @@ impl<'a> Walker<'a> {
             }
         }
         Ok(true)
+    }
+
+    fn enter(&mut self, name: &'a [u8]) {
+        let mut digest = self.digests.last().unwrap_or(&self.root).clone();
+        digest.name(name);
+        self.digests.push(digest);
+        self.path.push(name);
+    }
+
+    fn leave(&mut self) {
+        self.digests.pop();
+        self.path.pop();
     }
 
     /// What describes the file at the current path.
@@ -185,7 +226,8 @@ impl<'a> Walker<'a> {
                 }
             }
         }
-        let file = File::new(&self.path, readable(length, attributes)?, attributes);
+        let digest = self.digests.last().unwrap_or(&self.root).value();
+        let file = File::new(&self.path, digest, readable(length, attributes)?, attributes);
         let root_is_legal = root.is_some_and(|root| root.len() == 32 && root != [0; 32]);
         self.bad_tree |= file.length > 0 && !root_is_legal;
         visit(Shape::Tree, file)

@@ -496,6 +496,92 @@ fn a_metadata_full_of_files_is_read_in_linear_time() {
     assert_eq!(count, 200_000);
 }
 
+/// A tree of directories inside each other, in the innermost of which lie empty files: `len` bytes
+/// in all, and half of them (or all that fit) names of directories.
+fn buried(len: usize, depth: usize) -> Vec<u8> {
+    let mut tree = Vec::new();
+    let name = vec![b'a'; len / 2 / depth];
+    for _ in 0..depth {
+        tree.push(b'd');
+        tree.extend(text(&name));
+    }
+    tree.push(b'd');
+    let mut n = 0;
+    while tree.len() + depth + 100 < len {
+        tree.extend(format!("6:{n:06x}d0:d6:lengthi0eee").bytes());
+        n += 1;
+    }
+    tree.extend(vec![b'e'; depth + 1]);
+    v2(tree)
+}
+
+/// Bytes hashed while reading `raw`.
+fn hashed(raw: &[u8]) -> u64 {
+    let hashed = Cell::new(0);
+    Info::parse_counting(raw, &hashed).expect("readable");
+    hashed.get()
+}
+
+#[test]
+fn the_name_of_a_directory_is_hashed_once_however_many_files_it_holds() {
+    for depth in [1, 2, 50, INFO_DEPTH - 4] {
+        let raw = buried(1 << 20, depth);
+        assert!(parse(&raw).file_count > 15_000, "{depth}");
+        assert!(hashed(&raw) <= 4 * raw.len() as u64, "{depth}: {}", hashed(&raw));
+        // A file costs the same at any depth.
+        let (mut files, mut visited) = (0, 0);
+        for_each_file(&raw, |file| {
+            files += 1;
+            visited += usize::from(file.path.len() == depth + 1);
+        })
+        .expect("readable");
+        assert_eq!(visited, files, "{depth}");
+    }
+}
+
+#[test]
+fn every_layout_hashes_at_most_four_bytes_for_each_of_input() {
+    let longest: Vec<_> = (0..100).map(|_| entry(&["x".repeat(5_000).as_str(); 2], 1)).collect();
+    let shortest = vec![entry(&[""; PATH_DEPTH], 1); 5_000];
+    let leaves: Vec<_> = (0..50_000).map(|n| (format!("{n:05}"), leaf(0))).collect();
+    let leaves: Vec<_> = leaves.iter().map(|(name, leaf)| (name.as_str(), leaf.clone())).collect();
+    let repeated = vec![("", dict(&[("length", int(0))])); 50_000];
+    for raw in [
+        multi(&longest, 1),
+        multi(&shortest, 1),
+        v2(dict(&leaves)),
+        v2(dict(&[("a", dict(&repeated))])),
+        hybrid(dict(&leaves), &longest, 1),
+        single_but("name", text(vec![b'n'; 1 << 20])),
+    ] {
+        assert!(hashed(&raw) <= 4 * raw.len() as u64, "{} of {}", hashed(&raw), raw.len());
+    }
+}
+
+#[test]
+fn a_hybrid_is_compared_by_whole_paths_also_after_a_directory_was_left() {
+    let piece = 16_384;
+    let tree = || {
+        let inner = dict(&[("f", leaf(piece)), ("g", leaf(piece))]);
+        dict(&[("d", dict(&[("x", inner), ("y", leaf(piece))])), ("e", leaf(piece))])
+    };
+    let paths = |last: &[&str], third: &[&str]| {
+        let all = [&["d", "x", "f"][..], &["d", "x", "g"], third, last];
+        all.map(|path| entry(path, piece))
+    };
+    assert_eq!(flags(&hybrid(tree(), &paths(&["e"], &["d", "y"]), 4)), [""; 0]);
+    for (last, third) in [
+        (&["d", "e"][..], &["d", "y"][..]),
+        (&["e"], &["d", "x", "y"]),
+        (&["e"], &["y"]),
+        (&["e"], &["dy"]),
+        (&["e", ""], &["d", "y"]),
+    ] {
+        let raw = hybrid(tree(), &paths(last, third), 4);
+        assert_eq!(flags(&raw), ["hybrid_mismatch"], "{last:?} {third:?}");
+    }
+}
+
 /// Arbitrary bencode that likes the keys of info dictionaries.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     const KEYS: &[&str] = &[

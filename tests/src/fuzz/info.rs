@@ -10,8 +10,12 @@ use estudely_core::magnet;
 
 use super::bencode::is_for_others;
 
-/// An info dictionary: the summary and the list of files agree, and no more files are reported than
-/// bytes were read.
+/// Bytes hashed for each byte of an info dictionary, at most: the shortest name, an empty one, is 2
+/// bytes, and 8 of its length are hashed.
+const HASHED_PER_BYTE: u64 = 4;
+
+/// An info dictionary: the summary and the list of files agree, no more files are reported than
+/// bytes were read, and no more bytes hashed than in proportion, whether it can be read or not.
 pub(super) fn metainfo(data: &[u8]) {
     let (seen, counted, sum) = (Cell::new(0_usize), Cell::new(0_u64), Cell::new(0_u64));
     let listed = for_each_file(data, |file| {
@@ -26,7 +30,10 @@ pub(super) fn metainfo(data: &[u8]) {
             sum.set(sum.get().saturating_add(length));
         }
     });
-    let Ok(info) = Info::parse(data) else { return };
+    let hashed = Cell::new(0);
+    let read = Info::parse_counting(data, &hashed);
+    assert!(hashed.get() <= HASHED_PER_BYTE * data.len() as u64, "a name is hashed once");
+    let Ok(info) = read else { return };
     assert!(info.name.len() <= data.len());
     assert!(info.total_bytes <= TOTAL_MAX);
     assert_eq!(info.flags.empty, info.total_bytes == 0);
