@@ -6,6 +6,8 @@
 
 #![cfg(target_os = "linux")]
 
+mod large;
+mod lists;
 mod nodes;
 mod peers;
 #[allow(dead_code, reason = "shared with the end-to-end suite, which uses all of it")]
@@ -15,6 +17,7 @@ mod replay;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -95,14 +98,19 @@ impl World {
         for node in &self.bootstrap {
             command.args(["--bootstrap", &node.to_string()]);
         }
-        let mut running = Running::start(command, folder.path(), "crawl");
-        let mut resident = 0;
-        while running.is_running() {
-            resident = running.peak_resident().map_or(resident, |now| now.max(resident));
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        (running.finish(LIMIT), resident)
+        watched(command, folder)
     }
+}
+
+/// Runs it to its end; the run, and the most memory that it had, in KiB.
+fn watched(command: Command, folder: &TempDir) -> (Run, u64) {
+    let mut running = Running::start(command, folder.path(), "crawl");
+    let mut resident = 0;
+    while running.is_running() {
+        resident = running.peak_resident().map_or(resident, |now| now.max(resident));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    (running.finish(LIMIT), resident)
 }
 
 #[test]

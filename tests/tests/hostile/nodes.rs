@@ -25,6 +25,8 @@ pub(crate) enum Trick {
     Honest(Vec<Exposed>),
     /// Answers it once so much time has passed, and is silent before.
     HonestAfter(Duration, Vec<Exposed>),
+    /// Answers it once nothing is left of this count, and is silent before.
+    HonestAtZero(Arc<AtomicUsize>, Vec<Exposed>),
     /// Answers with these datagrams, a few at a time, all nodes in turn: as they are, and as answers
     /// to what was asked.
     Replays(Arc<Recorded>),
@@ -157,6 +159,11 @@ impl Node {
             Trick::Honest(exposed) => self.send(asked, &answer(&honest_body(exposed, asked))),
             Trick::HonestAfter(delay, exposed) => {
                 if self.born.elapsed() >= *delay {
+                    self.send(asked, &answer(&honest_body(exposed, asked)));
+                }
+            }
+            Trick::HonestAtZero(left, exposed) => {
+                if left.load(Ordering::Relaxed) == 0 {
                     self.send(asked, &answer(&honest_body(exposed, asked)));
                 }
             }

@@ -20,8 +20,8 @@ use tempfile::TempDir;
 
 use crate::nodes::{Exposed, Node, Recorded, Trick};
 use crate::peers::{self, Manner, extended};
-use crate::program::{Run, Running, crawl};
-use crate::{LIMIT, honest_info, host};
+use crate::program::{Run, crawl};
+use crate::{honest_info, host, watched};
 
 /// How long the crawl may take.
 const SECONDS: u64 = 30;
@@ -43,7 +43,7 @@ const PEERS_PER_NET: usize = 20;
 const PIECE_LEN: usize = 16 * 1_024;
 
 /// The inputs of a target.
-fn corpus(target: &str) -> Vec<Vec<u8>> {
+pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let files = fs::read_dir(folder).expect("a corpus").map(|file| file.expect("a file").path());
     let mut files: Vec<_> = files.collect();
@@ -64,7 +64,7 @@ fn peer_host(n: usize) -> Ipv4Addr {
 }
 
 /// What a peer says after the crawler's handshake.
-enum Speech {
+pub(crate) enum Speech {
     /// A stream, then the end or silence.
     Stream(Vec<u8>),
     /// Handshake, offer, and each piece as asked.
@@ -73,15 +73,33 @@ enum Speech {
 
 /// A peer at an address of its own that counts who comes.
 fn serve(n: usize, hash: [u8; 20], speech: Speech, met: Arc<AtomicUsize>) -> SocketAddr {
+    serve_with(n, hash, speech, move |end| {
+        if !end {
+            met.fetch_add(1, Ordering::Relaxed);
+        }
+    })
+}
+
+/// A peer at an address of its own that tells of the first conversation: `false` at its beginning,
+/// `true` at its end.
+pub(crate) fn serve_with(
+    n: usize,
+    hash: [u8; 20],
+    speech: Speech,
+    first: impl Fn(bool) + Send + 'static,
+) -> SocketAddr {
     let listener = TcpListener::bind((peer_host(n), 0)).expect("a socket on loopback");
     let own = listener.local_addr().expect("its address");
     thread::spawn(move || {
         for (visit, stream) in listener.incoming().flatten().enumerate() {
             if visit == 0 {
-                met.fetch_add(1, Ordering::Relaxed);
+                first(false);
             }
             // It ends with an error when the crawler hangs up, as it should.
             let _ = converse(stream, n, hash, &speech);
+            if visit == 0 {
+                first(true);
+            }
         }
     });
     own
@@ -182,13 +200,7 @@ impl Replayed {
         for node in &self.bootstrap {
             command.args(["--bootstrap", &node.to_string()]);
         }
-        let mut running = Running::start(command, folder.path(), "replay");
-        let mut resident = 0;
-        while running.is_running() {
-            resident = running.peak_resident().map_or(resident, |now| now.max(resident));
-            thread::sleep(Duration::from_millis(100));
-        }
-        (running.finish(LIMIT), resident)
+        watched(command, folder)
     }
 }
 
