@@ -259,7 +259,13 @@ def broken_torrents():
     deep = {"": {"length": 0}}
     for _ in range(60):
         deep = {"d": deep}
+    files = {f"{n:05}": {"": {"length": 0}} for n in range(40)}
+    buried = files
+    for _ in range(80):
+        buried = {"d" * 12: buried}
     return {
+        # The names of directories must be read once, not once for each file.
+        "long_directory": v2({"d" * 1500: files}), "many_directories": v2(buried),
         "lt_no_name": without("name"), "lt_bad_name": but(name=7), "lt_string": "a string",
         "lt_missing_piece_len": without("piece length"),
         "lt_invalid_piece_len": but(piece_length="x"), "lt_negative_piece_len": but(piece_length=-1),
