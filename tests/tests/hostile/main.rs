@@ -106,7 +106,7 @@ impl World {
 fn watched(command: Command, folder: &TempDir) -> (Run, u64) {
     let mut running = Running::start(command, folder.path(), "crawl");
     let mut resident = 0;
-    while running.is_running() {
+    while running.is_running() && running.age() < LIMIT {
         resident = running.peak_resident().map_or(resident, |now| now.max(resident));
         std::thread::sleep(Duration::from_millis(100));
     }
