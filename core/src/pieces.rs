@@ -1,8 +1,8 @@
 //! Assembly of metadata from its pieces (BEP 9).
 //!
-//! Memory grows only with bytes received, never with a size that a peer names (H23): pieces lie in
-//! one buffer in the order in which they came, which nearly always is their own, so that the
-//! finished metadata needs no copy.
+//! Memory grows only with bytes received, never with a size that a peer names (H23). Each piece has
+//! a block of exactly its length, so that what is counted against the budgets (H24) is what is
+//! taken: one growing buffer would hold up to twice as much, and keep it when pieces are forgotten.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -56,14 +56,10 @@ impl fmt::Debug for PieceSet {
 pub struct Pieces {
     size: u32,
     held: PieceSet,
-    /// How many pieces are held.
-    count: u16,
-    /// Whole pieces in the order they came, then the one that is coming in.
-    data: Vec<u8>,
-    /// Indices in the order they came; empty as long as that is 0, 1, 2, ...
-    order: Vec<u16>,
-    /// The piece that is coming in, and how many of its bytes are missing.
-    incoming: Option<(u16, usize)>,
+    /// Whole pieces with their indices, in the order they came.
+    whole: Vec<(u16, Vec<u8>)>,
+    /// The piece that is coming in.
+    incoming: Option<(u16, Vec<u8>)>,
 }
 
 impl Pieces {
@@ -74,9 +70,7 @@ impl Pieces {
         (METADATA_MIN..=METADATA_MAX).contains(&size).then(|| Self {
             size: size as u32,
             held: PieceSet::default(),
-            count: 0,
-            data: Vec::new(),
-            order: Vec::new(),
+            whole: Vec::new(),
             incoming: None,
         })
     }
@@ -93,12 +87,13 @@ impl Pieces {
 
     /// How many pieces are held.
     pub fn pieces_held(&self) -> u16 {
-        self.count
+        self.whole.len() as u16
     }
 
-    /// Bytes held: what this costs in memory, give or take the buffer's spare room.
+    /// Bytes held: what this costs in memory, the room of a piece that is coming in included. The
+    /// list of pieces is not in it: at most 64 bytes for each.
     pub fn bytes_held(&self) -> usize {
-        self.data.len()
+        self.whole.iter().chain(&self.incoming).map(|(_, data)| data.capacity()).sum()
     }
 
     /// Whether this piece is held.
@@ -108,7 +103,7 @@ impl Pieces {
 
     /// Whether every piece is held.
     pub fn is_complete(&self) -> bool {
-        self.count == self.pieces_total()
+        self.pieces_held() == self.pieces_total()
     }
 
     /// The pieces that are not held, in order.
@@ -131,89 +126,57 @@ impl Pieces {
             return false;
         }
         self.abandon();
-        self.incoming = Some((piece, length));
-        self.reserve(length);
+        self.incoming = Some((piece, Vec::with_capacity(length)));
         true
     }
 
     /// Adds bytes to the incoming piece; `true` once it is whole. The caller never passes more
     /// than is missing; what exceeds it is dropped.
     pub fn fill(&mut self, bytes: &[u8]) -> bool {
-        let Some((piece, missing)) = self.incoming else { return false };
-        let taken = &bytes[..bytes.len().min(missing)];
-        self.data.extend_from_slice(taken);
-        self.incoming = Some((piece, missing - taken.len()));
-        if taken.len() < missing {
+        let Some((piece, mut data)) = self.incoming.take() else { return false };
+        let length = self.piece_len(piece);
+        data.extend_from_slice(&bytes[..bytes.len().min(length - data.len())]);
+        if data.len() < length {
+            self.incoming = Some((piece, data));
             return false;
         }
-        self.incoming = None;
-        if self.order.is_empty() && piece != self.count {
-            self.order.extend(0..self.count);
-            self.order.push(piece);
-        } else if !self.order.is_empty() {
-            self.order.push(piece);
-        }
         self.held.insert(piece);
-        self.count += 1;
+        self.whole.push((piece, data));
         true
     }
 
     /// Forgets the bytes of a piece that did not become whole.
     pub fn abandon(&mut self) {
-        if let Some((piece, missing)) = self.incoming.take() {
-            let arrived = self.piece_len(piece) - missing;
-            self.data.truncate(self.data.len() - arrived);
-        }
+        self.incoming = None;
     }
 
     /// Forgets the `count` pieces that came first: those inherited from another peer.
     pub fn forget_first(&mut self, count: u16) {
         self.abandon();
-        if self.order.is_empty() {
-            self.order.extend(0..self.count);
-        }
-        let count = count.min(self.count);
-        let mut bytes = 0;
-        for piece in self.order.iter().copied().take(usize::from(count)) {
-            bytes += self.piece_len(piece);
+        let count = usize::from(count).min(self.whole.len());
+        for (piece, _) in self.whole.drain(..count) {
             self.held.remove(piece);
         }
-        self.order.drain(..usize::from(count));
-        self.data.drain(..bytes);
-        self.count -= count;
     }
 
     /// What is held, in the metadata's order; the metadata itself once it is complete.
     pub fn assembled(&self) -> Cow<'_, [u8]> {
-        if self.order.is_empty() {
-            return Cow::Borrowed(&self.data);
+        if let [(_, only)] = &self.whole[..] {
+            return Cow::Borrowed(only);
         }
-        let mut places: Vec<(u16, usize)> = Vec::with_capacity(self.order.len());
-        let mut at = 0;
-        for piece in self.order.iter().copied() {
-            places.push((piece, at));
-            at += self.piece_len(piece);
-        }
-        places.sort_unstable();
-        let mut bytes = Vec::with_capacity(at);
-        for (piece, at) in places {
-            bytes.extend_from_slice(&self.data[at..at + self.piece_len(piece)]);
-        }
+        let mut sorted: Vec<(u16, &[u8])> =
+            self.whole.iter().map(|(piece, data)| (*piece, &data[..])).collect();
+        sorted.sort_unstable();
+        let mut bytes = Vec::with_capacity(sorted.iter().map(|(_, data)| data.len()).sum());
+        sorted.iter().for_each(|(_, data)| bytes.extend_from_slice(data));
         Cow::Owned(bytes)
     }
 
-    /// As [`Pieces::assembled`], without a copy where the pieces came in order.
-    pub fn into_assembled(self) -> Vec<u8> {
-        if self.order.is_empty() { self.data } else { self.assembled().into_owned() }
-    }
-
-    /// Room for `length` more bytes: doubling, but never beyond the metadata's size, and exactly
-    /// what is needed for the first piece.
-    fn reserve(&mut self, length: usize) {
-        let needed = self.data.len() + length;
-        if needed > self.data.capacity() {
-            let target = needed.max(self.size().min(2 * self.data.capacity()));
-            self.data.reserve_exact(target - self.data.len());
+    /// As [`Pieces::assembled`], without a copy if there is one piece only, as nearly always.
+    pub fn into_assembled(mut self) -> Vec<u8> {
+        match &mut self.whole[..] {
+            [(_, only)] => std::mem::take(only),
+            _ => self.assembled().into_owned(),
         }
     }
 }
@@ -269,12 +232,28 @@ mod tests {
     #[test]
     fn memory_grows_with_bytes_received_and_not_with_the_size() {
         let mut pieces = Pieces::new(METADATA_MAX as i64).expect("size");
-        assert_eq!(pieces.data.capacity(), 0);
+        assert_eq!(pieces.bytes_held(), 0);
         pieces.begin(5);
-        assert_eq!(pieces.data.capacity(), PIECE_LEN);
+        assert_eq!(pieces.bytes_held(), PIECE_LEN);
+        pieces.abandon();
+        assert_eq!(pieces.bytes_held(), 0);
         let mut one = Pieces::new(1_000).expect("size");
         one.begin(0);
-        assert_eq!(one.data.capacity(), 1_000);
+        assert_eq!(one.bytes_held(), 1_000);
+    }
+
+    #[test]
+    fn pieces_that_are_forgotten_are_given_back() {
+        let content = content(5 * PIECE_LEN);
+        let mut pieces = Pieces::new(content.len() as i64).expect("size");
+        for piece in [4, 0, 3, 1] {
+            bring(&mut pieces, &content, piece, 9);
+        }
+        pieces.begin(2);
+        assert_eq!(pieces.bytes_held(), 5 * PIECE_LEN);
+        pieces.forget_first(3);
+        assert_eq!((pieces.bytes_held(), pieces.pieces_held()), (PIECE_LEN, 1));
+        assert_eq!(pieces.missing().collect::<Vec<_>>(), [0, 2, 3, 4]);
     }
 
     #[test]

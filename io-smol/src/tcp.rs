@@ -165,6 +165,10 @@ impl<K> Shared<K> {
         };
         let alarm = Alarm::new(&self.alarms);
         let mut line = Line { shared: self, stream, alarm, unsent: Vec::new(), held: 0 };
+        // What an earlier peer left is held from the start.
+        if !line.hold(exchange.bytes_held()) {
+            return exchange.handle_failed(self.clock.now(), PeerFault::Pressure);
+        }
         if let Some(outcome) = line.connect(exchange).await {
             return outcome;
         }

@@ -3,7 +3,7 @@
 use estudely_core::exchange::{Attempt, Exchange, Pipeline, Step, Transport};
 use estudely_core::fault::PeerFault;
 use estudely_core::id::InfoHash;
-use estudely_core::limits::{EXTENDED_HANDSHAKE_FRONT, EXTENDED_HANDSHAKE_MAX};
+use estudely_core::limits::{EXTENDED_HANDSHAKE_FRONT, EXTENDED_HANDSHAKE_MAX, PIECE_LEN};
 use estudely_core::rng::Seed;
 use estudely_core::time::{Duration, Instant};
 use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
@@ -14,8 +14,9 @@ use crate::counting::cost;
 /// Most bytes of a connection before a size is accepted (design.md 7).
 const BEFORE_SIZE_MAX: usize = 4 * 1_024;
 
-/// Blocks that an exchange of one piece takes: the piece, and the outcome.
-const ALLOCATIONS: u64 = 2;
+/// Blocks that an exchange of one piece takes: the piece, the list that it is entered in, and the
+/// outcome.
+const ALLOCATIONS: u64 = 3;
 
 const ATTEMPT: Attempt = Attempt { transport: Transport::Tcp, pipeline: Pipeline::All };
 
@@ -52,7 +53,7 @@ fn feed(exchange: &mut Exchange, said: &[u8], part: usize, out: &mut Vec<u8>) ->
 }
 
 #[test]
-fn an_exchange_of_one_piece_takes_two_blocks() {
+fn an_exchange_of_one_piece_takes_three_blocks() {
     let info: Vec<u8> = (0..12_345_u32).map(|n| n as u8).collect();
     let hash = InfoHash(Sha1::digest(&info).into());
     let said = conversation(hash, &info);
@@ -125,4 +126,48 @@ fn what_an_exchange_held_is_given_back_at_its_deadline() {
     });
     assert_eq!(fault, Err(PeerFault::MetadataTimeout));
     assert_eq!(cost.kept, 0, "{cost:?}");
+}
+
+#[test]
+fn what_is_allocated_for_metadata_is_what_is_counted_against_the_budget() {
+    const PIECES: usize = 300;
+    /// For each piece its place in a list that doubles (24 bytes and an index), with the old list
+    /// beside the new one while it grows.
+    const PLACE: usize = 96;
+    let info: Vec<u8> = (0..PIECES * PIECE_LEN - 777).map(|n| (n / 251) as u8).collect();
+    let hash = InfoHash(Sha1::digest(&info).into());
+    let size = Some(info.len() as i64);
+    let mut out = Vec::with_capacity(64 << 10);
+    let mut opening = handshake(hash);
+    Extensions { ut_metadata: Some(3), metadata_size: size, client: None }.emit(&mut opening);
+
+    let mut exchange = exchange(hash);
+    assert!(matches!(feed(&mut exchange, &opening, 999, &mut out), Step::Continue));
+    // An odd order: 0, 7, 14, ... and so on round.
+    let order = (0..PIECES).map(|n| n * 7 % PIECES);
+    let mut allocated = 0;
+    for (count, piece) in order.enumerate().take(PIECES - 1) {
+        let start = piece * PIECE_LEN;
+        let data = &info[start..info.len().min(start + PIECE_LEN)];
+        let mut said = Vec::new();
+        MetadataMessage::Data { piece: piece as i64, total_size: size }.emit(
+            &mut said,
+            OUR_METADATA_ID,
+            data,
+        );
+        for half in said.chunks(PIECE_LEN / 2) {
+            let before = allocated;
+            let (step, cost) = cost(|| exchange.handle_bytes(Instant::START, half, &mut out));
+            assert!(matches!(step, Step::Continue));
+            allocated += cost.kept;
+            let counted = exchange.bytes_held() + (count + 4) * PLACE;
+            assert!((before + cost.peak) as usize <= counted, "piece {count}: {cost:?}");
+        }
+    }
+    let (outcome, last) = cost(|| exchange.handle_failed(Instant::START, PeerFault::Aborted));
+    let partial = outcome.partial.as_ref().expect("all but one");
+    assert_eq!(usize::from(partial.pieces_held()), PIECES - 1);
+    assert!((allocated + last.kept) as usize <= partial.bytes_held() + PIECES * PLACE);
+    let ((), freed) = cost(|| drop(outcome));
+    assert_eq!(allocated + last.kept + freed.kept, 0, "all of it is given back");
 }
