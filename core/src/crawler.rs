@@ -18,10 +18,11 @@ mod outage;
 mod persist;
 mod plane;
 mod receive;
+mod rows;
 mod transmit;
 
 use crate::limits::{
-    JOB_PATIENCE, JOBS_BACKLOG_MINUTES, JOBS_MAX, JOBS_PER_CONNECTION, PENDING_ENOUGH, ROWS_MAX,
+    JOB_PATIENCE, JOBS_BACKLOG_MINUTES, JOBS_MAX, JOBS_PER_CONNECTION, PENDING_ENOUGH,
     SEEDS_WITHIN, WALKS_MAX, WALKS_PER_RATE,
 };
 use std::collections::VecDeque;
@@ -52,6 +53,7 @@ use bootstrap::Bootstraps;
 use outage::Outage;
 use persist::Untaken;
 use plane::Plane;
+use rows::Rows;
 
 /// A datagram to send. Its bytes are the last `len` of the buffer that was passed in.
 #[must_use]
@@ -63,7 +65,7 @@ pub struct Transmit {
     pub len: usize,
 }
 
-/// Too many infohashes are under way; try again after polling.
+/// Too many infohashes are under way, or too many rows wait to be taken; try again after polling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
@@ -106,7 +108,7 @@ pub struct Crawler {
     outage: Outage,
     dialer: Dialer,
     partials: Partials,
-    rows: VecDeque<Untaken>,
+    rows: Rows,
     journal: Option<Journal>,
     stats: Stats,
     shut_down: bool,
@@ -140,7 +142,7 @@ impl Crawler {
             outage: Outage::default(),
             dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
             partials: Partials::new(&mut rng.fork("partials")),
-            rows: VecDeque::new(),
+            rows: Rows::default(),
             journal: None,
             stats: Stats::default(),
             shut_down: false,
@@ -170,7 +172,7 @@ impl Crawler {
     /// for the same infohash while it is under way.
     ///
     /// # Errors
-    /// [`Full`] when too many infohashes are under way: poll, and try again.
+    /// [`Full`] when too many infohashes are under way or rows wait: poll, and try again.
     pub fn handle_request(
         &mut self,
         now: Instant,
@@ -237,7 +239,7 @@ impl Crawler {
     /// The next connection to open.
     pub fn poll_dial(&mut self, now: Instant) -> Option<Dial> {
         self.advance(now);
-        if self.shut_down || self.rows.len() >= ROWS_MAX || self.outage.is_suspected(self.now) {
+        if self.shut_down || !self.rows.have_room() || self.outage.is_suspected(self.now) {
             return None;
         }
         let dial =
@@ -248,7 +250,7 @@ impl Crawler {
 
     /// The next settled infohash.
     pub fn poll_row(&mut self) -> Option<Row> {
-        let Untaken { row, leaves } = self.rows.pop_front()?;
+        let Untaken { row, leaves } = self.rows.pop()?;
         self.note_settled(row.infohash, leaves);
         if self.rows.is_empty() {
             self.fill_jobs(); // which may have waited for room among the rows
@@ -322,6 +324,7 @@ impl Crawler {
         self.intake.check();
         self.dialer.check();
         self.partials.check();
+        self.rows.check();
         self.outage.check(JOBS_MAX);
         self.journal.iter().for_each(Journal::check);
         assert!(self.jobs.len() <= JOBS_MAX);

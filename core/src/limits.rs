@@ -452,6 +452,15 @@ pub const JOBS_MAX: usize = 1 << 15;
 /// Rows waiting for a sink before dialling stops.
 pub const ROWS_MAX: usize = 256;
 
+/// Bytes of metadata and names in rows waiting for a sink before dialling stops: about 2 000
+/// usual torrents.
+pub const ROW_BYTES_ENOUGH: usize = 64 << 20;
+
+/// Most bytes of metadata and names in waiting rows: what connections that were open then bring
+/// beyond it is let go, and fetched again once rows are taken. Three times as many usual torrents
+/// as the most connections of a profile.
+pub const ROW_BYTES_MAX: usize = 3 * ROW_BYTES_ENOUGH;
+
 // The saved state
 
 /// Infohashes settled for good that are in no output as verified (unreadable metadata, the last
@@ -504,6 +513,8 @@ const _: () = {
     assert!(STATE_CHUNK_FILL + 80 + SAVED_PEERS_MAX * 19 <= STATE_CHUNK_MAX);
     assert!(SAMPLES_PER_REPLY * 20 + 128 <= STATE_CHUNK_MAX);
     // A state at every limit can be read again.
+    // The largest metadata that can be, with a name as long, always fits once rows are taken.
+    assert!(ROW_BYTES_ENOUGH + 2 * METADATA_MAX <= ROW_BYTES_MAX);
     assert!(2 * CALENDAR_MAX <= RESTS_SAVED_MAX && JOBS_MAX + ROWS_MAX <= PENDING_SAVED_MAX);
     assert!(
         2 * CALENDAR_MAX * 44

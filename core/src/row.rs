@@ -25,6 +25,18 @@ pub struct Row {
     pub settled: Instant,
 }
 
+impl Row {
+    /// Bytes of metadata and name that this holds: what can be large about it, up to twice
+    /// [`crate::limits::METADATA_MAX`].
+    pub fn bytes_held(&self) -> usize {
+        match &self.verdict {
+            Verdict::Verified { metadata, info } => metadata.raw().len() + info.name.capacity(),
+            Verdict::Broken { metadata, .. } => metadata.raw().len(),
+            Verdict::Failed { .. } | Verdict::PeersOnly => 0,
+        }
+    }
+}
+
 /// How an infohash was settled.
 #[derive(Clone, Debug)]
 pub enum Verdict {

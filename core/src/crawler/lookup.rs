@@ -12,9 +12,7 @@ use crate::id::InfoHash;
 use crate::info::Info;
 use crate::intake::{Candidate, Intaken};
 use crate::job::{Job, Need, Source, WalkState};
-use crate::limits::{
-    JOB_PATIENCE, JOBS_MAX, ROWS_MAX, SEEDS_WITHIN, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH,
-};
+use crate::limits::{JOB_PATIENCE, JOBS_MAX, SEEDS_WITHIN, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
 use crate::planted::{self, Bug};
 use crate::row::{FailureCause, Row, Verdict};
 use crate::store::Key;
@@ -23,7 +21,7 @@ impl Crawler {
     pub(super) fn request(&mut self, hash: InfoHash, peers: &[SocketAddr]) -> Result<(), Full> {
         let key = match self.by_hash.get(&hash) {
             Some(key) => *key,
-            None if self.jobs.is_full() => return Err(Full),
+            None if self.jobs.is_full() || !self.rows.have_room() => return Err(Full),
             None => match self.intake.admit(hash) {
                 Intaken::Full => return Err(Full),
                 Intaken::Known => match self.claim(hash) {
@@ -55,7 +53,7 @@ impl Crawler {
     /// would only fail, and have lost its source.
     pub(super) fn takes_jobs(&self) -> bool {
         let cut_off = self.stats.answered == 0 && self.planes.iter().any(Option::is_some);
-        !self.shut_down && !cut_off && !self.jobs.is_full() && self.rows.len() < ROWS_MAX
+        !self.shut_down && !cut_off && !self.jobs.is_full() && self.rows.have_room()
     }
 
     /// Gives free jobs to infohashes that wait for one.
@@ -94,12 +92,15 @@ impl Crawler {
     /// must not hold a place for ever.
     pub(super) fn expire_jobs(&mut self) {
         let now = self.now;
-        // Then it waits for a place among the walks, which is nobody's fault.
+        // Then it waits for a sink, or for a place among the walks, which is nobody's fault.
+        let held_up = !self.rows.have_room();
         let busy = self.planes.iter().flatten().any(|plane| !plane.walks.has_room());
         while let Some(key) = self.patience.pop_due(now) {
             match self.jobs.get(key) {
                 Some(job)
-                    if now.since(job.touched) < JOB_PATIENCE || job.waits_for_walk() && busy =>
+                    if now.since(job.touched) < JOB_PATIENCE
+                        || held_up
+                        || job.waits_for_walk() && busy =>
                 {
                     self.patience.push(now, key);
                 }
@@ -337,7 +338,12 @@ impl Crawler {
         ended.is_some()
     }
 
-    pub(super) fn finish_dial(&mut self, dial: OpenDial, outcome: Outcome) {
+    pub(super) fn finish_dial(&mut self, dial: OpenDial, mut outcome: Outcome) {
+        let too_much = |metadata: &Metadata| !self.rows.have_room_for(metadata);
+        if outcome.result.as_ref().is_ok_and(too_much) {
+            // Rows are not taken: the peer, to whom nothing of that is due, is asked once more.
+            outcome.result = Err(PeerFault::Pressure);
+        }
         self.count_progress(&outcome);
         if let Some(done) = outcome.timings.handshaken {
             self.dialer.on_handshake(done.since(outcome.timings.started));
@@ -383,7 +389,8 @@ impl Crawler {
         let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate);
         let cut_off = self.outage.is_suspected(now) && fault.may_be_outage();
         let blameless = too_many || cut_off || fault == PeerFault::Pressure;
-        if !(blameless && job.put_back(dial.to, !refused && !cut_off)) {
+        let counted = !refused && !cut_off && self.rows.have_room();
+        if !(blameless && job.put_back(dial.to, counted)) {
             job.on_fault(dial.to, fault, accepted, choked && several);
         }
         if job.may_pool()
@@ -483,6 +490,6 @@ impl Crawler {
             settled: self.now,
         };
         let times = 1 + usize::from(planted::is(Bug::RepeatedRows));
-        self.rows.extend(std::iter::repeat_n(Untaken { row, leaves }, times));
+        std::iter::repeat_n(Untaken { row, leaves }, times).for_each(|row| self.rows.push(row));
     }
 }

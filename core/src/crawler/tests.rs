@@ -4,6 +4,7 @@ mod endings;
 mod liars;
 mod outage;
 mod restart;
+mod unread;
 mod world;
 
 use std::net::SocketAddr;
