@@ -17,7 +17,7 @@ use estudely_core::row::Row;
 
 use crate::run::RowTimes;
 
-pub use csv::{CsvRows, Pairs, row_lines};
+pub use csv::{CsvRows, Pairs, REPEATED_NAME_MAX, row_lines};
 pub use fanout::Fanout;
 pub use file::{Output, Regular};
 pub use open::{OpenError, Opened, Plan, Table, open};

@@ -161,7 +161,7 @@ options! {
         out: Vec "PATH" ALL Output
             "where rows go; may be repeated. The ending chooses the format: .csv or .txt is CSV; - is stdout (CSV). An existing output is resumed. Default: metadata.csv";
         rows: Option "peer|torrent" ROWS Output
-            "one row per peer kept, or one per infohash. Default: peer";
+            "one row per peer kept, or one per infohash; a name over 64 KiB is written once. Default: peer";
         max_output_bytes: Option "N" ALL Output
             "end the run before the outputs together grow past N bytes. Default: none";
         stats: Option "FILE" ALL Output

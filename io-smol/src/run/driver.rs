@@ -40,6 +40,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const REQUESTS_PER_TURN: usize = 256;
 /// Most rows written in one turn.
 const ROWS_PER_TURN: usize = 256;
+/// After so many bytes of metadata and names in one turn's rows no other is written in it.
+const ROW_BYTES_PER_TURN: usize = 1 << 20;
 /// How long before the overall timeout the shutdown begins, so that the end falls on it.
 const SHUTDOWN_LEAD: Duration = Duration::from_millis(100);
 /// Most time for cut off connections to hand in their outcomes.
@@ -334,9 +336,9 @@ impl<'a> Driver<'a> {
         if !self.begun && self.heard {
             self.begin(sink)?;
         }
-        let mut rows = 0;
+        let (mut rows, mut bytes) = (0, 0);
         self.blocked = false;
-        while rows < most && !sink.is_full() {
+        while rows < most && bytes < ROW_BYTES_PER_TURN && !sink.is_full() {
             match future::poll_once(poll_fn(|cx| sink.poll_ready(cx))).await {
                 Some(ready) => ready?,
                 None => {
@@ -344,18 +346,19 @@ impl<'a> Driver<'a> {
                     break;
                 }
             }
-            if !self.write_row(sink)? {
-                break;
+            match self.write_row(sink)? {
+                Some(written) => bytes += written,
+                None => break,
             }
             rows += 1;
         }
-        self.more |= rows == most;
+        self.more |= rows == most || bytes >= ROW_BYTES_PER_TURN;
         Ok(())
     }
 
-    /// Writes the next settled row; `false` if there is none.
-    fn write_row(&mut self, sink: &mut dyn Sink) -> io::Result<bool> {
-        let Some(row) = self.crawler.poll_row() else { return Ok(false) };
+    /// Writes the next settled row and returns what it held; `None` if there is none.
+    fn write_row(&mut self, sink: &mut dyn Sink) -> io::Result<Option<usize>> {
+        let Some(row) = self.crawler.poll_row() else { return Ok(None) };
         if !self.begun {
             self.begin(sink)?;
         }
@@ -363,7 +366,7 @@ impl<'a> Driver<'a> {
         // By the same reading of the wall clock, so that the two keep their order.
         let found = settled.checked_sub(row.settled.since(row.found)).unwrap_or(settled);
         sink.write(&row, RowTimes { found, settled })?;
-        Ok(true)
+        Ok(Some(row.bytes_held()))
     }
 
     /// Fails a run that has nobody to talk to.
@@ -603,8 +606,8 @@ impl<'a> Driver<'a> {
         let mut closed = Ok(());
         while !sink.is_full() {
             match self.write_row(sink) {
-                Ok(true) => {}
-                Ok(false) => break,
+                Ok(Some(_)) => {}
+                Ok(None) => break,
                 // A reader that left must not cost the files beside it their rows.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => closed = Err(error),
                 Err(error) => return Err(error),

@@ -17,6 +17,12 @@ use crate::hashes::InfoHashSet;
 use crate::resume::pair_key;
 use crate::run::RowTimes;
 
+/// The longest name, in bytes as it is written, that is repeated for every peer. A longer one gets
+/// one row, that of the peer which served it: else 10 MiB from one stranger would become 600 MiB,
+/// or 6 GiB with 200 peers, most of them hearsay. No name that means something is a hundredth as
+/// long.
+pub const REPEATED_NAME_MAX: usize = 64 << 10;
+
 /// Metadata rows.
 #[derive(Debug)]
 pub struct CsvRows {
@@ -140,8 +146,8 @@ impl Block {
         let name = if escape_formulas { escaped(name) } else { name };
         self.head = head(row.infohash, &name, counts);
         let kept = match rows_per {
-            RowsPer::Peer => row.peers.len(),
-            RowsPer::Torrent => row.peers.len().min(1),
+            RowsPer::Peer if name.len() <= REPEATED_NAME_MAX => row.peers.len(),
+            RowsPer::Peer | RowsPer::Torrent => row.peers.len().min(1),
         };
         let peers = row.peers.iter().take(kept);
         self.tails.extend(peers.map(|peer| format!("{},{},{ok}\n", peer.ip(), peer.port())));

@@ -187,12 +187,16 @@ impl Output {
 fn write_block(file: &mut File, head: &[u8], tails: &[String]) -> io::Result<()> {
     let mut block = Vec::new();
     for tail in tails {
-        block.extend_from_slice(head);
-        block.extend_from_slice(tail.as_bytes());
-        if block.len() >= WRITE_BYTES_MAX {
+        if block.len() + head.len() + tail.len() > WRITE_BYTES_MAX {
             file.write_all(&block)?;
             block.clear();
         }
+        if head.len() > WRITE_BYTES_MAX {
+            file.write_all(head)?; // without a copy of what may be 30 MiB
+        } else {
+            block.extend_from_slice(head);
+        }
+        block.extend_from_slice(tail.as_bytes());
     }
     file.write_all(&block)
 }

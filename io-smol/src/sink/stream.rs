@@ -11,10 +11,13 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// With so many bytes waiting to be written, no more rows are wanted.
 const WAITING_BYTES_MAX: usize = 64 << 10;
+/// Most bytes waiting at all. While a run goes on nothing is put in without room, so one block is
+/// the most there is; its end puts in every row that is left.
+const HELD_BYTES_MAX: usize = 64 << 20;
 /// Most bytes that a pipe takes whole or not at all (POSIX `PIPE_BUF`).
 const ATOMIC_BYTES: usize = libc::PIPE_BUF;
 /// How long the end of a run waits for a reader that takes nothing.
@@ -41,6 +44,10 @@ struct State {
     lost: Option<(io::ErrorKind, String)>,
     waker: Option<Waker>,
     closed: bool,
+    /// Until when room is waited for by those who put in more than there is room for.
+    patience: Option<Instant>,
+    /// The reader did not take what was waiting: nothing is added any more.
+    given_up: bool,
 }
 
 /// Lines that begin alike: what they share is held once, for a name can be megabytes long.
@@ -70,18 +77,38 @@ impl Stream {
         Ok(Self(shared))
     }
 
-    /// Puts lines behind those that wait, however many these are.
+    /// Puts lines behind those that wait. Where that would be more than [`HELD_BYTES_MAX`], waits a
+    /// moment for the reader; these lines and all later ones are given up if it takes nothing.
     ///
     /// # Errors
     /// What an earlier write met.
     pub(super) fn push(&self, head: &[u8], tails: &[String], rows: bool) -> io::Result<()> {
-        let mut state = self.0.lock();
+        let bytes = tails.iter().map(|tail| head.len() + tail.len()).sum();
+        let mut state = self.wait_for_room(bytes);
         state.result()?;
+        if state.given_up {
+            return Ok(());
+        }
         let lines = Lines { head: head.to_vec(), tails: tails.to_vec(), rows };
         state.bytes += lines.len();
         state.waiting.push_back(lines);
         self.0.changed.notify_all();
         Ok(())
+    }
+
+    fn wait_for_room(&self, bytes: usize) -> MutexGuard<'_, State> {
+        let mut state = self.0.lock();
+        if state.has_room(bytes) || state.given_up {
+            return state;
+        }
+        let now = Instant::now();
+        let until = *state.patience.get_or_insert(now + LAST_WAIT);
+        let stuck = |state: &mut State| !state.has_room(bytes);
+        let most = until.saturating_duration_since(now);
+        let waited = self.0.changed.wait_timeout_while(state, most, stuck);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.given_up = !state.has_room(bytes);
+        state
     }
 
     /// Ready when there is room for more, or never will be.
@@ -100,7 +127,7 @@ impl Stream {
     /// # Errors
     /// What a write met.
     pub(super) fn drain(&self) -> io::Result<()> {
-        let stuck = |state: &mut State| state.bytes > 0 && state.lost.is_none();
+        let stuck = |state: &mut State| state.bytes > 0 && state.lost.is_none() && !state.given_up;
         let waited = self.0.changed.wait_timeout_while(self.0.lock(), LAST_WAIT, stuck);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.result()
@@ -125,6 +152,11 @@ impl State {
             Some((kind, text)) => Err(io::Error::new(*kind, text.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Whether `bytes` more may wait: one block always may, and none waits for a lost reader.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.bytes == 0 || self.bytes + bytes <= HELD_BYTES_MAX || self.lost.is_some()
     }
 
     fn poll_below(&mut self, bytes: usize, cx: &Context<'_>) -> Poll<io::Result<()>> {
@@ -175,6 +207,12 @@ impl Shared {
 fn write_lines(file: &mut impl Write, lines: &Lines) -> io::Result<()> {
     let mut chunk = Vec::new();
     for tail in &lines.tails {
+        if lines.head.len() > ATOMIC_BYTES {
+            // Divided anyhow: so without a copy of what may be 30 MiB.
+            file.write_all(&lines.head)?;
+            file.write_all(tail.as_bytes())?;
+            continue;
+        }
         if !chunk.is_empty() && chunk.len() + lines.head.len() + tail.len() > ATOMIC_BYTES {
             file.write_all(&chunk)?;
             chunk.clear();
@@ -189,7 +227,6 @@ fn write_lines(file: &mut impl Write, lines: &Lines) -> io::Result<()> {
 mod tests {
     use std::io::Read;
     use std::os::fd::OwnedFd;
-    use std::time::Instant;
 
     use smol::future;
 
@@ -247,6 +284,34 @@ mod tests {
         let text = taken.join().expect("ends").expect("read");
         assert!(text.lines().enumerate().all(|(n, text)| text.parse() == Ok(n)));
         assert_eq!(text.lines().count(), count);
+    }
+
+    #[test]
+    fn the_end_of_a_run_never_holds_more_than_its_bound_for_a_reader_that_does_not_read() {
+        let (stream, reader) = piped();
+        let head = vec![b'x'; HELD_BYTES_MAX / 4];
+        let begun = Instant::now();
+        for n in 0..20 {
+            stream.push(&head, &line(n), true).expect("nothing is lost");
+            let held: usize = stream.0.lock().waiting.iter().map(Lines::len).sum();
+            assert!(held <= HELD_BYTES_MAX && stream.0.lock().bytes <= HELD_BYTES_MAX);
+        }
+        stream.drain().expect("stuck, not lost");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(stream.0.lock().given_up);
+        drop(reader);
+    }
+
+    #[test]
+    fn a_slow_reader_gets_the_blocks_that_had_to_wait_for_room() {
+        let (stream, mut reader) = piped();
+        let head = vec![b'x'; HELD_BYTES_MAX / 2];
+        let taken = thread::spawn(move || io::copy(&mut reader, &mut io::sink()));
+        (0..6).for_each(|n| stream.push(&head, &line(n), true).expect("nothing is lost"));
+        smol::block_on(future::poll_fn(|cx| stream.poll_drained(cx))).expect("drained");
+        assert_eq!(stream.rows(), 6);
+        drop(stream);
+        assert_eq!(taken.join().expect("ends").expect("read"), 6 * (head.len() as u64 + 100));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use estudely_core::exchange::Metadata;
 use estudely_core::id::InfoHash;
 use estudely_core::info::Info;
+use estudely_core::limits::METADATA_MAX;
 use estudely_core::rng::{Rng as Random, Seed};
 use estudely_core::row::{FailureCause, Row, Verdict};
 use estudely_core::time::Instant;
@@ -124,6 +125,33 @@ fn one_row_a_torrent_and_formulas_escaped_on_request() {
     let text = world.text("x.csv");
     let written: Vec<_> = text.lines().skip(1).filter_map(|l| l.split(',').nth(1)).collect();
     assert_eq!(written, ["'=1", "'+1", "'-1", "'@a", "'\u{ff1d}1", "a=1"]);
+}
+
+#[test]
+fn a_name_too_long_to_be_repeated_gets_the_row_of_the_peer_that_served_it() {
+    let world = World::new();
+    let fits = verified(&vec![b'x'; REPEATED_NAME_MAX], 3);
+    // As written: each of these bytes becomes three.
+    let long = verified(&vec![0xff; REPEATED_NAME_MAX / 3 + 1], 3);
+    let (first, second) = (fits.infohash.to_string(), long.infohash.to_string());
+    world.run(&["x.csv"], &[fits, long]);
+    let text = world.text("x.csv");
+    let of = |key: &str| text.lines().filter(|line| line.starts_with(key)).collect::<Vec<_>>();
+    assert_eq!(of(&first).len(), 3);
+    let [only] = of(&second)[..] else { panic!("one row") };
+    assert!(only.ends_with(",1,7,16384,127.0.0.1,1,True"));
+    assert_eq!(only.matches('\u{fffd}').count(), REPEATED_NAME_MAX / 3 + 1, "whole all the same");
+}
+
+#[test]
+fn the_longest_name_costs_its_own_length_in_bytes_however_many_peers_there_are() {
+    let world = World::new();
+    let name = vec![0xff; METADATA_MAX - 200];
+    world.run(&["x.csv"], &[verified(&name, 200)]);
+    let len = fs::metadata(world.path("x.csv")).expect("there").len();
+    assert!((3 * name.len() as u64..3 * METADATA_MAX as u64).contains(&len), "{len}");
+    let opened = world.run(&["x.csv"], &[]);
+    assert_eq!(opened.known.iter().count(), 1, "and is read again");
 }
 
 #[test]
