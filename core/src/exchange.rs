@@ -21,7 +21,9 @@ mod reading;
 
 use std::ops::ControlFlow;
 
-pub use self::outcome::{Attempt, Metadata, Outcome, Pipeline, Progress, Step, Timings, Transport};
+pub use self::outcome::{
+    Attempt, Metadata, Outcome, Pipeline, Progress, Step, Timings, Transport, UNGUARDED,
+};
 use self::reading::Reading;
 use crate::fault::PeerFault;
 use crate::id::InfoHash;

@@ -103,6 +103,11 @@ pub enum Step {
     Finished(Box<Outcome>),
 }
 
+/// The one infohash whose metadata passes unchecked, and only where cargo-fuzz builds: no fuzzer
+/// finds a preimage, and what lies behind the check is to be reached too. No metadata has it.
+pub const UNGUARDED: InfoHash =
+    InfoHash(*b"\x82\x7d\x0e\x5c\xc5\xe7\xd1\x1c\xbe\x5a\x3e\x22\x57\x2b\x9f\x08\x1d\x4b\x6a\x77");
+
 /// An info dictionary whose hash is its infohash: no value of this type exists otherwise.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Metadata {
@@ -113,12 +118,11 @@ pub struct Metadata {
 
 impl Metadata {
     /// Checks `raw` against `hash`, which is its SHA-1 or the first 20 bytes of its SHA-256
-    /// (BEP 52, 9.7). Bytes that match neither are dropped; only where cargo-fuzz builds, they are
-    /// let through, for no fuzzer finds a preimage.
+    /// (BEP 52, 9.7). Bytes that match neither are dropped, but see [`UNGUARDED`].
     pub fn verify(hash: InfoHash, raw: Vec<u8>) -> Option<Self> {
         let is_v2_key = Sha1::digest(&raw)[..] != hash.0;
         let matches = !is_v2_key || Sha256::digest(&raw)[..ID_LEN] == hash.0;
-        let matches = matches || cfg!(fuzzing) || planted::is(Bug::SkipHash);
+        let matches = matches || (cfg!(fuzzing) && hash == UNGUARDED) || planted::is(Bug::SkipHash);
         matches.then(|| Self { hash, raw: raw.into_boxed_slice(), is_v2_key })
     }
 

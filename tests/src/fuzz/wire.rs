@@ -4,8 +4,9 @@
 use std::sync::LazyLock;
 
 use estudely_core::exchange::{
-    Attempt, Exchange, Metadata, Outcome, Pipeline, Progress, Step, Transport,
+    Attempt, Exchange, Metadata, Outcome, Pipeline, Progress, Step, Transport, UNGUARDED,
 };
+use estudely_core::fault::PeerFault;
 use estudely_core::id::InfoHash;
 use estudely_core::info::Info;
 use estudely_core::limits::{EXCHANGE_TIMEOUT, PIECE_LEN, PIECES_MAX, REQUESTS_MAX};
@@ -31,10 +32,6 @@ const SEARCHED_MAX: usize = 256;
 /// Most that we say in one conversation: two handshakes, a request for each piece, for some of them
 /// again, and our refusals.
 const SAID_MAX: usize = 256 + 64 * (2 * PIECES_MAX + REQUESTS_MAX as usize);
-
-/// A key that no metadata has.
-const HASH: InfoHash =
-    InfoHash(*b"\x82\x7d\x0e\x5c\xc5\xe7\xd1\x1c\xbe\x5a\x3e\x22\x57\x2b\x9f\x08\x1d\x4b\x6a\x77");
 
 /// Metadata of three pieces, the last one short, and its key.
 static TORRENT: LazyLock<(Vec<u8>, InfoHash)> = LazyLock::new(|| {
@@ -82,7 +79,8 @@ fn messages(payload: &[u8]) {
 }
 
 /// One whole conversation. The first bytes of the input say how it is held: pipelined or not, with
-/// pieces from an earlier peer or not, whether handshake and offer come from us, and where the
+/// a piece from an earlier peer or not, that piece right or wrong, whether handshake and offer come
+/// from us, whether the infohash is that of our metadata or the one of [`UNGUARDED`], and where the
 /// stream is cut; the rest is what the peer sends, as it stands, as one metadata message, or as a
 /// script of messages.
 pub(super) fn exchange(data: &[u8]) {
@@ -97,6 +95,10 @@ pub(super) fn exchange(data: &[u8]) {
     }
     assert!(whole.0.len() <= SAID_MAX, "what we say is bounded, whatever the peer says");
     how.judge(&stream, &whole.1);
+    if how.hash == TORRENT.1 && how.is_honest(input.0) {
+        let blamed = whole.1.result == Err(PeerFault::BadHash);
+        assert!(!blamed, "an earlier peer's lie is not laid at this one's door");
+    }
     how.talk_slowly(&stream, &cuts);
 }
 
@@ -117,7 +119,8 @@ pub(super) fn peer_stream(data: &[u8], hash: InfoHash) -> Vec<u8> {
 /// How a conversation is held.
 struct How {
     pipeline: Pipeline,
-    resumes: bool,
+    /// What an earlier peer left behind.
+    resume: Option<Pieces>,
     greets: bool,
     offers: bool,
     hash: InfoHash,
@@ -140,10 +143,10 @@ impl How {
         let right = bits & 16 == 0;
         Self {
             pipeline: if bits & 1 == 0 { Pipeline::All } else { Pipeline::OneByOne },
-            resumes: bits & 2 != 0,
+            resume: (bits & 2 != 0).then(|| first_piece(bits & 128 != 0)).flatten(),
             greets: bits & 4 == 0,
             offers: bits & 8 == 0,
-            hash: if right { TORRENT.1 } else { HASH },
+            hash: if right { TORRENT.1 } else { UNGUARDED },
             form: match bits & 96 {
                 0 | 96 => Form::Raw,
                 32 => Form::Script,
@@ -168,13 +171,20 @@ impl How {
             Form::Message => emit_extended(&mut stream, OUR_METADATA_ID, |out| {
                 out.extend_from_slice(said);
             }),
-            Form::Script => script(Input(said), &mut stream),
+            Form::Script => {
+                let _ = script(Input(said), &mut stream);
+            }
         }
         stream
     }
 
+    /// Whether the peer brings, of all data, only the right bytes in the right places.
+    fn is_honest(&self, said: &[u8]) -> bool {
+        matches!(self.form, Form::Script) && script(Input(said), &mut Vec::new()) == Data::Right
+    }
+
     fn begin(&self) -> (Exchange, Vec<u8>) {
-        let resume = self.resumes.then(first_piece).flatten();
+        let resume = self.resume.clone();
         let attempt = Attempt { transport: Transport::Tcp, pipeline: self.pipeline };
         let mut exchange =
             Exchange::new(Instant::START, self.hash, attempt, resume, Seed::from_u64(1));
@@ -186,7 +196,7 @@ impl How {
     /// All parts at one instant: what we wrote, and how it ended.
     fn talk<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Outcome) {
         let (mut exchange, mut out) = self.begin();
-        let mut received = if self.resumes { PIECE_LEN } else { 0 };
+        let mut received = self.resume.as_ref().map_or(0, Pieces::bytes_held);
         for part in parts {
             received += part.len();
             match exchange.handle_bytes(Instant::START, part, &mut out) {
@@ -225,36 +235,57 @@ impl How {
                 assert!(outcome.partial.is_none());
                 self.trust(stream, metadata);
             }
-            Err(_) => {
+            Err(fault) => {
                 let partial = outcome.partial.as_ref();
                 assert!(partial.is_none_or(|pieces| pieces.pieces_held() > 0));
+                if *fault == PeerFault::BadHash {
+                    assert_eq!(outcome.progress, Progress::Complete);
+                    // Of another size than this peer's, so never part of what was hashed.
+                    let untouched = partial.is_none() || partial == self.resume.as_ref();
+                    assert!(untouched, "nothing is kept of what hashes wrong");
+                }
             }
         }
     }
 
-    /// Only what hashes is metadata, unless a fuzzing build has opened that gate.
+    /// Only what hashes is metadata; where a fuzzing build leaves the gate open, only what came.
     fn trust(&self, stream: &[u8], metadata: &Metadata) {
         assert_eq!(metadata.hash(), self.hash);
-        if cfg!(fuzzing) {
-            let raw = metadata.raw();
-            let said = |part: &[u8]| stream.windows(part.len()).any(|window| window == part);
-            assert!(raw.len() > SEARCHED_MAX || said(raw), "nothing but what the peer said");
-            let _ = Info::parse(raw);
-        } else {
-            assert_eq!(metadata.raw(), self::metadata());
+        let raw = metadata.raw();
+        if self.hash != UNGUARDED {
+            assert!(raw == self::metadata(), "the right bytes, all of them");
+            return;
         }
+        assert!(cfg!(fuzzing), "no metadata has this hash");
+        let said = |part: &[u8]| stream.windows(part.len()).any(|window| window == part);
+        assert!(raw.len() > SEARCHED_MAX || said(raw), "nothing but what the peer said");
+        let _ = Info::parse(raw);
     }
 }
 
+/// What a script says of the metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Data {
+    /// Nothing but the right bytes in the right places.
+    Right,
+    /// Perhaps something else.
+    Doubtful,
+}
+
 /// Messages in right frames, chosen byte by byte, so that short inputs come far.
-fn script(mut input: Input<'_>, stream: &mut Vec<u8>) {
+fn script(mut input: Input<'_>, stream: &mut Vec<u8>) -> Data {
+    let mut said = Data::Right;
     let data = |piece: i64, total_size: i64, bytes: &[u8], stream: &mut Vec<u8>| {
         let message = MetadataMessage::Data { piece, total_size: Some(total_size) };
         message.emit(stream, OUR_METADATA_ID, bytes);
     };
     let right = metadata().len() as i64;
     while !input.is_empty() && stream.len() < STREAM_MAX {
-        match input.u8() % 9 {
+        let choice = input.u8() % 9;
+        if matches!(choice, 2 | 3 | 7 | 8) {
+            said = Data::Doubtful;
+        }
+        match choice {
             0 => {
                 let (id, size) = (i64::from(input.u8()), i64::from(input.u16()));
                 let metadata_size = (size > 0).then_some(if size > 0x7fff { right } else { size });
@@ -299,13 +330,16 @@ fn script(mut input: Input<'_>, stream: &mut Vec<u8>) {
             }
         }
     }
+    said
 }
 
-/// What an earlier peer left behind.
-fn first_piece() -> Option<Pieces> {
+/// The first piece of the metadata, or as much of something else.
+fn first_piece(poisoned: bool) -> Option<Pieces> {
     let metadata = metadata();
     let mut pieces = Pieces::new(metadata.len() as i64)?;
-    (pieces.begin(0) && pieces.fill(&metadata[..PIECE_LEN])).then_some(pieces)
+    let poison = [0x55; PIECE_LEN];
+    let piece = if poisoned { &poison } else { &metadata[..PIECE_LEN] };
+    (pieces.begin(0) && pieces.fill(piece)).then_some(pieces)
 }
 
 /// Parts whose lengths repeat `lengths`.
