@@ -1,15 +1,15 @@
 //! The DHT's books: open queries and the routing table, against models too naive to be wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use estudely_core::addr::{AddressPolicy, Contact, Family};
 use estudely_core::endpoint::{Endpoint, Silence};
 use estudely_core::id::{Id, NodeId};
 use estudely_core::krpc::{Ask, Kind, Message};
-use estudely_core::limits::{EXPIRE_AFTER, STALL_AFTER};
+use estudely_core::limits::{BAD_AFTER, EXPIRE_AFTER, STALL_AFTER};
 use estudely_core::rng::{Rng, Seed};
-use estudely_core::table::{K, Table};
+use estudely_core::table::{Admission, K, LOW_BUCKETS, Refusal, Table};
 use estudely_core::time::{Duration, Instant};
 
 use super::input::Input;
@@ -116,7 +116,8 @@ fn addr(input: &mut Input<'_>) -> SocketAddr {
     SocketAddr::from(([20 + a % 4, a, b % 16, 1 + b / 128], 6_881 + u16::from(b % 2)))
 }
 
-/// Answers, queries, failures, probes and moves; `closest` is compared with sorting everything.
+/// Answers, queries, failures, probes and moves: nobody enters or leaves without a reason, and
+/// `closest` is compared with sorting everything.
 pub(super) fn table(data: &[u8]) {
     let mut input = Input(data);
     let policy =
@@ -124,19 +125,36 @@ pub(super) fn table(data: &[u8]) {
     let mut own = NodeId(input.bytes());
     let mut table = Table::new(own, Family::V4, policy);
     let mut now = Instant::START;
+    let mut history = History::default();
     while !input.is_empty() {
+        let before = Before::of(&table, policy);
         match input.u8() % 16 {
-            0..=7 => drop(table.on_reply(now, contact(&mut input, own))),
-            8 => table.on_query(now, contact(&mut input, own)),
+            0..=7 => {
+                let answers = contact(&mut input, own);
+                let admission = table.on_reply(now, answers);
+                history.replied(answers);
+                before.reply(&table, answers, admission);
+            }
+            8 => {
+                table.on_query(now, contact(&mut input, own));
+                before.nobody_moved(&table);
+            }
             9 | 10 => {
                 let known = table.contacts().nth(usize::from(input.u8()) % table.len().max(1));
                 let unlucky = known.unwrap_or_else(|| contact(&mut input, own));
                 table.on_failure(now, unlucky);
+                history.failed(unlucky);
+                before.left(&table, |gone| gone == unlucky && history.is_bad(gone));
             }
-            11 => table.exclude(now, addr(&mut input)),
+            11 => {
+                let ours = addr(&mut input);
+                table.exclude(now, ours);
+                before.left(&table, |gone| gone.addr == ours);
+            }
             12 => {
                 own = NodeId(input.bytes());
                 table.rebase(now, own);
+                before.rebased(&table);
             }
             13 => {
                 let mut probes = 0;
@@ -145,12 +163,158 @@ pub(super) fn table(data: &[u8]) {
                     assert!(probes <= 100, "at most one probe a bucket and turn");
                 }
                 assert!(table.poll_timeout().is_none_or(|due| due > now), "drained");
+                before.nobody_moved(&table);
             }
             _ => now = now + Duration::from_secs(u64::from(input.u16() % 2_000)),
         }
         table.check();
+        assert!(table.contacts().all(|held| history.answers(held)), "who answers is handed out");
         compare(&table, Id(input.bytes()));
     }
+}
+
+/// Who answered, and how often in a row each has failed since.
+#[derive(Default)]
+struct History(BTreeMap<Contact, u8>);
+
+impl History {
+    fn replied(&mut self, c: Contact) {
+        self.0.insert(c, 0);
+    }
+
+    fn failed(&mut self, c: Contact) {
+        if let Some(failures) = self.0.get_mut(&c) {
+            *failures = failures.saturating_add(1);
+        }
+    }
+
+    fn is_bad(&self, c: Contact) -> bool {
+        self.0.get(&c).is_some_and(|failures| *failures >= BAD_AFTER)
+    }
+
+    fn answers(&self, c: Contact) -> bool {
+        self.0.contains_key(&c) && !self.is_bad(c)
+    }
+}
+
+/// A table as it stood before something happened to it.
+struct Before {
+    policy: AddressPolicy,
+    own: NodeId,
+    depth: usize,
+    /// Who could be handed out.
+    live: BTreeSet<Contact>,
+    /// Everybody known, bad ones and those that wait included.
+    all: Vec<Contact>,
+}
+
+impl Before {
+    fn of(table: &Table, policy: AddressPolicy) -> Self {
+        let (live, all) = (table.contacts().collect(), table.saved());
+        Self { policy, own: table.own(), depth: table.depth(), live, all }
+    }
+
+    fn nobody_moved(&self, table: &Table) {
+        self.left(table, |_| false);
+        assert_eq!(self.live.len(), table.contacts().count(), "nobody enters unasked");
+    }
+
+    /// Whoever is gone had a reason; whoever came had answered and waited.
+    fn left(&self, table: &Table, reason: impl Fn(Contact) -> bool) {
+        let after: BTreeSet<Contact> = table.contacts().collect();
+        for gone in self.live.difference(&after) {
+            assert!(reason(*gone), "{gone:?} left without a reason");
+        }
+        for came in after.difference(&self.live) {
+            assert!(self.all.contains(came), "{came:?} did not wait");
+        }
+    }
+
+    /// A node answered: it displaces what stood at its own address and nobody else, except that the
+    /// bucket around our own id may have been parted into smaller ones, all full. It finds a place
+    /// where there is one.
+    fn reply(&self, table: &Table, c: Contact, admission: Admission) {
+        let after: BTreeSet<Contact> = table.contacts().collect();
+        assert!(table.depth() >= self.depth, "buckets part, and do not join");
+        for gone in self.live.difference(&after) {
+            let parted = table.depth() > self.depth && is_full(table, &after, gone.id);
+            assert!(gone.addr == c.addr || parted, "{gone:?} makes way for {c:?}");
+        }
+        for came in after.difference(&self.live) {
+            assert!(*came == c || self.all.contains(came), "{came:?} did not wait");
+        }
+        match admission {
+            Admission::Inserted => assert!(after.contains(&c)),
+            Admission::Updated => assert!(self.all.contains(&c)),
+            Admission::Cached => assert!(is_full(table, &after, c.id), "no wait beside room"),
+            Admission::Refused(_) => assert!(!after.contains(&c) && !self.live.contains(&c)),
+        }
+        let inside = |other: &&Contact| {
+            place(self.own, other.id, self.depth) == place(self.own, c.id, self.depth)
+        };
+        let room =
+            self.live.iter().filter(inside).count() < limit(place(self.own, c.id, self.depth));
+        let welcome = c.id != self.own && !self.all.iter().any(|other| self.rivals(*other, c));
+        if room && welcome && admission != Admission::Inserted {
+            // The one other reason: an endpoint that was excluded.
+            let expected = Admission::Refused(Refusal::Address);
+            assert_eq!(admission, expected, "{c:?} finds no place");
+        }
+    }
+
+    /// Whether two nodes may not both be held, or not in one bucket.
+    fn rivals(&self, a: Contact, b: Contact) -> bool {
+        let near = match self.policy {
+            AddressPolicy::AllowPrivate => a.addr == b.addr,
+            AddressPolicy::Public => {
+                a.addr.ip() == b.addr.ip()
+                    || place(self.own, a.id, self.depth) == place(self.own, b.id, self.depth)
+                        && same_24(a, b)
+            }
+        };
+        near || a.id == b.id
+    }
+
+    /// Our own id moved: who is gone is our namesake, or found a full bucket or a neighbour there.
+    fn rebased(&self, table: &Table) {
+        let after: BTreeSet<Contact> = table.contacts().collect();
+        let beside = |gone: Contact| {
+            let mut others = after.iter().filter(|other| same_24(**other, gone));
+            let bucket = |id| place(table.own(), id, table.depth());
+            self.policy == AddressPolicy::Public
+                && others.any(|other| bucket(other.id) == bucket(gone.id))
+        };
+        self.left(table, |gone| {
+            gone.id == table.own() || is_full(table, &after, gone.id) || beside(gone)
+        });
+    }
+}
+
+fn same_24(a: Contact, b: Contact) -> bool {
+    let net = |c: Contact| match c.addr {
+        SocketAddr::V4(addr) => addr.ip().octets()[..3].to_vec(),
+        SocketAddr::V6(addr) => addr.ip().octets()[..8].to_vec(),
+    };
+    net(a) == net(b)
+}
+
+/// Where `id` stands among so many buckets: by the leading bits that it shares with our own.
+fn place(own: NodeId, id: NodeId, depth: usize) -> usize {
+    let equal = own.0.iter().zip(id.0).take_while(|(a, b)| **a == *b).count();
+    let bits = own.0.iter().zip(id.0).nth(equal).map_or(0, |(a, b)| (a ^ b).leading_zeros());
+    (8 * equal + bits as usize).min(depth - 1)
+}
+
+/// How many nodes the bucket at `place` has room for.
+fn limit(place: usize) -> usize {
+    LOW_BUCKETS.get(place).copied().unwrap_or(K)
+}
+
+/// Whether the bucket of `id` holds as many nodes of `after` as it has room for.
+fn is_full(table: &Table, after: &BTreeSet<Contact>, id: NodeId) -> bool {
+    let bucket = |id| place(table.own(), id, table.depth());
+    let held = after.iter().filter(|other| bucket(other.id) == bucket(id)).count();
+    held >= limit(bucket(id))
 }
 
 fn compare(table: &Table, target: Id) {
