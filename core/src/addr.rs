@@ -137,8 +137,10 @@ impl AddressPolicy {
             ip.to_ipv4_mapped().is_some() || (ip.to_ipv4().is_some() && !ip.is_loopback());
         let never = ip.is_unspecified() || first >= 0xff00 || embedded_v4;
         let global = first & 0xe000 == 0x2000;
-        // Documentation (RFC 3849) and Teredo (BEP 32 asks not to use it).
-        let reserved = first == 0x2001 && (second == 0x0db8 || second == 0);
+        // Protocol assignments (RFC 2928), Teredo among them (BEP 32 asks not to use it), and
+        // documentation (RFC 3849, RFC 9637).
+        let reserved = first == 0x2001 && (second < 0x0200 || second == 0x0db8)
+            || first == 0x3fff && second < 0x1000;
         !never && (self == Self::AllowPrivate || (global && !reserved))
     }
 }
@@ -193,12 +195,21 @@ mod tests {
             "[ff02::1]:1",
             "[2001:db8::1]:1",
             "[2001::1]:1",
+            "[2001:1ff::1]:1",
+            "[3fff:fff::1]:1",
             "[4000::1]:1",
         ];
         for text in refused {
             assert!(!AddressPolicy::Public.admits(addr(text)), "{text}");
         }
-        for text in ["3.4.5.6:1", "100.63.0.1:1", "172.32.0.1:1", "[2a00::1]:65535"] {
+        for text in [
+            "3.4.5.6:1",
+            "100.63.0.1:1",
+            "172.32.0.1:1",
+            "[2a00::1]:65535",
+            "[2001:200::1]:1",
+            "[3fff:1000::1]:1",
+        ] {
             assert!(AddressPolicy::Public.admits(addr(text)), "{text}");
         }
     }

@@ -297,6 +297,8 @@ impl MetadataMessage {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests {
     use super::*;
 

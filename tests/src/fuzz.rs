@@ -6,6 +6,7 @@
 //! re-encoding, independent decoders, naive models, other splits of the same stream, and work
 //! counted in tokens and bytes rather than in seconds.
 
+mod addresses;
 mod bencode;
 mod crawler;
 mod dht;

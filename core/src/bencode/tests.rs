@@ -1,5 +1,10 @@
 //! The scenarios of protocol catalogue 6.1 and the values of BEP 3.
 
+use std::collections::BTreeMap;
+
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+
 use super::*;
 
 /// Reads the whole input, giving the consumed length and the flags.
@@ -119,4 +124,105 @@ fn a_wrong_type_is_skipped_whole() {
     assert_eq!(reader.raw(), Ok(&b"2:hi"[..]));
     assert_eq!(reader.next_key(), Ok(None));
     assert_eq!(reader.next_token(), Ok(None));
+}
+
+/// A document as a tree.
+#[derive(Clone, Debug, PartialEq)]
+enum Tree {
+    Int(i64),
+    Bytes(Vec<u8>),
+    List(Vec<Tree>),
+    Dict(BTreeMap<Vec<u8>, Tree>),
+}
+
+impl Tree {
+    fn any() -> impl Strategy<Value = Self> {
+        let bytes = || vec(any::<u8>(), 0..12);
+        let extremes = prop_oneof![Just(i64::MIN), Just(-1), Just(0), Just(i64::MAX)];
+        let leaf = prop_oneof![
+            any::<i64>().prop_map(Self::Int),
+            extremes.prop_map(Self::Int),
+            bytes().prop_map(Self::Bytes),
+        ];
+        leaf.prop_recursive(6, 48, 6, move |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..6).prop_map(Self::List),
+                btree_map(bytes(), inner, 0..6).prop_map(Self::Dict),
+            ]
+        })
+    }
+
+    fn write(&self, writer: &mut Writer<'_>) {
+        match self {
+            Self::Int(value) => drop(writer.int(*value)),
+            Self::Bytes(bytes) => drop(writer.bytes(bytes)),
+            Self::List(items) => {
+                writer.list();
+                items.iter().for_each(|item| item.write(writer));
+                writer.end();
+            }
+            Self::Dict(entries) => {
+                writer.dict();
+                for (key, value) in entries {
+                    writer.bytes(key);
+                    value.write(writer);
+                }
+                writer.end();
+            }
+        }
+    }
+
+    fn read<const DEPTH: usize>(reader: &mut Reader<'_, DEPTH>) -> Option<Self> {
+        Some(match reader.next_token().expect("well-formed")? {
+            Token::Int(value) => Self::Int(value),
+            Token::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
+            Token::List => Self::List(std::iter::from_fn(|| Self::read(reader)).collect()),
+            Token::Dict => {
+                let mut entries = BTreeMap::new();
+                while let Some(key) = reader.next_key().expect("well-formed") {
+                    let value = Self::read(reader).expect("a value for each key");
+                    assert_eq!(entries.insert(key.to_vec(), value), None, "each key once");
+                }
+                Self::Dict(entries)
+            }
+            Token::End => return None,
+        })
+    }
+
+    fn tokens(&self) -> u32 {
+        match self {
+            Self::Int(_) | Self::Bytes(_) => 1,
+            Self::List(items) => 2 + items.iter().map(Self::tokens).sum::<u32>(),
+            Self::Dict(entries) => {
+                2 + entries.values().map(|value| 1 + value.tokens()).sum::<u32>()
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_tree_is_written_and_read_as_the_same_whatever_follows(tree in Tree::any(), tail: Vec<u8>) {
+        let mut out = Vec::new();
+        tree.write(&mut Writer::new(&mut out));
+        let whole = out.len();
+        out.extend_from_slice(&tail);
+        let mut reader = Reader::<8>::new(&out, tree.tokens());
+        prop_assert_eq!(Tree::read(&mut reader), Some(tree.clone()));
+        prop_assert_eq!((reader.position(), reader.depth()), (whole, 0));
+        prop_assert!(reader.flags().is_canonical());
+        prop_assert_eq!(reader.next_token(), Ok(None));
+        prop_assert_eq!(Reader::<8>::new(&out, tree.tokens()).raw(), Ok(&out[..whole]));
+    }
+
+    #[test]
+    fn no_proper_prefix_of_a_tree_is_read(tree in Tree::any()) {
+        let mut out = Vec::new();
+        tree.write(&mut Writer::new(&mut out));
+        for end in 0..out.len() {
+            let error = Reader::<8>::new(&out[..end], 10_000).raw().expect_err("it is cut");
+            prop_assert_eq!(error.kind, ErrorKind::UnexpectedEnd);
+            prop_assert!(error.at <= end);
+        }
+    }
 }

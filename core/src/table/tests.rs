@@ -358,18 +358,40 @@ fn closest_is_exact_after_ten_thousand_nodes() {
     for seed in 0..5 {
         let mut rng = Rng::new(Seed::from_u64(seed));
         let mut table = Table::new(NodeId(rng.bytes()), Family::V4, Public);
+        let mut offered = Vec::new();
         for n in 0..10_000 {
-            let _ = table.on_reply(at(0), Contact { id: NodeId(rng.bytes()), addr: addr_of(n) });
+            offered.push(Contact { id: NodeId(rng.bytes()), addr: addr_of(n) });
+            let _ = table.on_reply(at(0), offered[n as usize]);
         }
         table.check();
         let all: Vec<Contact> = table.contacts().collect();
         assert!(all.len() > 256, "{} nodes held", all.len());
+        assert_eq!(held(&table), members(table.own(), &offered));
+        // Asking us, or failing to answer, gets nobody in and nobody out.
+        for n in 10_000..20_000 {
+            let stranger = Contact { id: NodeId(rng.bytes()), addr: addr_of(n) };
+            table.on_query(at(1), stranger);
+            table.on_failure(at(1), stranger);
+        }
+        assert_eq!(held(&table), members(table.own(), &offered));
         for round in 0..2_000 {
             let random = Id(rng.bytes());
             let target = table.own().id().with_suffix(round % 20, random);
             assert_eq!(closest(&table, target), naive(&all, target));
         }
     }
+}
+
+/// Whom a table holds after all of `offered` answered at one instant: of those that share as many
+/// leading bits with us, the first that the bucket has room for.
+fn members(own: NodeId, offered: &[Contact]) -> BTreeSet<Contact> {
+    let mut taken = [0; 160];
+    let mut room = |c: &&Contact| {
+        let bits = own.id().common_prefix(c.id.id()) as usize;
+        taken[bits] += 1;
+        taken[bits] <= LOW_BUCKETS.get(bits).copied().unwrap_or(K)
+    };
+    offered.iter().filter(|c| room(c)).copied().collect()
 }
 
 fn closest(table: &Table, target: Id) -> Vec<Contact> {
@@ -416,6 +438,30 @@ fn op() -> impl Strategy<Value = Op> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Ids crowd around ours at any depth, in any order.
+    #[test]
+    fn whoever_answered_first_at_its_distance_is_held_and_those_nearest_us_always(
+        depths in proptest::collection::vec(0u32..24, 1..2_000),
+    ) {
+        let mut table = public();
+        let offered: Vec<Contact> = (0..).zip(&depths).map(|(n, bits)| node(*bits, n)).collect();
+        for c in &offered {
+            let _ = table.on_reply(at(0), *c);
+        }
+        table.check();
+        let members = members(OWN, &offered);
+        let held = held(&table);
+        prop_assert!(members.is_subset(&held), "the first at each distance");
+        // More than that only where the bucket around us was never parted.
+        let deepest = table.depth() - 1;
+        let beyond = |c: &&Contact| (OWN.id().common_prefix(c.id.id()) as usize) < deepest;
+        prop_assert_eq!(held.difference(&members).find(beyond), None);
+        for target in offered.iter().take(100).map(|c| c.id.id()) {
+            let all: Vec<Contact> = held.iter().copied().collect();
+            prop_assert_eq!(closest(&table, target), naive(&all, target));
+        }
+    }
 
     #[test]
     fn any_sequence_keeps_the_invariants_and_exact_answers(

@@ -273,6 +273,21 @@ impl Network {
     fn new(rng: &mut Rng, size: u32, dead_percent: u64) -> Self {
         let nodes: Vec<Contact> =
             (0..size).map(|n| Contact { id: NodeId(rng.bytes()), addr: addr_of(n) }).collect();
+        Self::of(rng, nodes, dead_percent)
+    }
+
+    /// Living nodes, every second of which shares `bits` leading bits with the first.
+    fn crowded(rng: &mut Rng, size: u32, bits: u32) -> Self {
+        let centre = Id(rng.bytes());
+        let id =
+            |n: u32, random: Id| if n % 2 == 0 { centre.with_suffix(bits, random) } else { random };
+        let nodes = (0..size)
+            .map(|n| Contact { id: NodeId(id(n, Id(rng.bytes())).0), addr: addr_of(n) })
+            .collect();
+        Self::of(rng, nodes, 0)
+    }
+
+    fn of(rng: &mut Rng, nodes: Vec<Contact>, dead_percent: u64) -> Self {
         let known = nodes.iter().map(|node| Self::k_buckets(rng, &nodes, node)).collect();
         let chance = |_: &&Contact| rng.below(100) < dead_percent;
         let dead = nodes.iter().filter(chance).map(|node| node.addr).collect();
@@ -451,6 +466,32 @@ fn nodes_that_name_only_themselves_us_or_martians_end_the_walk() {
         Some((itself.id, vec![itself, own, Contact { id: node(6).id, addr: martian }, moved]))
     };
     assert_eq!(run(&mut rng, &mut walk, named), 5);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// Honest nodes that know what k-buckets hold, few or many, crowded or not, asked in any order.
+    #[test]
+    fn a_walk_through_any_honest_network_finds_its_true_eight_nearest(
+        seed: u64, size in 1u32..300, starts in 1usize..4, crowd in 0u32..24,
+    ) {
+        let mut rng = Rng::new(Seed::from_u64(seed));
+        let network = Network::crowded(&mut rng, size, crowd);
+        let mut walk = walk();
+        for near in [0, 4, 12, 40] {
+            // Anywhere, and ever nearer to somebody.
+            let somebody = network.nodes[rng.below(size.into()) as usize].id.id();
+            let target = somebody.with_suffix(near, Id(rng.bytes()));
+            walk.reset(target);
+            for _ in 0..starts {
+                walk.add(network.nodes[rng.below(size.into()) as usize]);
+            }
+            run(&mut rng, &mut walk, |addr| network.reply(addr, target));
+            let answered: Vec<Contact> = walk.closest().take(K).collect();
+            prop_assert_eq!(answered, network.closest_living(target));
+        }
+    }
 }
 
 #[test]

@@ -85,8 +85,8 @@ fn inadmissible_v6(ip: Ipv6Addr) -> Option<&'static str> {
         return Some("not global unicast");
     }
     match bits >> 96 {
-        0x2001_0db8 => Some("documentation"),
-        0x2001_0000 => Some("Teredo"),
+        0x2001_0db8 | 0x3fff_0000..=0x3fff_0fff => Some("documentation"),
+        0x2001_0000..=0x2001_01ff => Some("protocol assignments"),
         _ => None,
     }
 }
@@ -105,8 +105,8 @@ mod tests {
         ) {
             let near = MARTIANS_V4.get(net).map_or(bits, |(net, ..)| net.wrapping_add(bits % 512).wrapping_sub(128));
             let v4 = SocketAddr::new(Ipv4Addr::from(near).into(), port);
-            let tops = [0x2001_0db8, 0x2001_0000, 0x2001_0001, 0x2a00_0000, 0xfe80_0000, 0];
-            let v6 = SocketAddr::new(Ipv6Addr::from(tops[net % 6] << 96 | low >> 32).into(), port);
+            let tops = [0x2001_0db8, 0x2001_0000, 0x2001_01ff, 0x2001_0200, 0x2a00_0000, 0xfe80_0000, 0, 0x3fff_0fff, 0x3fff_1000];
+            let v6 = SocketAddr::new(Ipv6Addr::from(tops[net % tops.len()] << 96 | low >> 32).into(), port);
             for addr in [v4, v6] {
                 prop_assert_eq!(inadmissible(addr).is_none(), AddressPolicy::Public.admits(addr), "{}", addr);
             }

@@ -86,6 +86,19 @@ fn confirm(data: &[u8], info: &Info) {
     assert_eq!((info.file_count, info.total_bytes), (files.len() as u64, files.iter().sum()));
 }
 
+/// Characters that nobody sees and that move what stands beside them: Arabic letter mark, zero
+/// widths and marks, embeddings and overrides, word joiner and invisible operators, isolates,
+/// deprecated format characters excepted; byte order mark (H34; Unicode's Bidi_Control and
+/// Join_Control).
+const HIDING: [(char, char); 6] = [
+    ('\u{061c}', '\u{061c}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{202a}', '\u{202e}'),
+    ('\u{2060}', '\u{2064}'),
+    ('\u{2066}', '\u{2069}'),
+    ('\u{feff}', '\u{feff}'),
+];
+
 /// The display and terminal forms of any bytes.
 pub(super) fn name(data: &[u8]) {
     let shown = display_name(data);
@@ -103,8 +116,7 @@ pub(super) fn name(data: &[u8]) {
     assert_eq!(display_name(shown.as_bytes()), shown);
     let terminal = terminal_name(data);
     assert!(terminal.len() <= TERMINAL_NAME_MAX);
-    let hides =
-        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{feff}');
+    let hides = |c: char| HIDING.iter().any(|(first, last)| (*first..=*last).contains(&c));
     assert!(!terminal.chars().any(|c| breaks(c) || hides(c) || c == '/' || c == '\\'));
     assert!(!terminal.is_empty() && terminal.chars().any(|c| c != '.'));
     assert_eq!(terminal_name(terminal.as_bytes()), terminal);
