@@ -35,7 +35,7 @@ proptest! {
         prop_assert_eq!(Handshake::parse(&bytes), Some(handshake));
         prop_assert_eq!(handshake.has_extensions(), reserved[5] & 0x10 != 0);
         prop_assert_eq!(&bytes[HANDSHAKE_HASH_END - 20..HANDSHAKE_HASH_END], hash);
-        bytes[at] ^= 1 << bit;
+        bytes[at] ^= 1u8 << bit;
         prop_assert_eq!(Handshake::parse(&bytes), None, "another protocol");
     }
 
@@ -49,7 +49,8 @@ proptest! {
         let whole = payload(&out, EXTENDED_HANDSHAKE);
         prop_assert_eq!(Extensions::parse(whole), Ok(ours));
         prop_assert_eq!(Extensions::parse_front(whole), Ok(ours));
-        prop_assert_eq!(Extensions::parse(&[whole, &tail].concat()), Ok(ours));
+        let followed = [whole, &tail].concat();
+        prop_assert_eq!(Extensions::parse(&followed), Ok(ours));
         for end in 0..whole.len() {
             let error = Extensions::parse(&whole[..end]).expect_err("it is cut");
             prop_assert_eq!(error.kind, ErrorKind::UnexpectedEnd);
