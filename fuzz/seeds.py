@@ -112,6 +112,10 @@ def vectors():
     magnets()
     names()
     lists()
+    conversations()
+    open_queries()
+    routing()
+    crawls()
 
 
 def peer_wire():
@@ -243,6 +247,134 @@ def lists():
     }
     for name, text in rows.items():
         seed("peers_csv", name, text.encode())
+
+
+def conversations():
+    """Scripts (tests/src/fuzz/wire.rs) about right metadata of three pieces."""
+    right, wrong = lambda piece: bytes([1, piece]), lambda piece: bytes([2, piece, 7])
+    script, resumes, poisoned, one_by_one = 32, 2, 128, 1
+    told = {
+        "right_pieces": (0, right(0) + right(1) + right(2)),
+        "wrong_piece": (0, right(0) + wrong(1) + right(2)),
+        "resumed": (resumes, right(1) + right(2)),
+        "resumed_from_a_liar": (resumes | poisoned, right(1) + right(2) + right(0)),
+        "resumed_from_a_liar_one_by_one": (resumes | poisoned | one_by_one, right(1) + right(2) + right(0)),
+        "two_liars": (resumes | poisoned, right(1) + right(2) + wrong(0)),
+        "resumed_from_a_liar_then_refused": (resumes | poisoned, right(1) + right(2) + bytes([4, 0])),
+    }
+    for name, (bits, said) in told.items():
+        seed("exchange", f"script_{name}", bytes([script | bits, 9, 200, 1, 77]) + said)
+
+
+def open_queries():
+    """Stories of queries (tests/src/fuzz/dht.rs)."""
+    ask = lambda to: bytes([0]) + to + bytes(20)
+    answer = lambda which: bytes([3, which])
+    forge = lambda which, port, at=0, bit=0: bytes([4, which, port, at, bit])
+    guess = lambda sender, text: bytes([5]) + sender + bytes([len(text)]) + text
+    once = lambda which: bytes([5, 0, 0, 10, which]) + bytes(9)
+    once_elsewhere = lambda which, sender: bytes([5]) + sender + bytes([11, which]) + bytes(10)
+    wait = bytes([6, 255])  # 5.1 s
+    a, b = b"\x01\x01", b"\x02\x02"
+    stories = {
+        "late_reply": ask(a) + wait * 8 + once(0),
+        "late_but_not_too_late": ask(a) + bytes([6, 150]) + once(0),
+        "reply_twice": ask(a) + answer(0) + once(0),
+        "guessed_transactions": ask(a) + b"".join(guess(a, bytes([n, 255 - n])) for n in range(20)),
+        "no_transaction": ask(a) + guess(a, b"") + answer(0),
+        "transaction_off_by_a_bit": ask(a) + b"".join(forge(0, 0, at, bit) for at in (0, 1) for bit in range(8)),
+        "reply_from_another_port": ask(a) + forge(0, 1) + answer(0),
+        "reply_from_another_address": ask(a) + once_elsewhere(0, b) + answer(0),
+        "answers_crossed": ask(a) + ask(b) + once_elsewhere(0, b) + once_elsewhere(1, a) + once(1) + once(0),
+        "asked_again_after_silence": ask(a) + wait * 8 + ask(a) + once(0) + once(1),
+        "reused_ids": b"".join(ask(a) + answer(0) for _ in range(40)) + ask(a) + once(0) + once(40),
+        "many_to_one_address": ask(a) * 30 + b"".join(once(n) for n in range(29, -1, -1)),
+    }
+    for name, story in stories.items():
+        seed("endpoint", name, story)
+
+
+def routing():
+    """Stories of nodes (tests/src/fuzz/dht.rs): own id all zero, each step looks up one target."""
+    target = bytes(20)
+    node = lambda bits, n, at: bytes([bits]) + struct.pack(">H", n) + at
+    place = lambda n: bytes([n % 256, n // 256])
+    replies = lambda bits, n, at: bytes([0]) + node(bits, n, at) + target
+    asks = lambda bits, n, at: bytes([8]) + node(bits, n, at) + target
+    fails = lambda which: bytes([9, which]) + target
+    exclude = lambda at: bytes([11]) + at + target
+    move = lambda own: bytes([12]) + own + target
+    probe = bytes([13]) + target
+    wait = lambda seconds: bytes([14]) + struct.pack(">H", seconds) + target
+    crowd = lambda bits, count: b"".join(replies(bits, n, place(n)) for n in range(count))
+    stories = {
+        "only_asked_us": asks(0, 1, place(1)) + asks(3, 2, place(2)),
+        "failed_twice": replies(0, 1, place(1)) + fails(0) * 2 + replies(0, 1, place(1)),
+        "failed_once_then_answered": (replies(0, 1, place(1)) + fails(0)) * 3,
+        "new_id_at_the_same_address": replies(0, 1, place(1)) + replies(4, 9, place(1)),
+        "same_id_at_a_new_address": replies(0, 1, place(1)) + replies(0, 1, place(2)),
+        "moved_once_the_old_one_was_bad": replies(0, 1, place(1)) + fails(0) * 2 + replies(0, 1, place(2)),
+        "neighbours_of_one_24": replies(0, 1, place(16 * 256)) + replies(0, 2, place(128 * 256)) ,
+        "our_own_endpoint": replies(0, 1, place(1)) + exclude(place(1)) + replies(0, 1, place(1)),
+        "our_own_id": replies(160, 0, place(1)),
+        "moved_onto_a_member": replies(8, 1, place(1)) + replies(8, 2, place(2)) + move(bytes([0, 128]) + bytes(16) + b"\0\1"),
+        "crowd_too_near_to_part": crowd(40, 130) + wait(1000) + probe + fails(0) * 2,
+        "crowd_parted": b"".join(replies(n % 9, n, place(n)) for n in range(140)),
+        "refreshed": replies(0, 1, place(1)) + wait(899) + probe + wait(1) + probe,
+    }
+    for name, story in stories.items():
+        seed("table", name, bytes(21) + story)
+
+
+OPERATIONS = ["reply", "refuse", "garble", "datagram", "fail", "say", "serve", "wait", "wait_long", "step_back",
+              "request", "known", "shut_down"]
+
+
+def crawls():
+    """Stories of a whole crawler (tests/src/fuzz/crawler.rs), as `arbitrary` takes them apart."""
+    u16 = lambda n: struct.pack("<H", n)
+    some = lambda value: b"\1" + value
+    none = b"\0"
+    listed = lambda items: b"".join(b"\1" + item for item in items) + b"\0"
+    at = lambda *places: listed(bytes([a]) + u16(b) for a, b in places)
+
+    def do(name, body=b""):
+        variant = -(-(OPERATIONS.index(name) << 32) // len(OPERATIONS))
+        return struct.pack("<I", variant) + body
+
+    def reply(nodes=(), samples=None, values=(), interval=None, which=0, identity=0):
+        samples = none if samples is None else some(listed(bytes([n]) for n in samples))
+        interval = none if interval is None else some(struct.pack("<i", interval))
+        return do("reply", u16(which) + bytes([identity]) + at(*nodes) + samples + interval + at(*values))
+
+    settings = lambda mode, most=none: bytes([mode, 0, 0]) + none + none + bytes([50]) + most
+    crawl, find, fetch = settings(0), settings(2), settings(3)
+    serve = lambda which, count: do("serve", bytes([which, count]))
+    fail = lambda which, fault: do("fail", bytes([which, fault]))
+    wait, wait_long = lambda ms: do("wait", u16(ms)), lambda minutes: do("wait_long", u16(minutes))
+    request = lambda which, *peers: do("request", bytes([which]) + at(*peers))
+    world = [(n, 7 * n + 1) for n in range(8)]
+    sampled = reply(world, samples=[0]) * 8 + (wait(200) + reply(world, samples=[0], values=[(9, 9), (8, 8)]) * 6) * 4
+    stories = {
+        "fetched_from_the_second_peer": fetch + request(0, (1, 1), (2, 2)) + fail(0, 1) + wait(500) + serve(0, 255),
+        "fetched_in_time": fetch + request(0, (1, 1)) + wait(300) + serve(0, 255),
+        "half_served_then_silent": fetch + request(0, (1, 1)) + serve(0, 30) + wait_long(2),
+        "wrong_metadata": fetch + request(7, (1, 1)) + serve(0, 255) + wait_long(5),
+        "sampled_found_fetched": crawl + sampled + serve(0, 255) + serve(0, 255),
+        "sampled_and_found": find + sampled + wait_long(3),
+        "late_replies": crawl + wait_long(1) + reply(world, samples=[0]) * 4,
+        "nodes_under_other_names": crawl + reply(world, samples=[1, 2], identity=200) * 8 + wait(900),
+        "long_intervals": crawl + reply(world, samples=[3], interval=21600) * 8 + wait_long(400),
+        "negative_interval": crawl + reply(world, samples=[3], interval=-1) * 8 + wait_long(70),
+        "only_refusals": crawl + do("refuse", u16(0) + b"\4") * 4 + wait_long(20),
+        "known_while_fetched": fetch + request(0, (1, 1)) + do("known", b"\0") + serve(0, 255),
+        "shut_down_while_fetching": fetch + request(0, (1, 1)) + do("shut_down") + serve(0, 255) + wait_long(1),
+        "clock_steps_back": crawl + reply(world) * 4 + do("step_back", u16(60000)) + reply(world) * 4 + wait(1000),
+        "martians_named": crawl + reply([(250, n) for n in range(8)], values=[(251, 3)], samples=[5]) * 4,
+        "only_one_wanted": settings(0, some(b"\1")) + sampled + serve(0, 255),
+    }
+    for name, story in stories.items():
+        seed("crawler", name, story)
 
 
 def broken_torrents():

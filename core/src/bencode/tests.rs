@@ -131,8 +131,8 @@ fn a_wrong_type_is_skipped_whole() {
 enum Tree {
     Int(i64),
     Bytes(Vec<u8>),
-    List(Vec<Tree>),
-    Dict(BTreeMap<Vec<u8>, Tree>),
+    List(Vec<Self>),
+    Dict(BTreeMap<Vec<u8>, Self>),
 }
 
 impl Tree {

@@ -279,8 +279,9 @@ impl Network {
     /// Living nodes, every second of which shares `bits` leading bits with the first.
     fn crowded(rng: &mut Rng, size: u32, bits: u32) -> Self {
         let centre = Id(rng.bytes());
-        let id =
-            |n: u32, random: Id| if n % 2 == 0 { centre.with_suffix(bits, random) } else { random };
+        let id = |n: u32, random: Id| {
+            if n.is_multiple_of(2) { centre.with_suffix(bits, random) } else { random }
+        };
         let nodes = (0..size)
             .map(|n| Contact { id: NodeId(id(n, Id(rng.bytes())).0), addr: addr_of(n) })
             .collect();
@@ -469,8 +470,6 @@ fn nodes_that_name_only_themselves_us_or_martians_end_the_walk() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
     /// Honest nodes that know what k-buckets hold, few or many, crowded or not, asked in any order.
     #[test]
     fn a_walk_through_any_honest_network_finds_its_true_eight_nearest(

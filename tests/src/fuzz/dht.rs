@@ -17,6 +17,9 @@ use super::input::Input;
 /// Queries that the model keeps open at most; the real cap is tested elsewhere.
 const OPEN: usize = 64;
 
+/// A query: whom it went to, under which transaction, when, and whether it stalled.
+type Asked = (SocketAddr, Vec<u8>, Instant, bool);
+
 /// Queries asked, replies right, wrong, late and invented: each query ends exactly once, by the
 /// right reply or in time.
 pub(super) fn endpoint(data: &[u8]) {
@@ -24,8 +27,10 @@ pub(super) fn endpoint(data: &[u8]) {
     let rng = Rng::new(Seed::from_u64(1));
     let mut endpoint: Endpoint<u32> = Endpoint::new(Family::V4, NodeId([7; 20]), rng);
     let mut now = Instant::START;
-    // Every query still open: by number, whom it went to, under which transaction, when, stalled.
-    let mut open: BTreeMap<u32, (SocketAddr, Vec<u8>, Instant, bool)> = BTreeMap::new();
+    // Every query still open, by number.
+    let mut open: BTreeMap<u32, Asked> = BTreeMap::new();
+    // What was ever asked under which transaction, ended or not.
+    let mut past: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
     let mut asked = 0;
     while !input.is_empty() {
         match input.u8() % 8 {
@@ -36,6 +41,7 @@ pub(super) fn endpoint(data: &[u8]) {
                 endpoint.ask(now, to, &Ask::FindNode { target }, asked, &mut out);
                 let message = Message::parse(&out).expect("we write what can be read");
                 assert!(message.read_only && matches!(message.kind, Kind::Query(_)));
+                past.push((to, message.transaction.to_vec()));
                 open.insert(asked, (to, message.transaction.to_vec(), now, false));
                 asked += 1;
             }
@@ -61,12 +67,21 @@ pub(super) fn endpoint(data: &[u8]) {
                 assert!(names_another || endpoint.take(*to, &wrong).is_none(), "a guess");
             }
             5 => {
-                let from = addr(&mut input);
+                // Anything; or something that was right once: late, twice, or from elsewhere.
+                let mut from = addr(&mut input);
                 let length = input.u8() % 12;
-                let transaction = input.slice(usize::from(length));
-                let right = open.iter().find(|(_, (to, t, ..))| *to == from && t == transaction);
+                let mut transaction = input.slice(usize::from(length)).to_vec();
+                if length >= 10
+                    && let Some((to, once)) = nth_of(&past, transaction.first().copied())
+                {
+                    transaction.clone_from(once);
+                    if length == 10 {
+                        from = *to;
+                    }
+                }
+                let right = open.iter().find(|(_, (to, t, ..))| *to == from && *t == transaction);
                 let right = right.map(|(number, _)| *number);
-                assert_eq!(endpoint.take(from, transaction).map(|open| open.owner), right);
+                assert_eq!(endpoint.take(from, &transaction).map(|open| open.owner), right);
                 right.and_then(|number| open.remove(&number));
             }
             _ => {
@@ -80,11 +95,7 @@ pub(super) fn endpoint(data: &[u8]) {
 }
 
 /// Everything that is due is reported, nothing else is.
-fn expire(
-    endpoint: &mut Endpoint<u32>,
-    now: Instant,
-    open: &mut BTreeMap<u32, (SocketAddr, Vec<u8>, Instant, bool)>,
-) {
+fn expire(endpoint: &mut Endpoint<u32>, now: Instant, open: &mut BTreeMap<u32, Asked>) {
     while let Some((silence, query)) = endpoint.poll_silence(now) {
         let (to, _, sent, stalled) = open.get_mut(&query.owner).expect("an open query");
         assert_eq!((*to, *sent), (query.to, query.sent));
@@ -99,11 +110,13 @@ fn expire(
         }
     }
     assert!(open.values().all(|(_, _, sent, _)| now < *sent + EXPIRE_AFTER));
-    let stalled = |(_, _, sent, stalled): &(SocketAddr, Vec<u8>, Instant, bool)| {
-        *stalled == (now >= *sent + STALL_AFTER)
-    };
+    let stalled = |(_, _, sent, stalled): &Asked| *stalled == (now >= *sent + STALL_AFTER);
     assert!(open.values().all(stalled));
     assert!(endpoint.poll_timeout().is_none_or(|due| due > now));
+}
+
+fn nth_of<T>(list: &[T], choice: Option<u8>) -> Option<&T> {
+    list.get(usize::from(choice?) % list.len().max(1))
 }
 
 fn nth<V>(map: &BTreeMap<u32, V>, choice: u8) -> Option<(&u32, &V)> {
