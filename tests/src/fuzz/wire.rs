@@ -252,11 +252,10 @@ impl How {
     fn trust(&self, stream: &[u8], metadata: &Metadata) {
         assert_eq!(metadata.hash(), self.hash);
         let raw = metadata.raw();
-        if self.hash != UNGUARDED {
+        if !cfg!(fuzzing) || self.hash != UNGUARDED {
             assert!(raw == self::metadata(), "the right bytes, all of them");
             return;
         }
-        assert!(cfg!(fuzzing), "no metadata has this hash");
         let said = |part: &[u8]| stream.windows(part.len()).any(|window| window == part);
         assert!(raw.len() > SEARCHED_MAX || said(raw), "nothing but what the peer said");
         let _ = Info::parse(raw);

@@ -95,7 +95,7 @@ fn reply(theirs: &Value, ours: &Reply<'_>) {
     assert!(ours.nodes.clone().eq(nodes("nodes", 26)));
     assert!(ours.nodes6.clone().eq(nodes("nodes6", 38)));
     let values = theirs.get("values").and_then(Value::as_array).into_iter().flatten();
-    let values = values.filter_map(Value::as_byte_str).map(|value| addr(&value.to_vec()));
+    let values = values.filter_map(Value::as_byte_str).map(|value| addr(value.as_ref()));
     assert!(ours.values.clone().eq(values));
     let samples = text(theirs, "samples").map(|packed| -> Vec<InfoHash> {
         packed.chunks_exact(20).map(|hash| InfoHash(hash.try_into().expect("20 bytes"))).collect()
