@@ -75,6 +75,10 @@ bugs! {
     CalendarWithoutSamples = "calendar-without-samples",
     /// Known infohashes are looked up and fetched again.
     ForgetKnown = "forget-known",
+    /// A frame whose length arrives in two parts is read wrongly.
+    SplitFrames = "split-frames",
+    /// A lookup asks a node that did not answer again.
+    AskTwice = "ask-twice",
 }
 
 /// Keeps a bug planted on this thread; dropped, it is gone.

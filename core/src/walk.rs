@@ -17,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::addr::{AddressPolicy, Contact, Family};
 use crate::id::{ID_LEN, Id, NodeId};
+use crate::planted::{self, Bug};
 use crate::table::K;
 
 /// A node to ask next.
@@ -205,7 +206,8 @@ impl Walk {
     /// The query to `addr` was never answered, or answered by an error.
     pub fn on_failure(&mut self, addr: SocketAddr) {
         if let Some(index) = self.outstanding(addr) {
-            self.settle(index, State::Failed, false);
+            let asked = if planted::is(Bug::AskTwice) { State::Fresh } else { State::Failed };
+            self.settle(index, asked, false);
         }
     }
 

@@ -21,6 +21,7 @@ mod families;
 mod frames;
 mod intervals;
 mod krpc;
+mod lag;
 mod liveness;
 mod lookups;
 mod pace;
@@ -45,7 +46,7 @@ use estudely_core::limits::EXPIRE_AFTER;
 use estudely_core::stats::Stats;
 use estudely_core::time::{Duration, Instant};
 
-pub use compare::{Reader, Said, rows_equal_without_forgeries, splits};
+pub use compare::{End, Said, rows_equal_without_forgeries, splits};
 pub use liveness::{HOSTILE_FACTOR, HOSTILE_MAX, TABLE_WITHIN};
 pub use rule::{Broken, RULES, Rule};
 
@@ -55,6 +56,7 @@ use self::dials::Dials;
 use self::families::Families;
 use self::intervals::Intervals;
 use self::krpc::{Ask, Received};
+use self::lag::Lag;
 use self::liveness::Liveness;
 use self::lookups::Lookups;
 use self::pace::Pace;
@@ -67,8 +69,6 @@ use crate::event::{Conn, Event, Observer};
 use crate::scenario::Scenario;
 use crate::universe::Universe;
 
-/// The most that one slip of the crawler's clock costs.
-const SLIP_MAX: Duration = Duration::from_secs(5);
 /// A deadline that is over by so much was left behind.
 const LEFT_BEHIND: Duration = Duration::from_secs(1);
 /// So many turns at one instant with something still due are no turns of a loop that ends.
@@ -115,7 +115,7 @@ pub struct Checker {
     truth: Box<dyn Truth>,
     found: Findings,
     limited: bool,
-    lag: Duration,
+    lag: Rc<Lag>,
     over: bool,
     /// Turns in a row at one instant with something due.
     turns: u32,
@@ -148,20 +148,20 @@ impl Checker {
 
     /// Of a run of `scenario` in the world of which `truth` knows.
     pub fn with_truth(scenario: &Scenario, truth: Box<dyn Truth>) -> Self {
-        let lag = SLIP_MAX * scenario.clock_stalls;
+        let lag = Rc::new(Lag::of(scenario));
         Self {
             truth,
             found: Findings::default(),
             limited: scenario.max_infohashes > 0,
-            lag,
+            lag: lag.clone(),
             over: false,
             turns: 0,
             saved: Saved::default(),
-            silence: Silence::new(Instant::START, lag),
+            silence: Silence::new(Instant::START, lag.clone()),
             heard: Heard::default(),
             rows: Rows::default(),
             intervals: Intervals::default(),
-            transactions: Transactions::new(lag),
+            transactions: Transactions::new(lag.clone()),
             pace: Pace::new(scenario),
             lookups: Lookups::default(),
             dials: Dials::new(scenario.connections, lag),
@@ -209,12 +209,12 @@ impl Checker {
         let kept = self.saved.on_started(state);
         let on = own.map(|own| own.is_some());
         self.over = false;
-        self.silence = Silence::new(now, self.lag);
+        self.silence = Silence::new(now, self.lag.clone());
         self.heard.on_started(&*self.truth, own, kept.holds(Instant::START));
         self.rows.on_started(kept);
         self.intervals.on_started(kept);
         self.lookups.on_started(kept);
-        self.transactions = Transactions::new(self.lag);
+        self.transactions = Transactions::new(self.lag.clone());
         self.pace.on_started();
         self.dials.on_started();
         self.families.on_started(now, on, self.limited);
@@ -321,7 +321,7 @@ impl Checker {
     fn on_due(&mut self, due: Instant) {
         self.turns += 1;
         let (now, turns) = (self.found.now, self.turns);
-        let behind = now >= due + LEFT_BEHIND + self.lag || turns > TURNS_MAX;
+        let behind = now >= due + LEFT_BEHIND || turns > TURNS_MAX;
         self.found.check(!behind, DEADLINE_AHEAD, || {
             format!("due at {due:?}, after {turns} turns at {now:?}")
         });

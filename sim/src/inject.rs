@@ -66,6 +66,13 @@ pub const INJECTIONS: &[Injection] = &[
     injection(Bug::ForgetPending, &["c"], &[("crashes", "5"), ("connections", "8")]),
     injection(Bug::CalendarWithoutSamples, &["c"], &[("crashes", "5"), ("connections", "8")]),
     injection(Bug::ForgetKnown, &["15", "2", "18", "panic"], &[]),
+    injection(Bug::SplitFrames, &["22"], &[]),
+    // With a clock that slips, which must excuse nothing here.
+    injection(
+        Bug::AskTwice,
+        &["14", "panic"],
+        &[("dead_nodes", "30"), ("dead_peers", "60"), ("clock_stalls", "1")],
+    ),
 ];
 
 impl Injection {

@@ -9,8 +9,9 @@
 
 mod disk;
 mod exchanges;
+mod replay;
 pub(crate) mod script;
-mod skew;
+pub(crate) mod skew;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

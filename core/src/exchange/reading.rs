@@ -12,6 +12,7 @@ use crate::fault::PeerFault;
 use crate::limits::{
     EXTENDED_HANDSHAKE_FRONT, EXTENDED_HANDSHAKE_MAX, EXTENDED_MAX, FRAME_MAX, METADATA_HEAD_MAX,
 };
+use crate::planted::{self, Bug};
 use crate::time::Instant;
 use crate::wire::{
     EXTENDED, EXTENDED_HANDSHAKE, HANDSHAKE_HASH_END, HANDSHAKE_LEN, Handshake, LENGTH_LEN,
@@ -137,6 +138,9 @@ impl Exchange {
             _ => EXTENSION_ID_END,
         };
         let rest = self.reading.fill_head(need, input);
+        if self.reading.filled < LENGTH_LEN && planted::is(Bug::SplitFrames) {
+            self.reading.filled = 0;
+        }
         if self.reading.filled == need {
             let length = self.reading.frame_length();
             match need {

@@ -1,7 +1,7 @@
-//! What one run cannot show: rule 5 by running again without forgeries, rule 22 by reading the
-//! same bytes in other portions.
+//! What is judged by doing it again: rule 5 by a second run with other forgeries, rule 22 by reading
+//! a connection's bytes once more in other portions.
 
-use estudely_core::exchange::{Exchange, Step};
+use estudely_core::exchange::{Exchange, Outcome, Step};
 use estudely_core::row::{Row, Verdict};
 use estudely_core::time::Instant;
 
@@ -10,47 +10,79 @@ use super::rule::{ANY_SPLIT, Broken, MATCHED_REPLIES};
 use crate::draw::draw;
 use crate::scenario::Scenario;
 
-/// Something that reads a stream: the exchange under test, and what stands in for it in tests.
-pub trait Reader {
-    /// Bytes arrived.
-    fn read(&mut self, now: Instant, input: &[u8], out: &mut Vec<u8>) -> Step;
+/// Where an exchange stood after the bytes that are read again.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'a> {
+    /// It went on.
+    Open,
+    /// The bytes had ended it.
+    ByBytes(&'a Outcome),
+    /// Something else ended it: time, the other side, or the adapter.
+    Otherwise(&'a Outcome),
 }
 
-impl Reader for Exchange {
-    fn read(&mut self, now: Instant, input: &[u8], out: &mut Vec<u8>) -> Step {
-        self.handle_bytes(now, input, out)
-    }
+/// How the bytes are given to a copy.
+#[derive(Clone, Copy, Debug)]
+enum Portions {
+    AtOnce,
+    Single,
+    Random,
 }
 
-/// Rule 22: gives `input` to two copies of `before`, byte by byte and in portions drawn from
-/// `seed`, and compares what they write and how they end with what `whole` wrote and ended with.
-/// `before` is a copy made just before the input was read.
-pub fn splits<R: Reader + Clone>(
-    before: &R,
+/// Rule 22: gives `input` to three copies of `before`, all at once, byte by byte and in portions
+/// drawn from `seed`, and compares what they write and how they end with what the original wrote
+/// and ended with, whatever portions it had. `before` is a copy made at `now`, just before the
+/// first of these bytes; no time passes for the copies, so how long something took is not compared.
+pub fn splits(
+    before: &Exchange,
     now: Instant,
     input: &[u8],
-    (written, whole): (&[u8], &Step),
+    (written, end): (&[u8], End<'_>),
     seed: u64,
 ) -> Result<(), Broken> {
     let mut dice = draw(seed, "splits", input.len() as u64);
-    for byte_by_byte in [true, false] {
+    for portions in [Portions::AtOnce, Portions::Single, Portions::Random] {
         let (mut copy, mut rest) = (before.clone(), input);
         let (mut out, mut step) = (Vec::new(), Step::Continue);
         while !rest.is_empty() && step == Step::Continue {
-            let most = if byte_by_byte { 1 } else { dice.usize(1..=rest.len()) };
-            let (portion, after) = rest.split_at(most);
-            step = copy.read(now, portion, &mut out);
+            let len = match portions {
+                Portions::AtOnce => rest.len(),
+                Portions::Single => 1,
+                Portions::Random => dice.usize(1..=rest.len()),
+            };
+            let (portion, after) = rest.split_at(len);
+            step = copy.handle_bytes(now, portion, &mut out);
             rest = after;
         }
-        if out != written || step != *whole {
-            let how = if byte_by_byte { "byte by byte" } else { "in random portions" };
+        let same = match (&step, end) {
+            (Step::Continue, End::Open) => true,
+            (Step::Finished(outcome), End::ByBytes(other)) => is_alike(outcome, other),
+            (Step::Continue, End::Otherwise(other)) => {
+                let fault = other.result.as_ref().err();
+                fault.is_some_and(|fault| is_alike(&copy.handle_failed(now, *fault), other))
+            }
+            _ => false,
+        };
+        if out != written || !same {
             let what = format!(
-                "{} bytes read {how} give {} bytes and {}; at once {} and {}",
+                "{} bytes read {} give {} bytes and {}; as they came {} and {}",
                 input.len(),
+                match portions {
+                    Portions::AtOnce => "at once",
+                    Portions::Single => "byte by byte",
+                    Portions::Random => "in random portions",
+                },
                 out.len(),
-                end(&step),
+                match &step {
+                    Step::Continue => "no end".to_owned(),
+                    Step::Finished(outcome) => format!("{:?}", outcome.result),
+                },
                 written.len(),
-                end(whole)
+                match end {
+                    End::Open => "no end".to_owned(),
+                    End::ByBytes(outcome) => format!("{:?}", outcome.result),
+                    End::Otherwise(outcome) => format!("no end before {:?}", outcome.result),
+                },
             );
             return Err(Broken { rule: ANY_SPLIT, at: now, what });
         }
@@ -58,11 +90,13 @@ pub fn splits<R: Reader + Clone>(
     Ok(())
 }
 
-fn end(step: &Step) -> String {
-    match step {
-        Step::Continue => "no end".to_owned(),
-        Step::Finished(outcome) => format!("{:?}", outcome.result),
-    }
+/// Whether two outcomes say the same, apart from times.
+fn is_alike(one: &Outcome, other: &Outcome) -> bool {
+    one.result == other.result
+        && one.partial == other.partial
+        && one.found_peers == other.found_peers
+        && one.progress == other.progress
+        && one.pieces_offered == other.pieces_offered
 }
 
 /// What a row says, apart from its times: two runs of which one has forgeries need not agree on
@@ -117,33 +151,54 @@ pub fn rows_equal_without_forgeries(
 
 #[cfg(test)]
 mod tests {
+    use estudely_core::exchange::{Attempt, Pipeline, Transport};
+    use estudely_core::id::InfoHash;
+    use estudely_core::planted::{Bug, plant};
+    use estudely_core::rng::Seed;
+    use estudely_core::wire::{Handshake, OUR_EXTENSIONS};
+
     use super::*;
 
-    /// Writes what it reads, in reverse if it may look at whole portions.
-    #[derive(Clone)]
-    struct Echo {
-        by_portion: bool,
+    /// An exchange that has sent its handshake, and a peer's handshake that it takes.
+    fn conversation() -> (Exchange, Vec<u8>) {
+        let hash = InfoHash([7; 20]);
+        let attempt = Attempt { transport: Transport::Tcp, pipeline: Pipeline::All };
+        let seed = Seed::from_u64(1);
+        let mut exchange = Exchange::new(Instant::START, hash, attempt, None, seed);
+        exchange.handle_connected(Instant::START, &mut Vec::new());
+        let mut input = Vec::new();
+        Handshake::new(hash, [9; 20]).emit(&mut input);
+        OUR_EXTENSIONS.emit(&mut input);
+        (exchange, input)
     }
 
-    impl Reader for Echo {
-        fn read(&mut self, _now: Instant, input: &[u8], out: &mut Vec<u8>) -> Step {
-            match self.by_portion {
-                true => out.extend(input.iter().rev()),
-                false => out.extend(input),
-            }
-            Step::Continue
+    #[test]
+    fn a_reader_that_heeds_portions_is_told_by_its_end() {
+        for (bug, breaks) in [(None, false), (Some(Bug::SplitFrames), true)] {
+            let _planted = bug.map(plant);
+            let (mut whole, input) = conversation();
+            let (before, mut out) = (whole.clone(), Vec::new());
+            let step = whole.handle_bytes(Instant::START, &input, &mut out);
+            let Step::Finished(outcome) = step else { panic!("it offers no metadata: {step:?}") };
+            let result = splits(&before, Instant::START, &input, (&out, End::ByBytes(&outcome)), 7);
+            assert_eq!(result.err().map(|broken| broken.rule), breaks.then_some(ANY_SPLIT));
         }
     }
 
     #[test]
-    fn a_reader_that_heeds_portions_is_told_by_its_output() {
-        for by_portion in [false, true] {
-            let mut whole = Echo { by_portion };
-            let (before, mut out) = (whole.clone(), Vec::new());
-            let step = whole.read(Instant::START, b"some bytes", &mut out);
-            let result = splits(&before, Instant::START, b"some bytes", (&out, &step), 7);
-            assert_eq!(result.err().map(|broken| broken.rule), by_portion.then_some(ANY_SPLIT));
-        }
+    fn what_ended_for_another_reason_must_be_as_far_and_what_went_on_go_on() {
+        let (mut whole, input) = conversation();
+        let input = &input[..70];
+        let (before, mut out) = (whole.clone(), Vec::new());
+        assert_eq!(whole.handle_bytes(Instant::START, input, &mut out), Step::Continue);
+        let outcome = whole.clone().handle_closed(Instant::START);
+        let judge = |input: &[u8], end| splits(&before, Instant::START, input, (&out, end), 7);
+        assert_eq!(judge(input, End::Otherwise(&outcome)), Ok(()));
+        assert_eq!(judge(input, End::Open), Ok(()));
+        assert!(judge(input, End::ByBytes(&outcome)).is_err());
+        assert!(judge(&input[..60], End::Open).is_err(), "our extensions answer 68 bytes");
+        let shorter = before.clone().handle_closed(Instant::START);
+        assert!(judge(input, End::Otherwise(&shorter)).is_err(), "it was further");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use estudely_core::fault::PeerFault;
 use estudely_core::limits::{
@@ -13,6 +14,7 @@ use estudely_core::time::{Duration, Instant};
 use super::address::{endpoint_key, ip_key, prefix_key};
 use super::datagrams::{Heard, peer_key};
 use super::hex;
+use super::lag::Lag;
 use super::rule::{DIALS_BOUNDED, Findings, MATCHED_REPLIES, MEMORY_BOUNDED, SILENT_AFTER_END};
 use super::sets::{Known, forget};
 use super::silence::Silence;
@@ -51,7 +53,7 @@ struct Attempt {
 #[derive(Debug)]
 pub(super) struct Dials {
     most: usize,
-    lag: Duration,
+    lag: Rc<Lag>,
     open: BTreeMap<Conn, Connection>,
     deadlines: BTreeSet<(Instant, Conn)>,
     by_ip: Known<Vec<Conn>>,
@@ -73,7 +75,7 @@ pub(super) struct Dials {
 }
 
 impl Dials {
-    pub(super) fn new(most: u32, lag: Duration) -> Self {
+    pub(super) fn new(most: u32, lag: Rc<Lag>) -> Self {
         Self {
             most: most as usize,
             lag,
@@ -95,7 +97,7 @@ impl Dials {
 
     /// A new crawler began: it knows of no connection and no attempt.
     pub(super) fn on_started(&mut self) {
-        *self = Self { last: self.last, ..Self::new(self.most as u32, self.lag) };
+        *self = Self { last: self.last, ..Self::new(self.most as u32, self.lag.clone()) };
     }
 
     /// How many are open.
@@ -117,7 +119,7 @@ impl Dials {
         found.check(self.last < Some(conn), DIALS_BOUNDED, || format!("{conn:?} begins twice"));
         self.last = self.last.max(Some(conn));
         self.dialled += 1;
-        let deadline = now + CONNECT_TIMEOUT;
+        let deadline = self.lag.end(now, CONNECT_TIMEOUT);
         let there = self.by_ip.entry(ip_key(to)).or_default();
         there.push(conn);
         let crowded = there.len() > 1;
@@ -240,7 +242,7 @@ impl Dials {
     /// Everything due has been done: nothing may be over its deadline.
     pub(super) fn on_drained(&mut self, found: &mut Findings) {
         let Some((deadline, conn)) = self.deadlines.first().copied() else { return };
-        let late = found.now > deadline + GRACE + self.lag;
+        let late = found.now > deadline + GRACE;
         let open = &self.open;
         found.check(!late, DIALS_BOUNDED, || {
             let to = open.get(&conn).map(|connection| connection.to);
@@ -251,7 +253,7 @@ impl Dials {
     fn set_deadline(&mut self, conn: Conn) {
         let Some(connection) = self.open.get_mut(&conn) else { return };
         self.deadlines.remove(&(connection.deadline, conn));
-        connection.deadline = connection.due();
+        connection.deadline = connection.due(&self.lag);
         self.deadlines.insert((connection.deadline, conn));
     }
 
@@ -310,14 +312,16 @@ fn is_cut_off(now: Instant, silence: &Silence, fault: Option<PeerFault>) -> bool
 
 impl Connection {
     /// When it must be over: the phase it is in, and the whole.
-    fn due(&self) -> Instant {
-        let Some(connected) = self.connected else { return self.dialled + CONNECT_TIMEOUT };
+    fn due(&self, lag: &Lag) -> Instant {
+        let Some(connected) = self.connected else {
+            return lag.end(self.dialled, CONNECT_TIMEOUT);
+        };
         let size = self.wire.size.unwrap_or(0) as u64;
-        let all = self.dialled + EXCHANGE_TIMEOUT;
-        let all = all + Duration::from_secs(size.div_ceil(EXCHANGE_RATE));
-        let phase = connected + HANDSHAKE_TIMEOUT;
+        let allowance = Duration::from_secs(size.div_ceil(EXCHANGE_RATE));
+        let all = lag.end(self.dialled, EXCHANGE_TIMEOUT + allowance);
         // The handshake, an offer and each piece move it: ten seconds each.
-        all.min(self.moved.map_or(phase, |moved| moved + PIECE_TIMEOUT))
+        let moved = self.moved.map(|moved| lag.end(moved, PIECE_TIMEOUT));
+        all.min(moved.unwrap_or_else(|| lag.end(connected, HANDSHAKE_TIMEOUT)))
     }
 }
 

@@ -88,7 +88,7 @@ rules! {
     /// Judged by [`crate::trace`].
     SAME_TRACE = "21" "same-trace":
         "The same seed gives the same trace in a second run and a second process.";
-    /// Judged by [`super::splits`].
+    /// Judged by [`super::splits`], which reads again what one connection in eight received.
     ANY_SPLIT = "22" "any-split":
         "Any split of a stream's input gives the same outcome and the same bytes out.";
     TABLE_FILLS = "a" "table-fills":

@@ -340,6 +340,26 @@ fn a_lookup_asks_nobody_twice_and_few_at_a_time() {
 }
 
 #[test]
+fn a_clock_that_slips_excuses_no_question_put_twice_while_others_answer() {
+    for (clock_stalls, answers, breaks) in
+        [(1, true, true), (8, true, true), (1, false, false), (8, false, false)]
+    {
+        let mut bench = knowing_in(Scenario { clock_stalls, ..Scenario::calm(1) }, &[1, 2]);
+        sample(&mut bench, 1, id(1), Some(600));
+        bench.get_peers(node(2), [7; 20]);
+        for round in 0..8 {
+            bench.wait(seconds(2));
+            if answers || round == 7 {
+                let t = bench.find_node(node(1));
+                bench.reply(node(1), &t, id(1), &[]);
+            }
+        }
+        bench.get_peers(node(2), [7; 20]);
+        bench.expect(breaks.then_some(WALKS_SOUND));
+    }
+}
+
+#[test]
 fn what_was_given_up_is_looked_up_again_in_its_time_only() {
     let hours = |n: u64| seconds(n * 3_600);
     for (waits, breaks) in [

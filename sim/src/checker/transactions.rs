@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use estudely_core::limits::{
     ADDRESS_PER_TEN_SECONDS, ALPHA, EXPIRE_AFTER, FLIGHT_MAX, OPEN_MAX, STALL_AFTER,
@@ -10,6 +11,7 @@ use estudely_core::time::{Duration, Instant};
 
 use super::address::{family, ip_key, key};
 use super::krpc::Ask;
+use super::lag::Lag;
 use super::rule::{Findings, TRANSACTIONS_BOUNDED, WALKS_SOUND, WELL_FORMED};
 use super::sets::Known;
 
@@ -50,7 +52,7 @@ pub(super) struct Transactions {
     /// `get_peers` in flight by family and infohash.
     lookups: Known<usize>,
     /// How much later than by the harness's clock the crawler may give up.
-    lag: Duration,
+    lag: Rc<Lag>,
     /// Queries that ended without an answer.
     pub(super) expired: u64,
     /// Answers that the crawler may or may not have taken.
@@ -58,7 +60,7 @@ pub(super) struct Transactions {
 }
 
 impl Transactions {
-    pub(super) fn new(lag: Duration) -> Self {
+    pub(super) fn new(lag: Rc<Lag>) -> Self {
         Self { lag, ..Self::default() }
     }
 
@@ -90,18 +92,17 @@ impl Transactions {
         *address += 1;
         let address = *address;
         found.check(open <= OPEN_MAX, TRANSACTIONS_BOUNDED, || format!("{open} open queries"));
-        let patient = self.lag > Duration::ZERO;
-        found.check(flight <= FLIGHT_MAX || patient, TRANSACTIONS_BOUNDED, || {
+        found.check(flight <= FLIGHT_MAX, TRANSACTIONS_BOUNDED, || {
             format!("{flight} queries in flight")
         });
-        found.check(address <= ADDRESS_PER_TEN_SECONDS || patient, TRANSACTIONS_BOUNDED, || {
+        found.check(address <= ADDRESS_PER_TEN_SECONDS, TRANSACTIONS_BOUNDED, || {
             format!("{address} queries open with {}", to.ip())
         });
         if let Ask::GetPeers(hash) = ask {
             let lookup = self.lookups.entry(lookup_key(to, &hash)).or_default();
             *lookup += 1;
             let lookup = *lookup;
-            found.check(lookup <= ALPHA || patient, WALKS_SOUND, || {
+            found.check(lookup <= ALPHA, WALKS_SOUND, || {
                 format!("{lookup} get_peers in flight for {}", super::hex(&hash))
             });
         }
@@ -146,7 +147,6 @@ impl Transactions {
 
     /// Ends what is over at `now`, `grace` later than by its deadline.
     pub(super) fn advance(&mut self, now: Instant, grace: Duration) {
-        let late = grace + self.lag;
         while let Some((sent, number)) = self.flights.front().copied() {
             if now < sent + STALL_AFTER {
                 break;
@@ -159,7 +159,7 @@ impl Transactions {
             }
         }
         while let Some((sent, number)) = self.deadlines.front().copied() {
-            if now < sent + EXPIRE_AFTER + late {
+            if now < self.lag.end(sent, EXPIRE_AFTER) + grace {
                 break;
             }
             self.deadlines.pop_front();

@@ -9,6 +9,8 @@ use estudely_core::fault::PeerFault;
 use estudely_core::limits::ASSEMBLY_BYTES_MAX;
 use estudely_core::time::Instant;
 
+use super::replay::Recording;
+use crate::checker::End;
 use crate::event::Conn;
 
 /// One connection.
@@ -20,6 +22,38 @@ struct Open {
     due: Instant,
     /// Bytes of metadata it holds.
     held: usize,
+    /// What it received, if that is to be read again.
+    recording: Option<Box<Recording>>,
+}
+
+impl Open {
+    /// Bytes arrived.
+    fn read(&mut self, now: Instant, bytes: &[u8], out: &mut Vec<u8>) -> Step {
+        // Once the deadline is over bytes no longer count; beyond its bound nothing is recorded.
+        let is_late = now >= self.exchange.poll_timeout();
+        if let Some(full) = self.recording.take_if(|recording| !recording.has_room(bytes.len())) {
+            full.judge(End::Open);
+        }
+        let begin = out.len();
+        let step = self.exchange.handle_bytes(now, bytes, out);
+        if let Some(recording) = self.recording.as_mut().filter(|_| !is_late) {
+            recording.on_read(bytes, &out[begin..]);
+        }
+        if let Step::Finished(outcome) = &step
+            && let Some(recording) = self.recording.take()
+        {
+            recording.judge(if is_late { End::Otherwise(outcome) } else { End::ByBytes(outcome) });
+        }
+        step
+    }
+
+    /// It ended with `outcome`, which nothing that it read brought about.
+    fn cut(self, outcome: Outcome) -> (PeerKey, Outcome) {
+        if let Some(recording) = self.recording {
+            recording.judge(End::Otherwise(&outcome));
+        }
+        (self.peer, outcome)
+    }
 }
 
 /// See the module. Every ended exchange is forgotten; times are the crawler's.
@@ -35,7 +69,7 @@ impl Exchanges {
     pub(super) fn insert(&mut self, conn: Conn, peer: PeerKey, exchange: Exchange) {
         let due = exchange.poll_timeout();
         self.due.insert((due, conn));
-        self.open.insert(conn, Open { peer, exchange, due, held: 0 });
+        self.open.insert(conn, Open { peer, exchange, due, held: 0, recording: None });
     }
 
     pub(super) fn contains(&self, conn: Conn) -> bool {
@@ -45,6 +79,7 @@ impl Exchanges {
     pub(super) fn handle_connected(&mut self, now: Instant, conn: Conn, out: &mut Vec<u8>) {
         if let Some(open) = self.open.get_mut(&conn) {
             open.exchange.handle_connected(now, out);
+            open.recording = Recording::of(now, conn, &open.exchange);
         }
         self.account(conn);
     }
@@ -58,13 +93,14 @@ impl Exchanges {
         out: &mut Vec<u8>,
     ) -> Option<(PeerKey, Outcome)> {
         let open = self.open.get_mut(&conn)?;
-        if let Step::Finished(outcome) = open.exchange.handle_bytes(now, bytes, out) {
+        if let Step::Finished(outcome) = open.read(now, bytes, out) {
             return Some((self.remove(conn)?.peer, *outcome));
         }
         self.account(conn);
         if self.held > ASSEMBLY_BYTES_MAX && self.open.get(&conn)?.held > 0 {
             let mut open = self.remove(conn)?;
-            return Some((open.peer, open.exchange.handle_failed(now, PeerFault::Pressure)));
+            let outcome = open.exchange.handle_failed(now, PeerFault::Pressure);
+            return Some(open.cut(outcome));
         }
         None
     }
@@ -82,7 +118,7 @@ impl Exchanges {
             let fault = if refused { PeerFault::Refused } else { PeerFault::Unreachable };
             open.exchange.handle_failed(now, fault)
         };
-        Some((open.peer, outcome))
+        Some(open.cut(outcome))
     }
 
     /// The next outcome that time has brought. Call until there is none.
@@ -92,7 +128,8 @@ impl Exchanges {
         {
             let open = self.open.get_mut(&conn).expect("every deadline is that of a connection");
             if let Step::Finished(outcome) = open.exchange.handle_timeout(now) {
-                return Some((conn, self.remove(conn)?.peer, *outcome));
+                let (peer, outcome) = self.remove(conn)?.cut(*outcome);
+                return Some((conn, peer, outcome));
             }
             self.account(conn);
             let moved = self.open.get(&conn).is_some_and(|open| open.due > now);
@@ -111,7 +148,9 @@ impl Exchanges {
         self.held = 0;
         let all = std::mem::take(&mut self.open).into_iter();
         all.map(|(conn, mut open)| {
-            (conn, open.peer, open.exchange.handle_failed(now, PeerFault::Aborted))
+            let outcome = open.exchange.handle_failed(now, PeerFault::Aborted);
+            let (peer, outcome) = open.cut(outcome);
+            (conn, peer, outcome)
         })
         .collect()
     }

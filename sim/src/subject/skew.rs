@@ -24,14 +24,14 @@ struct Slip {
 
 /// A clock with its slips, in order and apart from one another.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     slips: Vec<Slip>,
 }
 
 impl Clock {
     /// The clock of a scenario: its slips fall into the time before links heal, or after if there
     /// is none.
-    pub(super) fn of(scenario: &Scenario) -> Self {
+    pub(crate) fn of(scenario: &Scenario) -> Self {
         let seconds = if scenario.broken_s > 0 { scenario.broken_s } else { scenario.healed_s };
         let count = u64::from(scenario.clock_stalls);
         let share = Duration::from_secs(u64::from(seconds)).as_micros() as u64 / count.max(1);
@@ -44,6 +44,11 @@ impl Clock {
             Slip { at, lost: Duration::from_micros(lost), stands: draw.bool() }
         };
         Self { slips: (0..count).map(slip).collect() }
+    }
+
+    /// From when to when each slip keeps a reader that believes no step back at the same time.
+    pub(crate) fn stands(&self) -> impl Iterator<Item = (Instant, Instant)> {
+        self.slips.iter().map(|slip| (slip.at, slip.at + slip.lost))
     }
 
     /// What the clock reads at `now`.

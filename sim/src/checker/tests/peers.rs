@@ -223,11 +223,16 @@ fn a_peer_is_tried_once_an_hour_unless_the_attempt_goes_on() {
         }
         bench.expect(breaks.then_some(DIALS_BOUNDED));
     }
-    for (wait, breaks) in [(seconds(1), true), (later, false)] {
-        let mut bench = with_peer();
+    // Nor does a clock that slips make an outage of what failed while others answered.
+    for (fault, clock_stalls, wait, breaks) in [
+        (PeerFault::Refused, 0, seconds(1), true),
+        (PeerFault::Refused, 0, later, false),
+        (PeerFault::ConnectTimeout, 8, seconds(1), true),
+    ] {
+        let mut bench = with_peers(Scenario { clock_stalls, ..Scenario::calm(1) }, &[peer(1)]);
         for conn in 1..=2 {
             bench.dial(conn, peer(1));
-            bench.ended(conn, Some(PeerFault::Refused));
+            bench.ended(conn, Some(fault));
             bench.wait(wait);
         }
         bench.expect(breaks.then_some(DIALS_BOUNDED));
