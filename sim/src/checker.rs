@@ -13,6 +13,7 @@ pub mod rule;
 
 mod address;
 mod bencode;
+mod calm;
 mod compare;
 mod counters;
 mod datagrams;
@@ -315,6 +316,7 @@ impl Checker {
         self.counters.on_drained(found, stats, parts);
         self.families.on_drained(found, stats);
         self.liveness.on_drained(found, stats);
+        self.liveness.check_demand(found, &*self.truth, &self.rows);
     }
 
     /// Rule 16: something is due at this very instant, which a harness must do next, at once.

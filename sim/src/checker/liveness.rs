@@ -7,8 +7,9 @@
 //! for a quarter, and an infohash that was looked for in vain has its second chance after an hour.
 //! Each is seen in the traffic before links healed, and what ran after that excuses nothing. With a
 //! limit on infohashes so many must have rows, and those that are due be true. With up to half of
-//! the nodes or peers hostile T1 is stretched by [`HOSTILE_FACTOR`], and what is still missing then breaks rule e; beyond half nothing is
-//! promised.
+//! the nodes or peers hostile T1 is stretched by [`HOSTILE_FACTOR`], and what is still missing
+//! then breaks rule e; beyond half nothing is promised. Where nothing is broken but that, most of it must come much sooner: see
+//! [`super::calm`].
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use estudely_core::stats::Stats;
 use estudely_core::time::{Duration, Instant};
 
 use super::address::{endpoint_key, ip_key, key};
+use super::calm::Demand;
 use super::krpc::Ask;
 use super::rows::Rows;
 use super::rule::{
@@ -49,6 +51,10 @@ const TABLE_MIN: u64 = 8;
 pub(super) struct Liveness {
     hostile: u32,
     quota: usize,
+    /// What must be there soon, where nothing is broken.
+    demand: Demand,
+    /// The first answer of a bootstrap node.
+    first: Option<Instant>,
     healed: Option<Instant>,
     over: bool,
     bootstrapped: Option<Instant>,
@@ -70,6 +76,8 @@ impl Liveness {
         Self {
             hostile: scenario.hostile_nodes.max(scenario.hostile_peers),
             quota: scenario.max_infohashes as usize,
+            demand: Demand::of(scenario),
+            first: None,
             healed: None,
             over: false,
             bootstrapped: None,
@@ -131,6 +139,7 @@ impl Liveness {
         }
         if self.bootstrapped.is_none() && self.bootstrap.contains(&endpoint_key(from)) {
             self.bootstrapped = Some(now);
+            self.first = self.first.or(Some(now));
         }
     }
 
@@ -151,6 +160,28 @@ impl Liveness {
                 format!("{table} nodes in the table long after a bootstrap node answered")
             });
         }
+    }
+
+    /// What must be there soon where nothing is broken: see [`Demand`].
+    pub(super) fn check_demand(&mut self, found: &mut Findings, truth: &dyn Truth, rows: &Rows) {
+        let due = self.first.and_then(|first| self.demand.due(first));
+        let Some((_, most)) = due.filter(|(at, _)| !self.over && found.now >= *at) else { return };
+        let (demand, at) = (self.demand, found.now);
+        self.demand = demand.next();
+        let (nodes, torrents) = (truth.nodes_due(), truth.due());
+        let unsampled = nodes.iter().filter(|node| !self.is_sampled(node));
+        let waits = |due: &&Due| !rows.is_verified(&due.hash) && self.is_sampled(&due.node);
+        let missing = torrents.iter().filter(waits);
+        let (left, all) = (unsampled.clone().count(), nodes.len());
+        found.check(left <= most(all), self.rule(NODES_SAMPLED), || {
+            let node = unsampled.clone().next();
+            format!("{left} of {all} nodes, {node:?} first, are not sampled at {at:?}: {demand:?}")
+        });
+        let (left, all) = (missing.clone().count(), torrents.len());
+        found.check(left <= most(all), self.rule(TORRENTS_FOUND), || {
+            let hash = missing.clone().next().map(|due| hex(&due.hash));
+            format!("{left} of {all} torrents, {hash:?} first, are missing at {at:?}: {demand:?}")
+        });
     }
 
     /// Whether everything that is promised came.

@@ -516,6 +516,30 @@ fn every_reachable_node_is_sampled_in_the_end() {
 }
 
 #[test]
+fn where_nothing_is_broken_nodes_are_sampled_soon() {
+    for (loss, hostile, nodes, wait, breaks) in [
+        (0, 0, 3, 100, None),
+        (0, 0, 3, 200, Some(NODES_SAMPLED)),
+        (0, 0, 2, 200, None),
+        (0, 0, 2, 2_000, Some(NODES_SAMPLED)),
+        (0, 40, 3, 200, None),
+        (0, 40, 3, 1_000, Some(HOSTILITY_ONLY_SLOWS)),
+        (1, 0, 3, 2_000, None),
+    ] {
+        let scenario = Scenario { loss, hostile_nodes: hostile, ..Scenario::calm(1) };
+        let mut bench = knowing_in(scenario, &[1, 2, 3]);
+        sample(&mut bench, 1, id(1), Some(600));
+        bench.truth().nodes = (1..=nodes).map(node).collect();
+        for _ in 0..2 {
+            bench.wait(seconds(wait / 2));
+            bench.drain();
+        }
+        bench.drain();
+        bench.expect(breaks);
+    }
+}
+
+#[test]
 fn a_node_that_seemed_not_to_sample_has_an_hour_from_there_and_one_that_is_silent_a_quarter() {
     for (answers, asked_before, healed_s, breaks) in [
         (true, true, 3_600, false),

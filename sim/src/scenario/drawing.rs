@@ -138,7 +138,6 @@ fn draw_workload(scenario: &mut Scenario, dice: &mut Dice) {
     scenario.healed_s = 9_000;
     scenario.rate = dice.fault(100..=1_000, 20..=60);
     scenario.new_flows = dice.fault(1_500..=6_000, 300..=600);
-    // As many as the line feeds, as its owner is told to choose: else no torrent could be due.
     scenario.connections = dice.size(8..=400);
     scenario.peers_per_infohash = dice.within(20..=50);
     scenario.peer_attempts = dice.within(5..=15);
