@@ -24,7 +24,7 @@ const SEEDS_INJECTED: u64 = 50;
     example = "{command_name} --seed 7",
     example = "{command_name} --seeds 1000 --budget 60s",
     example = "{command_name} --inject skip-hash",
-    note = "Status: 0 every rule held, 1 one was broken, 2 the command line makes no sense.",
+    note = "Status: 0 every rule held, 1 one was broken, 2 the command line makes no sense or names no file that can be written.",
     note = "stdout ends with the hash of everything that crossed the crawler's boundary."
 )]
 pub struct Options {
@@ -132,6 +132,10 @@ impl Options {
                 Some("want --seed N, --seeds N, --budget TIME or --inject NAME".to_owned())
             }
             None if self.jobs == Some(0) => Some("--jobs 0: want at least 1".to_owned()),
+            None if self.seeds == Some(0) => Some("--seeds 0: want at least 1".to_owned()),
+            None if self.budget == Some(Duration::ZERO) => {
+                Some("--budget 0: want at least 1s".to_owned())
+            }
             None => None,
         }
     }
@@ -305,6 +309,9 @@ mod tests {
             ("--inject skip-hahs", "skip-hash"),
             ("--budget soon", "60s"),
             ("--seeds 5 --jobs 0", "--jobs"),
+            ("--seeds 0", "--seeds 0"),
+            ("--inject skip-hash --seeds 0", "--seeds 0"),
+            ("--budget 0s", "--budget 0"),
         ] {
             match parse(text) {
                 Err(Refusal::Complaint(said)) => assert!(said.contains(reason), "{text}: {said}"),

@@ -23,7 +23,7 @@ use estudely_sim::verdict::{self, Failure, Report, Tracing, Verdict, Wanted};
 const HELD: u8 = 0;
 /// A rule was broken, or a run could not be made.
 const BROKEN: u8 = 1;
-/// The command line makes no sense.
+/// The command line makes no sense, or names a file that cannot be written.
 const USAGE: u8 = 2;
 
 /// Between two lines of progress.
@@ -90,6 +90,13 @@ fn run(options: &Options, scenario: &Scenario) -> Result<Report, String> {
 /// Replays one seed.
 fn run_one(options: &Options, seed: u64) -> Result<u8, String> {
     let scenario = options.scenario(seed)?;
+    for path in options.trace.iter().chain(&options.curve) {
+        // Said before an hour's run, not after it.
+        if let Err(complaint) = write_file(path, std::iter::empty()) {
+            say(&complaint);
+            return Ok(USAGE);
+        }
+    }
     out(&format!("{scenario}\n"))?;
     let began = Instant::now();
     let report = run(options, &scenario)?;
