@@ -185,21 +185,35 @@ struct List {
 /// their own and are not read again here.
 fn naive_list(data: &[u8]) -> List {
     let mut list = List::default();
+    let mut texts = Vec::new();
     for line in data.split(|byte| *byte == b'\n') {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_start_matches('\u{feff}').trim();
         if line.len() > LINE_BYTES_MAX {
             list.bad += 1;
         } else if !text.is_empty() && !text.starts_with('#') {
-            list.line(text);
+            texts.push(text.to_owned());
         }
     }
+    // One reader for all, as building it is what takes long.
+    let all = texts.join("\n");
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .quoting(false)
+        .terminator(csv::Terminator::Any(b'\n'))
+        .from_reader(all.as_bytes());
+    let mut records = reader.records().map(|record| record.expect("lines of UTF-8"));
+    for text in &texts {
+        list.line(text, &records.next().expect("a record for each line"));
+    }
+    assert!(records.next().is_none());
     list
 }
 
 impl List {
-    fn line(&mut self, text: &str) {
-        let fields = fields(text);
+    fn line(&mut self, text: &str, record: &csv::StringRecord) {
+        let fields = fields(record);
         if fields.first().is_some_and(|first| first.eq_ignore_ascii_case("infohash")) {
             return;
         }
@@ -224,13 +238,7 @@ impl List {
 }
 
 /// One line's fields without the quotes around them.
-fn fields(text: &str) -> Vec<String> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .quoting(false)
-        .terminator(csv::Terminator::Any(b'\n'))
-        .from_reader(text.as_bytes());
-    let record = reader.records().next().and_then(Result::ok).unwrap_or_default();
+fn fields(record: &csv::StringRecord) -> Vec<String> {
     let bare = |field: &str| {
         let field = field.trim();
         let inner = field.strip_prefix('"').and_then(|field| field.strip_suffix('"'));
