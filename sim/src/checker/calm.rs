@@ -48,13 +48,17 @@ impl Demand {
         Self::Most(allowed(scenario) * if is_slow { HOSTILE_FACTOR } else { 1 })
     }
 
-    /// When it must be met, after a first answer at `first`, and how many of `all` may be missing.
-    pub(super) fn due(self, first: Instant) -> Option<(Instant, fn(usize) -> usize)> {
+    /// When it must be met, after a first answer at `first`.
+    pub(super) fn due(self, first: Instant) -> Option<Instant> {
         match self {
-            Self::Most(within) => Some((first + within, |all| (all / 100).max(1))),
-            Self::All(within) => Some((first + within, |_| 0)),
+            Self::Most(within) | Self::All(within) => Some(first + within),
             Self::Nothing => None,
         }
+    }
+
+    /// How many of `all` may be missing then.
+    pub(super) fn spared(self, all: usize) -> usize {
+        if matches!(self, Self::Most(_)) { (all / 100).max(1) } else { 0 }
     }
 
     /// The next one.

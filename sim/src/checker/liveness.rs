@@ -165,7 +165,9 @@ impl Liveness {
     /// What must be there soon where nothing is broken: see [`Demand`].
     pub(super) fn check_demand(&mut self, found: &mut Findings, truth: &dyn Truth, rows: &Rows) {
         let due = self.first.and_then(|first| self.demand.due(first));
-        let Some((_, most)) = due.filter(|(at, _)| !self.over && found.now >= *at) else { return };
+        if self.over || due.is_none_or(|due| found.now < due) {
+            return;
+        }
         let (demand, at) = (self.demand, found.now);
         self.demand = demand.next();
         let (nodes, torrents) = (truth.nodes_due(), truth.due());
@@ -173,12 +175,12 @@ impl Liveness {
         let waits = |due: &&Due| !rows.is_verified(&due.hash) && self.is_sampled(&due.node);
         let missing = torrents.iter().filter(waits);
         let (left, all) = (unsampled.clone().count(), nodes.len());
-        found.check(left <= most(all), self.rule(NODES_SAMPLED), || {
+        found.check(left <= demand.spared(all), self.rule(NODES_SAMPLED), || {
             let node = unsampled.clone().next();
             format!("{left} of {all} nodes, {node:?} first, are not sampled at {at:?}: {demand:?}")
         });
         let (left, all) = (missing.clone().count(), torrents.len());
-        found.check(left <= most(all), self.rule(TORRENTS_FOUND), || {
+        found.check(left <= demand.spared(all), self.rule(TORRENTS_FOUND), || {
             let hash = missing.clone().next().map(|due| hex(&due.hash));
             format!("{left} of {all} torrents, {hash:?} first, are missing at {at:?}: {demand:?}")
         });
