@@ -512,9 +512,9 @@ const _: () = {
     assert!(SAMPLES_PER_REPLY <= u8::MAX as usize && SAVED_PEERS_MAX <= u8::MAX as usize);
     assert!(STATE_CHUNK_FILL + 80 + SAVED_PEERS_MAX * 19 <= STATE_CHUNK_MAX);
     assert!(SAMPLES_PER_REPLY * 20 + 128 <= STATE_CHUNK_MAX);
-    // A state at every limit can be read again.
     // The largest metadata that can be, with a name as long, always fits once rows are taken.
     assert!(ROW_BYTES_ENOUGH + 2 * METADATA_MAX <= ROW_BYTES_MAX);
+    // A state at every limit can be read again.
     assert!(2 * CALENDAR_MAX <= RESTS_SAVED_MAX && JOBS_MAX + ROWS_MAX <= PENDING_SAVED_MAX);
     assert!(
         2 * CALENDAR_MAX * 44
