@@ -89,7 +89,7 @@ macro_rules! vices {
 vices! {
     /// What a node does wrong in its answers (items of the catalogue in parentheses).
     NodeVice, NodeVices {
-        /// Answers under another transaction id (D7, H6).
+        /// Answers under another transaction id, an empty one or none (D6, D7, H6).
         WrongTransaction = "wrong-transaction",
         /// Answers from another address (H6).
         OtherAddress = "other-address",

@@ -4,6 +4,7 @@ use estudely_core::id::{Id, InfoHash};
 use estudely_core::krpc::{Envelope, Method, Want, emit_method};
 
 use super::VERSION;
+use super::raw::{Raw, int, string};
 use crate::world::World;
 
 /// A query of node `number` with a transaction of its own: any of BEP 5. Announces carry a token
@@ -37,5 +38,17 @@ pub(super) fn query(world: &World, number: u32, dice: &mut fastrand::Rng) -> Vec
     };
     let mut out = Vec::new();
     emit_method(&mut out, &envelope, world.contact(number).id, &method, Want::UNSPECIFIED);
-    out
+    bend(dice, out)
+}
+
+/// Some ask without a transaction id (D21), or for families in a form of their own (D19).
+fn bend(dice: &mut fastrand::Rng, query: Vec<u8>) -> Vec<u8> {
+    let Some(mut raw) = Raw::read(&query) else { return query };
+    match dice.u8(0..8) {
+        0 => raw.unset(b"t"),
+        1 => raw.argue(b"want", string(b"n4")),
+        2 => raw.argue(b"want", [b"l".to_vec(), int(4), string(b"n6"), b"e".to_vec()].concat()),
+        _ => return query,
+    }
+    raw.write()
 }

@@ -48,6 +48,21 @@ impl Raw {
         }
     }
 
+    /// Drops a key of the root.
+    pub(super) fn unset(&mut self, key: &[u8]) {
+        self.root.retain(|(other, _)| other != key);
+    }
+
+    /// Sets an argument of a query.
+    pub(super) fn argue(&mut self, key: &[u8], value: Vec<u8>) {
+        if let Some((_, arguments)) = self.root.iter_mut().find(|(key, _)| key == b"a")
+            && let Some(mut pairs) = read_dict(arguments)
+        {
+            set(&mut pairs, key, value);
+            *arguments = write_dict(&pairs);
+        }
+    }
+
     /// Drops a key of the answer.
     pub(super) fn remove(&mut self, key: &[u8]) {
         if let Some(reply) = &mut self.reply {

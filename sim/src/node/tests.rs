@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use estudely_core::krpc::{Ask, Reply, Want, emit_method, emit_query};
+use estudely_core::krpc::{Ask, Kind, Reply, Want, emit_method, emit_query};
 use estudely_core::time::Duration;
 use proptest::prelude::*;
 
@@ -209,4 +209,24 @@ proptest! {
         let mut node = Node::new(of_kind(&world, NodeKind::Sampler));
         node.handle_datagram(&world, at(1), ASKER.into(), &payload, &mut Vec::new());
     }
+}
+
+#[test]
+fn some_nodes_ask_without_a_transaction_id_or_with_an_odd_want() {
+    let world = World::build(plan(20, 5)).expect("world");
+    let mut dice = fastrand::Rng::with_seed(1);
+    let mut seen = BTreeSet::new();
+    for _ in 0..200 {
+        let query = curious::query(&world, 0, &mut dice);
+        let has = |needle: &[u8]| query.windows(needle.len()).any(|window| window == needle);
+        let odd = has(b"4:want2:n4") || has(b"4:wantli4e2:n6e");
+        seen.insert(match Message::parse(&query) {
+            Ok(message) => {
+                assert!(matches!(message.kind, Kind::Query(_)), "odd, and a query");
+                if odd { "want" } else { "plain" }
+            }
+            Err(_) => "no transaction",
+        });
+    }
+    assert_eq!(seen, BTreeSet::from(["no transaction", "plain", "want"]));
 }

@@ -177,8 +177,11 @@ fn bend_root(vice: NodeVice, stage: &mut Stage<'_>, raw: &mut Raw) {
         NodeVice::WrongTransaction => {
             let mut transaction = [0; 6];
             stage.dice.fill(&mut transaction);
-            let len = [6, 6, 2, 1][stage.turn as usize % 4];
+            let len = [6, 6, 2, 1, 0][stage.turn as usize % 5];
             raw.set(b"t", string(&transaction[..len]));
+            if stage.turn % 10 == 9 {
+                raw.unset(b"t");
+            }
         }
         NodeVice::Refuser => {
             let code = 201 + (stage.turn % 4) as i64;
@@ -247,6 +250,10 @@ fn bend_reply(vice: NodeVice, stage: &mut Stage<'_>, asked: &Asked, raw: &mut Ra
             }
             if turn % 2 == 1 {
                 raw.set_reply(b"id", int(7));
+            }
+            if turn % 4 == 2 {
+                raw.remove(b"nodes");
+                raw.remove(b"nodes6");
             }
         }
         _ => {}

@@ -85,7 +85,10 @@ fn forgeries_are_their_share_are_flagged_and_guess_no_open_transaction() {
     let (mut forgeries, mut spoofed, mut like_ours) = (0, 0, 0);
     for (_, delivery) in &all {
         let Delivery::Datagram { from, payload, forged, .. } = delivery else { panic!() };
-        let message = Message::parse(payload).expect("plausible");
+        let Ok(message) = Message::parse(payload) else {
+            assert!(!forged && payload.ends_with(b"1:y1:qe"), "an odd question of a node's own");
+            continue;
+        };
         let answers = transaction(payload).is_some();
         // Some nodes ask something themselves.
         assert_eq!(answers, !forged && !matches!(message.kind, Kind::Query(_)));
