@@ -66,7 +66,9 @@ impl Families {
     /// A crawler began, with these families.
     pub(super) fn on_started(&mut self, now: Instant, on: [bool; 2], limited: bool) {
         let side = Side { since: now, new: WORK, other: 0 };
-        *self = Self { both: on == [true; 2], limited, sides: [side; 2], ..Self::default() };
+        // Whom an earlier run asked may rest, as its state says, and is no work then.
+        let asked = std::mem::take(&mut self.asked);
+        *self = Self { both: on == [true; 2], limited, sides: [side; 2], asked, ..Self::default() };
     }
 
     pub(super) fn on_shut_down(&mut self) {

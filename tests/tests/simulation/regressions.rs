@@ -81,6 +81,8 @@ mended! {
     what_only_the_silent_named_counted_as_work_939: "--seed 939",
     a_limit_on_infohashes_promised_torrents_1011: "--seed 1011",
     a_long_silence_was_lost_among_short_ones_1468: "--seed 1468",
+    who_rests_since_an_earlier_run_counted_as_work_4259: "--seed 4259",
+    one_look_into_gaps_was_to_find_everybody_3380: "--seed 3380",
 }
 
 // Seeds of the first sweeps that broke a rule of which no note was kept.
