@@ -2,8 +2,9 @@
 //! (BEP 3, 47, 52).
 //!
 //! The dictionary is what strangers wrote, verified but not sane. It is read in one pass over its
-//! tokens, without recursion, without memory per file and without reading a name twice. What cannot be read is an [`InfoError`];
-//! what can be read but breaks a rule (H40-H43) is a flag. Names never reach a file system.
+//! tokens, without recursion, without memory per file and without reading a name twice. What cannot
+//! be read is an [`InfoError`]; what can be read but breaks a rule (H40-H43) is a flag. Names never
+//! reach a file system.
 
 use std::cell::Cell;
 use std::fmt;

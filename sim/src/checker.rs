@@ -202,8 +202,7 @@ impl Checker {
     /// The run is over: whatever is still pending breaks its rule.
     pub fn finish(&mut self, now: Instant) {
         self.found.now = now;
-        let open = self.dials.len();
-        self.liveness.finish(&mut self.found, &self.rows, open);
+        self.liveness.finish(&mut self.found, &self.rows, self.dials.len());
     }
 
     fn on_started(&mut self, now: Instant, own: [Option<SocketAddr>; 2], state: Option<&[u8]>) {
@@ -218,7 +217,7 @@ impl Checker {
         self.transactions = Transactions::new(self.lag.clone());
         self.pace.on_started();
         self.dials.on_started();
-        self.families.on_started(now, on, self.limited);
+        self.families.on_started(now, on, self.limited, kept);
         self.counters.on_started(state.is_none(), on);
         self.liveness.on_started(&*self.truth);
     }
@@ -367,9 +366,7 @@ impl Observer for Checker {
             }
             Event::Connected { conn } => self.dials.on_connected(now, conn),
             Event::Wrote { conn, bytes } => self.on_wrote(conn, bytes),
-            Event::Read { conn, bytes } => {
-                self.dials.on_read(&mut self.found, conn, bytes);
-            }
+            Event::Read { conn, bytes } => self.dials.on_read(&mut self.found, conn, bytes),
             Event::Lost { .. } => {}
             Event::Ended { conn, fault } => {
                 if matches!(fault, None | Some(PeerFault::Refused)) {

@@ -13,6 +13,7 @@ use estudely_core::time::{Duration, Instant};
 use super::address::{family, ip_key};
 use super::krpc::Reply;
 use super::rule::{FAMILIES_APART, Findings};
+use super::saved::Kept;
 use super::sets::{Known, Seen};
 
 /// So many new contacts are work.
@@ -63,11 +64,14 @@ pub(super) struct Families {
 }
 
 impl Families {
-    /// A crawler began, with these families.
-    pub(super) fn on_started(&mut self, now: Instant, on: [bool; 2], limited: bool) {
+    /// A crawler began, with these families. If it has the state of an earlier run, whom that one
+    /// asked may rest, and is no work then.
+    pub(super) fn on_started(&mut self, now: Instant, on: [bool; 2], limited: bool, kept: Kept) {
         let side = Side { since: now, new: WORK, other: 0 };
-        // Whom an earlier run asked may rest, as its state says, and is no work then.
-        let asked = std::mem::take(&mut self.asked);
+        let asked = match kept {
+            Kept::Nothing => Seen::default(),
+            Kept::All | Kept::Before(_) => std::mem::take(&mut self.asked),
+        };
         *self = Self { both: on == [true; 2], limited, sides: [side; 2], asked, ..Self::default() };
     }
 

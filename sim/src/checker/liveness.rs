@@ -8,8 +8,8 @@
 //! Each is seen in the traffic before links healed, and what ran after that excuses nothing. With a
 //! limit on infohashes so many must have rows, and those that are due be true. With up to half of
 //! the nodes or peers hostile T1 is stretched by [`HOSTILE_FACTOR`], and what is still missing
-//! then breaks rule e; beyond half nothing is promised. Where nothing is broken but that, most of it must come much sooner: see
-//! [`super::calm`].
+//! then breaks rule e; beyond half nothing is promised. Where nothing is broken but that, most of it
+//! must come much sooner: see [`super::calm`].
 
 use std::cell::Cell;
 use std::net::SocketAddr;
