@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use crate::addr::AddressPolicy;
+use crate::base::addr::AddressPolicy;
 
 /// What the crawler is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Mode {
 pub struct Config {
     /// Which addresses from hearsay may be used.
     pub policy: AddressPolicy,
-    /// Our bound UDP address in each family, by [`crate::addr::Family::index`]; `None` turns the
+    /// Our bound UDP address in each family, by [`crate::base::addr::Family::index`]; `None` turns the
     /// family off.
     pub own: [Option<SocketAddr>; 2],
     /// What to do.

@@ -49,45 +49,23 @@
 
 #![forbid(unsafe_code)]
 
-pub mod time;
-pub mod rng;
-pub mod store;
-pub mod id;
-pub mod addr;
+pub mod base;
 pub mod limits;
 pub mod config;
-pub mod fault;
 pub mod stats;
-pub mod planted;
-
-pub mod bencode;
-pub mod krpc;
-pub mod magnet;
-pub mod pacer;
-pub mod endpoint;
-pub mod table;
-pub mod walk;
-mod walks;
-pub mod ledger;
-pub mod frontier;
-mod calendar;
-mod coverage;
-pub mod sweep;
-
-pub mod wire;
-pub mod pieces;
-mod partials;
-pub mod exchange;
-pub mod info;
-
-mod intake;
-pub mod job;
-mod dialer;
-pub mod row;
+pub mod codec;
+pub mod dht;
+pub mod peer;
 pub mod state;
-pub mod crawler;
+pub mod crawl;
 
+pub use base::{addr, fault, id, planted, rng, store, time};
+pub use codec::{bencode, info, krpc, magnet, wire};
+pub use crawl::{crawler, job, pace, row};
+pub use dht::{endpoint, sweep, table, walk};
+pub use peer::{exchange, pieces};
+
+#[cfg(test)]
+mod display;
 #[cfg(test)]
 mod properties;
-#[cfg(test)]
-mod words;

@@ -4,7 +4,7 @@
 //! question what a stranger can make this program spend. Items cited as H23 or 9.4 are those of
 //! the protocol catalogue.
 
-use crate::time::Duration;
+use crate::base::time::Duration;
 
 /// Bytes in a metadata piece; only the last one is shorter (BEP 9).
 pub const PIECE_LEN: usize = 16 * 1024;
@@ -142,7 +142,7 @@ const _: () = {
 };
 
 /// Most bytes of metadata that connections under way may hold together (H24): an adapter ends
-/// whichever goes beyond it as [`crate::fault::PeerFault::Pressure`].
+/// whichever goes beyond it as [`crate::base::fault::PeerFault::Pressure`].
 pub const ASSEMBLY_BYTES_MAX: usize = 256 << 20;
 
 // The DHT: messages

@@ -6,17 +6,17 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
-use crate::addr::{AddressPolicy, Contact, Family};
-use crate::endpoint::{Endpoint, Silence};
-use crate::id::{Id, NodeId};
-use crate::krpc::{Ask, Message};
+use crate::base::addr::{AddressPolicy, Contact, Family};
+use crate::base::id::{Id, NodeId};
+use crate::base::rng::{Rng, Seed};
+use crate::base::store::{FingerprintSet, Key, Seen, Slab};
+use crate::base::time::{Duration, Instant, Lane, earliest};
+use crate::codec::krpc::{Ask, Message};
+use crate::crawl::piece_cache::Partials;
+use crate::dht::endpoint::{Endpoint, Silence};
+use crate::dht::sweep::{Offer, Sweep, SweepAsk, SweepQuery, Turn};
 use crate::limits::{EXPIRE_AFTER, INTERVAL_MIN, OPEN_MAX, PARTIAL_BYTES_MAX, PIECE_LEN};
-use crate::partials::Partials;
-use crate::pieces::Pieces;
-use crate::rng::{Rng, Seed};
-use crate::store::{FingerprintSet, Key, Seen, Slab};
-use crate::sweep::{Offer, Sweep, SweepAsk, SweepQuery, Turn};
-use crate::time::{Duration, Instant, Lane, earliest};
+use crate::peer::pieces::Pieces;
 
 fn rng() -> Rng {
     Rng::new(Seed::from_u64(7))

@@ -10,7 +10,7 @@ macro_rules! counters {
         pub struct Stats {
             $(#[doc = $doc] pub $name: u64,)*
             /// Failed dials by cause, indexed by `PeerFault as usize`.
-            pub faults: [u64; crate::fault::PeerFault::COUNT],
+            pub faults: [u64; crate::base::fault::PeerFault::COUNT],
         }
 
         impl Stats {

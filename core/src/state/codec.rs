@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use sha1::{Digest, Sha1};
 
 use super::{Failed, Rest, StateError, WallTime};
-use crate::addr::{Contact, Family, emit_node, emit_peer, parse_node, parse_peer};
-use crate::id::{ID_LEN, InfoHash, NodeId};
+use crate::base::addr::{Contact, Family, emit_node, emit_peer, parse_node, parse_peer};
+use crate::base::id::{ID_LEN, InfoHash, NodeId};
 use crate::limits::{SAVED_PEERS_MAX, STATE_CHUNK_FILL, STATE_CHUNK_MAX};
 
 /// The first line up to the number of the format.

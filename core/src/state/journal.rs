@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 
 use super::codec::{kind, put_failed, put_pending, put_record, put_rest};
 use super::{Failed, Rest, WallTime};
-use crate::addr::Contact;
-use crate::id::InfoHash;
+use crate::base::addr::Contact;
+use crate::base::id::InfoHash;
+use crate::base::planted::{self, Bug};
+use crate::base::time::Instant;
 use crate::limits::{JOURNAL_ITEMS_MAX, JOURNAL_NOTES_MAX, SAMPLES_PER_REPLY, SAVED_PEERS_MAX};
-use crate::planted::{self, Bug};
-use crate::time::Instant;
 
 /// One thing that a snapshot would now say differently.
 #[derive(Clone, Copy, Debug)]

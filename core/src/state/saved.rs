@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 
 use super::codec::{Body, CHAIN_START, ChunkError, RECORD_START, after_first_line, chunk, kind};
 use super::{StateError, WallTime};
-use crate::addr::{Contact, Family};
-use crate::id::{InfoHash, NodeId};
+use crate::base::addr::{Contact, Family};
+use crate::base::id::{InfoHash, NodeId};
+use crate::base::time::Duration;
 use crate::limits::{
     BARREN_REST, FAILED_SAVED_MAX, PENDING_SAVED_MAX, RESTS_SAVED_MAX, SAMPLES_PER_REPLY,
     SECOND_CHANCE_AFTER, SETTLED_MAX, TABLE_SAVED_MAX,
 };
-use crate::time::Duration;
 
 /// A node that must not be sampled for so long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

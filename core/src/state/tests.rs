@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use super::codec::{CHAIN_START, HEADER_LEN, MAGIC, SUM_LEN, put_record, sum};
 use super::codec::{kind, put_pending};
 use super::*;
-use crate::addr::Contact;
-use crate::id::{InfoHash, NodeId};
+use crate::base::addr::Contact;
+use crate::base::id::{InfoHash, NodeId};
+use crate::base::time::{Duration, Instant};
 use crate::limits::{
     SAMPLES_PER_REPLY, SAVED_PEERS_MAX, SETTLED_MAX, STATE_CHUNK_MAX, TABLE_SAVED_MAX,
 };
-use crate::time::{Duration, Instant};
 
 const WALL: WallTime = WallTime(1_700_000_000);
 

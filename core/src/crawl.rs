@@ -1,0 +1,14 @@
+//! The crawl: what is worked on, what is tried next, when it is settled, and what it may cost.
+//!
+//! The only room that knows both the DHT and the peers.
+
+pub mod pace;
+pub(crate) mod admission;
+pub mod row;
+pub(crate) mod rows;
+pub mod dial;
+pub mod job;
+pub(crate) mod piece_cache;
+pub(crate) mod dialer;
+pub(crate) mod outage;
+pub mod crawler;

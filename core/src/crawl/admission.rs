@@ -1,0 +1,403 @@
+//! Which infohashes are taken on, and when: the seen-filter, the queue before a job is free, the
+//! limit a run was given, the calendar of second chances, and what an earlier run left undone.
+
+use crate::limits::{
+    FAILED_SAVED_MAX, KNOWN_MAX, PENDING_MAX, PENDING_SAVED_MAX, SECOND_CHANCE_AFTER,
+    SECOND_CHANCE_TURNS, SECOND_CHANCES_MAX, SETTLED_MAX,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use crate::base::addr::Contact;
+use crate::base::id::InfoHash;
+use crate::base::planted::{self, Bug};
+use crate::base::rng::Rng;
+use crate::base::store::{FingerprintSet, Seen};
+use crate::base::time::{Instant, Lane, earliest};
+use crate::state::Pending;
+
+/// An infohash and the node that named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) hash: InfoHash,
+    pub(crate) source: Option<Contact>,
+    pub(crate) found: Instant,
+    /// Rounds that failed before.
+    pub(crate) round: u8,
+}
+
+/// An infohash that failed and waits for another chance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retry {
+    pub(crate) found: Instant,
+    /// Rounds that failed before.
+    pub(crate) round: u8,
+}
+
+/// What became of an infohash that was heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intaken {
+    /// Taken on: it waits for a job.
+    New,
+    /// Known already.
+    Known,
+    /// New, but the run takes no more.
+    Closed,
+    /// New, but the run takes no more: set aside for the next one.
+    Held,
+    /// New, but there is no room.
+    Full,
+}
+
+/// The door through which infohashes come in.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    known: FingerprintSet,
+    pending: VecDeque<Candidate>,
+    /// What an earlier run left, and what this one may not take on any more.
+    aside: BTreeMap<InfoHash, Pending>,
+    /// How many of these are taken on: they wait for a job.
+    admitted: usize,
+    /// Whether what may not be taken on is set aside.
+    holds: bool,
+    /// Only what is asked for by name is taken on: what an earlier run left waits for another one.
+    named_only: bool,
+    retries: [Lane<Candidate>; SECOND_CHANCE_AFTER.len()],
+    /// Second chances of an earlier run's failures, and when each infohash has its own.
+    later: BTreeMap<(Instant, InfoHash), Retry>,
+    later_at: BTreeMap<InfoHash, Instant>,
+    /// Infohashes settled for good that no output will call verified; the latest so many.
+    settled: VecDeque<InfoHash>,
+    /// How many may wait for a job before the sweep stops looking for more.
+    enough: usize,
+    /// How many more may be taken on; `None` for no end.
+    quota: Option<u64>,
+    closed: bool,
+    /// Jobs given since a second chance was first in turn.
+    turn: u8,
+}
+
+impl Intake {
+    pub(crate) fn new(max_infohashes: Option<u64>, enough: usize, rng: &mut Rng) -> Self {
+        Self {
+            known: FingerprintSet::new(rng, KNOWN_MAX),
+            pending: VecDeque::new(),
+            aside: BTreeMap::new(),
+            admitted: 0,
+            holds: false,
+            named_only: false,
+            retries: SECOND_CHANCE_AFTER.map(Lane::new),
+            later: BTreeMap::new(),
+            later_at: BTreeMap::new(),
+            settled: VecDeque::new(),
+            enough,
+            quota: max_infohashes,
+            closed: false,
+            turn: 0,
+        }
+    }
+
+    /// Never takes `hash` on; nor again, if an earlier run left it. `true` if it gave back its part
+    /// of the quota.
+    pub(crate) fn ban(&mut self, hash: InfoHash) -> bool {
+        self.known.insert(&hash.0);
+        self.forget_later(hash);
+        let removed = self.aside.remove(&hash).is_some();
+        // Otherwise one that was held takes its place.
+        let freed = removed && self.admitted > self.aside.len();
+        if freed {
+            self.admitted -= 1;
+            self.quota = self.quota.map(|left| left + 1);
+        }
+        freed
+    }
+
+    fn forget_later(&mut self, hash: InfoHash) {
+        if let Some(at) = self.later_at.remove(&hash) {
+            self.later.remove(&(at, hash));
+        }
+    }
+
+    /// From now on what the quota keeps out is set aside.
+    pub(crate) fn hold(&mut self) {
+        self.holds = true;
+    }
+
+    /// Leaves what is restored from now on for another run, unless it is asked for by name.
+    pub(crate) fn restore_for_later(&mut self) {
+        self.named_only = true;
+    }
+
+    /// Sets an infohash of an earlier run aside; `false` if it is known or there is no room.
+    pub(crate) fn restore_pending(&mut self, hash: InfoHash, pending: Pending) -> bool {
+        let room = self.aside.len() < PENDING_SAVED_MAX;
+        let new = room && self.known.insert(&hash.0) == Seen::New;
+        if new {
+            self.aside.insert(hash, pending);
+        }
+        new
+    }
+
+    /// Takes on what was set aside, as far as the quota goes; how many.
+    pub(crate) fn admit_restored(&mut self) -> usize {
+        let waiting = self.aside.len() - self.admitted;
+        let most = self.quota.map_or(waiting, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let taken = waiting.min(most);
+        self.admitted += taken;
+        self.quota = self.quota.map(|left| left - taken as u64);
+        taken
+    }
+
+    /// Remembers a failed infohash of an earlier run; `false` if it is known or there is no room.
+    pub(crate) fn restore_failed(&mut self, hash: InfoHash, due: Instant, retry: Retry) -> bool {
+        let room = self.later.len() < FAILED_SAVED_MAX;
+        let new = room && self.is_restorable(hash);
+        if new {
+            self.later.insert((due, hash), retry);
+            self.later_at.insert(hash, due);
+        }
+        new
+    }
+
+    /// Remembers an infohash that an earlier run settled for good; `false` if it is known.
+    pub(crate) fn restore_settled(&mut self, hash: InfoHash) -> bool {
+        let new = self.is_restorable(hash);
+        if new {
+            self.settle_for_good(hash);
+        }
+        new
+    }
+
+    /// Whether a settled or failed infohash of an earlier run is not known otherwise; it is from
+    /// now on, unless it may still be asked for by name.
+    fn is_restorable(&mut self, hash: InfoHash) -> bool {
+        if self.named_only {
+            !self.known.contains(&hash.0)
+        } else {
+            self.known.insert(&hash.0) == Seen::New
+        }
+    }
+
+    /// Takes out what was set aside for an infohash that is asked for by name. If it was not
+    /// taken on yet it counts now, and there must be room for it in the quota.
+    pub(crate) fn claim(&mut self, hash: InfoHash) -> Option<Pending> {
+        if self.held() == 0 {
+            let pending = self.aside.remove(&hash)?;
+            self.admitted -= 1;
+            return Some(pending);
+        }
+        if self.is_closed() {
+            return None;
+        }
+        let pending = self.aside.remove(&hash)?;
+        self.quota = self.quota.map(|left| left - 1);
+        Some(pending)
+    }
+
+    /// Remembers that nothing more is to be tried for an infohash.
+    pub(crate) fn settle_for_good(&mut self, hash: InfoHash) {
+        if self.settled.len() >= SETTLED_MAX {
+            self.settled.pop_front();
+        }
+        self.settled.push_back(hash);
+    }
+
+    /// What waits for a job or for the next run: infohash, source, peers.
+    pub(crate) fn saved_pending(
+        &self,
+    ) -> impl Iterator<Item = (InfoHash, Option<Contact>, &[SocketAddr])> {
+        let aside = self.aside.iter().map(|(hash, p)| (*hash, p.source, p.peers.as_slice()));
+        aside.chain(self.pending.iter().map(|new| (new.hash, new.source, [].as_slice())))
+    }
+
+    /// What waits for another chance, with its time.
+    pub(crate) fn saved_failed(&self) -> impl Iterator<Item = (InfoHash, Instant, Retry)> {
+        let own = self.retries.iter().flat_map(Lane::iter).map(|(due, failed)| {
+            (failed.hash, due, Retry { found: failed.found, round: failed.round })
+        });
+        own.chain(self.later.iter().map(|((due, hash), retry)| (*hash, *due, *retry)))
+    }
+
+    /// What is settled for good, the oldest first.
+    pub(crate) fn saved_settled(&self) -> impl Iterator<Item = InfoHash> {
+        self.settled.iter().copied()
+    }
+
+    /// Counts an infohash as taken on if it is new and the run takes more: the caller has a job
+    /// for it.
+    pub(crate) fn admit(&mut self, hash: InfoHash) -> Intaken {
+        if self.is_closed() {
+            return if self.known.contains(&hash.0) { Intaken::Known } else { Intaken::Closed };
+        }
+        match self.known.insert(&hash.0) {
+            Seen::Known if planted::is(Bug::ForgetKnown) => Intaken::New,
+            Seen::Known => Intaken::Known,
+            Seen::Full => Intaken::Full,
+            Seen::New => {
+                self.quota = self.quota.map(|left| left - 1);
+                self.forget_later(hash);
+                Intaken::New
+            }
+        }
+    }
+
+    /// Takes on an infohash that is new, if the run takes more: it waits for a job.
+    pub(crate) fn offer(
+        &mut self,
+        now: Instant,
+        hash: InfoHash,
+        source: Option<Contact>,
+    ) -> Intaken {
+        if self.pending.len() >= PENDING_MAX {
+            return if self.known.contains(&hash.0) { Intaken::Known } else { Intaken::Full };
+        }
+        let taken = self.admit(hash);
+        if taken == Intaken::New {
+            self.pending.push_back(Candidate { hash, source, found: now, round: 0 });
+        }
+        if taken == Intaken::Closed && self.holds {
+            let left = Pending { source, peers: Vec::new() };
+            return if self.restore_pending(hash, left) { Intaken::Held } else { taken };
+        }
+        taken
+    }
+
+    /// The next infohash for a free job. Second chances due at `now` get one job in four, so that
+    /// new infohashes without end do not keep them waiting.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<(Candidate, Vec<SocketAddr>)> {
+        self.turn = (self.turn + 1) % SECOND_CHANCE_TURNS;
+        if self.turn == 0
+            && let Some(candidate) = self.second_chance(now)
+        {
+            return Some((candidate, Vec::new()));
+        }
+        if self.admitted > 0
+            && let Some((hash, Pending { source, peers })) = self.aside.pop_first()
+        {
+            self.admitted -= 1;
+            return Some((Candidate { hash, source, found: now, round: 0 }, peers));
+        }
+        let new = self.pending.pop_front();
+        new.or_else(|| self.second_chance(now)).map(|candidate| (candidate, Vec::new()))
+    }
+
+    fn second_chance(&mut self, now: Instant) -> Option<Candidate> {
+        if self.closed || self.named_only {
+            return None;
+        }
+        let own = self.retries.iter_mut().find_map(|lane| lane.pop_due(now));
+        own.or_else(|| {
+            let first = self.later.first_entry().filter(|first| first.key().0 <= now)?;
+            let ((_, hash), Retry { found, round }) = first.remove_entry();
+            self.later_at.remove(&hash);
+            Some(Candidate { hash, source: None, found, round })
+        })
+    }
+
+    /// Remembers a failed infohash for a second chance, and says when and which that is; if it has
+    /// none left, that it is settled for good.
+    pub(crate) fn retry_later(
+        &mut self,
+        now: Instant,
+        mut failed: Candidate,
+    ) -> Option<(Instant, u8)> {
+        let waiting: usize = self.retries.iter().map(Lane::len).sum();
+        let round = usize::from(failed.round);
+        match (self.retries.get_mut(round), SECOND_CHANCE_AFTER.get(round)) {
+            (Some(lane), Some(wait)) if waiting < SECOND_CHANCES_MAX => {
+                failed.round += 1;
+                lane.push(now, failed);
+                Some((now + *wait, failed.round))
+            }
+            _ => {
+                self.settle_for_good(failed.hash);
+                None
+            }
+        }
+    }
+
+    /// Takes nothing on from now on.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Whether nothing new is taken on any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed || self.quota == Some(0)
+    }
+
+    /// Whether the sweep should find more.
+    pub(crate) fn wants_more(&self) -> bool {
+        !self.is_closed() && self.pending() < self.enough
+    }
+
+    /// Infohashes waiting for a job.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending.len() + self.admitted
+    }
+
+    /// Infohashes set aside for the next run.
+    pub(crate) fn held(&self) -> usize {
+        self.aside.len() - self.admitted
+    }
+
+    /// When a second chance is due.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.closed || self.named_only {
+            return None;
+        }
+        let later = self.later.first_key_value().map(|((due, _), _)| *due);
+        self.retries.iter().map(Lane::poll_timeout).fold(later, earliest)
+    }
+
+    pub(crate) fn check(&self) {
+        assert!(self.pending.len() <= PENDING_MAX);
+        assert!(self.admitted <= self.aside.len() && self.aside.len() <= PENDING_SAVED_MAX);
+        assert!(self.retries.iter().map(Lane::len).sum::<usize>() <= SECOND_CHANCES_MAX);
+        assert!(self.later.len() <= FAILED_SAVED_MAX && self.settled.len() <= SETTLED_MAX);
+        assert_eq!(self.later.len(), self.later_at.len());
+        let indexed = |(due, hash): &(Instant, InfoHash)| self.later_at.get(hash) == Some(due);
+        assert!(self.later.keys().all(indexed), "every second chance is found by its infohash");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::Seed;
+
+    fn intake(max: Option<u64>) -> Intake {
+        Intake::new(max, 100, &mut Rng::new(Seed::from_u64(1)))
+    }
+
+    fn hash(n: u8) -> InfoHash {
+        InfoHash([n; 20])
+    }
+
+    #[test]
+    fn an_infohash_is_taken_on_once_and_only_up_to_the_quota() {
+        let mut intake = intake(Some(2));
+        intake.ban(hash(9));
+        let offers = [1, 1, 9, 2, 3, 2].map(|n| intake.offer(Instant::START, hash(n), None));
+        use Intaken::{Closed, Known, New};
+        assert_eq!(offers, [New, Known, Known, New, Closed, Known]);
+        assert!(intake.is_closed() && !intake.wants_more());
+        assert_eq!(intake.pending(), 2);
+    }
+
+    #[test]
+    fn a_failed_infohash_comes_back_three_times_and_then_never() {
+        let mut intake = intake(None);
+        let mut now = Instant::START;
+        let mut failed = Candidate { hash: hash(1), source: None, found: now, round: 0 };
+        for wait in SECOND_CHANCE_AFTER {
+            intake.retry_later(now, failed);
+            assert_eq!(intake.next(now), None);
+            now = now + wait;
+            assert_eq!(intake.poll_timeout(), Some(now));
+            failed = intake.next(now).expect("due").0;
+        }
+        intake.retry_later(now, failed);
+        assert_eq!(intake.poll_timeout(), None);
+    }
+}

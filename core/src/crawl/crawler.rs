@@ -1,0 +1,364 @@
+//! The control plane: everything a crawl decides, composed from machines that each know one thing.
+//!
+//! Bytes, addresses and virtual time go in through `handle_*`; datagrams, dials, rows and the next
+//! deadline come out of `poll_*`. After any `handle_*`, drain every `poll_*` before waiting. A sink
+//! that is full is simply not polled: that is the only backpressure. Nothing here does I/O, reads
+//! a clock or draws randomness of its own.
+//!
+//! ```text
+//! sweep ─► infohash ─► intake ─► job: get_peers to its source ─► (none) walk ─► peers
+//!                                  └─► dialer ─► Exchange ─► outcome ─► Row
+//! ```
+
+mod lookup;
+mod persist;
+mod receive;
+mod transmit;
+
+use crate::limits::{
+    JOB_PATIENCE, JOBS_BACKLOG_MINUTES, JOBS_MAX, JOBS_PER_CONNECTION, PENDING_ENOUGH,
+    SEEDS_WITHIN, WALKS_MAX, WALKS_PER_RATE,
+};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use crate::base::addr::{AddressPolicy, Family};
+use crate::base::fault::PeerFault;
+use crate::base::id::{InfoHash, NodeId};
+use crate::base::planted::{self, Bug};
+use crate::base::rng::{Rng, Seed};
+use crate::base::store::{Key, KeyedMap, KeyedState, Slab};
+use crate::base::time::{Instant, Lane, earliest};
+use crate::config::Config;
+use crate::crawl::admission::Intake;
+pub use crate::crawl::dial::{Dial, PeerKey};
+use crate::crawl::dialer::Dialer;
+use crate::crawl::job::{Job, JobLimits};
+use crate::crawl::pace::{AddressPacer, FlowPacer, QueryPacer};
+use crate::crawl::piece_cache::Partials;
+use crate::crawl::row::Row;
+use crate::peer::exchange::Outcome;
+use crate::state::Journal;
+use crate::stats::Stats;
+
+use crate::crawl::outage::Outage;
+use crate::crawl::rows::Rows;
+use crate::crawl::rows::Untaken;
+pub use crate::dht::bootstrap::Bootstrap;
+use crate::dht::bootstrap::Bootstraps;
+use crate::dht::network::Plane;
+
+/// A datagram to send. Its bytes are the last `len` of the buffer that was passed in.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub to: SocketAddr,
+    /// How many bytes.
+    pub len: usize,
+}
+
+/// Too many infohashes are under way, or too many rows wait to be taken; try again after polling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// The crawl: see the module.
+#[derive(Debug)]
+pub struct Crawler {
+    config: Config,
+    /// Who we are, in both families.
+    id: NodeId,
+    begun: Instant,
+    now: Instant,
+    planes: [Option<Box<Plane>>; 2],
+    bootstraps: Bootstraps,
+    queries: QueryPacer,
+    flows: FlowPacer,
+    courtesy: AddressPacer,
+    intake: Intake,
+    jobs: Slab<Job>,
+    by_hash: KeyedMap<InfoHash, Key>,
+    /// When jobs to which nothing happens are given up.
+    patience: Lane<Key>,
+    waiting_for_walk: VecDeque<Key>,
+    outage: Outage,
+    dialer: Dialer,
+    partials: Partials,
+    rows: Rows,
+    journal: Option<Journal>,
+    stats: Stats,
+    shut_down: bool,
+}
+
+impl Crawler {
+    /// A crawl that has not begun: tell it of bootstrap nodes or requests, then poll.
+    pub fn new(config: Config, seed: Seed, now: Instant) -> Self {
+        let rng = Rng::new(seed);
+        let id = NodeId(rng.fork("node id").bytes());
+        let plane = |family: Family| {
+            let own = config.own[family.index()].filter(|_| config.mode.uses_dht())?;
+            let label = if family == Family::V4 { "v4" } else { "v6" };
+            let walks_max = config.rate.map_or(WALKS_MAX, |rate| rate as usize * WALKS_PER_RATE);
+            let walks_max = walks_max.min(WALKS_MAX);
+            Some(Box::new(Plane::new(config.policy, id, own, walks_max, &rng.fork(label))))
+        };
+        let jobs_max = jobs_max(&config);
+        let enough = jobs_max.min(PENDING_ENOUGH);
+        Self {
+            planes: Family::ALL.map(plane),
+            bootstraps: Bootstraps::new(now),
+            queries: QueryPacer::new(config.rate),
+            flows: FlowPacer::new(config.new_flows, &mut rng.fork("flows")),
+            courtesy: AddressPacer::new(config.policy, &mut rng.fork("courtesy")),
+            intake: Intake::new(config.max_infohashes, enough, &mut rng.fork("intake")),
+            jobs: Slab::new(jobs_max),
+            by_hash: KeyedMap::with_hasher(KeyedState::new(&mut rng.fork("jobs"))),
+            patience: Lane::new(JOB_PATIENCE),
+            waiting_for_walk: VecDeque::new(),
+            outage: Outage::default(),
+            dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
+            partials: Partials::new(&mut rng.fork("partials")),
+            rows: Rows::default(),
+            journal: None,
+            stats: Stats::default(),
+            shut_down: false,
+            config,
+            id,
+            begun: now,
+            now,
+        }
+    }
+
+    /// Names nodes to begin with, already resolved.
+    pub fn handle_bootstrap(&mut self, now: Instant, nodes: &[SocketAddr], kind: Bootstrap) {
+        self.advance(now);
+        for addr in nodes {
+            self.bootstraps.add(*addr, kind);
+        }
+    }
+
+    /// Says that every output holds `hash` as verified: it is never taken on, and no longer
+    /// pending if a saved state said so.
+    pub fn handle_known(&mut self, hash: InfoHash) {
+        let freed = self.intake.ban(hash);
+        self.stats.infohashes_new -= u64::from(freed);
+    }
+
+    /// Asks for the metadata of `hash`, from `peers` first. May be called again with more peers
+    /// for the same infohash while it is under way.
+    ///
+    /// # Errors
+    /// [`Full`] when too many infohashes are under way or rows wait: poll, and try again.
+    pub fn handle_request(
+        &mut self,
+        now: Instant,
+        hash: InfoHash,
+        peers: &[SocketAddr],
+    ) -> Result<(), Full> {
+        self.advance(now);
+        self.request(hash, peers)
+    }
+
+    /// A datagram of at most 2 048 bytes arrived. Never fails: what it is worth is in the counters.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, payload: &[u8]) {
+        self.advance(now);
+        self.receive(from, payload);
+        self.fill_jobs();
+    }
+
+    /// A connection that [`Crawler::poll_dial`] asked for has ended.
+    pub fn handle_outcome(&mut self, now: Instant, peer: PeerKey, outcome: Outcome) {
+        self.advance(now);
+        if let Some(dial) = self.dialer.close(peer) {
+            self.finish_dial(dial, outcome);
+            self.fill_jobs();
+        }
+    }
+
+    /// Time has passed: [`Crawler::poll_timeout`] is due. Too early a call changes nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        for family in Family::ALL {
+            self.expire_queries(family);
+        }
+        while let Some((peer, key)) = self.dialer.poll_overtake(self.now) {
+            // Only the connection begun last says that the job is slow.
+            if let Some(job) = self.jobs.get_mut(key).filter(|job| job.latest == Some(peer)) {
+                job.allow_overtaking();
+                self.settle_or_continue(key);
+            }
+        }
+        self.rescue_jobs();
+        self.expire_jobs();
+        self.begin_walks();
+        self.fill_jobs();
+    }
+
+    /// Begins nothing new from now on: no query, no dial. What is finished is still reported.
+    pub fn handle_shutdown(&mut self, now: Instant) {
+        self.advance(now);
+        self.shut_down = true;
+        self.intake.close();
+    }
+
+    /// The next datagram of a family's socket, appended to `buf`.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        family: Family,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        self.advance(now);
+        if self.shut_down { None } else { self.transmit(family, buf) }
+    }
+
+    /// The next connection to open.
+    pub fn poll_dial(&mut self, now: Instant) -> Option<Dial> {
+        self.advance(now);
+        if self.shut_down || !self.rows.have_room() || self.outage.is_suspected(self.now) {
+            return None;
+        }
+        let dial =
+            self.dialer.poll_dial(self.now, &mut self.jobs, &mut self.flows, &mut self.partials)?;
+        self.stats.dialled += 1;
+        Some(dial)
+    }
+
+    /// The next settled infohash.
+    pub fn poll_row(&mut self) -> Option<Row> {
+        let Untaken { row, leaves } = self.rows.pop()?;
+        self.note_settled(row.infohash, leaves);
+        if self.rows.is_empty() {
+            self.fill_jobs(); // which may have waited for room among the rows
+        }
+        Some(row)
+    }
+
+    /// When [`Crawler::handle_timeout`] must be called, after every other `poll_*` was drained.
+    /// `None`: only input can help.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.shut_down {
+            return None;
+        }
+        if planted::is(Bug::StaleDeadline) {
+            return Some(self.now);
+        }
+        let of_family = |family: Family| {
+            let plane = self.planes[family.index()].as_ref()?;
+            earliest(plane.poll_timeout(self.now), self.bootstraps.poll_timeout(family))
+        };
+        let takes_jobs = self.takes_jobs();
+        let begins = (takes_jobs && self.intake.pending() > 0).then_some(self.now);
+        let second_chance = self.intake.poll_timeout().filter(|_| takes_jobs);
+        let given_up = self.begun + SEEDS_WITHIN;
+        let seeds = (given_up > self.now && !self.waiting_for_walk.is_empty()).then_some(given_up);
+        let dialer = self.dialer.poll_timeout(self.now);
+        let outage = self.outage.poll_timeout().filter(|at| *at > self.now);
+        [dialer, second_chance, self.patience.poll_timeout(), seeds, outage, begins]
+            .into_iter()
+            .chain(Family::ALL.map(of_family))
+            .fold(None, earliest)
+    }
+
+    /// Whether nothing is open or due: no connection, infohash or row is under way, and the sweep
+    /// has nobody to ask. Its next pass may be scheduled, the table's upkeep goes on, and silent
+    /// bootstrap nodes are asked again; none of that keeps a run alive.
+    pub fn is_idle(&self) -> bool {
+        self.is_settled()
+            && self.dialer.open_count() == 0
+            && self.planes.iter().flatten().all(|plane| plane.sweep.is_idle(self.now))
+    }
+
+    /// Whether the run has nothing left to say: its limit is reached and all is settled, or it was
+    /// shut down and every row is taken.
+    pub fn is_finished(&self) -> bool {
+        if self.shut_down {
+            self.rows.is_empty()
+        } else {
+            self.intake.is_closed() && self.is_settled()
+        }
+    }
+
+    /// Every counter, with the levels as they are now.
+    pub fn stats(&self) -> Stats {
+        let planes = || self.planes.iter().flatten();
+        let first_round = self.jobs.iter().filter(|(_, job)| job.round == 0).count();
+        Stats {
+            unfinished: (first_round + self.intake.pending()) as u64,
+            infohashes_open: (self.jobs.len() + self.intake.pending()) as u64,
+            queries_open: planes().map(|plane| plane.endpoint.open_count() as u64).sum(),
+            connections_open: self.dialer.open_count() as u64,
+            contacts_queued: planes().map(|plane| plane.sweep.waiting() as u64).sum(),
+            table_nodes: planes().map(|plane| plane.table.len() as u64).sum(),
+            ..self.stats.clone()
+        }
+    }
+
+    /// Asserts every invariant that can be seen from here. For tests, simulation and fuzzing.
+    pub fn check(&self) {
+        self.planes.iter().flatten().for_each(|plane| plane.check());
+        self.intake.check();
+        self.dialer.check();
+        self.partials.check();
+        self.rows.check();
+        self.outage.check(JOBS_MAX);
+        self.journal.iter().for_each(Journal::check);
+        assert!(self.jobs.len() <= JOBS_MAX);
+        assert!(self.patience.len() <= 2 * JOBS_MAX);
+        assert_eq!(self.jobs.len(), self.by_hash.len(), "every job is found by its infohash");
+        let stats = &self.stats;
+        let ended = stats.faults.iter().sum::<u64>() + stats.delivered;
+        assert_eq!(stats.dialled, ended + self.dialer.open_count() as u64, "every dial ends once");
+        let open: u64 = self.planes.iter().flatten().map(|p| p.endpoint.open_count() as u64).sum();
+        assert_eq!(
+            stats.queries(),
+            stats.answered + stats.refused + stats.expired + open,
+            "queries balance"
+        );
+    }
+
+    fn is_settled(&self) -> bool {
+        self.jobs.is_empty() && self.intake.pending() == 0 && self.rows.is_empty()
+    }
+
+    /// Time never runs backwards in here, whatever the caller's clock does (H47).
+    fn advance(&mut self, now: Instant) {
+        self.now = if planted::is(Bug::BackwardClock) { now } else { self.now.max(now) };
+    }
+
+    fn plane(&mut self, family: Family) -> Option<&mut Plane> {
+        self.planes[family.index()].as_deref_mut()
+    }
+
+    fn job_limits(&self) -> JobLimits {
+        JobLimits {
+            peers: self.config.peers_per_infohash as usize,
+            attempts: u8::try_from(self.config.peer_attempts).unwrap_or(u8::MAX),
+            may_walk: self.config.mode.uses_dht() && self.planes.iter().any(Option::is_some),
+            dials: self.config.mode.dials(),
+            one_host_per_ip: self.config.policy == AddressPolicy::Public,
+        }
+    }
+
+    fn count_fault(&mut self, fault: PeerFault) {
+        self.stats.faults[fault as usize] += 1;
+    }
+}
+
+/// How many infohashes may be under way: as many as connections, dials and queries allow to be
+/// served before anybody loses patience. What cannot be fetched soon had better be found later.
+fn jobs_max(config: &Config) -> usize {
+    let minutes = JOBS_BACKLOG_MINUTES;
+    // Half of the new flows are for dials.
+    let by_flows = config.new_flows.map_or(JOBS_MAX, |flows| (flows * minutes / 2) as usize);
+    let by_rate = config.rate.map_or(JOBS_MAX, |rate| rate.saturating_mul(60 * minutes) as usize);
+    let by_connections = config.max_connections as usize * JOBS_PER_CONNECTION;
+    if config.mode.dials() {
+        by_connections.min(by_flows).min(by_rate).clamp(16, JOBS_MAX)
+    } else {
+        PENDING_ENOUGH.min(by_rate).max(16)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Saving what a crawl knows, and taking it up again.
+//!
+//! What is settled leaves the state when its row is taken, not before: a row that nobody has
+//! written yet must not be lost with the process.
+
+use std::collections::BTreeSet;
+
+use super::Crawler;
+use crate::base::addr::{Contact, Family};
+use crate::base::id::InfoHash;
+use crate::base::planted::{self, Bug};
+use crate::base::store::Key;
+use crate::base::time::{Duration, Instant};
+use crate::crawl::admission::{Candidate, Retry};
+use crate::crawl::job::Source;
+use crate::crawl::rows::Leaves;
+use crate::dht::sweep::{Offer, Rested};
+use crate::limits::{FAILED_SAVED_MAX, JOBS_MAX, PENDING_SAVED_MAX};
+use crate::state::{
+    Failed, Pending, Rest, Restored, Saved, SnapshotWriter, StateError, WallTime, seconds_left,
+};
+
+impl Crawler {
+    /// Appends the whole state, as of `wall`: node id, contacts of the tables, sampling calendar,
+    /// infohashes under way with source and peers, failed ones and those settled for good. Its
+    /// length is bounded by [`crate::limits::STATE_LEN_MAX`], and follows from the state alone.
+    pub fn snapshot(&self, wall: WallTime, out: &mut Vec<u8>) {
+        let table = |family: Family| self.planes[family.index()].as_ref().map(|p| &p.table);
+        let depth = |family| table(family).map_or(0, |table| table.depth() as u8);
+        let mut writer = SnapshotWriter::new(out, wall, self.id, Family::ALL.map(depth));
+        for family in Family::ALL {
+            let saved = table(family).map(|table| table.saved()).unwrap_or_default();
+            saved.into_iter().for_each(|contact| writer.contact(contact));
+        }
+        for rested in self.planes.iter().flatten().flat_map(|plane| plane.sweep.saved()) {
+            let Rested { contact, by_id, until } = rested;
+            writer.rest(&Rest { contact, by_id, left: seconds_left(self.now, until) });
+        }
+        self.save_infohashes(&mut writer);
+        writer.finish();
+    }
+
+    fn save_infohashes(&self, writer: &mut SnapshotWriter<'_>) {
+        // Until somebody has taken its row, an infohash is under way.
+        let rows = || self.rows.iter().map(|untaken| &untaken.row);
+        let untaken: BTreeSet<InfoHash> = rows().map(|row| row.infohash).collect();
+        for row in rows() {
+            writer.pending(row.infohash, None, row.peers.iter().copied());
+        }
+        for (_, job) in self.jobs.iter().filter(|(_, job)| job.round == 0) {
+            let source = match job.source {
+                Source::Pending { node, .. } => Some(node),
+                Source::Done => None,
+            };
+            writer.pending(job.hash, source, job.saved_peers());
+        }
+        // More than can be read again is not written; no run gets there.
+        let room = PENDING_SAVED_MAX.saturating_sub(self.rows.len() + self.jobs.len());
+        for (hash, source, peers) in self.intake.saved_pending().take(room) {
+            writer.pending(hash, source, peers.iter().copied());
+        }
+        let room = FAILED_SAVED_MAX - JOBS_MAX;
+        for (hash, due, retry) in self.intake.saved_failed().take(room) {
+            if !untaken.contains(&hash) {
+                let left = seconds_left(self.now, due);
+                writer.failed(hash, Failed { round: retry.round, left });
+            }
+        }
+        for (_, job) in self.jobs.iter().filter(|(_, job)| job.round > 0) {
+            writer.failed(job.hash, Failed { round: job.round, left: 0 });
+        }
+        for hash in self.intake.saved_settled().filter(|hash| !untaken.contains(hash)) {
+            writer.settled(hash);
+        }
+    }
+
+    /// Takes up what an earlier run saved: one snapshot and any records appended after it. For a
+    /// new crawler, before anything else is called but [`Crawler::handle_known`]. A torn or damaged
+    /// tail of records is dropped, and said so.
+    ///
+    /// # Errors
+    /// [`StateError`] when there is no whole snapshot of this format; then nothing is changed.
+    pub fn restore(
+        &mut self,
+        now: Instant,
+        wall: WallTime,
+        saved: &[u8],
+    ) -> Result<Restored, StateError> {
+        let saved = Saved::read(saved, wall)?;
+        self.advance(now);
+        let mut restored = Restored {
+            records: saved.records,
+            torn_bytes: saved.torn_bytes,
+            ..Restored::default()
+        };
+        self.id = saved.id;
+        for (family, depth) in Family::ALL.into_iter().zip(saved.depths) {
+            let now = self.now;
+            if let Some(plane) = self.plane(family) {
+                plane.rebase(now, saved.id);
+                plane.table.reshape(now, usize::from(depth));
+            }
+        }
+        self.restore_rests(&saved.rests, &mut restored);
+        for contact in &saved.contacts {
+            let taken = self.restore_contact(*contact);
+            restored.contacts += usize::from(taken);
+            restored.left_out += usize::from(!taken);
+        }
+        for plane in self.planes.iter_mut().flatten() {
+            plane.sweep.on_restored();
+            plane.entrance.begin();
+        }
+        self.restore_infohashes(saved, &mut restored);
+        Ok(restored)
+    }
+
+    fn restore_rests(&mut self, rests: &[Rest], restored: &mut Restored) {
+        let now = self.now;
+        for rest in rests {
+            let Rest { contact, by_id, left } = *rest;
+            let until = now + Duration::from_secs(u64::from(left));
+            let router = self.bootstraps.is_router(contact.addr);
+            let plane = self.plane(Family::of(contact.addr)).filter(|_| !router);
+            let rested = Rested { contact, by_id, until };
+            if plane.is_some_and(|plane| plane.sweep.restore(now, rested)) {
+                restored.resting += usize::from(left > 0);
+                restored.due += usize::from(left == 0);
+                self.stats.contacts_heard += 1;
+            } else {
+                restored.left_out += 1;
+            }
+        }
+        // Whoever rests longest was met last.
+        let mut latest: Vec<&Rest> = rests.iter().collect();
+        latest.sort_by_key(|rest| std::cmp::Reverse(rest.left));
+        for rest in latest {
+            let contact = rest.contact;
+            let admitted = self.config.policy.admits_node(contact.addr);
+            if let Some(plane) = self.plane(Family::of(contact.addr)).filter(|_| admitted) {
+                plane.entrance.add_reserve(now, contact);
+            }
+        }
+    }
+
+    fn restore_contact(&mut self, contact: Contact) -> bool {
+        let (now, sweeps) = (self.now, self.config.mode.sweeps());
+        if self.bootstraps.is_router(contact.addr) {
+            return false;
+        }
+        let Some(plane) = self.plane(Family::of(contact.addr)) else { return false };
+        if !plane.table.restore(now, contact) {
+            return false;
+        }
+        let (new, queued) = if sweeps {
+            let offer = plane.sweep.offer(now, contact, None);
+            (offer == Offer::New, offer != Offer::Ignored)
+        } else {
+            (plane.sweep.hear(now, contact), false)
+        };
+        plane.entrance.add_table(now, contact, queued);
+        self.stats.contacts_heard += u64::from(new);
+        true
+    }
+
+    fn restore_infohashes(&mut self, saved: Saved, restored: &mut Restored) {
+        let now = self.now;
+        if !self.config.mode.sweeps() {
+            self.intake.restore_for_later();
+        }
+        for hash in saved.settled {
+            restored.settled += usize::from(self.intake.restore_settled(hash));
+        }
+        for (hash, Failed { round, left }) in saved.failed {
+            let due = now + Duration::from_secs(u64::from(left));
+            let taken = self.intake.restore_failed(hash, due, Retry { found: now, round });
+            restored.failed += usize::from(taken);
+        }
+        let kept = |_: &(InfoHash, Pending)| !planted::is(Bug::ForgetPending);
+        for (hash, pending) in saved.pending.into_iter().filter(kept) {
+            self.intake.restore_pending(hash, pending);
+        }
+        // Where only what is asked for by name is fetched, all else waits for another run.
+        if self.config.mode.sweeps() {
+            restored.pending = self.intake.admit_restored();
+            self.stats.infohashes_new += restored.pending as u64;
+        }
+        restored.held = self.intake.held();
+    }
+
+    /// From now on keeps records of what [`Crawler::snapshot`] would say differently.
+    pub fn keep_journal(&mut self) {
+        self.intake.hold();
+        self.journal.get_or_insert_default();
+    }
+
+    /// Appends the records since the last call, whole ones; nothing if there is none. To be called
+    /// each turn once the rows of that turn are safe, and before a snapshot, which then makes the
+    /// records before it superfluous. Between two calls at most
+    /// [`crate::limits::JOURNAL_NOTES_MAX`] records are kept.
+    pub fn poll_journal(&mut self, wall: WallTime, out: &mut Vec<u8>) {
+        if let Some(journal) = &mut self.journal {
+            journal.drain(self.now, wall, out);
+        }
+    }
+
+    /// Begins work on an infohash that an earlier run left and that is now asked for by name.
+    pub(super) fn claim(&mut self, hash: InfoHash) -> Option<Key> {
+        let waited = self.intake.held();
+        let Pending { source, peers } = self.intake.claim(hash)?;
+        self.stats.infohashes_new += u64::from(self.intake.held() < waited);
+        self.begin_job(Candidate { hash, source, found: self.now, round: 0 }, &peers)
+    }
+
+    /// Notes a node that has just begun to rest.
+    pub(super) fn note_rest(&mut self, family: Family) {
+        let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
+        if let (Some(rested), Some(journal)) = (plane.sweep.take_rested(), &mut self.journal) {
+            journal.answer(rested.contact, rested.by_id, rested.until);
+        }
+    }
+
+    /// Notes that an infohash is settled, and its row taken if it has one.
+    pub(super) fn note_settled(&mut self, hash: InfoHash, leaves: Leaves) {
+        let Some(journal) = &mut self.journal else { return };
+        match leaves {
+            Leaves::Nothing => journal.dropped(hash),
+            Leaves::Retry(due, round) => journal.retry(hash, round, due),
+            Leaves::Over => journal.over(hash),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! What arrived: which open query it answers, and what each part of the answer means for whom.
+
+use crate::limits::{CONTACTS_PER_REPLY, SAMPLES_PER_REPLY, VALUES_PER_REPLY};
+use std::net::SocketAddr;
+
+use super::{Bootstrap, Crawler};
+use crate::base::addr::{Contact, Family};
+use crate::base::planted::{self, Bug};
+use crate::base::store::Key;
+use crate::codec::krpc::{Kind, Message, Reply};
+use crate::crawl::admission::Intaken;
+use crate::dht::endpoint::{Open, Silence};
+use crate::dht::query::Owner;
+use crate::dht::sweep::{Offer, SweepAsk, SweepQuery};
+
+impl Crawler {
+    pub(super) fn receive(&mut self, from: SocketAddr, payload: &[u8]) {
+        let family = Family::of(from);
+        if self.planes[family.index()].is_none() {
+            return;
+        }
+        self.stats.datagrams_received += 1;
+        self.stats.datagram_bytes_received += payload.len() as u64;
+        match Message::parse(payload) {
+            Err(error) => {
+                self.stats.malformed += 1;
+                if let Some(open) = error.failed_call().and_then(|t| self.take(family, from, t)) {
+                    self.stats.refused += 1;
+                    self.on_refusal(family, open);
+                }
+            }
+            Ok(message) => match message.kind {
+                // We said `ro`: silence is what the asker expects (BEP 43).
+                Kind::Query(_) => self.stats.queries_received += 1,
+                Kind::Reply(reply) => match self.take(family, from, message.transaction) {
+                    Some(open) => self.on_reply(family, open, &reply),
+                    None => self.stats.unmatched += 1,
+                },
+                Kind::Error(_) => match self.take(family, from, message.transaction) {
+                    Some(open) => {
+                        self.stats.refused += 1;
+                        self.on_refusal(family, open);
+                    }
+                    None => self.stats.unmatched += 1,
+                },
+            },
+        }
+    }
+
+    /// Queries that have been silent for too long.
+    pub(super) fn expire_queries(&mut self, family: Family) {
+        let now = self.now;
+        while let Some((silence, open)) =
+            self.plane(family).and_then(|plane| plane.endpoint.poll_silence(now))
+        {
+            match (silence, open.owner) {
+                (Silence::Expired, owner) => {
+                    self.stats.expired += 1;
+                    self.outage.on_silence(now);
+                    self.on_silence(family, open.to, owner);
+                }
+                (Silence::Stalled, Owner::Walk(key, _)) => {
+                    if let Some(plane) = self.plane(family) {
+                        plane.walks.on_stall(key, open.to);
+                    }
+                    self.end_walk_if_done(family, key);
+                }
+                (Silence::Stalled, _) => {}
+            }
+        }
+        if let Some(plane) = &self.planes[family.index()] {
+            let cut_off = self.outage.is_suspected(now);
+            let lonely = cut_off || plane.table.contacts().next().is_none();
+            self.bootstraps.retry(now, family, lonely);
+        }
+        if let Some(plane) = self.plane(family) {
+            plane.entrance.retry(now);
+        }
+    }
+
+    fn take(
+        &mut self,
+        family: Family,
+        from: SocketAddr,
+        transaction: &[u8],
+    ) -> Option<Open<Owner>> {
+        let open = self.plane(family)?.endpoint.take(from, transaction)?;
+        self.sign_of_life();
+        Some(open)
+    }
+
+    fn on_reply(&mut self, family: Family, open: Open<Owner>, reply: &Reply<'_>) {
+        let (now, policy) = (self.now, self.config.policy);
+        let admits = |contact: Contact| policy.admits(contact.addr);
+        if planted::is(Bug::DropReplyOnBogon) && !contacts(reply).all(admits) {
+            return;
+        }
+        self.stats.answered += 1;
+        let answerer = Contact { id: reply.id, addr: open.to };
+        let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
+        self.stats.contacts_answered += u64::from(plane.sweep.note_answered(now, open.to));
+        if reply.id == plane.endpoint.id() {
+            return self.on_silence(family, open.to, open.owner); // a reflector (H16)
+        }
+        plane.entrance.on_answer(self.config.mode.sweeps());
+        plane.sweep.on_sign_of_life();
+        if self.admits_to_table(answerer, open.owner)
+            && let Some(plane) = self.plane(family)
+        {
+            let _ = plane.table.on_reply(now, answerer);
+            plane.sweep.add_landmark(answerer);
+        }
+        match open.owner {
+            Owner::Bootstrap(index) => self.on_bootstrap_reply(index, answerer, reply),
+            Owner::Probe(_) | Owner::Sounding => self.hear_contacts(answerer, reply),
+            Owner::Sweep(query) => self.on_sweep_reply(family, query, reply),
+            Owner::Source(key, _) => {
+                self.hear_contacts(answerer, reply);
+                let found = self.add_peers(key, reply.values.clone().heard_over(family), true);
+                if let Some(plane) = self.plane(family).filter(|_| found) {
+                    plane.sweep.on_fruit(answerer.addr);
+                }
+                self.source_answered(key);
+            }
+            Owner::Walk(key, _) => {
+                self.hear_contacts(answerer, reply);
+                self.on_walk_reply(family, key, answerer, reply);
+            }
+        }
+        self.begin_walks();
+    }
+
+    /// A node enters the table only under the id it was expected to have (D12), and never if it is
+    /// a public router.
+    fn admits_to_table(&self, answerer: Contact, owner: Owner) -> bool {
+        let expected = match owner {
+            Owner::Bootstrap(_) | Owner::Sounding => None,
+            Owner::Sweep(query) => Some(query.waiting.contact.id),
+            Owner::Walk(_, contact) => contact.id,
+            Owner::Probe(contact) => Some(contact.id),
+            Owner::Source(_, node) => Some(node.id),
+        };
+        expected.is_none_or(|id| id == answerer.id)
+            && self.config.policy.admits(answerer.addr)
+            && !self.bootstraps.is_router(answerer.addr)
+    }
+
+    fn on_bootstrap_reply(&mut self, index: usize, answerer: Contact, reply: &Reply<'_>) {
+        self.bootstraps.on_reply(self.now, index);
+        for contact in contacts(reply) {
+            if self.bootstraps.is_router(contact.addr)
+                || !self.config.policy.admits_node(contact.addr)
+            {
+                continue;
+            }
+            if let Some(plane) = self.plane(Family::of(contact.addr)) {
+                plane.add_hearsay(contact);
+            }
+        }
+        self.hear_contacts(answerer, reply);
+        let is_node = self.bootstraps.get(index).is_some_and(|e| e.kind == Bootstrap::Node);
+        if is_node && self.config.mode.sweeps() {
+            self.offer(answerer, None);
+        }
+    }
+
+    fn on_sweep_reply(&mut self, family: Family, query: SweepQuery, reply: &Reply<'_>) {
+        let now = self.now;
+        let source = Contact { id: reply.id, ..query.waiting.contact };
+        self.hear_contacts(source, reply);
+        let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
+        let near = match family {
+            Family::V4 => reply.nodes.clone(),
+            Family::V6 => reply.nodes6.clone(),
+        };
+        plane.sweep.on_neighbours(&query, reply.id, near);
+        match &reply.samples {
+            Some(samples) if query.ask == SweepAsk::Sample => {
+                let trusted = plane.sweep.is_trusted(source.addr);
+                plane.sweep.on_samples(now, query, reply.id, reply.interval);
+                let rested = plane.sweep.take_rested();
+                self.stats.nodes_sampling += u64::from(plane.sweep.note_sampled(now, source.addr));
+                for hash in samples.clone().take(SAMPLES_PER_REPLY).filter(|_| trusted) {
+                    self.stats.infohashes_sampled += 1;
+                    let taken = self.intake.offer(now, hash, Some(source));
+                    if taken == Intaken::New {
+                        self.stats.infohashes_new += 1;
+                        plane.sweep.on_new_infohash(source.addr);
+                    }
+                    if let Some(journal) = &mut self.journal
+                        && matches!(taken, Intaken::New | Intaken::Held)
+                    {
+                        journal.sample(hash);
+                    }
+                }
+                if let (Some(journal), Some(rested)) = (&mut self.journal, rested) {
+                    journal.answer(rested.contact, rested.by_id, rested.until);
+                }
+            }
+            _ => {
+                plane.sweep.on_reply(now, query, reply.id);
+                self.note_rest(family);
+            }
+        }
+    }
+
+    fn on_walk_reply(&mut self, family: Family, key: Key, from: Contact, reply: &Reply<'_>) {
+        let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
+        let found = match family {
+            Family::V4 => reply.nodes.clone(),
+            Family::V6 => reply.nodes6.clone(),
+        };
+        let routers = &self.bootstraps;
+        let found = found.filter(|contact| !routers.is_router(contact.addr));
+        plane.walks.on_reply(key, from.addr, from.id, found);
+        if let Some(job) = plane.walks.job(key) {
+            self.add_peers(job, reply.values.clone().heard_over(family), false);
+            self.settle_or_continue(job);
+        }
+        self.end_walk_if_done(family, key);
+    }
+
+    /// An error, or an answer too broken to count: the node lives, the call failed.
+    fn on_refusal(&mut self, family: Family, open: Open<Owner>) {
+        let now = self.now;
+        let Some(plane) = self.plane(family) else { return };
+        match open.owner {
+            Owner::Sweep(query) => {
+                plane.sweep.on_error(now, query);
+                self.note_rest(family);
+            }
+            Owner::Source(key, _) => {
+                // It refuses: asking again will not help.
+                if let Some(job) = self.jobs.get_mut(key) {
+                    job.source = crate::crawl::job::Source::Done;
+                }
+                self.settle_or_continue(key);
+            }
+            // It lives: neither its place in the table nor its referrer suffers.
+            Owner::Walk(key, _) => {
+                plane.walks.on_failure(key, open.to);
+                self.end_walk_if_done(family, key);
+            }
+            Owner::Probe(_) | Owner::Sounding | Owner::Bootstrap(_) => {}
+        }
+        self.begin_walks();
+    }
+
+    /// Counts the contacts of an answer, and offers them to the sweep of their family.
+    fn hear_contacts(&mut self, answerer: Contact, reply: &Reply<'_>) {
+        for contact in contacts(reply) {
+            self.offer(contact, Some(answerer.addr));
+        }
+    }
+
+    fn offer(&mut self, contact: Contact, referrer: Option<SocketAddr>) {
+        let (now, sweeps) = (self.now, self.config.mode.sweeps());
+        if self.bootstraps.is_router(contact.addr) {
+            return;
+        }
+        let Some(plane) = self.plane(Family::of(contact.addr)) else { return };
+        let new = if sweeps {
+            plane.sweep.offer(now, contact, referrer) == Offer::New
+        } else {
+            plane.sweep.hear(now, contact)
+        };
+        self.stats.contacts_heard += u64::from(new);
+    }
+
+    fn add_peers(
+        &mut self,
+        key: Key,
+        values: impl Iterator<Item = SocketAddr>,
+        source: bool,
+    ) -> bool {
+        self.keep_peers(key, values.take(VALUES_PER_REPLY), source)
+    }
+}
+
+/// The contacts of an answer that are followed: a few of each family (H17).
+fn contacts<'a>(reply: &Reply<'a>) -> impl Iterator<Item = Contact> + use<'a> {
+    let v4 = reply.nodes.clone().take(CONTACTS_PER_REPLY);
+    v4.chain(reply.nodes6.clone().take(CONTACTS_PER_REPLY))
+}

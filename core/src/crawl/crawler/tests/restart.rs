@@ -1,0 +1,330 @@
+//! Killed at any turn, and begun again from what was saved: nothing is sampled inside its
+//! interval, nothing pending is lost, and nobody needs a bootstrap node.
+
+use std::collections::BTreeSet;
+
+use super::world::{PeerKind, World, node_addr, peer_addr};
+use super::{SECOND, verified};
+use crate::base::addr::AddressPolicy;
+use crate::base::rng::Seed;
+use crate::base::time::Instant;
+use crate::config::{Config, Mode};
+use crate::crawl::crawler::Crawler;
+use crate::crawl::row::{Row, Verdict};
+use crate::limits::INTERVAL_MAX;
+use crate::state::{StateError, WallTime};
+
+fn saving(seed: u64, nodes: usize) -> World {
+    let mut world = World::new(seed, nodes);
+    world.config.mode = Mode::Crawl;
+    world
+}
+
+/// Whether nobody whose samples had arrived was sampled again inside the interval.
+fn intervals_kept(world: &World) -> bool {
+    world.sampled.iter().all(|(addr, at)| {
+        let before = world.samples_arrived.iter().filter(|(from, then)| from == addr && then < at);
+        before.clone().all(|(_, then)| at.since(*then) >= INTERVAL_MAX)
+    })
+}
+
+/// Nodes that wait in the sampling calendar.
+fn resting(world: &World) -> BTreeSet<std::net::SocketAddr> {
+    let planes = world.crawler.planes.iter().flatten();
+    planes.flat_map(|plane| plane.sweep.saved()).map(|rested| rested.contact.addr).collect()
+}
+
+/// What a crawler would save, without what follows from the second it is saved in.
+fn snapshot(crawler: &Crawler) -> Vec<u8> {
+    let mut out = Vec::new();
+    crawler.snapshot(WallTime(5), &mut out);
+    out
+}
+
+#[test]
+fn killed_after_any_turn_it_loses_no_infohash_samples_nobody_early_and_needs_no_bootstrap() {
+    for turns in [4, 5, 6, 7, 8, 9, 11, 13, 16, 20, 25, 30, 40, 60, 100] {
+        let mut world = saving(30, 25);
+        let hashes = world.add_torrents(40, &[PeerKind::Refuses, PeerKind::Seed]);
+        world.begin();
+        let id = world.crawler.id;
+        world.turns_left = Some(turns);
+        let mut rows: Vec<Row> = world.resume(60 * SECOND);
+        let known: BTreeSet<_> = world.samples_arrived.iter().map(|(addr, _)| *addr).collect();
+        assert!(resting(&world).is_superset(&known), "{turns}");
+        world.turns_left = None;
+        let restored = world.kill_and_restore();
+        assert_eq!((world.crawler.id, restored.torn_bytes), (id, 0), "{turns}");
+        assert!(resting(&world).is_superset(&known), "{turns}");
+        rows.extend(world.resume(600 * SECOND));
+        assert_eq!(verified(&rows), hashes, "{turns}: each once, none missing");
+        assert!(intervals_kept(&world), "{turns}");
+        assert!(world.crawler.stats().contacts_answered > 0, "{turns}: it entered by itself");
+    }
+}
+
+#[test]
+fn killed_again_and_again_it_still_finds_everything_and_keeps_every_interval() {
+    let mut world = saving(31, 30);
+    let hashes = world.add_torrents(60, &[PeerKind::Seed]);
+    world.begin();
+    let mut rows = Vec::new();
+    for turns in [6, 3, 9, 2, 15, 1, 30, 0, 8] {
+        world.turns_left = Some(turns);
+        rows.extend(world.resume(3_000 * SECOND));
+        world.kill_and_restore();
+    }
+    world.turns_left = None;
+    rows.extend(world.resume(1_200 * SECOND));
+    assert_eq!(verified(&rows), world.exposed(&hashes));
+    world.resume(26_000 * SECOND);
+    assert!(intervals_kept(&world));
+    assert!(world.nodes().all(|node| node.samples_asked >= 2), "and comes back after it");
+}
+
+#[test]
+fn a_calendar_entry_is_never_saved_without_its_samples() {
+    let mut world = saving(32, 20);
+    let hashes = world.add_torrents(30, &[]);
+    world.config.max_infohashes = Some(5);
+    world.begin();
+    world.turns_left = Some(6);
+    let rows = world.resume(60 * SECOND);
+    let asked: BTreeSet<_> = world.samples_arrived.iter().map(|(addr, _)| *addr).collect();
+    assert!(!asked.is_empty());
+    world.kill_and_restore();
+    let pending: BTreeSet<_> =
+        world.crawler.intake.saved_pending().map(|(hash, ..)| hash).collect();
+    let failed = world.crawler.intake.saved_failed().map(|(hash, ..)| hash);
+    let saved: BTreeSet<_> = pending.into_iter().chain(failed).collect();
+    for node in world.nodes().filter(|node| asked.contains(&node.addr())) {
+        assert!(node.sample().iter().all(|hash| saved.contains(hash)));
+    }
+    assert!(saved.len() > 5, "what the quota kept out is held: {}", saved.len());
+    assert!(rows.len() <= 5 && hashes.len() == 30);
+}
+
+#[test]
+fn a_snapshot_of_a_restored_crawler_says_the_same() {
+    let mut world = saving(33, 300);
+    world.add_torrents(60, &[PeerKind::Silent, PeerKind::Refuses]);
+    world.config.max_connections = 10;
+    world.begin();
+    world.resume(60 * SECOND);
+    let first = snapshot(&world.crawler);
+    let mut second = Crawler::new(world.config.clone(), Seed::from_u64(99), Instant::START);
+    let restored = second.restore(Instant::START, WallTime(5), &first).expect("whole");
+    assert!(restored.contacts > 100 && restored.resting > 100 && restored.pending > 30);
+    assert_eq!(restored.left_out, 0);
+    let twice = snapshot(&second);
+    let mut third = Crawler::new(world.config.clone(), Seed::from_u64(7), Instant::START);
+    let again = third.restore(Instant::START, WallTime(5), &twice).expect("whole");
+    assert_eq!((again, snapshot(&third)), (restored, twice));
+}
+
+#[test]
+fn dead_saved_contacts_hang_nothing_and_are_not_forgotten() {
+    for with_table in [true, false] {
+        let mut world = saving(34, 40);
+        let hashes = world.add_torrents(20, &[PeerKind::Seed]);
+        world.begin();
+        world.turns_left = Some(8);
+        let mut rows = world.resume(60 * SECOND);
+        world.turns_left = None;
+        if with_table {
+            world.save();
+        }
+        // Nobody is reachable for an hour; then everybody is again.
+        let addrs: Vec<_> = world.nodes().map(|node| node.addr()).collect();
+        for index in 0..addrs.len() {
+            world.move_node(index, node_addr(10_000 + index));
+        }
+        let before = world.kill_and_restore();
+        assert_eq!((before.contacts > 0, before.resting), (with_table, 40));
+        rows.extend(world.resume(3_600 * SECOND));
+        let after = world.kill_and_restore();
+        assert_eq!((after.contacts, after.resting), (before.contacts, before.resting));
+        for (index, addr) in addrs.into_iter().enumerate() {
+            world.move_node(index, addr);
+        }
+        rows.extend(world.resume(6 * 3_600 * SECOND));
+        let found: BTreeSet<_> = verified(&rows).into_iter().collect();
+        assert_eq!(found, hashes.into_iter().collect(), "with the second chance of what failed");
+        assert!(intervals_kept(&world));
+    }
+}
+
+#[test]
+fn a_restart_among_resting_nodes_goes_on_to_find_those_never_met() {
+    for seed in 43..49 {
+        let mut world = saving(seed, 256);
+        world.config.rate = Some(50);
+        let hashes = world.add_torrents(150, &[PeerKind::Seed]);
+        world.begin();
+        let mut rows = world.resume(4 * SECOND);
+        world.known = verified(&rows);
+        let restored = world.kill_and_restore();
+        // Nobody waits to be asked: whom the answers named is not saved.
+        assert_eq!((restored.contacts, restored.due), (0, 0), "{seed}");
+        assert!((30..200).contains(&restored.resting), "{seed}: {}", restored.resting);
+        rows.extend(world.resume(300 * SECOND));
+        let met: BTreeSet<_> = world.samples_arrived.iter().map(|(addr, _)| *addr).collect();
+        assert_eq!(met.len(), 256, "{seed}: after {} that rest", restored.resting);
+        assert_eq!(verified(&rows), world.exposed(&hashes), "{seed}");
+        assert!(intervals_kept(&world), "{seed}");
+    }
+}
+
+#[test]
+fn what_was_pending_stays_so_while_nobody_answers() {
+    let mut world = saving(49, 40);
+    let hashes = world.add_torrents(30, &[PeerKind::Seed]);
+    world.begin();
+    world.turns_left = Some(8);
+    let mut rows = world.resume(60 * SECOND);
+    world.turns_left = None;
+    let before = world.kill_and_restore();
+    assert!(before.pending > 5, "{before:?}");
+    let sources = |world: &World| {
+        let pending = world.crawler.intake.saved_pending();
+        pending.filter(|(_, source, _)| source.is_some()).count()
+    };
+    let known = sources(&world);
+    world.cut = Some((world.now, world.now + 7_200 * SECOND));
+    assert!(world.resume(7_200 * SECOND).is_empty(), "nothing failed for want of a network");
+    assert_eq!(world.crawler.stats().unfinished, before.pending as u64);
+    let after = world.kill_and_restore();
+    assert_eq!((after.pending, after.failed), (before.pending, before.failed));
+    assert_eq!(sources(&world), known);
+    rows.extend(world.resume(600 * SECOND));
+    assert_eq!(verified(&rows), world.exposed(&hashes));
+    assert!(rows.iter().all(|row| matches!(row.verdict, Verdict::Verified { .. })));
+}
+
+#[test]
+fn an_infohash_with_its_row_untaken_is_still_pending() {
+    let mut world = saving(35, 10);
+    let hashes = world.add_torrents(5, &[PeerKind::Seed]);
+    world.begin();
+    world.hold_rows = true;
+    world.resume(60 * SECOND);
+    assert_eq!(world.crawler.stats().verified, 5);
+    world.hold_rows = false;
+    let restored = world.kill_and_restore();
+    assert_eq!(restored.pending, 5);
+    assert_eq!(verified(&world.resume(60 * SECOND)), hashes);
+    assert_eq!(world.kill_and_restore().pending, 0);
+}
+
+#[test]
+fn the_quota_counts_what_was_pending_and_holds_the_rest() {
+    let mut world = saving(36, 20);
+    let hashes = world.add_torrents(12, &[PeerKind::Seed]);
+    world.begin();
+    world.hold_rows = true;
+    world.resume(60 * SECOND);
+    world.hold_rows = false;
+    world.config.max_infohashes = Some(4);
+    world.known = vec![hashes[0]];
+    let restored = world.kill_and_restore();
+    assert_eq!((restored.pending, restored.held), (4, 8));
+    let rows = world.resume(60 * SECOND);
+    assert_eq!(rows.len(), 4, "what is known gave its place to one that was held");
+    assert!(world.crawler.is_finished());
+    world.config.max_infohashes = None;
+    world.known = Vec::new();
+    let restored = world.kill_and_restore();
+    assert_eq!((restored.pending, restored.held), (7, 0));
+    let all = [verified(&rows), verified(&world.resume(60 * SECOND)), vec![hashes[0]]].concat();
+    assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), hashes.into_iter().collect());
+}
+
+#[test]
+fn a_failed_infohash_keeps_the_time_of_its_next_chance_and_gets_no_second_row() {
+    let mut world = saving(37, 20);
+    let hashes = world.add_torrents(3, &[PeerKind::Refuses]);
+    world.begin();
+    assert_eq!(world.resume(600 * SECOND).len(), 3);
+    let restored = world.kill_and_restore();
+    assert_eq!((restored.failed, restored.pending), (3, 0));
+    assert!(world.resume(2_900 * SECOND).is_empty());
+    hashes.iter().for_each(|hash| world.revive(*hash));
+    let rows = world.resume(200 * SECOND);
+    assert_eq!(verified(&rows), hashes, "one hour after the failure, not after the restart");
+}
+
+#[test]
+fn a_clock_set_back_ends_no_rest_early_and_one_far_ahead_only_ends_them() {
+    for error in [-1_000_000, 1_000_000] {
+        let mut world = saving(38, 20);
+        world.begin();
+        world.resume(600 * SECOND);
+        world.save();
+        world.wall_error = error;
+        let restored = world.kill_and_restore();
+        assert_eq!((restored.resting, restored.due), if error < 0 { (20, 0) } else { (0, 20) });
+        world.resume(21_600 * SECOND);
+        assert_eq!(intervals_kept(&world), error < 0);
+        world.resume(1_000 * SECOND);
+        assert!(world.nodes().all(|node| node.samples_asked >= 2), "{error}");
+    }
+}
+
+#[test]
+fn what_the_policy_or_the_families_refuse_is_left_out() {
+    let mut world = saving(39, 20);
+    world.begin();
+    world.resume(60 * SECOND);
+    let saved = snapshot(&world.crawler);
+    let own = [None, Some("[2a00::1]:6881".parse().expect("address"))];
+    let config = Config { own, ..world.config.clone() };
+    let mut other = Crawler::new(config, Seed::from_u64(1), Instant::START);
+    let restored = other.restore(Instant::START, WallTime(5), &saved).expect("whole");
+    assert_eq!((restored.contacts, restored.resting), (0, 0));
+    assert_eq!(restored.left_out, 40, "twenty contacts and their rests");
+    other.check();
+}
+
+#[test]
+fn where_only_names_are_fetched_what_was_pending_waits_until_it_is_named() {
+    let mut world = saving(40, 20);
+    let hashes = world.add_torrents(6, &[PeerKind::Seed]);
+    world.begin();
+    world.hold_rows = true;
+    world.resume(60 * SECOND);
+    world.hold_rows = false;
+    world.config.mode = Mode::Fetch;
+    world.config.policy = AddressPolicy::AllowPrivate;
+    let restored = world.kill_and_restore();
+    assert_eq!((restored.pending, restored.held), (0, 6));
+    let now = world.now;
+    world.crawler.handle_request(now, hashes[2], &[peer_addr(0, 0)]).expect("room");
+    assert_eq!(verified(&world.resume(60 * SECOND)), [hashes[2]]);
+    world.config.mode = Mode::Crawl;
+    assert_eq!(world.kill_and_restore().pending, 5);
+}
+
+#[test]
+fn a_damaged_or_foreign_state_changes_nothing() {
+    let mut world = saving(41, 10);
+    world.begin();
+    world.resume(60 * SECOND);
+    let mut saved = snapshot(&world.crawler);
+    let mut other = Crawler::new(world.config.clone(), Seed::from_u64(1), Instant::START);
+    let before = snapshot(&other);
+    let middle = saved.len() / 2;
+    saved[middle] ^= 1;
+    let error = other.restore(Instant::START, WallTime(5), &saved);
+    assert!(matches!(error, Err(StateError::Damaged(_) | StateError::Truncated)), "{error:?}");
+    assert_eq!(snapshot(&other), before);
+}
+
+#[test]
+fn without_a_journal_nothing_is_kept_for_one() {
+    let mut world = saving(42, 10);
+    world.crawl(Mode::Crawl, 60 * SECOND);
+    let mut out = Vec::new();
+    world.crawler.poll_journal(WallTime(5), &mut out);
+    assert!(out.is_empty());
+    assert_ne!(world.crawler.stats().nodes_sampling, 0);
+}

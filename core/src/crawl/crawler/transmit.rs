@@ -1,0 +1,237 @@
+//! What to send next: every query of the crawl is born here, when a socket asks for one.
+//!
+//! Order of precedence: queries that waited for their address, bootstrap, peers from sources, then
+//! walks and the sweep in turn, then the table's own upkeep.
+
+use crate::limits::{SWEEP_TURNS, UPKEEP_TURNS};
+use std::net::SocketAddr;
+
+use super::{Crawler, Transmit};
+use crate::base::addr::{Contact, Family};
+use crate::codec::krpc::Ask;
+use crate::crawl::job::Source;
+use crate::crawl::pace::FlowKind;
+use crate::dht::query::Owner;
+use crate::dht::query::Query;
+use crate::dht::sweep::SweepAsk;
+use crate::dht::table::{Probe, Table};
+
+impl Crawler {
+    pub(super) fn transmit(&mut self, family: Family, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let now = self.now;
+        self.plane(family)?.blocked_until = None;
+        loop {
+            if !self.plane(family)?.endpoint.has_room() || !self.has_query(family) {
+                return None;
+            }
+            if let Some(at) = self.plane(family)?.deferred.full_until(now) {
+                self.plane(family)?.blocked_until = Some(at);
+                return None;
+            }
+            if let Err(at) = self.queries.ready(now, family) {
+                self.plane(family)?.blocked_until = Some(at);
+                return None;
+            }
+            let query = self.next_query(family)?;
+            let courtesy = self.courtesy.ready(now, query.to);
+            match courtesy.and_then(|()| self.flows.ready(now, FlowKind::Udp(family), query.to)) {
+                Ok(()) => return self.send(family, query, buf),
+                Err(at) => self.plane(family)?.deferred.push(at, query),
+            }
+        }
+    }
+
+    fn send(&mut self, family: Family, query: Query, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let (now, start) = (self.now, buf.len());
+        self.queries.take(now, family);
+        self.flows.take(now, FlowKind::Udp(family), query.to);
+        self.courtesy.take(now, query.to);
+        let plane = self.plane(family)?;
+        plane.endpoint.ask(now, query.to, &query.ask, query.owner, buf);
+        let first = plane.sweep.note_asked(now, query.to);
+        let len = buf.len() - start;
+        self.stats.contacts_asked += u64::from(first);
+        self.stats.datagrams_sent += 1;
+        self.stats.datagram_bytes_sent += len as u64;
+        *match query.ask {
+            Ask::Ping => &mut self.stats.queries_ping,
+            Ask::FindNode { .. } => &mut self.stats.queries_find_node,
+            Ask::GetPeers { .. } => &mut self.stats.queries_get_peers,
+            Ask::SampleInfohashes { .. } => &mut self.stats.queries_sample,
+        } += 1;
+        Some(Transmit { to: query.to, len })
+    }
+
+    /// Whether there may be anything to send, so that an idle family does not claim a share.
+    fn has_query(&self, family: Family) -> bool {
+        let Some(plane) = &self.planes[family.index()] else { return false };
+        if self.outage.is_on(self.now) {
+            return self.bootstraps.has_queued(family) || self.outage.is_probe_due(self.now);
+        }
+        self.bootstraps.has_queued(family)
+            || self.outage.is_probe_due(self.now)
+            || plane.entrance.has_queued()
+            || !plane.asking.is_empty()
+            || plane.walks.has_turns()
+            || plane.deferred.poll_timeout().is_some_and(|at| at <= self.now)
+            || (self.sweep_wanted() && plane.sweep.has_work(self.now))
+            || plane.table.poll_timeout().is_some_and(|at| at <= self.now)
+    }
+
+    fn next_query(&mut self, family: Family) -> Option<Query> {
+        let now = self.now;
+        if self.outage.is_suspected(now)
+            && let Some(query) = self.sounding(family)
+        {
+            return Some(query);
+        }
+        if self.outage.is_on(now) {
+            return self.bootstrap_query(family);
+        }
+        while let Some(query) = self.plane(family)?.deferred.pop_due(now) {
+            if !self.is_moot(family, &query) {
+                return Some(query);
+            }
+        }
+        if let Some(query) = self.source_query(family) {
+            return Some(query);
+        }
+        // Whatever follows goes to endpoints that are new, as a rule.
+        if let Err(at) = self.flows.ready_for_new(now, FlowKind::Udp(family)) {
+            self.plane(family)?.blocked_until = Some(at);
+            return None;
+        }
+        if let Some(query) = self.bootstrap_query(family) {
+            return Some(query);
+        }
+        if let Some(contact) = self.plane(family)?.entrance.poll() {
+            // Its own neighbourhood: so all of them together name every part of the keyspace.
+            let ask = Ask::FindNode { target: contact.id.id() };
+            return Some(Query { to: contact.addr, ask, owner: Owner::Probe(contact) });
+        }
+        let plane = self.plane(family)?;
+        plane.upkeep_turns = plane.upkeep_turns.saturating_add(1);
+        if plane.upkeep_turns >= UPKEEP_TURNS {
+            plane.upkeep_turns = 0;
+            if let Some(query) = self.probe_query(family) {
+                return Some(query);
+            }
+        }
+        let walk_first = self.plane(family)?.sweep_turns >= SWEEP_TURNS;
+        let query = if walk_first {
+            self.walk_query(family).or_else(|| self.sweep_query(family))
+        } else {
+            self.sweep_query(family).or_else(|| self.walk_query(family))
+        };
+        query.or_else(|| self.probe_query(family))
+    }
+
+    fn bootstrap_query(&mut self, family: Family) -> Option<Query> {
+        let (index, to) = self.bootstraps.poll(family)?;
+        let target = self.plane(family)?.endpoint.id().id();
+        Some(Query { to, ask: Ask::FindNode { target }, owner: Owner::Bootstrap(index) })
+    }
+
+    fn source_query(&mut self, family: Family) -> Option<Query> {
+        while let Some(key) = self.plane(family)?.asking.pop_front() {
+            let Some(job) = self.jobs.get_mut(key) else { continue };
+            let Source::Pending { node, asks } = job.source else { continue };
+            job.source = Source::Pending { node, asks: asks + 1 };
+            let ask = Ask::GetPeers { info_hash: job.hash };
+            return Some(Query { to: node.addr, ask, owner: Owner::Source(key, node) });
+        }
+        None
+    }
+
+    fn walk_query(&mut self, family: Family) -> Option<Query> {
+        let plane = self.plane(family)?;
+        let (key, info_hash, contact) = plane.walks.poll_query()?;
+        plane.sweep_turns = 0;
+        let ask = Ask::GetPeers { info_hash };
+        Some(Query { to: contact.addr, ask, owner: Owner::Walk(key, contact) })
+    }
+
+    fn sweep_query(&mut self, family: Family) -> Option<Query> {
+        if !self.sweep_wanted() {
+            return None;
+        }
+        let now = self.now;
+        let plane = self.plane(family)?;
+        let query = plane.sweep.poll_query(now)?;
+        let target = query.target;
+        plane.sweep_turns = plane.sweep_turns.saturating_add(1);
+        let ask = match query.ask {
+            SweepAsk::Sample => Ask::SampleInfohashes { target },
+            SweepAsk::FindNode => Ask::FindNode { target },
+        };
+        let to = query.waiting.contact.addr;
+        Some(Query { to, ask, owner: Owner::Sweep(query) })
+    }
+
+    fn probe_query(&mut self, family: Family) -> Option<Query> {
+        let now = self.now;
+        let table = &mut self.plane(family)?.table;
+        let query =
+            |contact: Contact, ask| Query { to: contact.addr, ask, owner: Owner::Probe(contact) };
+        while let Some(probe) = table.poll_probe(now) {
+            match probe {
+                Probe::Ping(contact) => return Some(query(contact, Ask::Ping)),
+                Probe::Refresh(target) => {
+                    let mut nearest = Table::NOBODY;
+                    let count = table.closest(target, &mut nearest);
+                    if let Some(contact) = nearest[..count].first() {
+                        return Some(query(*contact, Ask::FindNode { target }));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether whoever wanted the answer is gone: its infohash was settled while the query waited.
+    fn is_moot(&self, family: Family, query: &Query) -> bool {
+        let walks = self.planes[family.index()].as_ref().map(|plane| &plane.walks);
+        match query.owner {
+            Owner::Source(key, _) => self.jobs.get(key).is_none(),
+            Owner::Walk(key, _) => walks.is_none_or(|walks| walks.job(key).is_none()),
+            Owner::Bootstrap(_) | Owner::Sweep(_) | Owner::Probe(_) | Owner::Sounding => false,
+        }
+    }
+
+    /// A ping to some node that answered before, to tell dead nodes from a dead network.
+    fn sounding(&mut self, family: Family) -> Option<Query> {
+        let now = self.now;
+        if !self.outage.take_probe(now) {
+            return None;
+        }
+        let table = &mut self.plane(family)?.table;
+        let contact = table.random_contact()?;
+        Some(Query { to: contact.addr, ask: Ask::Ping, owner: Owner::Sounding })
+    }
+
+    fn sweep_wanted(&self) -> bool {
+        self.config.mode.sweeps() && self.intake.wants_more()
+    }
+
+    pub(super) fn on_silence(&mut self, family: Family, to: SocketAddr, owner: Owner) {
+        let (now, blameless) = (self.now, self.outage.is_suspected(self.now));
+        let Some(plane) = self.plane(family) else { return };
+        match owner {
+            Owner::Bootstrap(_) | Owner::Sounding => {}
+            Owner::Probe(contact) => plane.fail(now, contact, blameless),
+            Owner::Sweep(query) => {
+                plane.sweep.on_silence(now, query);
+                plane.fail(now, query.waiting.contact, blameless);
+                self.note_rest(family);
+            }
+            Owner::Source(key, _) => self.source_failed(key),
+            Owner::Walk(key, contact) => {
+                plane.walks.on_failure(key, to);
+                if let Some(id) = contact.id {
+                    plane.fail(now, Contact { id, addr: to }, blameless);
+                }
+                self.end_walk_if_done(family, key);
+            }
+        }
+    }
+}

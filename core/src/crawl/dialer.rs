@@ -1,0 +1,311 @@
+//! Which peer is connected to when: the caps that span infohashes, and the connections open.
+//!
+//! At most so many connections in all, two per address, thirty a minute to one neighbourhood, so
+//! many new flows; the next peer of an infohash starts when the last one failed or is slow.
+
+use crate::limits::{
+    BLOCKED_PAUSE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PREFIX_CELLS,
+    PRESSURE_PAUSE, PRESSURE_PAUSE_MAX, SERIAL_ADDRESSES_MAX,
+};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::hash::BuildHasher;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::base::addr::{AddressPolicy, address_key};
+use crate::base::planted::{self, Bug};
+use crate::base::rng::{Rng, Seed};
+use crate::base::store::{FingerprintSet, Key, KeyedMap, KeyedState, Seen, Slab};
+use crate::base::time::{Duration, Instant, earliest};
+use crate::crawl::dial::{Dial, PeerKey};
+use crate::crawl::job::Job;
+use crate::crawl::pace::{FlowKind, FlowPacer};
+use crate::crawl::piece_cache::Partials;
+use crate::peer::exchange::{Attempt, Exchange, Transport};
+use crate::peer::pieces::Pieces;
+
+/// A connection under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenDial {
+    pub(crate) to: SocketAddr,
+    pub(crate) job: Key,
+    /// Whether another connection to the address was open at any time with this one; known for
+    /// certain once it has ended.
+    pub(crate) crowded: bool,
+    /// Its number among those begun to the address since one was last alone.
+    nth: u32,
+}
+
+/// The connections to one address.
+#[derive(Clone, Copy, Debug, Default)]
+struct Presence {
+    open: u8,
+    /// How many were begun since there was none.
+    begun: u32,
+}
+
+/// Queue, caps and open connections.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    policy: AddressPolicy,
+    max_connections: usize,
+    rng: Rng,
+    ready: VecDeque<Key>,
+    open: Slab<OpenDial>,
+    per_address: KeyedMap<[u8; 18], Presence>,
+    /// Addresses that take one connection at a time: transmission hangs up on a second handshake
+    /// from the same IP.
+    serial: FingerprintSet,
+    prefixes: PrefixPacer,
+    overtakes: BinaryHeap<Reverse<(Instant, u64, PeerKey)>>,
+    sequence: u64,
+    slowness: Slowness,
+    not_before: Option<Instant>,
+    /// How long dialling pauses under pressure, and until when it does.
+    pause: Duration,
+    pressed_until: Instant,
+}
+
+impl Dialer {
+    pub(crate) fn new(policy: AddressPolicy, max_connections: u32, mut rng: Rng) -> Self {
+        let max_connections = max_connections << u32::from(planted::is(Bug::UnlimitedDials));
+        Self {
+            policy,
+            max_connections: max_connections as usize,
+            ready: VecDeque::new(),
+            open: Slab::new(max_connections as usize),
+            per_address: KeyedMap::with_hasher(KeyedState::new(&mut rng)),
+            serial: FingerprintSet::new(&mut rng, SERIAL_ADDRESSES_MAX),
+            prefixes: PrefixPacer::new(&mut rng),
+            rng,
+            overtakes: BinaryHeap::new(),
+            sequence: 0,
+            slowness: Slowness::default(),
+            not_before: None,
+            pause: Duration::ZERO,
+            pressed_until: Instant::START,
+        }
+    }
+
+    /// Queues a job that wants a connection; once, however often it is said.
+    pub(crate) fn enqueue(&mut self, key: Key, job: &mut Job) {
+        if !job.queued {
+            job.queued = true;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// The next connection to open, if every limit allows one.
+    pub(crate) fn poll_dial(
+        &mut self,
+        now: Instant,
+        jobs: &mut Slab<Job>,
+        flows: &mut FlowPacer,
+        partials: &mut Partials,
+    ) -> Option<Dial> {
+        if self.open.len() >= self.max_connections || self.not_before.is_some_and(|at| at > now) {
+            return None;
+        }
+        self.not_before = None;
+        let mut scanned = 0;
+        while scanned < DIAL_SCAN_MAX {
+            let Some(&key) = self.ready.front() else { break };
+            let Some(job) = jobs.get_mut(key) else {
+                self.ready.pop_front();
+                continue;
+            };
+            if let Err(at) = flows.ready_for_new(now, FlowKind::Tcp) {
+                self.not_before = Some(at);
+                return None;
+            }
+            self.ready.pop_front();
+            scanned += 1;
+            job.queued = false;
+            let Some((to, pipeline)) = job.begin_dial(|addr| self.may_dial(now, addr)) else {
+                self.enqueue(key, job);
+                self.not_before = Some(now + BLOCKED_PAUSE);
+                continue;
+            };
+            self.not_before = None;
+            flows.take(now, FlowKind::Tcp, to);
+            let attempt = Attempt { transport: Transport::Tcp, pipeline };
+            return Some(self.open(now, key, job, to, attempt, partials.take(key)));
+        }
+        None
+    }
+
+    fn open(
+        &mut self,
+        now: Instant,
+        key: Key,
+        job: &mut Job,
+        to: SocketAddr,
+        attempt: Attempt,
+        resume: Option<Pieces>,
+    ) -> Dial {
+        self.prefixes.take(now, to);
+        let presence = self.per_address.entry(address_key(self.policy, to)).or_default();
+        presence.open += 1;
+        presence.begun = presence.begun.wrapping_add(1);
+        let (crowded, nth) = (presence.open > 1, presence.begun);
+        let peer = self
+            .open
+            .insert(OpenDial { to, job: key, crowded, nth })
+            .expect("poll_dial checked that a connection is free");
+        self.sequence += 1;
+        let due = now + self.slowness.estimate().max(OVERTAKE_MIN);
+        if self.overtakes.len() >= 2 * self.max_connections {
+            let open = &self.open;
+            self.overtakes.retain(|Reverse((_, _, peer))| open.get(*peer).is_some());
+        }
+        self.overtakes.push(Reverse((due, self.sequence, peer)));
+        job.latest = Some(peer);
+        let seed = Seed(self.rng.bytes());
+        let exchange = Exchange::new(now, job.hash, attempt, resume, seed);
+        Dial { peer, to, transport: attempt.transport, exchange }
+    }
+
+    /// A connection ended: gives what is known of it, once.
+    pub(crate) fn close(&mut self, peer: PeerKey) -> Option<OpenDial> {
+        let mut dial = self.open.remove(peer)?;
+        let key = address_key(self.policy, dial.to);
+        if let Some(presence) = self.per_address.get_mut(&key) {
+            dial.crowded |= presence.begun != dial.nth;
+            presence.open -= 1;
+            if presence.open == 0 {
+                self.per_address.remove(&key);
+            }
+        }
+        Some(dial)
+    }
+
+    /// An address hung up on one of two connections: from now on it gets one at a time.
+    pub(crate) fn serialise(&mut self, addr: SocketAddr) {
+        if self.serial.insert(&address_key(self.policy, addr)) == Seen::Full {
+            self.serial.clear();
+        }
+    }
+
+    /// Learns how long peers take to connect and shake hands.
+    pub(crate) fn on_handshake(&mut self, took: Duration) {
+        self.slowness.learn(took);
+    }
+
+    /// The system ran out of something: dial nobody for a moment, and for longer each time until a
+    /// dial gets through.
+    pub(crate) fn on_pressure(&mut self, now: Instant) {
+        if self.pressed_until <= now {
+            self.pause = (self.pause * 2).clamp(PRESSURE_PAUSE, PRESSURE_PAUSE_MAX);
+            self.pressed_until = now + self.pause;
+        }
+        self.not_before = self.not_before.max(Some(self.pressed_until));
+    }
+
+    /// A dial got as far as an answer of any kind: there is no pressure.
+    pub(crate) fn on_relief(&mut self) {
+        self.pause = Duration::ZERO;
+    }
+
+    /// The next connection still open that has been slow for long enough at `now`, and its job.
+    pub(crate) fn poll_overtake(&mut self, now: Instant) -> Option<(PeerKey, Key)> {
+        while self.overtakes.peek().is_some_and(|Reverse((due, _, _))| *due <= now) {
+            let Some(Reverse((_, _, peer))) = self.overtakes.pop() else { break };
+            if let Some(dial) = self.open.get(peer) {
+                return Some((peer, dial.job));
+            }
+        }
+        None
+    }
+
+    /// Connections open.
+    pub(crate) fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// When there is something to do again; a limit that is over waits for a poll, not for time.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let overtake = self.overtakes.peek().map(|Reverse((due, _, _))| *due);
+        let dial = self.not_before.filter(|at| *at > now && !self.ready.is_empty());
+        earliest(overtake, dial)
+    }
+
+    pub(crate) fn check(&self) {
+        assert!(self.open.len() <= self.max_connections);
+        assert!(self.overtakes.len() <= 2 * self.max_connections);
+        let open = self.per_address.values().map(|presence| presence.open);
+        assert_eq!(open.clone().map(usize::from).sum::<usize>(), self.open.len());
+        assert!(open.into_iter().all(|open| open <= PER_ADDRESS_MAX));
+    }
+
+    fn may_dial(&self, now: Instant, to: SocketAddr) -> bool {
+        let key = address_key(self.policy, to);
+        let open = self.per_address.get(&key).map_or(0, |presence| presence.open);
+        let most = if self.serial.contains(&key) { 1 } else { PER_ADDRESS_MAX };
+        open < most
+            && (self.policy == AddressPolicy::AllowPrivate || self.prefixes.is_ready(now, to))
+    }
+}
+
+/// Thirty dials a minute per neighbourhood: half at once, the rest spread.
+#[derive(Clone, Debug)]
+struct PrefixPacer {
+    state: KeyedState,
+    /// Theoretical arrival times in microseconds.
+    cells: Vec<u64>,
+}
+
+impl PrefixPacer {
+    const BURST: u64 = PER_PREFIX_A_MINUTE / 2;
+    const STEP: u64 = 60_000_000 / (PER_PREFIX_A_MINUTE - Self::BURST);
+
+    fn new(rng: &mut Rng) -> Self {
+        Self { state: KeyedState::new(rng), cells: vec![0; PREFIX_CELLS] }
+    }
+
+    fn is_ready(&self, now: Instant, to: SocketAddr) -> bool {
+        let slack = Self::STEP * (Self::BURST - 1);
+        self.cells[self.cell(to)].saturating_sub(slack) <= now.as_micros()
+    }
+
+    fn take(&mut self, now: Instant, to: SocketAddr) {
+        let cell = self.cell(to);
+        self.cells[cell] = self.cells[cell].max(now.as_micros()) + Self::STEP;
+    }
+
+    fn cell(&self, to: SocketAddr) -> usize {
+        let mut prefix = [0; 7];
+        match to.ip() {
+            IpAddr::V4(ip) => prefix[..3].copy_from_slice(&ip.octets()[..3]),
+            IpAddr::V6(ip) => {
+                prefix[..6].copy_from_slice(&ip.octets()[..6]);
+                prefix[6] = 1;
+            }
+        }
+        self.state.hash_one(prefix) as usize % PREFIX_CELLS
+    }
+}
+
+/// A running 90th percentile: each sample moves it a little, up nine times as far as down.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slowness {
+    micros: u64,
+}
+
+impl Slowness {
+    /// No estimate, however slow the world, delays an overtaking longer than a connect timeout.
+    const MAX: Duration = Duration::from_secs(8);
+    const STEP: u64 = 2_000;
+
+    fn learn(&mut self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        if took > self.micros {
+            self.micros += 9 * Self::STEP;
+        } else {
+            self.micros = self.micros.saturating_sub(Self::STEP);
+        }
+    }
+
+    fn estimate(self) -> Duration {
+        Duration::from_micros(self.micros).min(Self::MAX)
+    }
+}

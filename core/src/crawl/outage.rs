@@ -1,0 +1,157 @@
+//! Whether the network itself is gone: then nothing that fails is anybody's fault, and the crawl
+//! waits instead of writing off whatever is under way.
+//!
+//! Suspicion begins when a run of queries stays unanswered and nobody has given a sign of life for
+//! some seconds. Nodes of the routing table are then asked one after the other; if one of them
+//! answers it was the others that were dead. If none does there is an outage: only those probes and
+//! the bootstrap nodes go out until somebody answers. Nothing is held up for ever: what has waited
+//! for [`OUTAGE_HOLD`] is settled as it stands.
+
+use std::collections::VecDeque;
+
+use crate::base::store::Key;
+use crate::base::time::{Duration, Instant};
+use crate::limits::{
+    OUTAGE_AFTER, OUTAGE_HOLD, OUTAGE_PROBE_EVERY, SUSPECT_AFTER, SUSPECT_UNHEARD,
+};
+
+/// What is known of the network's state.
+#[derive(Debug, Default)]
+pub(crate) struct Outage {
+    /// The last answer, accepted or refused connection; `None` before the first.
+    heard: Option<Instant>,
+    /// Queries that timed out since.
+    unheard: u32,
+    /// Since when there has been suspicion.
+    since: Option<Instant>,
+    /// Whether the last suspicion was none: the first node probed answered at once.
+    false_alarm: bool,
+    /// When the next probe is due, while there is suspicion.
+    next_probe: Instant,
+    /// Infohashes that would have been settled as failed.
+    stranded: VecDeque<Key>,
+}
+
+impl Outage {
+    /// Somebody answered: whatever was suspected is over. `true` if there was an outage.
+    pub(crate) fn on_sign_of_life(&mut self, now: Instant) -> bool {
+        let lasted = self.since.map(|since| now.since(since));
+        let ended = lasted.is_some_and(|lasted| lasted >= OUTAGE_AFTER);
+        if let Some(lasted) = lasted {
+            self.false_alarm = lasted < OUTAGE_PROBE_EVERY;
+        }
+        (self.heard, self.unheard, self.since) = (Some(now), 0, None);
+        ended
+    }
+
+    /// A query stayed unanswered.
+    pub(crate) fn on_silence(&mut self, now: Instant) {
+        self.unheard = self.unheard.saturating_add(1);
+        let silent_for = self.heard.map_or(Duration::ZERO, |heard| now.since(heard));
+        let suspicious = self.unheard >= SUSPECT_UNHEARD && silent_for >= SUSPECT_AFTER;
+        if suspicious && self.since.is_none() {
+            (self.since, self.next_probe, self.false_alarm) = (Some(now), now, false);
+        }
+    }
+
+    /// Whether what failed during the last suspicion failed on its own account after all.
+    pub(crate) fn was_false_alarm(&self) -> bool {
+        self.false_alarm
+    }
+
+    /// Whether failures prove nothing for the moment.
+    pub(crate) fn is_suspected(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now.since(since) < OUTAGE_HOLD)
+    }
+
+    /// Whether nothing but probes is to be sent.
+    pub(crate) fn is_on(&self, now: Instant) -> bool {
+        self.is_suspected(now) && self.since.is_some_and(|since| now.since(since) >= OUTAGE_AFTER)
+    }
+
+    /// Whether a probe is due; the next one is then due some time later.
+    pub(crate) fn take_probe(&mut self, now: Instant) -> bool {
+        let due = self.is_probe_due(now);
+        if due {
+            self.next_probe = now + OUTAGE_PROBE_EVERY;
+        }
+        due
+    }
+
+    pub(crate) fn is_probe_due(&self, now: Instant) -> bool {
+        self.since.is_some() && self.next_probe <= now
+    }
+
+    /// Keeps an infohash that is to be tried again when the network is back.
+    pub(crate) fn strand(&mut self, key: Key) {
+        self.stranded.push_back(key);
+    }
+
+    /// An infohash whose waiting is over, because the network is back or has been gone for too
+    /// long.
+    pub(crate) fn rescue(&mut self, now: Instant) -> Option<Key> {
+        if self.is_suspected(now) { None } else { self.stranded.pop_front() }
+    }
+
+    /// When time alone changes something.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let since = self.since?;
+        let given_up = since + OUTAGE_HOLD;
+        Some(if self.stranded.is_empty() { self.next_probe } else { self.next_probe.min(given_up) })
+    }
+
+    /// Asserts the invariants; `jobs_max` is how many infohashes can be under way. Of those that
+    /// lost patience keys may be left for as long as the others wait.
+    pub(crate) fn check(&self, jobs_max: usize) {
+        assert!(self.stranded.len() <= 2 * jobs_max, "each infohash is stranded once");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_micros(seconds * 1_000_000)
+    }
+
+    fn silent(outage: &mut Outage, now: Instant) {
+        (0..SUSPECT_UNHEARD).for_each(|_| outage.on_silence(now));
+    }
+
+    #[test]
+    fn silence_before_the_first_sign_of_life_is_no_outage() {
+        let mut outage = Outage::default();
+        silent(&mut outage, at(600));
+        assert!(!outage.is_suspected(at(600)));
+    }
+
+    #[test]
+    fn suspicion_probes_becomes_an_outage_and_ends_with_an_answer_or_with_patience() {
+        let mut outage = Outage::default();
+        assert!(!outage.on_sign_of_life(at(10)));
+        silent(&mut outage, at(11));
+        assert!(!outage.is_suspected(at(11)), "too early to tell");
+        silent(&mut outage, at(16));
+        assert!(outage.is_suspected(at(16)) && !outage.is_on(at(16)));
+        assert!(!outage.was_false_alarm());
+        assert!(outage.take_probe(at(16)) && !outage.take_probe(at(16)));
+        assert_eq!(outage.poll_timeout(), Some(at(16) + OUTAGE_PROBE_EVERY));
+        assert!(outage.is_on(at(16) + OUTAGE_AFTER));
+        let over = at(16) + OUTAGE_HOLD;
+        assert!(!outage.is_suspected(over) && !outage.is_on(over));
+        assert!(outage.on_sign_of_life(over) && !outage.was_false_alarm());
+        assert_eq!(outage.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_first_probe_that_is_answered_means_that_the_others_were_dead() {
+        let mut outage = Outage::default();
+        outage.on_sign_of_life(at(10));
+        silent(&mut outage, at(16));
+        assert!(outage.take_probe(at(16)));
+        assert!(!outage.on_sign_of_life(at(16)) && outage.was_false_alarm());
+        silent(&mut outage, at(22));
+        assert!(outage.is_suspected(at(22)) && !outage.was_false_alarm());
+    }
+}

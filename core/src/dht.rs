@@ -1,0 +1,15 @@
+//! The DHT side, one address family at a time: transactions, routing table, walks, the sweep.
+//!
+//! Knows no peer and no connection; `peer` knows nothing of this. What spans both is in `crawl`.
+
+pub mod endpoint;
+pub mod table;
+pub mod walk;
+pub(crate) mod walks;
+pub mod node_memory;
+pub mod sweep;
+pub(crate) mod query;
+pub(crate) mod delayed;
+pub(crate) mod bootstrap;
+pub(crate) mod warm;
+pub(crate) mod network;

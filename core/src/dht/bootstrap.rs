@@ -1,0 +1,125 @@
+//! The first nodes: asked at the start, and again as long as nobody else is known.
+
+use crate::limits::{BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, BOOTSTRAPS_MAX};
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use crate::base::addr::{AddressPolicy, Family};
+use crate::base::time::{Duration, Instant};
+
+/// How a bootstrap node is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bootstrap {
+    /// A public router: asked `find_node` only, never sampled, never in a table (5.12).
+    Router,
+    /// An ordinary node that the user named.
+    Node,
+}
+
+/// One bootstrap address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) addr: SocketAddr,
+    pub(crate) kind: Bootstrap,
+    answered: bool,
+}
+
+/// The bootstrap addresses and when to ask them.
+#[derive(Debug)]
+pub(crate) struct Bootstraps {
+    entries: Vec<Entry>,
+    routers: BTreeSet<SocketAddr>,
+    families: [Round; 2],
+}
+
+/// The addresses of one family and when they are asked again.
+#[derive(Debug)]
+struct Round {
+    queue: VecDeque<usize>,
+    retry_at: Instant,
+    pause: Duration,
+}
+
+impl Bootstraps {
+    pub(crate) fn new(now: Instant) -> Self {
+        let round = |_| Round {
+            queue: VecDeque::new(),
+            retry_at: now + BOOTSTRAP_RETRY_MIN,
+            pause: BOOTSTRAP_RETRY_MIN,
+        };
+        Self { entries: Vec::new(), routers: BTreeSet::new(), families: Family::ALL.map(round) }
+    }
+
+    /// Adds an address, once. What the user names may be private; what no host can own is refused.
+    pub(crate) fn add(&mut self, addr: SocketAddr, kind: Bootstrap) {
+        let known = self.entries.iter().any(|entry| entry.addr == addr);
+        if known
+            || self.entries.len() >= BOOTSTRAPS_MAX
+            || !AddressPolicy::AllowPrivate.admits(addr)
+        {
+            return;
+        }
+        if kind == Bootstrap::Router {
+            self.routers.insert(addr);
+        }
+        self.families[Family::of(addr).index()].queue.push_back(self.entries.len());
+        self.entries.push(Entry { addr, kind, answered: false });
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<Entry> {
+        self.entries.get(index).copied()
+    }
+
+    /// Whether `addr` is a public router, which no table may hold.
+    pub(crate) fn is_router(&self, addr: SocketAddr) -> bool {
+        self.routers.contains(&addr)
+    }
+
+    /// The next address of a family to ask.
+    pub(crate) fn poll(&mut self, family: Family) -> Option<(usize, SocketAddr)> {
+        let index = self.families[family.index()].queue.pop_front()?;
+        self.get(index).map(|entry| (index, entry.addr))
+    }
+
+    pub(crate) fn has_queued(&self, family: Family) -> bool {
+        !self.families[family.index()].queue.is_empty()
+    }
+
+    /// A node answered: should it fall silent again, it is asked soon.
+    pub(crate) fn on_reply(&mut self, now: Instant, index: usize) {
+        if let Some(entry) = self.entries.get_mut(index) {
+            entry.answered = true;
+            let round = &mut self.families[Family::of(entry.addr).index()];
+            round.pause = BOOTSTRAP_RETRY_MIN;
+            round.retry_at = now + round.pause;
+        }
+    }
+
+    /// User-named nodes that answered: where a walk may start when nobody else is known.
+    pub(crate) fn answering_nodes(&self, family: Family) -> impl Iterator<Item = SocketAddr> {
+        let named = self.entries.iter().filter(|e| e.kind == Bootstrap::Node && e.answered);
+        named.map(|entry| entry.addr).filter(move |addr| Family::of(*addr) == family)
+    }
+
+    /// When due, queues every address of a family again that never answered, or all of them if
+    /// `lonely`: no other node of that family is known.
+    pub(crate) fn retry(&mut self, now: Instant, family: Family, lonely: bool) {
+        let round = &mut self.families[family.index()];
+        if now < round.retry_at {
+            return;
+        }
+        round.retry_at = now + round.pause;
+        round.pause = (round.pause * 2).min(BOOTSTRAP_RETRY_MAX);
+        for (index, entry) in self.entries.iter().enumerate() {
+            let wanted = lonely || (entry.kind == Bootstrap::Node && !entry.answered);
+            let ours = Family::of(entry.addr) == family;
+            if ours && wanted && !round.queue.contains(&index) {
+                round.queue.push_back(index);
+            }
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self, family: Family) -> Option<Instant> {
+        (!self.entries.is_empty()).then_some(self.families[family.index()].retry_at)
+    }
+}

@@ -1,0 +1,140 @@
+//! What one address family has for itself: socket, table, sweep, walks. Nothing below the crawler
+//! sees two families.
+
+use crate::limits::HEARSAY_MAX;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::delayed::Deferred;
+use super::query::Owner;
+use super::warm::Entrance;
+use crate::base::addr::{AddressPolicy, Contact, Family};
+use crate::base::id::{InfoHash, NodeId};
+use crate::base::rng::Rng;
+use crate::base::store::Key;
+use crate::base::time::{Instant, earliest};
+use crate::dht::endpoint::Endpoint;
+use crate::dht::sweep::Sweep;
+use crate::dht::table::{K, Table};
+use crate::dht::walks::Walks;
+
+/// One family's half of the control plane.
+#[derive(Debug)]
+pub(crate) struct Plane {
+    pub(crate) endpoint: Endpoint<Owner>,
+    pub(crate) table: Table,
+    pub(crate) sweep: Sweep,
+    pub(crate) walks: Walks,
+    /// Jobs whose question to their source waits for its turn.
+    pub(crate) asking: VecDeque<Key>,
+    pub(crate) deferred: Deferred,
+    /// Contacts that only bootstrap nodes vouch for: where walks start while the table is empty.
+    hearsay: VecDeque<Contact>,
+    /// Contacts of a saved state, until one of them answers.
+    pub(crate) entrance: Entrance,
+    /// Nothing can be sent before this; set while polling for datagrams.
+    pub(crate) blocked_until: Option<Instant>,
+    /// Queries of the sweep since the last one of a walk.
+    pub(crate) sweep_turns: u8,
+    /// Queries since the table's own upkeep had its turn.
+    pub(crate) upkeep_turns: u8,
+}
+
+impl Plane {
+    pub(crate) fn new(
+        policy: AddressPolicy,
+        id: NodeId,
+        own: SocketAddr,
+        walks_max: usize,
+        rng: &Rng,
+    ) -> Self {
+        let family = Family::of(own);
+        let mut table = Table::new(id, family, policy);
+        table.exclude(Instant::START, own);
+        table.reseed(rng.fork("table"));
+        Self {
+            endpoint: Endpoint::new(family, id, rng.fork("endpoint")),
+            table,
+            sweep: Sweep::new(policy, id, own, rng.fork("sweep")),
+            walks: Walks::new(id, own, policy, walks_max),
+            asking: VecDeque::new(),
+            deferred: Deferred::default(),
+            hearsay: VecDeque::new(),
+            entrance: Entrance::new(),
+            blocked_until: None,
+            sweep_turns: 0,
+            upkeep_turns: 0,
+        }
+    }
+
+    /// Takes another id: that of a saved state.
+    pub(crate) fn rebase(&mut self, now: Instant, id: NodeId) {
+        self.endpoint.set_id(id);
+        self.table.rebase(now, id);
+        self.sweep.set_own(id);
+        self.walks.set_own(id);
+    }
+
+    /// Keeps a contact of a bootstrap answer.
+    pub(crate) fn add_hearsay(&mut self, contact: Contact) {
+        if self.hearsay.len() >= HEARSAY_MAX {
+            self.hearsay.pop_front();
+        }
+        self.hearsay.push_back(contact);
+    }
+
+    /// Begins a walk for `job`: from nodes that answered near `hash`, then the table's nearest; if
+    /// there is nobody, from hearsay and from the addresses the user `named`. `false` when there is
+    /// no room, or nobody at all.
+    pub(crate) fn begin_walk(
+        &mut self,
+        job: Key,
+        hash: InfoHash,
+        named: impl Iterator<Item = SocketAddr>,
+    ) -> bool {
+        // While nobody of a saved state has answered, a walk would most likely end before it began.
+        if !self.walks.has_room() || self.entrance.is_waiting() {
+            return false;
+        }
+        let mut nearest = Table::NOBODY;
+        let count = self.table.closest(hash.id(), &mut nearest);
+        let landmarks = self.sweep.landmarks(hash.id(), 2 * K);
+        let mut vouched = landmarks.chain(nearest.into_iter().take(count)).peekable();
+        let alone = vouched.peek().is_none();
+        let hearsay = self.hearsay.iter().copied().filter(|_| alone);
+        let named = named.filter(|_| alone);
+        self.walks.begin(job, hash, vouched.chain(hearsay), named)
+    }
+
+    /// A node did not answer; `blameless` if perhaps nobody could.
+    pub(crate) fn fail(&mut self, now: Instant, contact: Contact, blameless: bool) {
+        if !blameless {
+            self.table.on_failure(now, contact);
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        // What is due but blocked waits for `blocked_until`, not for a time that has passed.
+        let ahead = |at: Option<Instant>| at.filter(|at| *at > now);
+        [
+            self.endpoint.poll_timeout(),
+            ahead(self.blocked_until),
+            ahead(self.deferred.poll_timeout()),
+            ahead(self.sweep.poll_timeout()),
+            ahead(self.table.poll_timeout()),
+            self.entrance.poll_timeout(),
+        ]
+        .into_iter()
+        .fold(None, earliest)
+    }
+
+    pub(crate) fn check(&self) {
+        self.endpoint.check();
+        self.table.check();
+        self.sweep.check();
+        self.walks.check();
+        self.deferred.check();
+        self.entrance.check();
+        assert!(self.hearsay.len() <= HEARSAY_MAX);
+    }
+}

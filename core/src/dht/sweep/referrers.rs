@@ -1,0 +1,99 @@
+//! What became of what each node named: of the contacts, and of the infohashes.
+
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+
+use crate::base::addr::{AddressPolicy, address_key};
+use crate::base::rng::Rng;
+use crate::base::store::KeyedState;
+use crate::limits::{BARREN_SAMPLES, REFERRER_CELLS, REFERRER_DEAD_MAX};
+
+/// How what a node named turned out. Saturating counts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Score {
+    /// Contacts that answered.
+    live: u8,
+    /// Contacts that did not.
+    dead: u8,
+    /// Infohashes that nobody had named before.
+    sampled: u16,
+    /// Of these, those for which it named a peer when asked.
+    fruitful: u16,
+}
+
+impl Score {
+    /// Whether the node makes infohashes up (H19).
+    fn is_barren(self) -> bool {
+        self.sampled >= BARREN_SAMPLES && u32::from(self.fruitful) * 100 < u32::from(self.sampled)
+    }
+}
+
+/// The scores of all nodes, in a fixed table without keys: two that fall into one cell share it.
+#[derive(Debug)]
+pub(super) struct Referrers {
+    policy: AddressPolicy,
+    state: KeyedState,
+    cells: Vec<Score>,
+    /// Contacts judged since all scores were halved.
+    judged: usize,
+}
+
+impl Referrers {
+    pub(super) fn new(policy: AddressPolicy, rng: &mut Rng) -> Self {
+        let cells = vec![Score::default(); REFERRER_CELLS];
+        Self { policy, state: KeyedState::new(rng), cells, judged: 0 }
+    }
+
+    /// Whether contacts that it names are worth a visit.
+    pub(super) fn is_followed(&self, node: SocketAddr) -> bool {
+        let score = self.cells[self.cell(node)];
+        score.live > 0 || score.dead < REFERRER_DEAD_MAX
+    }
+
+    /// Whether it makes infohashes up (H19).
+    pub(super) fn is_barren(&self, node: SocketAddr) -> bool {
+        self.cells[self.cell(node)].is_barren()
+    }
+
+    /// A contact that it had named answered, or never did.
+    pub(super) fn judge(&mut self, node: SocketAddr, lives: bool) {
+        let score = self.score(node);
+        let count = if lives { &mut score.live } else { &mut score.dead };
+        *count = count.saturating_add(1);
+        self.judged += 1;
+        // Old merits and old faults fade, so that a cell tells of those who use it now.
+        if self.judged >= REFERRER_CELLS {
+            self.judged = 0;
+            for score in &mut self.cells {
+                *score = Score { live: score.live / 2, dead: score.dead / 2, ..*score };
+            }
+        }
+    }
+
+    /// It named an infohash that was new.
+    pub(super) fn on_new_infohash(&mut self, node: SocketAddr) {
+        let score = self.score(node);
+        score.sampled = score.sampled.saturating_add(1);
+    }
+
+    /// It named a peer for an infohash that it had sampled.
+    pub(super) fn on_fruit(&mut self, node: SocketAddr) {
+        let score = self.score(node);
+        score.fruitful = score.fruitful.saturating_add(1);
+    }
+
+    /// Its infohashes are judged anew from now on.
+    pub(super) fn forgive(&mut self, node: SocketAddr) {
+        let score = self.score(node);
+        (score.sampled, score.fruitful) = (0, 0);
+    }
+
+    fn score(&mut self, node: SocketAddr) -> &mut Score {
+        let cell = self.cell(node);
+        &mut self.cells[cell]
+    }
+
+    fn cell(&self, node: SocketAddr) -> usize {
+        self.state.hash_one(address_key(self.policy, node)) as usize % REFERRER_CELLS
+    }
+}

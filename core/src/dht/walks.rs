@@ -1,0 +1,195 @@
+//! The walks under way in one family, and whose turn it is.
+
+use crate::limits::WALKS_MAX;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use crate::base::addr::{AddressPolicy, Contact, Family};
+use crate::base::id::{InfoHash, NodeId};
+use crate::base::store::{Key, Slab};
+use crate::dht::walk::{Walk, WalkContact};
+
+/// A walk and the job it serves.
+#[derive(Debug)]
+struct Slot {
+    walk: Walk,
+    job: Key,
+    hash: InfoHash,
+    queued: bool,
+    /// Whether it asks nobody for now.
+    paused: bool,
+}
+
+/// A bounded set of `get_peers` walks.
+#[derive(Debug)]
+pub(crate) struct Walks {
+    own: NodeId,
+    own_addr: SocketAddr,
+    policy: AddressPolicy,
+    family: Family,
+    slots: Slab<Slot>,
+    turns: VecDeque<Key>,
+    /// Walks that ended, kept for their memory.
+    spare: Vec<Walk>,
+}
+
+impl Walks {
+    pub(crate) fn new(
+        own: NodeId,
+        own_addr: SocketAddr,
+        policy: AddressPolicy,
+        most: usize,
+    ) -> Self {
+        Self {
+            own,
+            own_addr,
+            policy,
+            family: Family::of(own_addr),
+            slots: Slab::new(most.clamp(1, WALKS_MAX)),
+            turns: VecDeque::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Keeps `own` out of walks begun from now on.
+    pub(crate) fn set_own(&mut self, own: NodeId) {
+        self.own = own;
+        self.spare.clear(); // which were made for the id before
+    }
+
+    /// Whether another walk may begin.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.slots.is_full()
+    }
+
+    /// Begins a walk for `job` from `seeds` and from `addresses` of unknown id. `false`, and no
+    /// walk, if none of them may be asked. The caller asked [`Walks::has_room`].
+    pub(crate) fn begin(
+        &mut self,
+        job: Key,
+        hash: InfoHash,
+        seeds: impl Iterator<Item = Contact>,
+        addresses: impl Iterator<Item = SocketAddr>,
+    ) -> bool {
+        let mut walk = self.spare.pop().unwrap_or_else(|| {
+            let mut walk = Walk::new(hash.id(), self.own, self.policy, self.family);
+            walk.exclude(self.own_addr);
+            walk
+        });
+        walk.reset(hash.id());
+        seeds.for_each(|contact| walk.add(contact));
+        addresses.for_each(|addr| walk.add_address(addr));
+        if walk.is_done() {
+            self.spare.push(walk);
+            return false;
+        }
+        match self.slots.insert(Slot { walk, job, hash, queued: true, paused: false }) {
+            Ok(key) => self.turns.push_back(key),
+            Err(slot) => self.spare.push(slot.walk),
+        }
+        true
+    }
+
+    /// The next query of any walk, in turn.
+    pub(crate) fn poll_query(&mut self) -> Option<(Key, InfoHash, WalkContact)> {
+        while let Some(key) = self.turns.pop_front() {
+            let Some(slot) = self.slots.get_mut(key) else { continue };
+            if slot.paused {
+                slot.queued = false;
+                continue;
+            }
+            if let Some(contact) = slot.walk.poll_query() {
+                self.turns.push_back(key);
+                return Some((key, slot.hash, contact));
+            }
+            slot.queued = false;
+        }
+        None
+    }
+
+    /// Whether some walk may have a query.
+    pub(crate) fn has_turns(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// The job that a walk serves.
+    pub(crate) fn job(&self, key: Key) -> Option<Key> {
+        self.slots.get(key).map(|slot| slot.job)
+    }
+
+    pub(crate) fn on_reply(
+        &mut self,
+        key: Key,
+        from: SocketAddr,
+        id: NodeId,
+        found: impl Iterator<Item = Contact>,
+    ) {
+        self.change(key, |walk| walk.on_reply(from, id, found));
+    }
+
+    pub(crate) fn on_stall(&mut self, key: Key, addr: SocketAddr) {
+        self.change(key, |walk| walk.on_stall(addr));
+    }
+
+    pub(crate) fn on_failure(&mut self, key: Key, addr: SocketAddr) {
+        self.change(key, |walk| walk.on_failure(addr));
+    }
+
+    /// Whether the walk has nobody left to ask.
+    pub(crate) fn is_done(&self, key: Key) -> bool {
+        self.slots.get(key).is_some_and(|slot| slot.walk.is_done())
+    }
+
+    /// Whether answers are due from nodes that have not stalled.
+    pub(crate) fn is_waiting(&self, key: Key) -> bool {
+        self.slots.get(key).is_some_and(|slot| slot.walk.in_flight() > 0)
+    }
+
+    /// Asks nobody else until the walk goes on; what is under way may still be answered.
+    pub(crate) fn pause(&mut self, key: Key) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.paused = true;
+        }
+    }
+
+    /// Goes on with a paused walk of `job`; which that is, if there is one.
+    pub(crate) fn resume(&mut self, job: Key) -> Option<Key> {
+        let key = self.paused().find(|(_, of)| *of == job)?.0;
+        self.slots.get_mut(key)?.paused = false;
+        self.change(key, |_| {});
+        Some(key)
+    }
+
+    /// Ends a paused walk, of `job` if that is given; whose it was.
+    pub(crate) fn end_paused(&mut self, job: Option<Key>) -> Option<Key> {
+        let key = self.paused().find(|(_, of)| job.is_none_or(|job| job == *of))?.0;
+        self.end(key)
+    }
+
+    /// The paused walks and their jobs: at most [`WALKS_MAX`].
+    fn paused(&self) -> impl Iterator<Item = (Key, Key)> {
+        self.slots.iter().filter(|(_, slot)| slot.paused).map(|(key, slot)| (key, slot.job))
+    }
+
+    /// Ends a walk; answers that still come find nothing.
+    pub(crate) fn end(&mut self, key: Key) -> Option<Key> {
+        let slot = self.slots.remove(key)?;
+        self.spare.push(slot.walk);
+        Some(slot.job)
+    }
+
+    pub(crate) fn check(&self) {
+        assert!(self.slots.len() <= WALKS_MAX && self.spare.len() <= WALKS_MAX);
+        self.slots.iter().for_each(|(_, slot)| slot.walk.check());
+    }
+
+    fn change(&mut self, key: Key, change: impl FnOnce(&mut Walk)) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            change(&mut slot.walk);
+            if !slot.queued {
+                slot.queued = true;
+                self.turns.push_back(key);
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The peer side: one conversation over one byte stream, and the pieces it brings.
+//!
+//! Knows no node and no table; `dht` knows nothing of this. What spans both is in `crawl`.
+
+pub mod pieces;
+pub mod exchange;
