@@ -5,7 +5,7 @@
 //! system is, so the same code runs on real networks, in a simulator and in a test that jumps
 //! through six hours, and an equal seed with equal inputs gives equal outputs, byte for byte.
 //!
-//! # The two planes
+//! # The two networks
 //!
 //! [`crawler::Crawler`] is the control plane: UDP, routing tables, sweep, walks, dialling. It hands
 //! out a [`crawler::Dial`] for each connection it wants; inside is an [`exchange::Exchange`], the

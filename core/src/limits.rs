@@ -199,7 +199,7 @@ pub const STALL_AFTER: Duration = Duration::from_secs(1);
 pub const EXPIRE_AFTER: Duration = Duration::from_secs(6);
 
 /// Most queries set aside in one family; then nothing new is sent until one of them is due.
-pub const DEFERRED_MAX: usize = 4_096;
+pub const DELAYED_MAX: usize = 4_096;
 
 /// Of so many queries, one is for the upkeep of the routing table if that has any.
 pub const UPKEEP_TURNS: u8 = 32;
@@ -271,7 +271,7 @@ pub const VALUES_PER_REPLY: usize = 100;
 
 /// Most entries: at 4/3 slots each a bound of 128 MiB. Beyond it the oldest passes are forgotten,
 /// and if that is not enough, newcomers are refused.
-pub const LEDGER_MAX: usize = 12_000_000;
+pub const NODE_MEMORY_MAX: usize = 12_000_000;
 
 /// Most contacts waiting in one region: 1 M in all.
 pub const REGION_WAITING_MAX: usize = 256;
@@ -304,10 +304,10 @@ pub const UNANSWERED_PASSES: u8 = 5;
 pub const CALENDAR_MAX: usize = 1 << 20;
 
 /// New infohashes of one node after which it must have named peers for one in a hundred (H19).
-pub const BARREN_SAMPLES: u16 = 50;
+pub const STERILE_SAMPLES: u16 = 50;
 
 /// A node whose infohashes nobody has peers for is not sampled for so long (H19).
-pub const BARREN_REST: Duration = Duration::from_secs(24 * 3_600);
+pub const STERILE_REST: Duration = Duration::from_secs(24 * 3_600);
 
 /// Nodes asked about one gap at most: the next one if the last was silent or named nobody to visit.
 /// With every other node of no help, one gap in sixteen stays one until the next look.
@@ -502,10 +502,10 @@ pub const JOURNAL_NOTES_MAX: usize = 1 << 16;
 pub const JOURNAL_ITEMS_MAX: usize = 1 << 17;
 
 /// Nodes of the saved calendar that are asked the way into the DHT if no saved contact answers.
-pub const ENTRANCE_RESERVE_MAX: usize = 1_024;
+pub const WARM_RESERVE_MAX: usize = 1_024;
 
 /// Of these so many are asked at once where no table was saved.
-pub const ENTRANCE_FIRST: usize = 16;
+pub const WARM_FIRST: usize = 16;
 
 const _: () = {
     // Counts of samples and peers are one byte, and an item more never makes a chunk too long.

@@ -12,7 +12,7 @@ use crate::base::rng::{Rng, Seed};
 use crate::base::store::{FingerprintSet, Key, Seen, Slab};
 use crate::base::time::{Duration, Instant, Lane, earliest};
 use crate::codec::krpc::{Ask, Message};
-use crate::crawl::piece_cache::Partials;
+use crate::crawl::piece_cache::PieceCache;
 use crate::dht::endpoint::{Endpoint, Silence};
 use crate::dht::sweep::{Offer, Sweep, SweepAsk, SweepQuery, Turn};
 use crate::limits::{EXPIRE_AFTER, INTERVAL_MIN, OPEN_MAX, PARTIAL_BYTES_MAX, PIECE_LEN};
@@ -232,19 +232,19 @@ fn unfinished_metadata_is_kept_within_one_budget_and_the_fuller_one_wins() {
         pieces
     };
     let mut slab = Slab::new(100);
-    let mut partials = Partials::new(&mut rng());
+    let mut piece_cache = PieceCache::new(&mut rng());
     let first = slab.insert(()).expect("room");
-    partials.put(first, unfinished(2));
-    partials.put(first, unfinished(1));
-    assert_eq!(partials.take(first).map(|kept| kept.pieces_held()), Some(2));
-    assert!(partials.take(first).is_none());
+    piece_cache.put(first, unfinished(2));
+    piece_cache.put(first, unfinished(1));
+    assert_eq!(piece_cache.take(first).map(|kept| kept.pieces_held()), Some(2));
+    assert!(piece_cache.take(first).is_none());
     let fits = PARTIAL_BYTES_MAX / (500 * PIECE_LEN);
     for n in 0..fits + 3 {
         let key = slab.insert(()).expect("room");
-        partials.put(key, unfinished(500));
-        partials.check();
-        assert_eq!(partials.take(key).is_some(), n < fits, "{n}");
-        partials.put(key, unfinished(500));
+        piece_cache.put(key, unfinished(500));
+        piece_cache.check();
+        assert_eq!(piece_cache.take(key).is_some(), n < fits, "{n}");
+        piece_cache.put(key, unfinished(500));
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Retry {
 
 /// What became of an infohash that was heard of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Intaken {
+pub(crate) enum Admitted {
     /// Taken on: it waits for a job.
     New,
     /// Known already.
@@ -51,7 +51,7 @@ pub(crate) enum Intaken {
 
 /// The door through which infohashes come in.
 #[derive(Debug)]
-pub(crate) struct Intake {
+pub(crate) struct Admission {
     known: FingerprintSet,
     pending: VecDeque<Candidate>,
     /// What an earlier run left, and what this one may not take on any more.
@@ -77,7 +77,7 @@ pub(crate) struct Intake {
     turn: u8,
 }
 
-impl Intake {
+impl Admission {
     pub(crate) fn new(max_infohashes: Option<u64>, enough: usize, rng: &mut Rng) -> Self {
         Self {
             known: FingerprintSet::new(rng, KNOWN_MAX),
@@ -225,18 +225,18 @@ impl Intake {
 
     /// Counts an infohash as taken on if it is new and the run takes more: the caller has a job
     /// for it.
-    pub(crate) fn admit(&mut self, hash: InfoHash) -> Intaken {
+    pub(crate) fn admit(&mut self, hash: InfoHash) -> Admitted {
         if self.is_closed() {
-            return if self.known.contains(&hash.0) { Intaken::Known } else { Intaken::Closed };
+            return if self.known.contains(&hash.0) { Admitted::Known } else { Admitted::Closed };
         }
         match self.known.insert(&hash.0) {
-            Seen::Known if planted::is(Bug::ForgetKnown) => Intaken::New,
-            Seen::Known => Intaken::Known,
-            Seen::Full => Intaken::Full,
+            Seen::Known if planted::is(Bug::ForgetKnown) => Admitted::New,
+            Seen::Known => Admitted::Known,
+            Seen::Full => Admitted::Full,
             Seen::New => {
                 self.quota = self.quota.map(|left| left - 1);
                 self.forget_later(hash);
-                Intaken::New
+                Admitted::New
             }
         }
     }
@@ -247,17 +247,17 @@ impl Intake {
         now: Instant,
         hash: InfoHash,
         source: Option<Contact>,
-    ) -> Intaken {
+    ) -> Admitted {
         if self.pending.len() >= PENDING_MAX {
-            return if self.known.contains(&hash.0) { Intaken::Known } else { Intaken::Full };
+            return if self.known.contains(&hash.0) { Admitted::Known } else { Admitted::Full };
         }
         let taken = self.admit(hash);
-        if taken == Intaken::New {
+        if taken == Admitted::New {
             self.pending.push_back(Candidate { hash, source, found: now, round: 0 });
         }
-        if taken == Intaken::Closed && self.holds {
+        if taken == Admitted::Closed && self.holds {
             let left = Pending { source, peers: Vec::new() };
-            return if self.restore_pending(hash, left) { Intaken::Held } else { taken };
+            return if self.restore_pending(hash, left) { Admitted::Held } else { taken };
         }
         taken
     }
@@ -366,8 +366,8 @@ mod tests {
     use super::*;
     use crate::base::rng::Seed;
 
-    fn intake(max: Option<u64>) -> Intake {
-        Intake::new(max, 100, &mut Rng::new(Seed::from_u64(1)))
+    fn admission(max: Option<u64>) -> Admission {
+        Admission::new(max, 100, &mut Rng::new(Seed::from_u64(1)))
     }
 
     fn hash(n: u8) -> InfoHash {
@@ -376,28 +376,28 @@ mod tests {
 
     #[test]
     fn an_infohash_is_taken_on_once_and_only_up_to_the_quota() {
-        let mut intake = intake(Some(2));
-        intake.ban(hash(9));
-        let offers = [1, 1, 9, 2, 3, 2].map(|n| intake.offer(Instant::START, hash(n), None));
-        use Intaken::{Closed, Known, New};
+        let mut admission = admission(Some(2));
+        admission.ban(hash(9));
+        let offers = [1, 1, 9, 2, 3, 2].map(|n| admission.offer(Instant::START, hash(n), None));
+        use Admitted::{Closed, Known, New};
         assert_eq!(offers, [New, Known, Known, New, Closed, Known]);
-        assert!(intake.is_closed() && !intake.wants_more());
-        assert_eq!(intake.pending(), 2);
+        assert!(admission.is_closed() && !admission.wants_more());
+        assert_eq!(admission.pending(), 2);
     }
 
     #[test]
     fn a_failed_infohash_comes_back_three_times_and_then_never() {
-        let mut intake = intake(None);
+        let mut admission = admission(None);
         let mut now = Instant::START;
         let mut failed = Candidate { hash: hash(1), source: None, found: now, round: 0 };
         for wait in SECOND_CHANCE_AFTER {
-            intake.retry_later(now, failed);
-            assert_eq!(intake.next(now), None);
+            admission.retry_later(now, failed);
+            assert_eq!(admission.next(now), None);
             now = now + wait;
-            assert_eq!(intake.poll_timeout(), Some(now));
-            failed = intake.next(now).expect("due").0;
+            assert_eq!(admission.poll_timeout(), Some(now));
+            failed = admission.next(now).expect("due").0;
         }
-        intake.retry_later(now, failed);
-        assert_eq!(intake.poll_timeout(), None);
+        admission.retry_later(now, failed);
+        assert_eq!(admission.poll_timeout(), None);
     }
 }

@@ -6,7 +6,7 @@
 //! a clock or draws randomness of its own.
 //!
 //! ```text
-//! sweep ─► infohash ─► intake ─► job: get_peers to its source ─► (none) walk ─► peers
+//! sweep ─► infohash ─► admission ─► job: get_peers to its source ─► (none) walk ─► peers
 //!                                  └─► dialer ─► Exchange ─► outcome ─► Row
 //! ```
 
@@ -30,12 +30,12 @@ use crate::base::rng::{Rng, Seed};
 use crate::base::store::{Key, KeyedMap, KeyedState, Slab};
 use crate::base::time::{Instant, Lane, earliest};
 use crate::config::Config;
-use crate::crawl::admission::Intake;
+use crate::crawl::admission::Admission;
 pub use crate::crawl::dial::{Dial, PeerKey};
 use crate::crawl::dialer::Dialer;
 use crate::crawl::job::{Job, JobLimits};
 use crate::crawl::pace::{AddressPacer, FlowPacer, QueryPacer};
-use crate::crawl::piece_cache::Partials;
+use crate::crawl::piece_cache::PieceCache;
 use crate::crawl::row::Row;
 use crate::peer::exchange::Outcome;
 use crate::state::Journal;
@@ -46,7 +46,7 @@ use crate::crawl::rows::Rows;
 use crate::crawl::rows::Untaken;
 pub use crate::dht::bootstrap::Bootstrap;
 use crate::dht::bootstrap::Bootstraps;
-use crate::dht::network::Plane;
+use crate::dht::network::Network;
 
 /// A datagram to send. Its bytes are the last `len` of the buffer that was passed in.
 #[must_use]
@@ -70,12 +70,12 @@ pub struct Crawler {
     id: NodeId,
     begun: Instant,
     now: Instant,
-    planes: [Option<Box<Plane>>; 2],
+    networks: [Option<Box<Network>>; 2],
     bootstraps: Bootstraps,
     queries: QueryPacer,
     flows: FlowPacer,
-    courtesy: AddressPacer,
-    intake: Intake,
+    per_address: AddressPacer,
+    admission: Admission,
     jobs: Slab<Job>,
     by_hash: KeyedMap<InfoHash, Key>,
     /// When jobs to which nothing happens are given up.
@@ -83,7 +83,7 @@ pub struct Crawler {
     waiting_for_walk: VecDeque<Key>,
     outage: Outage,
     dialer: Dialer,
-    partials: Partials,
+    piece_cache: PieceCache,
     rows: Rows,
     journal: Option<Journal>,
     stats: Stats,
@@ -95,29 +95,29 @@ impl Crawler {
     pub fn new(config: Config, seed: Seed, now: Instant) -> Self {
         let rng = Rng::new(seed);
         let id = NodeId(rng.fork("node id").bytes());
-        let plane = |family: Family| {
+        let network = |family: Family| {
             let own = config.own[family.index()].filter(|_| config.mode.uses_dht())?;
             let label = if family == Family::V4 { "v4" } else { "v6" };
             let walks_max = config.rate.map_or(WALKS_MAX, |rate| rate as usize * WALKS_PER_RATE);
             let walks_max = walks_max.min(WALKS_MAX);
-            Some(Box::new(Plane::new(config.policy, id, own, walks_max, &rng.fork(label))))
+            Some(Box::new(Network::new(config.policy, id, own, walks_max, &rng.fork(label))))
         };
         let jobs_max = jobs_max(&config);
         let enough = jobs_max.min(PENDING_ENOUGH);
         Self {
-            planes: Family::ALL.map(plane),
+            networks: Family::ALL.map(network),
             bootstraps: Bootstraps::new(now),
             queries: QueryPacer::new(config.rate),
             flows: FlowPacer::new(config.new_flows, &mut rng.fork("flows")),
-            courtesy: AddressPacer::new(config.policy, &mut rng.fork("courtesy")),
-            intake: Intake::new(config.max_infohashes, enough, &mut rng.fork("intake")),
+            per_address: AddressPacer::new(config.policy, &mut rng.fork("courtesy")),
+            admission: Admission::new(config.max_infohashes, enough, &mut rng.fork("intake")),
             jobs: Slab::new(jobs_max),
             by_hash: KeyedMap::with_hasher(KeyedState::new(&mut rng.fork("jobs"))),
             patience: Lane::new(JOB_PATIENCE),
             waiting_for_walk: VecDeque::new(),
             outage: Outage::default(),
             dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
-            partials: Partials::new(&mut rng.fork("partials")),
+            piece_cache: PieceCache::new(&mut rng.fork("partials")),
             rows: Rows::default(),
             journal: None,
             stats: Stats::default(),
@@ -140,7 +140,7 @@ impl Crawler {
     /// Says that every output holds `hash` as verified: it is never taken on, and no longer
     /// pending if a saved state said so.
     pub fn handle_known(&mut self, hash: InfoHash) {
-        let freed = self.intake.ban(hash);
+        let freed = self.admission.ban(hash);
         self.stats.infohashes_new -= u64::from(freed);
     }
 
@@ -198,7 +198,7 @@ impl Crawler {
     pub fn handle_shutdown(&mut self, now: Instant) {
         self.advance(now);
         self.shut_down = true;
-        self.intake.close();
+        self.admission.close();
     }
 
     /// The next datagram of a family's socket, appended to `buf`.
@@ -218,8 +218,12 @@ impl Crawler {
         if self.shut_down || !self.rows.have_room() || self.outage.is_suspected(self.now) {
             return None;
         }
-        let dial =
-            self.dialer.poll_dial(self.now, &mut self.jobs, &mut self.flows, &mut self.partials)?;
+        let dial = self.dialer.poll_dial(
+            self.now,
+            &mut self.jobs,
+            &mut self.flows,
+            &mut self.piece_cache,
+        )?;
         self.stats.dialled += 1;
         Some(dial)
     }
@@ -244,12 +248,12 @@ impl Crawler {
             return Some(self.now);
         }
         let of_family = |family: Family| {
-            let plane = self.planes[family.index()].as_ref()?;
-            earliest(plane.poll_timeout(self.now), self.bootstraps.poll_timeout(family))
+            let network = self.networks[family.index()].as_ref()?;
+            earliest(network.poll_timeout(self.now), self.bootstraps.poll_timeout(family))
         };
         let takes_jobs = self.takes_jobs();
-        let begins = (takes_jobs && self.intake.pending() > 0).then_some(self.now);
-        let second_chance = self.intake.poll_timeout().filter(|_| takes_jobs);
+        let begins = (takes_jobs && self.admission.pending() > 0).then_some(self.now);
+        let second_chance = self.admission.poll_timeout().filter(|_| takes_jobs);
         let given_up = self.begun + SEEDS_WITHIN;
         let seeds = (given_up > self.now && !self.waiting_for_walk.is_empty()).then_some(given_up);
         let dialer = self.dialer.poll_timeout(self.now);
@@ -266,7 +270,7 @@ impl Crawler {
     pub fn is_idle(&self) -> bool {
         self.is_settled()
             && self.dialer.open_count() == 0
-            && self.planes.iter().flatten().all(|plane| plane.sweep.is_idle(self.now))
+            && self.networks.iter().flatten().all(|network| network.sweep.is_idle(self.now))
     }
 
     /// Whether the run has nothing left to say: its limit is reached and all is settled, or it was
@@ -275,31 +279,31 @@ impl Crawler {
         if self.shut_down {
             self.rows.is_empty()
         } else {
-            self.intake.is_closed() && self.is_settled()
+            self.admission.is_closed() && self.is_settled()
         }
     }
 
     /// Every counter, with the levels as they are now.
     pub fn stats(&self) -> Stats {
-        let planes = || self.planes.iter().flatten();
+        let networks = || self.networks.iter().flatten();
         let first_round = self.jobs.iter().filter(|(_, job)| job.round == 0).count();
         Stats {
-            unfinished: (first_round + self.intake.pending()) as u64,
-            infohashes_open: (self.jobs.len() + self.intake.pending()) as u64,
-            queries_open: planes().map(|plane| plane.endpoint.open_count() as u64).sum(),
+            unfinished: (first_round + self.admission.pending()) as u64,
+            infohashes_open: (self.jobs.len() + self.admission.pending()) as u64,
+            queries_open: networks().map(|network| network.endpoint.open_count() as u64).sum(),
             connections_open: self.dialer.open_count() as u64,
-            contacts_queued: planes().map(|plane| plane.sweep.waiting() as u64).sum(),
-            table_nodes: planes().map(|plane| plane.table.len() as u64).sum(),
+            contacts_queued: networks().map(|network| network.sweep.waiting() as u64).sum(),
+            table_nodes: networks().map(|network| network.table.len() as u64).sum(),
             ..self.stats.clone()
         }
     }
 
     /// Asserts every invariant that can be seen from here. For tests, simulation and fuzzing.
     pub fn check(&self) {
-        self.planes.iter().flatten().for_each(|plane| plane.check());
-        self.intake.check();
+        self.networks.iter().flatten().for_each(|network| network.check());
+        self.admission.check();
         self.dialer.check();
-        self.partials.check();
+        self.piece_cache.check();
         self.rows.check();
         self.outage.check(JOBS_MAX);
         self.journal.iter().for_each(Journal::check);
@@ -309,7 +313,8 @@ impl Crawler {
         let stats = &self.stats;
         let ended = stats.faults.iter().sum::<u64>() + stats.delivered;
         assert_eq!(stats.dialled, ended + self.dialer.open_count() as u64, "every dial ends once");
-        let open: u64 = self.planes.iter().flatten().map(|p| p.endpoint.open_count() as u64).sum();
+        let open: u64 =
+            self.networks.iter().flatten().map(|p| p.endpoint.open_count() as u64).sum();
         assert_eq!(
             stats.queries(),
             stats.answered + stats.refused + stats.expired + open,
@@ -318,7 +323,7 @@ impl Crawler {
     }
 
     fn is_settled(&self) -> bool {
-        self.jobs.is_empty() && self.intake.pending() == 0 && self.rows.is_empty()
+        self.jobs.is_empty() && self.admission.pending() == 0 && self.rows.is_empty()
     }
 
     /// Time never runs backwards in here, whatever the caller's clock does (H47).
@@ -326,15 +331,15 @@ impl Crawler {
         self.now = if planted::is(Bug::BackwardClock) { now } else { self.now.max(now) };
     }
 
-    fn plane(&mut self, family: Family) -> Option<&mut Plane> {
-        self.planes[family.index()].as_deref_mut()
+    fn network(&mut self, family: Family) -> Option<&mut Network> {
+        self.networks[family.index()].as_deref_mut()
     }
 
     fn job_limits(&self) -> JobLimits {
         JobLimits {
             peers: self.config.peers_per_infohash as usize,
             attempts: u8::try_from(self.config.peer_attempts).unwrap_or(u8::MAX),
-            may_walk: self.config.mode.uses_dht() && self.planes.iter().any(Option::is_some),
+            may_walk: self.config.mode.uses_dht() && self.networks.iter().any(Option::is_some),
             dials: self.config.mode.dials(),
             one_host_per_ip: self.config.policy == AddressPolicy::Public,
         }

@@ -20,7 +20,7 @@ use crate::base::time::{Duration, Instant, earliest};
 use crate::crawl::dial::{Dial, PeerKey};
 use crate::crawl::job::Job;
 use crate::crawl::pace::{FlowKind, FlowPacer};
-use crate::crawl::piece_cache::Partials;
+use crate::crawl::piece_cache::PieceCache;
 use crate::peer::exchange::{Attempt, Exchange, Transport};
 use crate::peer::pieces::Pieces;
 
@@ -101,7 +101,7 @@ impl Dialer {
         now: Instant,
         jobs: &mut Slab<Job>,
         flows: &mut FlowPacer,
-        partials: &mut Partials,
+        piece_cache: &mut PieceCache,
     ) -> Option<Dial> {
         if self.open.len() >= self.max_connections || self.not_before.is_some_and(|at| at > now) {
             return None;
@@ -129,7 +129,7 @@ impl Dialer {
             self.not_before = None;
             flows.take(now, FlowKind::Tcp, to);
             let attempt = Attempt { transport: Transport::Tcp, pipeline };
-            return Some(self.open(now, key, job, to, attempt, partials.take(key)));
+            return Some(self.open(now, key, job, to, attempt, piece_cache.take(key)));
         }
         None
     }

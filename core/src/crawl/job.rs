@@ -110,7 +110,7 @@ pub struct Job {
     /// Whether it stands in the dialer's queue.
     pub queued: bool,
     /// Whether it would have been settled as failed while the network was gone.
-    pub stranded: bool,
+    pub held_by_outage: bool,
     peers: Vec<Peer>,
     /// Peers beyond what one answer may fill.
     reserve: Vec<SocketAddr>,
@@ -137,7 +137,7 @@ impl Job {
             walk_in_doubt: false,
             answers: 0,
             queued: false,
-            stranded: false,
+            held_by_outage: false,
             peers: Vec::new(),
             reserve: Vec::new(),
             dialling: 0,

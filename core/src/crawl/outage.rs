@@ -29,7 +29,7 @@ pub(crate) struct Outage {
     /// When the next probe is due, while there is suspicion.
     next_probe: Instant,
     /// Infohashes that would have been settled as failed.
-    stranded: VecDeque<Key>,
+    held_by_outage: VecDeque<Key>,
 }
 
 impl Outage {
@@ -83,27 +83,31 @@ impl Outage {
     }
 
     /// Keeps an infohash that is to be tried again when the network is back.
-    pub(crate) fn strand(&mut self, key: Key) {
-        self.stranded.push_back(key);
+    pub(crate) fn hold(&mut self, key: Key) {
+        self.held_by_outage.push_back(key);
     }
 
     /// An infohash whose waiting is over, because the network is back or has been gone for too
     /// long.
     pub(crate) fn rescue(&mut self, now: Instant) -> Option<Key> {
-        if self.is_suspected(now) { None } else { self.stranded.pop_front() }
+        if self.is_suspected(now) { None } else { self.held_by_outage.pop_front() }
     }
 
     /// When time alone changes something.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let since = self.since?;
         let given_up = since + OUTAGE_HOLD;
-        Some(if self.stranded.is_empty() { self.next_probe } else { self.next_probe.min(given_up) })
+        Some(if self.held_by_outage.is_empty() {
+            self.next_probe
+        } else {
+            self.next_probe.min(given_up)
+        })
     }
 
     /// Asserts the invariants; `jobs_max` is how many infohashes can be under way. Of those that
     /// lost patience keys may be left for as long as the others wait.
     pub(crate) fn check(&self, jobs_max: usize) {
-        assert!(self.stranded.len() <= 2 * jobs_max, "each infohash is stranded once");
+        assert!(self.held_by_outage.len() <= 2 * jobs_max, "each infohash is held_by_outage once");
     }
 }
 

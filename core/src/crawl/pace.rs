@@ -279,7 +279,7 @@ impl FlowPacer {
     }
 }
 
-/// The courtesy owed to each address: [`ADDRESS_BURST`] at once, never more than
+/// The per_address owed to each address: [`ADDRESS_BURST`] at once, never more than
 /// [`ADDRESS_PER_TEN_SECONDS`] in 10 s. A fixed table without keys: two addresses that fall into
 /// one cell share its allowance, which can only make us slower, never ruder.
 #[derive(Clone, Debug)]

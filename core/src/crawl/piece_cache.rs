@@ -8,12 +8,12 @@ use crate::peer::pieces::Pieces;
 
 /// Unfinished metadata by job.
 #[derive(Debug)]
-pub(crate) struct Partials {
+pub(crate) struct PieceCache {
     by_job: KeyedMap<Key, Pieces>,
     bytes: usize,
 }
 
-impl Partials {
+impl PieceCache {
     pub(crate) fn new(rng: &mut Rng) -> Self {
         Self { by_job: KeyedMap::with_hasher(KeyedState::new(rng)), bytes: 0 }
     }

@@ -1,6 +1,6 @@
 //! Queries that must wait because their address has had its share for the moment.
 
-use crate::limits::DEFERRED_MAX;
+use crate::limits::DELAYED_MAX;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
@@ -36,15 +36,15 @@ impl Ord for Item {
 
 /// Queries by the time they may be sent; equals in the order they came.
 #[derive(Debug, Default)]
-pub(crate) struct Deferred {
+pub(crate) struct Delayed {
     heap: BinaryHeap<Reverse<Item>>,
     sequence: u64,
 }
 
-impl Deferred {
-    /// Sets a query aside until `at`. The caller asked [`Deferred::full_until`].
+impl Delayed {
+    /// Sets a query aside until `at`. The caller asked [`Delayed::full_until`].
     pub(crate) fn push(&mut self, at: Instant, query: Query) {
-        debug_assert!(self.heap.len() < DEFERRED_MAX, "the caller asked");
+        debug_assert!(self.heap.len() < DELAYED_MAX, "the caller asked");
         self.sequence += 1;
         self.heap.push(Reverse(Item { at, sequence: self.sequence, query }));
     }
@@ -53,7 +53,7 @@ impl Deferred {
     /// and makes room.
     pub(crate) fn full_until(&self, now: Instant) -> Option<Instant> {
         let first = self.poll_timeout()?;
-        (self.heap.len() >= DEFERRED_MAX && first > now).then_some(first)
+        (self.heap.len() >= DELAYED_MAX && first > now).then_some(first)
     }
 
     /// The next query whose time has come.
@@ -67,6 +67,6 @@ impl Deferred {
     }
 
     pub(crate) fn check(&self) {
-        assert!(self.heap.len() <= DEFERRED_MAX);
+        assert!(self.heap.len() <= DELAYED_MAX);
     }
 }

@@ -5,9 +5,9 @@ use crate::limits::HEARSAY_MAX;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::delayed::Deferred;
+use super::delayed::Delayed;
 use super::query::Owner;
-use super::warm::Entrance;
+use super::warm::WarmStart;
 use crate::base::addr::{AddressPolicy, Contact, Family};
 use crate::base::id::{InfoHash, NodeId};
 use crate::base::rng::Rng;
@@ -20,18 +20,18 @@ use crate::dht::walks::Walks;
 
 /// One family's half of the control plane.
 #[derive(Debug)]
-pub(crate) struct Plane {
+pub(crate) struct Network {
     pub(crate) endpoint: Endpoint<Owner>,
     pub(crate) table: Table,
     pub(crate) sweep: Sweep,
     pub(crate) walks: Walks,
     /// Jobs whose question to their source waits for its turn.
     pub(crate) asking: VecDeque<Key>,
-    pub(crate) deferred: Deferred,
+    pub(crate) delayed: Delayed,
     /// Contacts that only bootstrap nodes vouch for: where walks start while the table is empty.
     hearsay: VecDeque<Contact>,
     /// Contacts of a saved state, until one of them answers.
-    pub(crate) entrance: Entrance,
+    pub(crate) warm: WarmStart,
     /// Nothing can be sent before this; set while polling for datagrams.
     pub(crate) blocked_until: Option<Instant>,
     /// Queries of the sweep since the last one of a walk.
@@ -40,7 +40,7 @@ pub(crate) struct Plane {
     pub(crate) upkeep_turns: u8,
 }
 
-impl Plane {
+impl Network {
     pub(crate) fn new(
         policy: AddressPolicy,
         id: NodeId,
@@ -58,9 +58,9 @@ impl Plane {
             sweep: Sweep::new(policy, id, own, rng.fork("sweep")),
             walks: Walks::new(id, own, policy, walks_max),
             asking: VecDeque::new(),
-            deferred: Deferred::default(),
+            delayed: Delayed::default(),
             hearsay: VecDeque::new(),
-            entrance: Entrance::new(),
+            warm: WarmStart::new(),
             blocked_until: None,
             sweep_turns: 0,
             upkeep_turns: 0,
@@ -93,7 +93,7 @@ impl Plane {
         named: impl Iterator<Item = SocketAddr>,
     ) -> bool {
         // While nobody of a saved state has answered, a walk would most likely end before it began.
-        if !self.walks.has_room() || self.entrance.is_waiting() {
+        if !self.walks.has_room() || self.warm.is_waiting() {
             return false;
         }
         let mut nearest = Table::NOBODY;
@@ -119,10 +119,10 @@ impl Plane {
         [
             self.endpoint.poll_timeout(),
             ahead(self.blocked_until),
-            ahead(self.deferred.poll_timeout()),
+            ahead(self.delayed.poll_timeout()),
             ahead(self.sweep.poll_timeout()),
             ahead(self.table.poll_timeout()),
-            self.entrance.poll_timeout(),
+            self.warm.poll_timeout(),
         ]
         .into_iter()
         .fold(None, earliest)
@@ -133,8 +133,8 @@ impl Plane {
         self.table.check();
         self.sweep.check();
         self.walks.check();
-        self.deferred.check();
-        self.entrance.check();
+        self.delayed.check();
+        self.warm.check();
         assert!(self.hearsay.len() <= HEARSAY_MAX);
     }
 }

@@ -12,7 +12,7 @@ use crate::base::time::{Duration, Instant};
 
 /// What is known of one key. Packed into 24 bits beside a 40-bit fingerprint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Note {
+pub struct NodeFacts {
     /// Minute of the run, see [`minute`], before which the node must not be sampled again; 0 when
     /// it may be.
     due: u16,
@@ -26,7 +26,7 @@ pub struct Note {
     pub sampled: bool,
 }
 
-impl Note {
+impl NodeFacts {
     /// Whether the key was visited in `pass`.
     pub fn visited_in(self, pass: u64) -> bool {
         self.pass == pass_mark(pass)
@@ -90,7 +90,7 @@ fn minute(at: Instant) -> u16 {
 /// The notes, in open addressing. Two keys share a fingerprint with probability 2^-40:
 /// such a contact is then thought to be known.
 #[derive(Clone, Debug)]
-pub struct Ledger {
+pub struct NodeMemory {
     state: KeyedState,
     slots: Vec<u64>,
     len: usize,
@@ -100,23 +100,23 @@ pub struct Ledger {
     refused: Option<(u64, u16)>,
 }
 
-impl Ledger {
+impl NodeMemory {
     const MIN_SLOTS: usize = 1_024;
 
-    /// An empty ledger of at most `limit` entries.
+    /// An empty memory of at most `limit` entries.
     pub fn new(rng: &mut Rng, limit: usize) -> Self {
         Self { state: KeyedState::new(rng), slots: Vec::new(), len: 0, limit, refused: None }
     }
 
     /// What is known of `key`.
-    pub fn get(&self, key: &[u8]) -> Option<Note> {
+    pub fn get(&self, key: &[u8]) -> Option<NodeFacts> {
         let fingerprint = self.fingerprint(key);
         let slot = self.slots[..].get(self.find(fingerprint)?)?;
-        (*slot != 0).then(|| Note::unpack(*slot))
+        (*slot != 0).then(|| NodeFacts::unpack(*slot))
     }
 
     /// Replaces what is known of `key`; `false` if it is new and there is no room.
-    pub fn set(&mut self, now: Instant, pass: u64, key: &[u8], note: Note) -> bool {
+    pub fn set(&mut self, now: Instant, pass: u64, key: &[u8], note: NodeFacts) -> bool {
         let fingerprint = self.fingerprint(key);
         let known = self.find(fingerprint).is_some_and(|index| self.slots[index] != 0);
         if !known && (self.len + 1) * 4 > self.slots.len() * 3 && !self.make_room(now, pass) {
@@ -167,7 +167,7 @@ impl Ledger {
             return false;
         }
         let keep = |slot: &u64| {
-            let note = Note::unpack(*slot);
+            let note = NodeFacts::unpack(*slot);
             note.is_resting(now) || note.visited_in(pass) || note.visited_in(pass.wrapping_sub(1))
         };
         let kept = self.slots.iter().filter(|slot| **slot != 0 && keep(slot));
@@ -196,8 +196,8 @@ mod tests {
     use super::*;
     use crate::base::rng::Seed;
 
-    fn ledger(limit: usize) -> Ledger {
-        Ledger::new(&mut Rng::new(Seed::from_u64(1)), limit)
+    fn memory(limit: usize) -> NodeMemory {
+        NodeMemory::new(&mut Rng::new(Seed::from_u64(1)), limit)
     }
 
     #[test]
@@ -205,13 +205,13 @@ mod tests {
         for start in [0, 59_999_999, 60_000_000, 65_535 * MINUTE, 131_071 * MINUTE] {
             let now = Instant::from_micros(start);
             let until = now + Duration::from_secs(300);
-            let mut note = Note::default();
+            let mut note = NodeFacts::default();
             note.rest_until(until);
             assert!(note.is_resting(now), "{start}");
             let last = Instant::from_micros(until.as_micros() - 1);
             assert!(minute(last) == minute(until) || note.is_resting(last), "{start}");
             assert!(!note.is_resting(until + Duration::from_secs(61)), "{start}");
-            let packed = Note::unpack(note.pack());
+            let packed = NodeFacts::unpack(note.pack());
             assert_eq!(packed, note);
         }
     }
@@ -221,7 +221,7 @@ mod tests {
         for minutes in (65_530..=65_540).chain(131_060..=131_080) {
             for micros in [0, 1, MINUTE - 1] {
                 let until = Instant::from_micros(minutes * MINUTE - micros);
-                let mut note = Note::default();
+                let mut note = NodeFacts::default();
                 note.rest_until(until);
                 // The calendar rounds up to whole minutes as well.
                 let due = Instant::from_micros(until.as_micros().div_ceil(MINUTE) * MINUTE);
@@ -233,34 +233,35 @@ mod tests {
 
     #[test]
     fn notes_survive_growth() {
-        let mut ledger = ledger(100_000);
+        let mut memory = memory(100_000);
         for n in 0..50_000u32 {
-            let mut note = Note { asked: n % 2 == 0, answered: n % 3 == 0, ..Note::default() };
+            let mut note =
+                NodeFacts { asked: n % 2 == 0, answered: n % 3 == 0, ..NodeFacts::default() };
             assert!(!note.visited_in(5));
             note.visit(5);
-            assert!(ledger.set(Instant::START, 5, &n.to_be_bytes(), note));
+            assert!(memory.set(Instant::START, 5, &n.to_be_bytes(), note));
         }
-        assert_eq!(ledger.len(), 50_000);
+        assert_eq!(memory.len(), 50_000);
         for n in 0..50_000u32 {
-            let note = ledger.get(&n.to_be_bytes()).expect("kept");
+            let note = memory.get(&n.to_be_bytes()).expect("kept");
             assert_eq!((note.asked, note.answered), (n % 2 == 0, n % 3 == 0));
             assert!(note.visited_in(5) && !note.visited_in(6));
         }
-        assert_eq!(ledger.get(&50_000u32.to_be_bytes()), None);
+        assert_eq!(memory.get(&50_000u32.to_be_bytes()), None);
     }
 
     #[test]
     fn a_full_ledger_forgets_past_passes_before_it_refuses() {
-        let mut ledger = ledger(1_000);
+        let mut memory = memory(1_000);
         let mut fill = |pass: u64, count: u32| {
-            let mut note = Note::default();
+            let mut note = NodeFacts::default();
             note.visit(pass);
             let mut stored = 0;
             for n in 0..count {
                 let key = [pass.to_be_bytes(), u64::from(n).to_be_bytes()].concat();
-                stored += u32::from(ledger.set(Instant::START, pass, &key, note));
+                stored += u32::from(memory.set(Instant::START, pass, &key, note));
             }
-            (stored, ledger.slots.len())
+            (stored, memory.slots.len())
         };
         let (stored, slots) = fill(1, 10_000);
         assert!((700..=1_100).contains(&stored), "{stored}");
@@ -270,18 +271,18 @@ mod tests {
 
     #[test]
     fn a_full_ledger_still_takes_notes_of_whom_it_knows() {
-        let mut ledger = ledger(1_000);
-        let mut note = Note::default();
+        let mut memory = memory(1_000);
+        let mut note = NodeFacts::default();
         note.visit(1);
         let known: Vec<[u8; 4]> = (0..2_000u32)
             .map(u32::to_be_bytes)
-            .filter(|key| ledger.set(Instant::START, 1, key, note))
+            .filter(|key| memory.set(Instant::START, 1, key, note))
             .collect();
         assert!(known.len() < 2_000, "it is full");
         note.asked = true;
         for key in known {
-            assert!(ledger.set(Instant::START, 1, &key, note));
-            assert_eq!(ledger.get(&key), Some(note));
+            assert!(memory.set(Instant::START, 1, &key, note));
+            assert_eq!(memory.get(&key), Some(note));
         }
     }
 }

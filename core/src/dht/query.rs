@@ -22,7 +22,7 @@ pub(crate) enum Owner {
     /// The routing table, probing this contact.
     Probe(Contact),
     /// Nobody: any answer shows that the network is there.
-    Sounding,
+    LivenessProbe,
 }
 
 /// A query ready to be sent.

@@ -16,9 +16,9 @@ mod density;
 mod referrers;
 
 use crate::limits::{
-    BARREN_REST, CALENDAR_MAX, COVERAGE_REST, GAP_ASKED_MAX, GAPS_FREE, GAPS_OPEN_MAX,
-    INTERVAL_MAX, INTERVAL_MIN, LEDGER_MAX, SILENT_MAX, SILENT_REST, STALL_AFTER, SWEEP_PAUSE_MAX,
-    SWEEP_PAUSE_MIN, UNANSWERED_MAX, UNANSWERED_PASSES, UNSUPPORTED_REST,
+    CALENDAR_MAX, COVERAGE_REST, GAP_ASKED_MAX, GAPS_FREE, GAPS_OPEN_MAX, INTERVAL_MAX,
+    INTERVAL_MIN, NODE_MEMORY_MAX, SILENT_MAX, SILENT_REST, STALL_AFTER, STERILE_REST,
+    SWEEP_PAUSE_MAX, SWEEP_PAUSE_MIN, UNANSWERED_MAX, UNANSWERED_PASSES, UNSUPPORTED_REST,
 };
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ use crate::base::id::{Id, NodeId};
 use crate::base::planted::{self, Bug};
 use crate::base::rng::Rng;
 use crate::base::time::{Duration, Instant, earliest};
-use crate::dht::node_memory::{Ledger, Note};
+use crate::dht::node_memory::{NodeFacts, NodeMemory};
 use calendar::{Calendar, Visit};
 use coverage::Coverage;
 use density::Density;
@@ -110,8 +110,8 @@ pub struct Sweep {
     own_addr: SocketAddr,
     rng: Rng,
     frontier: Frontier,
-    addresses: Ledger,
-    ids: Ledger,
+    addresses: NodeMemory,
+    ids: NodeMemory,
     cursor: Id,
     pass: u64,
     news: bool,
@@ -158,8 +158,8 @@ impl Sweep {
             own,
             own_addr,
             frontier: Frontier::default(),
-            addresses: Ledger::new(&mut rng, LEDGER_MAX),
-            ids: Ledger::new(&mut rng, LEDGER_MAX),
+            addresses: NodeMemory::new(&mut rng, NODE_MEMORY_MAX),
+            ids: NodeMemory::new(&mut rng, NODE_MEMORY_MAX),
             rng,
             cursor: Id::ZERO,
             pass: 0,
@@ -238,9 +238,9 @@ impl Sweep {
     ) {
         self.ended(query.turn);
         let node = self.replied(now, query, id);
-        if self.referrers.is_barren(node.contact.addr) {
+        if self.referrers.is_sterile(node.contact.addr) {
             self.referrers.forgive(node.contact.addr);
-            return self.rest(now, node, BARREN_REST);
+            return self.rest(now, node, STERILE_REST);
         }
         self.rest(now, node, clamp_interval(interval));
     }
@@ -295,7 +295,7 @@ impl Sweep {
 
     /// Whether the samples of a node are worth looking at (H19).
     pub fn is_trusted(&self, node: SocketAddr) -> bool {
-        !self.referrers.is_barren(node)
+        !self.referrers.is_sterile(node)
     }
 
     /// A node named an infohash that was new.
@@ -304,8 +304,8 @@ impl Sweep {
     }
 
     /// A node named a peer for an infohash that it had sampled.
-    pub fn on_fruit(&mut self, node: SocketAddr) {
-        self.referrers.on_fruit(node);
+    pub fn on_yield(&mut self, node: SocketAddr) {
+        self.referrers.on_yield(node);
     }
 
     /// A node answered without samples, as to `find_node`.
@@ -384,7 +384,7 @@ impl Sweep {
         let key = address_key(self.policy, contact.addr);
         self.policy.admits(contact.addr)
             && self.addresses.get(&key).is_none()
-            && self.addresses.set(now, self.pass, &key, Note::default())
+            && self.addresses.set(now, self.pass, &key, NodeFacts::default())
     }
 
     /// Marks an address as sent a query; `true` the first time.
@@ -712,7 +712,7 @@ impl Sweep {
         &mut self,
         now: Instant,
         addr: SocketAddr,
-        set: impl FnOnce(&mut Note) -> bool,
+        set: impl FnOnce(&mut NodeFacts) -> bool,
     ) -> bool {
         let key = address_key(self.policy, addr);
         let mut note = self.addresses.get(&key).unwrap_or_default();

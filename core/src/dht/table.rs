@@ -34,7 +34,7 @@ pub const LOW_BUCKETS: [usize; 4] = [128, 64, 32, 16];
 /// What became of a node that answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Admission {
+pub enum Insertion {
     /// It entered a bucket.
     Inserted,
     /// It was known already; its failures are forgotten.
@@ -135,7 +135,7 @@ impl Table {
             return false;
         }
         let entry = Entry { failures: BAD_AFTER - 1, ..Entry::new(now, c) };
-        matches!(self.admit(now, entry), Admission::Inserted | Admission::Cached)
+        matches!(self.admit(now, entry), Insertion::Inserted | Insertion::Cached)
     }
 
     /// Every node held, in the order in which they are best restored: those in use, the last to
@@ -159,29 +159,29 @@ impl Table {
     }
 
     /// A node answered a query of ours, from the address asked, with this id. The only way in.
-    pub fn on_reply(&mut self, now: Instant, c: Contact) -> Admission {
+    pub fn on_reply(&mut self, now: Instant, c: Contact) -> Insertion {
         let c = Contact { addr: plain(c.addr), ..c };
         if let Some(refusal) = self.refuses(c) {
-            return Admission::Refused(refusal);
+            return Insertion::Refused(refusal);
         }
         if let Some(id) = self.holder(c.addr) {
             let Some(held) = self.entry(id).copied() else {
                 debug_assert!(false, "the index names only entries that exist");
-                return Admission::Refused(Refusal::AddressTaken);
+                return Insertion::Refused(Refusal::AddressTaken);
             };
             let same_addr = held.contact.addr == c.addr;
             if same_addr && id == c.id {
                 self.renew(now, c.id);
-                return Admission::Updated;
+                return Insertion::Updated;
             }
             // The node at this very endpoint goes by another name now: the old one is gone.
             if !same_addr && !held.is_bad() {
-                return Admission::Refused(Refusal::AddressTaken);
+                return Insertion::Refused(Refusal::AddressTaken);
             }
             self.remove(now, id);
         }
         match self.entry(c.id).map(Entry::is_bad) {
-            Some(false) => return Admission::Refused(Refusal::IdTaken),
+            Some(false) => return Insertion::Refused(Refusal::IdTaken),
             Some(true) => self.remove(now, c.id),
             None => {}
         }
@@ -367,7 +367,7 @@ impl Table {
     }
 
     /// Finds a place for an entry whose id and address nobody holds.
-    fn admit(&mut self, now: Instant, entry: Entry) -> Admission {
+    fn admit(&mut self, now: Instant, entry: Entry) -> Insertion {
         let id = entry.contact.id;
         loop {
             let index = self.bucket_of(id);
@@ -375,7 +375,7 @@ impl Table {
                 && let Some(neighbour) = self.buckets[index].neighbour(entry.contact.addr)
             {
                 if !neighbour.is_bad() {
-                    return Admission::Refused(Refusal::PrefixTaken);
+                    return Insertion::Refused(Refusal::PrefixTaken);
                 }
                 let gone = neighbour.contact.id;
                 self.remove(now, gone);
@@ -386,7 +386,7 @@ impl Table {
                 bucket.live.push(entry);
                 bucket.touch(now);
                 self.index_insert(entry.contact);
-                return Admission::Inserted;
+                return Insertion::Inserted;
             }
             if let Some(bad) = bucket.live.iter().find(|entry| entry.is_bad()) {
                 let gone = bad.contact.id;
@@ -401,7 +401,7 @@ impl Table {
                 self.index_remove(dropped.contact);
             }
             self.index_insert(entry.contact);
-            return Admission::Cached;
+            return Insertion::Cached;
         }
     }
 

@@ -10,12 +10,12 @@ use std::collections::VecDeque;
 use crate::base::addr::Contact;
 use crate::base::time::{Duration, Instant};
 use crate::limits::{
-    BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, ENTRANCE_FIRST, ENTRANCE_RESERVE_MAX, TABLE_SAVED_MAX,
+    BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, TABLE_SAVED_MAX, WARM_FIRST, WARM_RESERVE_MAX,
 };
 
 /// Saved contacts of one family, until one of them has answered and all were asked.
 #[derive(Debug)]
-pub(crate) struct Entrance {
+pub(crate) struct WarmStart {
     /// Contacts of the table, then those of the calendar. Empty once somebody answered.
     known: Vec<Contact>,
     /// How many of these are of the table.
@@ -25,7 +25,7 @@ pub(crate) struct Entrance {
     pause: Duration,
 }
 
-impl Entrance {
+impl WarmStart {
     pub(crate) fn new() -> Self {
         let pause = BOOTSTRAP_RETRY_MIN;
         Self {
@@ -51,7 +51,7 @@ impl Entrance {
 
     /// Adds a node of the calendar, for when nobody else answers.
     pub(crate) fn add_reserve(&mut self, now: Instant, contact: Contact) {
-        if self.known.len() - self.of_table < ENTRANCE_RESERVE_MAX {
+        if self.known.len() - self.of_table < WARM_RESERVE_MAX {
             self.known.push(contact);
             self.retry_at = now + self.pause;
         }
@@ -60,7 +60,7 @@ impl Entrance {
     /// Ends restoring: without a table the first of the reserve are asked at once.
     pub(crate) fn begin(&mut self) {
         if self.of_table == 0 {
-            self.queue.extend(self.known.iter().take(ENTRANCE_FIRST));
+            self.queue.extend(self.known.iter().take(WARM_FIRST));
         }
     }
 
@@ -108,8 +108,8 @@ impl Entrance {
     }
 
     pub(crate) fn check(&self) {
-        assert!(self.known.len() <= TABLE_SAVED_MAX + ENTRANCE_RESERVE_MAX);
-        assert!(self.queue.len() <= TABLE_SAVED_MAX + ENTRANCE_RESERVE_MAX);
+        assert!(self.known.len() <= TABLE_SAVED_MAX + WARM_RESERVE_MAX);
+        assert!(self.queue.len() <= TABLE_SAVED_MAX + WARM_RESERVE_MAX);
         assert!(self.of_table <= TABLE_SAVED_MAX);
     }
 }

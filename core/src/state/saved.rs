@@ -9,8 +9,8 @@ use crate::base::addr::{Contact, Family};
 use crate::base::id::{InfoHash, NodeId};
 use crate::base::time::Duration;
 use crate::limits::{
-    BARREN_REST, FAILED_SAVED_MAX, PENDING_SAVED_MAX, RESTS_SAVED_MAX, SAMPLES_PER_REPLY,
-    SECOND_CHANCE_AFTER, SETTLED_MAX, TABLE_SAVED_MAX,
+    FAILED_SAVED_MAX, PENDING_SAVED_MAX, RESTS_SAVED_MAX, SAMPLES_PER_REPLY, SECOND_CHANCE_AFTER,
+    SETTLED_MAX, STERILE_REST, TABLE_SAVED_MAX,
 };
 
 /// A node that must not be sampled for so long.
@@ -40,7 +40,7 @@ pub(crate) struct Failed {
 }
 
 /// The longest a rest or a wait can be; whatever is beyond it is not believed.
-const REST_MAX: Duration = BARREN_REST;
+const REST_MAX: Duration = STERILE_REST;
 const WAIT_MAX: Duration = SECOND_CHANCE_AFTER[SECOND_CHANCE_AFTER.len() - 1];
 
 /// Everything a state says.

@@ -2,7 +2,7 @@
 
 use estudely_core::fault::PeerFault;
 use estudely_core::limits::{
-    DEFERRED_MAX, JOBS_MAX, OPEN_MAX, PENDING_MAX, SAMPLES_PER_REPLY, SILENT_MAX,
+    DELAYED_MAX, JOBS_MAX, OPEN_MAX, PENDING_MAX, SAMPLES_PER_REPLY, SILENT_MAX,
 };
 use estudely_core::stats::Stats;
 use std::net::SocketAddr;
@@ -173,7 +173,7 @@ impl Counters {
         // Each region of the frontier holds so many of those heard of; who stayed silent, and
         // whose query is set aside, waits besides.
         let silent = self.silent.min(SILENT_MAX as u64 + OPEN_MAX as u64);
-        let aside = DEFERRED_MAX as u64;
+        let aside = DELAYED_MAX as u64;
         let named = heard.bootstraps();
         bound(found, "contacts_queued", stats.contacts_queued, heard.room + silent + aside + named);
         let most = (families * TABLE_MAX).min(heard.answered_ips.len() as u64);

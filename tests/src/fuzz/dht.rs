@@ -9,7 +9,7 @@ use estudely_core::id::{Id, NodeId};
 use estudely_core::krpc::{Ask, Kind, Message};
 use estudely_core::limits::{BAD_AFTER, EXPIRE_AFTER, STALL_AFTER};
 use estudely_core::rng::{Rng, Seed};
-use estudely_core::table::{Admission, K, LOW_BUCKETS, Refusal, Table};
+use estudely_core::table::{Insertion, K, LOW_BUCKETS, Refusal, Table};
 use estudely_core::time::{Duration, Instant};
 
 use super::input::Input;
@@ -246,7 +246,7 @@ impl Before {
     /// A node answered: it displaces what stood at its own address and nobody else, except that the
     /// bucket around our own id may have been parted into smaller ones, all full. It finds a place
     /// where there is one.
-    fn reply(&self, table: &Table, c: Contact, admission: Admission) {
+    fn reply(&self, table: &Table, c: Contact, admission: Insertion) {
         let after: BTreeSet<Contact> = table.contacts().collect();
         assert!(table.depth() >= self.depth, "buckets part, and do not join");
         for gone in self.live.difference(&after) {
@@ -257,10 +257,10 @@ impl Before {
             assert!(*came == c || self.all.contains(came), "{came:?} did not wait");
         }
         match admission {
-            Admission::Inserted => assert!(after.contains(&c)),
-            Admission::Updated => assert!(self.all.contains(&c)),
-            Admission::Cached => assert!(is_full(table, &after, c.id), "no wait beside room"),
-            Admission::Refused(_) => assert!(!after.contains(&c) && !self.live.contains(&c)),
+            Insertion::Inserted => assert!(after.contains(&c)),
+            Insertion::Updated => assert!(self.all.contains(&c)),
+            Insertion::Cached => assert!(is_full(table, &after, c.id), "no wait beside room"),
+            Insertion::Refused(_) => assert!(!after.contains(&c) && !self.live.contains(&c)),
         }
         let inside = |other: &&Contact| {
             place(self.own, other.id, self.depth) == place(self.own, c.id, self.depth)
@@ -268,9 +268,9 @@ impl Before {
         let room =
             self.live.iter().filter(inside).count() < limit(place(self.own, c.id, self.depth));
         let welcome = c.id != self.own && !self.all.iter().any(|other| self.rivals(*other, c));
-        if room && welcome && admission != Admission::Inserted {
+        if room && welcome && admission != Insertion::Inserted {
             // The one other reason: an endpoint that was excluded.
-            let expected = Admission::Refused(Refusal::Address);
+            let expected = Insertion::Refused(Refusal::Address);
             assert_eq!(admission, expected, "{c:?} finds no place");
         }
     }

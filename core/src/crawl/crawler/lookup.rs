@@ -9,7 +9,7 @@ use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::store::Key;
 use crate::codec::info::Info;
-use crate::crawl::admission::{Candidate, Intaken};
+use crate::crawl::admission::{Admitted, Candidate};
 use crate::crawl::dialer::OpenDial;
 use crate::crawl::job::{Job, Need, Source, WalkState};
 use crate::crawl::row::{FailureCause, Row, Verdict};
@@ -22,14 +22,14 @@ impl Crawler {
         let key = match self.by_hash.get(&hash) {
             Some(key) => *key,
             None if self.jobs.is_full() || !self.rows.have_room() => return Err(Full),
-            None => match self.intake.admit(hash) {
-                Intaken::Full => return Err(Full),
-                Intaken::Known => match self.claim(hash) {
+            None => match self.admission.admit(hash) {
+                Admitted::Full => return Err(Full),
+                Admitted::Known => match self.claim(hash) {
                     Some(key) => key,
                     None => return Ok(()),
                 },
-                Intaken::Closed | Intaken::Held => return Ok(()),
-                Intaken::New => {
+                Admitted::Closed | Admitted::Held => return Ok(()),
+                Admitted::New => {
                     self.stats.infohashes_new += 1;
                     let new = Candidate { hash, source: None, found: self.now, round: 0 };
                     let Some(key) = self.begin_job(new, &[]) else { return Err(Full) };
@@ -52,14 +52,14 @@ impl Crawler {
     /// before somebody answered. What waits until then is an earlier run's; in a dead network it
     /// would only fail, and have lost its source.
     pub(super) fn takes_jobs(&self) -> bool {
-        let cut_off = self.stats.answered == 0 && self.planes.iter().any(Option::is_some);
+        let cut_off = self.stats.answered == 0 && self.networks.iter().any(Option::is_some);
         !self.shut_down && !cut_off && !self.jobs.is_full() && self.rows.have_room()
     }
 
     /// Gives free jobs to infohashes that wait for one.
     pub(super) fn fill_jobs(&mut self) {
         while self.takes_jobs() {
-            let Some((next, peers)) = self.intake.next(self.now) else { break };
+            let Some((next, peers)) = self.admission.next(self.now) else { break };
             let Some(key) = self.begin_job(next, &peers) else { break };
             self.settle_or_continue(key);
         }
@@ -77,8 +77,8 @@ impl Crawler {
         }
         self.patience.push(self.now, key);
         if let Source::Pending { node, .. } = source {
-            match self.plane(Family::of(node.addr)) {
-                Some(plane) => plane.asking.push_back(key),
+            match self.network(Family::of(node.addr)) {
+                Some(network) => network.asking.push_back(key),
                 None => self.forget_source(key),
             }
         }
@@ -94,7 +94,7 @@ impl Crawler {
         let now = self.now;
         // Then it waits for a sink, or for a place among the walks, which is nobody's fault.
         let held_up = !self.rows.have_room();
-        let busy = self.planes.iter().flatten().any(|plane| !plane.walks.has_room());
+        let busy = self.networks.iter().flatten().any(|network| !network.walks.has_room());
         while let Some(key) = self.patience.pop_due(now) {
             match self.jobs.get(key) {
                 Some(job)
@@ -129,7 +129,7 @@ impl Crawler {
     pub(super) fn rescue_jobs(&mut self) {
         while let Some(key) = self.outage.rescue(self.now) {
             if let Some(job) = self.jobs.get_mut(key) {
-                job.stranded = false;
+                job.held_by_outage = false;
                 if job.walk_in_doubt && !self.outage.was_false_alarm() {
                     job.walk = WalkState::None; // perhaps nobody could answer the one it had
                 }
@@ -155,8 +155,8 @@ impl Crawler {
         let Some(job) = self.jobs.get_mut(key) else { return };
         match job.source {
             Source::Pending { node, asks } if asks < SOURCE_ASKS_MAX || blameless => {
-                if let Some(plane) = self.plane(Family::of(node.addr)) {
-                    plane.asking.push_back(key);
+                if let Some(network) = self.network(Family::of(node.addr)) {
+                    network.asking.push_back(key);
                 }
             }
             _ => self.source_answered(key),
@@ -249,7 +249,7 @@ impl Crawler {
     pub(super) fn begin_walks(&mut self) {
         while !self.shut_down {
             let Some(&key) = self.waiting_for_walk.front() else { break };
-            if !self.planes.iter().flatten().any(|plane| plane.walks.has_room())
+            if !self.networks.iter().flatten().any(|network| network.walks.has_room())
                 && !self.end_paused_walk(None)
             {
                 break;
@@ -259,9 +259,9 @@ impl Crawler {
                 continue;
             };
             for family in Family::ALL {
-                if let Some(plane) = &mut self.planes[family.index()] {
+                if let Some(network) = &mut self.networks[family.index()] {
                     let named = self.bootstraps.answering_nodes(family);
-                    job.walks_open += u8::from(plane.begin_walk(key, job.hash, named));
+                    job.walks_open += u8::from(network.begin_walk(key, job.hash, named));
                 }
             }
             if job.walks_open == 0 {
@@ -275,8 +275,8 @@ impl Crawler {
 
     /// Ends a walk that has nobody left to ask, or whose job needs it no more.
     pub(super) fn end_walk_if_done(&mut self, family: Family, walk: Key) {
-        let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
-        let Some(key) = plane.walks.job(walk) else { return };
+        let Some(network) = self.networks[family.index()].as_deref_mut() else { return };
+        let Some(key) = network.walks.job(walk) else { return };
         let most = self.config.peers_per_infohash as usize;
         let full = self.jobs.get(key).is_none_or(|job| job.peer_count() >= most);
         // One node alone may have made them all up (H21).
@@ -287,19 +287,19 @@ impl Crawler {
         // Nodes that collude may be the nearest: as long as no peer is named, whoever else has been
         // asked still has its say.
         let hoping = self.jobs.get(key).is_some_and(|job| job.peer_count() == 0);
-        let waits = hoping && plane.walks.is_waiting(walk);
-        if !full && (waits || !plane.walks.is_done(walk)) {
+        let waits = hoping && network.walks.is_waiting(walk);
+        if !full && (waits || !network.walks.is_done(walk)) {
             if !enough {
                 return;
             }
             if self.config.mode.dials() {
                 // Several may have made them up: should none of them serve, the walk goes on.
-                plane.walks.pause(walk);
+                network.walks.pause(walk);
                 self.jobs.get_mut(key).into_iter().for_each(|job| job.walks_paused = true);
                 return;
             }
         }
-        plane.walks.end(walk);
+        network.walks.end(walk);
         let suspected = self.outage.is_suspected(self.now);
         if let Some(job) = self.jobs.get_mut(key) {
             job.walks_open = job.walks_open.saturating_sub(1);
@@ -318,7 +318,7 @@ impl Crawler {
             job.walks_paused = false;
         }
         for family in Family::ALL {
-            if let Some(walk) = self.plane(family).and_then(|plane| plane.walks.resume(key)) {
+            if let Some(walk) = self.network(family).and_then(|network| network.walks.resume(key)) {
                 self.end_walk_if_done(family, walk);
             }
         }
@@ -327,7 +327,8 @@ impl Crawler {
     /// Ends a paused walk, of `job` if that is given: it holds a place that another one needs, or
     /// its job is over. `false` if there is none.
     fn end_paused_walk(&mut self, job: Option<Key>) -> bool {
-        let ended = self.planes.iter_mut().flatten().find_map(|plane| plane.walks.end_paused(job));
+        let ended =
+            self.networks.iter_mut().flatten().find_map(|network| network.walks.end_paused(job));
         if let Some(job) = ended.and_then(|key| self.jobs.get_mut(key)) {
             job.walks_open = job.walks_open.saturating_sub(1);
             if job.walks_open == 0 {
@@ -396,7 +397,7 @@ impl Crawler {
         if job.may_pool()
             && let Some(pieces) = outcome.partial
         {
-            self.partials.put(dial.job, pieces);
+            self.piece_cache.put(dial.job, pieces);
         }
         self.settle_or_continue(dial.job);
     }
@@ -417,7 +418,7 @@ impl Crawler {
                 (Verdict::Verified { metadata, info }, Leaves::Nothing)
             }
             Err(error) => {
-                self.intake.settle_for_good(job.hash);
+                self.admission.settle_for_good(job.hash);
                 if job.round > 0 {
                     // A row says already that there is nothing usable.
                     return self.note_settled(job.hash, Leaves::Over);
@@ -435,9 +436,9 @@ impl Crawler {
         if self.shut_down || !self.outage.is_suspected(self.now) {
             return self.give_up(key, cause);
         }
-        if let Some(job) = self.jobs.get_mut(key).filter(|job| !job.stranded) {
-            job.stranded = true;
-            self.outage.strand(key);
+        if let Some(job) = self.jobs.get_mut(key).filter(|job| !job.held_by_outage) {
+            job.held_by_outage = true;
+            self.outage.hold(key);
         }
     }
 
@@ -452,7 +453,7 @@ impl Crawler {
             return self.push_row(&job, Verdict::PeersOnly, Leaves::Nothing, None);
         }
         let leaves = if self.config.mode.sweeps() {
-            let retry = self.intake.retry_later(self.now, failed);
+            let retry = self.admission.retry_later(self.now, failed);
             retry.map_or(Leaves::Over, |(due, round)| Leaves::Retry(due, round))
         } else {
             Leaves::Nothing
@@ -470,7 +471,7 @@ impl Crawler {
         let job = self.jobs.remove(key)?;
         while job.walks_paused && self.end_paused_walk(Some(key)) {}
         self.by_hash.remove(&job.hash);
-        self.partials.take(key);
+        self.piece_cache.take(key);
         Some(job)
     }
 

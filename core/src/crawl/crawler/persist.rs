@@ -25,14 +25,14 @@ impl Crawler {
     /// infohashes under way with source and peers, failed ones and those settled for good. Its
     /// length is bounded by [`crate::limits::STATE_LEN_MAX`], and follows from the state alone.
     pub fn snapshot(&self, wall: WallTime, out: &mut Vec<u8>) {
-        let table = |family: Family| self.planes[family.index()].as_ref().map(|p| &p.table);
+        let table = |family: Family| self.networks[family.index()].as_ref().map(|p| &p.table);
         let depth = |family| table(family).map_or(0, |table| table.depth() as u8);
         let mut writer = SnapshotWriter::new(out, wall, self.id, Family::ALL.map(depth));
         for family in Family::ALL {
             let saved = table(family).map(|table| table.saved()).unwrap_or_default();
             saved.into_iter().for_each(|contact| writer.contact(contact));
         }
-        for rested in self.planes.iter().flatten().flat_map(|plane| plane.sweep.saved()) {
+        for rested in self.networks.iter().flatten().flat_map(|network| network.sweep.saved()) {
             let Rested { contact, by_id, until } = rested;
             writer.rest(&Rest { contact, by_id, left: seconds_left(self.now, until) });
         }
@@ -56,11 +56,11 @@ impl Crawler {
         }
         // More than can be read again is not written; no run gets there.
         let room = PENDING_SAVED_MAX.saturating_sub(self.rows.len() + self.jobs.len());
-        for (hash, source, peers) in self.intake.saved_pending().take(room) {
+        for (hash, source, peers) in self.admission.saved_pending().take(room) {
             writer.pending(hash, source, peers.iter().copied());
         }
         let room = FAILED_SAVED_MAX - JOBS_MAX;
-        for (hash, due, retry) in self.intake.saved_failed().take(room) {
+        for (hash, due, retry) in self.admission.saved_failed().take(room) {
             if !untaken.contains(&hash) {
                 let left = seconds_left(self.now, due);
                 writer.failed(hash, Failed { round: retry.round, left });
@@ -69,7 +69,7 @@ impl Crawler {
         for (_, job) in self.jobs.iter().filter(|(_, job)| job.round > 0) {
             writer.failed(job.hash, Failed { round: job.round, left: 0 });
         }
-        for hash in self.intake.saved_settled().filter(|hash| !untaken.contains(hash)) {
+        for hash in self.admission.saved_settled().filter(|hash| !untaken.contains(hash)) {
             writer.settled(hash);
         }
     }
@@ -96,9 +96,9 @@ impl Crawler {
         self.id = saved.id;
         for (family, depth) in Family::ALL.into_iter().zip(saved.depths) {
             let now = self.now;
-            if let Some(plane) = self.plane(family) {
-                plane.rebase(now, saved.id);
-                plane.table.reshape(now, usize::from(depth));
+            if let Some(network) = self.network(family) {
+                network.rebase(now, saved.id);
+                network.table.reshape(now, usize::from(depth));
             }
         }
         self.restore_rests(&saved.rests, &mut restored);
@@ -107,9 +107,9 @@ impl Crawler {
             restored.contacts += usize::from(taken);
             restored.left_out += usize::from(!taken);
         }
-        for plane in self.planes.iter_mut().flatten() {
-            plane.sweep.on_restored();
-            plane.entrance.begin();
+        for network in self.networks.iter_mut().flatten() {
+            network.sweep.on_restored();
+            network.warm.begin();
         }
         self.restore_infohashes(saved, &mut restored);
         Ok(restored)
@@ -121,9 +121,9 @@ impl Crawler {
             let Rest { contact, by_id, left } = *rest;
             let until = now + Duration::from_secs(u64::from(left));
             let router = self.bootstraps.is_router(contact.addr);
-            let plane = self.plane(Family::of(contact.addr)).filter(|_| !router);
+            let network = self.network(Family::of(contact.addr)).filter(|_| !router);
             let rested = Rested { contact, by_id, until };
-            if plane.is_some_and(|plane| plane.sweep.restore(now, rested)) {
+            if network.is_some_and(|network| network.sweep.restore(now, rested)) {
                 restored.resting += usize::from(left > 0);
                 restored.due += usize::from(left == 0);
                 self.stats.contacts_heard += 1;
@@ -137,8 +137,8 @@ impl Crawler {
         for rest in latest {
             let contact = rest.contact;
             let admitted = self.config.policy.admits_node(contact.addr);
-            if let Some(plane) = self.plane(Family::of(contact.addr)).filter(|_| admitted) {
-                plane.entrance.add_reserve(now, contact);
+            if let Some(network) = self.network(Family::of(contact.addr)).filter(|_| admitted) {
+                network.warm.add_reserve(now, contact);
             }
         }
     }
@@ -148,17 +148,17 @@ impl Crawler {
         if self.bootstraps.is_router(contact.addr) {
             return false;
         }
-        let Some(plane) = self.plane(Family::of(contact.addr)) else { return false };
-        if !plane.table.restore(now, contact) {
+        let Some(network) = self.network(Family::of(contact.addr)) else { return false };
+        if !network.table.restore(now, contact) {
             return false;
         }
         let (new, queued) = if sweeps {
-            let offer = plane.sweep.offer(now, contact, None);
+            let offer = network.sweep.offer(now, contact, None);
             (offer == Offer::New, offer != Offer::Ignored)
         } else {
-            (plane.sweep.hear(now, contact), false)
+            (network.sweep.hear(now, contact), false)
         };
-        plane.entrance.add_table(now, contact, queued);
+        network.warm.add_table(now, contact, queued);
         self.stats.contacts_heard += u64::from(new);
         true
     }
@@ -166,31 +166,31 @@ impl Crawler {
     fn restore_infohashes(&mut self, saved: Saved, restored: &mut Restored) {
         let now = self.now;
         if !self.config.mode.sweeps() {
-            self.intake.restore_for_later();
+            self.admission.restore_for_later();
         }
         for hash in saved.settled {
-            restored.settled += usize::from(self.intake.restore_settled(hash));
+            restored.settled += usize::from(self.admission.restore_settled(hash));
         }
         for (hash, Failed { round, left }) in saved.failed {
             let due = now + Duration::from_secs(u64::from(left));
-            let taken = self.intake.restore_failed(hash, due, Retry { found: now, round });
+            let taken = self.admission.restore_failed(hash, due, Retry { found: now, round });
             restored.failed += usize::from(taken);
         }
         let kept = |_: &(InfoHash, Pending)| !planted::is(Bug::ForgetPending);
         for (hash, pending) in saved.pending.into_iter().filter(kept) {
-            self.intake.restore_pending(hash, pending);
+            self.admission.restore_pending(hash, pending);
         }
         // Where only what is asked for by name is fetched, all else waits for another run.
         if self.config.mode.sweeps() {
-            restored.pending = self.intake.admit_restored();
+            restored.pending = self.admission.admit_restored();
             self.stats.infohashes_new += restored.pending as u64;
         }
-        restored.held = self.intake.held();
+        restored.held = self.admission.held();
     }
 
     /// From now on keeps records of what [`Crawler::snapshot`] would say differently.
     pub fn keep_journal(&mut self) {
-        self.intake.hold();
+        self.admission.hold();
         self.journal.get_or_insert_default();
     }
 
@@ -206,16 +206,16 @@ impl Crawler {
 
     /// Begins work on an infohash that an earlier run left and that is now asked for by name.
     pub(super) fn claim(&mut self, hash: InfoHash) -> Option<Key> {
-        let waited = self.intake.held();
-        let Pending { source, peers } = self.intake.claim(hash)?;
-        self.stats.infohashes_new += u64::from(self.intake.held() < waited);
+        let waited = self.admission.held();
+        let Pending { source, peers } = self.admission.claim(hash)?;
+        self.stats.infohashes_new += u64::from(self.admission.held() < waited);
         self.begin_job(Candidate { hash, source, found: self.now, round: 0 }, &peers)
     }
 
     /// Notes a node that has just begun to rest.
     pub(super) fn note_rest(&mut self, family: Family) {
-        let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
-        if let (Some(rested), Some(journal)) = (plane.sweep.take_rested(), &mut self.journal) {
+        let Some(network) = self.networks[family.index()].as_deref_mut() else { return };
+        if let (Some(rested), Some(journal)) = (network.sweep.take_rested(), &mut self.journal) {
             journal.answer(rested.contact, rested.by_id, rested.until);
         }
     }

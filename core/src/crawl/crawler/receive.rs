@@ -8,7 +8,7 @@ use crate::base::addr::{Contact, Family};
 use crate::base::planted::{self, Bug};
 use crate::base::store::Key;
 use crate::codec::krpc::{Kind, Message, Reply};
-use crate::crawl::admission::Intaken;
+use crate::crawl::admission::Admitted;
 use crate::dht::endpoint::{Open, Silence};
 use crate::dht::query::Owner;
 use crate::dht::sweep::{Offer, SweepAsk, SweepQuery};
@@ -16,7 +16,7 @@ use crate::dht::sweep::{Offer, SweepAsk, SweepQuery};
 impl Crawler {
     pub(super) fn receive(&mut self, from: SocketAddr, payload: &[u8]) {
         let family = Family::of(from);
-        if self.planes[family.index()].is_none() {
+        if self.networks[family.index()].is_none() {
             return;
         }
         self.stats.datagrams_received += 1;
@@ -51,7 +51,7 @@ impl Crawler {
     pub(super) fn expire_queries(&mut self, family: Family) {
         let now = self.now;
         while let Some((silence, open)) =
-            self.plane(family).and_then(|plane| plane.endpoint.poll_silence(now))
+            self.network(family).and_then(|network| network.endpoint.poll_silence(now))
         {
             match (silence, open.owner) {
                 (Silence::Expired, owner) => {
@@ -60,21 +60,21 @@ impl Crawler {
                     self.on_silence(family, open.to, owner);
                 }
                 (Silence::Stalled, Owner::Walk(key, _)) => {
-                    if let Some(plane) = self.plane(family) {
-                        plane.walks.on_stall(key, open.to);
+                    if let Some(network) = self.network(family) {
+                        network.walks.on_stall(key, open.to);
                     }
                     self.end_walk_if_done(family, key);
                 }
                 (Silence::Stalled, _) => {}
             }
         }
-        if let Some(plane) = &self.planes[family.index()] {
+        if let Some(network) = &self.networks[family.index()] {
             let cut_off = self.outage.is_suspected(now);
-            let lonely = cut_off || plane.table.contacts().next().is_none();
+            let lonely = cut_off || network.table.contacts().next().is_none();
             self.bootstraps.retry(now, family, lonely);
         }
-        if let Some(plane) = self.plane(family) {
-            plane.entrance.retry(now);
+        if let Some(network) = self.network(family) {
+            network.warm.retry(now);
         }
     }
 
@@ -84,7 +84,7 @@ impl Crawler {
         from: SocketAddr,
         transaction: &[u8],
     ) -> Option<Open<Owner>> {
-        let open = self.plane(family)?.endpoint.take(from, transaction)?;
+        let open = self.network(family)?.endpoint.take(from, transaction)?;
         self.sign_of_life();
         Some(open)
     }
@@ -97,28 +97,28 @@ impl Crawler {
         }
         self.stats.answered += 1;
         let answerer = Contact { id: reply.id, addr: open.to };
-        let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
-        self.stats.contacts_answered += u64::from(plane.sweep.note_answered(now, open.to));
-        if reply.id == plane.endpoint.id() {
+        let Some(network) = self.networks[family.index()].as_deref_mut() else { return };
+        self.stats.contacts_answered += u64::from(network.sweep.note_answered(now, open.to));
+        if reply.id == network.endpoint.id() {
             return self.on_silence(family, open.to, open.owner); // a reflector (H16)
         }
-        plane.entrance.on_answer(self.config.mode.sweeps());
-        plane.sweep.on_sign_of_life();
+        network.warm.on_answer(self.config.mode.sweeps());
+        network.sweep.on_sign_of_life();
         if self.admits_to_table(answerer, open.owner)
-            && let Some(plane) = self.plane(family)
+            && let Some(network) = self.network(family)
         {
-            let _ = plane.table.on_reply(now, answerer);
-            plane.sweep.add_landmark(answerer);
+            let _ = network.table.on_reply(now, answerer);
+            network.sweep.add_landmark(answerer);
         }
         match open.owner {
             Owner::Bootstrap(index) => self.on_bootstrap_reply(index, answerer, reply),
-            Owner::Probe(_) | Owner::Sounding => self.hear_contacts(answerer, reply),
+            Owner::Probe(_) | Owner::LivenessProbe => self.hear_contacts(answerer, reply),
             Owner::Sweep(query) => self.on_sweep_reply(family, query, reply),
             Owner::Source(key, _) => {
                 self.hear_contacts(answerer, reply);
                 let found = self.add_peers(key, reply.values.clone().heard_over(family), true);
-                if let Some(plane) = self.plane(family).filter(|_| found) {
-                    plane.sweep.on_fruit(answerer.addr);
+                if let Some(network) = self.network(family).filter(|_| found) {
+                    network.sweep.on_yield(answerer.addr);
                 }
                 self.source_answered(key);
             }
@@ -134,7 +134,7 @@ impl Crawler {
     /// a public router.
     fn admits_to_table(&self, answerer: Contact, owner: Owner) -> bool {
         let expected = match owner {
-            Owner::Bootstrap(_) | Owner::Sounding => None,
+            Owner::Bootstrap(_) | Owner::LivenessProbe => None,
             Owner::Sweep(query) => Some(query.waiting.contact.id),
             Owner::Walk(_, contact) => contact.id,
             Owner::Probe(contact) => Some(contact.id),
@@ -153,8 +153,8 @@ impl Crawler {
             {
                 continue;
             }
-            if let Some(plane) = self.plane(Family::of(contact.addr)) {
-                plane.add_hearsay(contact);
+            if let Some(network) = self.network(Family::of(contact.addr)) {
+                network.add_hearsay(contact);
             }
         }
         self.hear_contacts(answerer, reply);
@@ -168,27 +168,28 @@ impl Crawler {
         let now = self.now;
         let source = Contact { id: reply.id, ..query.waiting.contact };
         self.hear_contacts(source, reply);
-        let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
+        let Some(network) = self.networks[family.index()].as_deref_mut() else { return };
         let near = match family {
             Family::V4 => reply.nodes.clone(),
             Family::V6 => reply.nodes6.clone(),
         };
-        plane.sweep.on_neighbours(&query, reply.id, near);
+        network.sweep.on_neighbours(&query, reply.id, near);
         match &reply.samples {
             Some(samples) if query.ask == SweepAsk::Sample => {
-                let trusted = plane.sweep.is_trusted(source.addr);
-                plane.sweep.on_samples(now, query, reply.id, reply.interval);
-                let rested = plane.sweep.take_rested();
-                self.stats.nodes_sampling += u64::from(plane.sweep.note_sampled(now, source.addr));
+                let trusted = network.sweep.is_trusted(source.addr);
+                network.sweep.on_samples(now, query, reply.id, reply.interval);
+                let rested = network.sweep.take_rested();
+                self.stats.nodes_sampling +=
+                    u64::from(network.sweep.note_sampled(now, source.addr));
                 for hash in samples.clone().take(SAMPLES_PER_REPLY).filter(|_| trusted) {
                     self.stats.infohashes_sampled += 1;
-                    let taken = self.intake.offer(now, hash, Some(source));
-                    if taken == Intaken::New {
+                    let taken = self.admission.offer(now, hash, Some(source));
+                    if taken == Admitted::New {
                         self.stats.infohashes_new += 1;
-                        plane.sweep.on_new_infohash(source.addr);
+                        network.sweep.on_new_infohash(source.addr);
                     }
                     if let Some(journal) = &mut self.journal
-                        && matches!(taken, Intaken::New | Intaken::Held)
+                        && matches!(taken, Admitted::New | Admitted::Held)
                     {
                         journal.sample(hash);
                     }
@@ -198,22 +199,22 @@ impl Crawler {
                 }
             }
             _ => {
-                plane.sweep.on_reply(now, query, reply.id);
+                network.sweep.on_reply(now, query, reply.id);
                 self.note_rest(family);
             }
         }
     }
 
     fn on_walk_reply(&mut self, family: Family, key: Key, from: Contact, reply: &Reply<'_>) {
-        let Some(plane) = self.planes[family.index()].as_deref_mut() else { return };
+        let Some(network) = self.networks[family.index()].as_deref_mut() else { return };
         let found = match family {
             Family::V4 => reply.nodes.clone(),
             Family::V6 => reply.nodes6.clone(),
         };
         let routers = &self.bootstraps;
         let found = found.filter(|contact| !routers.is_router(contact.addr));
-        plane.walks.on_reply(key, from.addr, from.id, found);
-        if let Some(job) = plane.walks.job(key) {
+        network.walks.on_reply(key, from.addr, from.id, found);
+        if let Some(job) = network.walks.job(key) {
             self.add_peers(job, reply.values.clone().heard_over(family), false);
             self.settle_or_continue(job);
         }
@@ -223,10 +224,10 @@ impl Crawler {
     /// An error, or an answer too broken to count: the node lives, the call failed.
     fn on_refusal(&mut self, family: Family, open: Open<Owner>) {
         let now = self.now;
-        let Some(plane) = self.plane(family) else { return };
+        let Some(network) = self.network(family) else { return };
         match open.owner {
             Owner::Sweep(query) => {
-                plane.sweep.on_error(now, query);
+                network.sweep.on_error(now, query);
                 self.note_rest(family);
             }
             Owner::Source(key, _) => {
@@ -238,10 +239,10 @@ impl Crawler {
             }
             // It lives: neither its place in the table nor its referrer suffers.
             Owner::Walk(key, _) => {
-                plane.walks.on_failure(key, open.to);
+                network.walks.on_failure(key, open.to);
                 self.end_walk_if_done(family, key);
             }
-            Owner::Probe(_) | Owner::Sounding | Owner::Bootstrap(_) => {}
+            Owner::Probe(_) | Owner::LivenessProbe | Owner::Bootstrap(_) => {}
         }
         self.begin_walks();
     }
@@ -258,11 +259,11 @@ impl Crawler {
         if self.bootstraps.is_router(contact.addr) {
             return;
         }
-        let Some(plane) = self.plane(Family::of(contact.addr)) else { return };
+        let Some(network) = self.network(Family::of(contact.addr)) else { return };
         let new = if sweeps {
-            plane.sweep.offer(now, contact, referrer) == Offer::New
+            network.sweep.offer(now, contact, referrer) == Offer::New
         } else {
-            plane.sweep.hear(now, contact)
+            network.sweep.hear(now, contact)
         };
         self.stats.contacts_heard += u64::from(new);
     }

@@ -189,8 +189,8 @@ fn a_router_is_asked_find_node_and_never_sampled_or_kept() {
     world.bootstrap_kind = Bootstrap::Router;
     world.crawl(Mode::Crawl, 60 * SECOND);
     assert_eq!(world.nodes().next().map(|router| router.samples_asked), Some(0));
-    assert!(world.crawler.planes[0].as_ref().is_some_and(|plane| {
-        plane.table.contacts().all(|contact| contact.addr != world::node_addr(0))
+    assert!(world.crawler.networks[0].as_ref().is_some_and(|network| {
+        network.table.contacts().all(|contact| contact.addr != world::node_addr(0))
     }));
     assert!(world.crawler.stats().verified as usize >= hashes.len() / 2);
 }

@@ -19,24 +19,25 @@ use crate::dht::table::{Probe, Table};
 impl Crawler {
     pub(super) fn transmit(&mut self, family: Family, buf: &mut Vec<u8>) -> Option<Transmit> {
         let now = self.now;
-        self.plane(family)?.blocked_until = None;
+        self.network(family)?.blocked_until = None;
         loop {
-            if !self.plane(family)?.endpoint.has_room() || !self.has_query(family) {
+            if !self.network(family)?.endpoint.has_room() || !self.has_query(family) {
                 return None;
             }
-            if let Some(at) = self.plane(family)?.deferred.full_until(now) {
-                self.plane(family)?.blocked_until = Some(at);
+            if let Some(at) = self.network(family)?.delayed.full_until(now) {
+                self.network(family)?.blocked_until = Some(at);
                 return None;
             }
             if let Err(at) = self.queries.ready(now, family) {
-                self.plane(family)?.blocked_until = Some(at);
+                self.network(family)?.blocked_until = Some(at);
                 return None;
             }
             let query = self.next_query(family)?;
-            let courtesy = self.courtesy.ready(now, query.to);
-            match courtesy.and_then(|()| self.flows.ready(now, FlowKind::Udp(family), query.to)) {
+            let per_address = self.per_address.ready(now, query.to);
+            match per_address.and_then(|()| self.flows.ready(now, FlowKind::Udp(family), query.to))
+            {
                 Ok(()) => return self.send(family, query, buf),
-                Err(at) => self.plane(family)?.deferred.push(at, query),
+                Err(at) => self.network(family)?.delayed.push(at, query),
             }
         }
     }
@@ -45,10 +46,10 @@ impl Crawler {
         let (now, start) = (self.now, buf.len());
         self.queries.take(now, family);
         self.flows.take(now, FlowKind::Udp(family), query.to);
-        self.courtesy.take(now, query.to);
-        let plane = self.plane(family)?;
-        plane.endpoint.ask(now, query.to, &query.ask, query.owner, buf);
-        let first = plane.sweep.note_asked(now, query.to);
+        self.per_address.take(now, query.to);
+        let network = self.network(family)?;
+        network.endpoint.ask(now, query.to, &query.ask, query.owner, buf);
+        let first = network.sweep.note_asked(now, query.to);
         let len = buf.len() - start;
         self.stats.contacts_asked += u64::from(first);
         self.stats.datagrams_sent += 1;
@@ -64,32 +65,32 @@ impl Crawler {
 
     /// Whether there may be anything to send, so that an idle family does not claim a share.
     fn has_query(&self, family: Family) -> bool {
-        let Some(plane) = &self.planes[family.index()] else { return false };
+        let Some(network) = &self.networks[family.index()] else { return false };
         if self.outage.is_on(self.now) {
             return self.bootstraps.has_queued(family) || self.outage.is_probe_due(self.now);
         }
         self.bootstraps.has_queued(family)
             || self.outage.is_probe_due(self.now)
-            || plane.entrance.has_queued()
-            || !plane.asking.is_empty()
-            || plane.walks.has_turns()
-            || plane.deferred.poll_timeout().is_some_and(|at| at <= self.now)
-            || (self.sweep_wanted() && plane.sweep.has_work(self.now))
-            || plane.table.poll_timeout().is_some_and(|at| at <= self.now)
+            || network.warm.has_queued()
+            || !network.asking.is_empty()
+            || network.walks.has_turns()
+            || network.delayed.poll_timeout().is_some_and(|at| at <= self.now)
+            || (self.sweep_wanted() && network.sweep.has_work(self.now))
+            || network.table.poll_timeout().is_some_and(|at| at <= self.now)
     }
 
     fn next_query(&mut self, family: Family) -> Option<Query> {
         let now = self.now;
         if self.outage.is_suspected(now)
-            && let Some(query) = self.sounding(family)
+            && let Some(query) = self.liveness_probe(family)
         {
             return Some(query);
         }
         if self.outage.is_on(now) {
             return self.bootstrap_query(family);
         }
-        while let Some(query) = self.plane(family)?.deferred.pop_due(now) {
-            if !self.is_moot(family, &query) {
+        while let Some(query) = self.network(family)?.delayed.pop_due(now) {
+            if !self.is_obsolete(family, &query) {
                 return Some(query);
             }
         }
@@ -98,26 +99,26 @@ impl Crawler {
         }
         // Whatever follows goes to endpoints that are new, as a rule.
         if let Err(at) = self.flows.ready_for_new(now, FlowKind::Udp(family)) {
-            self.plane(family)?.blocked_until = Some(at);
+            self.network(family)?.blocked_until = Some(at);
             return None;
         }
         if let Some(query) = self.bootstrap_query(family) {
             return Some(query);
         }
-        if let Some(contact) = self.plane(family)?.entrance.poll() {
+        if let Some(contact) = self.network(family)?.warm.poll() {
             // Its own neighbourhood: so all of them together name every part of the keyspace.
             let ask = Ask::FindNode { target: contact.id.id() };
             return Some(Query { to: contact.addr, ask, owner: Owner::Probe(contact) });
         }
-        let plane = self.plane(family)?;
-        plane.upkeep_turns = plane.upkeep_turns.saturating_add(1);
-        if plane.upkeep_turns >= UPKEEP_TURNS {
-            plane.upkeep_turns = 0;
+        let network = self.network(family)?;
+        network.upkeep_turns = network.upkeep_turns.saturating_add(1);
+        if network.upkeep_turns >= UPKEEP_TURNS {
+            network.upkeep_turns = 0;
             if let Some(query) = self.probe_query(family) {
                 return Some(query);
             }
         }
-        let walk_first = self.plane(family)?.sweep_turns >= SWEEP_TURNS;
+        let walk_first = self.network(family)?.sweep_turns >= SWEEP_TURNS;
         let query = if walk_first {
             self.walk_query(family).or_else(|| self.sweep_query(family))
         } else {
@@ -128,12 +129,12 @@ impl Crawler {
 
     fn bootstrap_query(&mut self, family: Family) -> Option<Query> {
         let (index, to) = self.bootstraps.poll(family)?;
-        let target = self.plane(family)?.endpoint.id().id();
+        let target = self.network(family)?.endpoint.id().id();
         Some(Query { to, ask: Ask::FindNode { target }, owner: Owner::Bootstrap(index) })
     }
 
     fn source_query(&mut self, family: Family) -> Option<Query> {
-        while let Some(key) = self.plane(family)?.asking.pop_front() {
+        while let Some(key) = self.network(family)?.asking.pop_front() {
             let Some(job) = self.jobs.get_mut(key) else { continue };
             let Source::Pending { node, asks } = job.source else { continue };
             job.source = Source::Pending { node, asks: asks + 1 };
@@ -144,9 +145,9 @@ impl Crawler {
     }
 
     fn walk_query(&mut self, family: Family) -> Option<Query> {
-        let plane = self.plane(family)?;
-        let (key, info_hash, contact) = plane.walks.poll_query()?;
-        plane.sweep_turns = 0;
+        let network = self.network(family)?;
+        let (key, info_hash, contact) = network.walks.poll_query()?;
+        network.sweep_turns = 0;
         let ask = Ask::GetPeers { info_hash };
         Some(Query { to: contact.addr, ask, owner: Owner::Walk(key, contact) })
     }
@@ -156,10 +157,10 @@ impl Crawler {
             return None;
         }
         let now = self.now;
-        let plane = self.plane(family)?;
-        let query = plane.sweep.poll_query(now)?;
+        let network = self.network(family)?;
+        let query = network.sweep.poll_query(now)?;
         let target = query.target;
-        plane.sweep_turns = plane.sweep_turns.saturating_add(1);
+        network.sweep_turns = network.sweep_turns.saturating_add(1);
         let ask = match query.ask {
             SweepAsk::Sample => Ask::SampleInfohashes { target },
             SweepAsk::FindNode => Ask::FindNode { target },
@@ -170,7 +171,7 @@ impl Crawler {
 
     fn probe_query(&mut self, family: Family) -> Option<Query> {
         let now = self.now;
-        let table = &mut self.plane(family)?.table;
+        let table = &mut self.network(family)?.table;
         let query =
             |contact: Contact, ask| Query { to: contact.addr, ask, owner: Owner::Probe(contact) };
         while let Some(probe) = table.poll_probe(now) {
@@ -189,46 +190,46 @@ impl Crawler {
     }
 
     /// Whether whoever wanted the answer is gone: its infohash was settled while the query waited.
-    fn is_moot(&self, family: Family, query: &Query) -> bool {
-        let walks = self.planes[family.index()].as_ref().map(|plane| &plane.walks);
+    fn is_obsolete(&self, family: Family, query: &Query) -> bool {
+        let walks = self.networks[family.index()].as_ref().map(|network| &network.walks);
         match query.owner {
             Owner::Source(key, _) => self.jobs.get(key).is_none(),
             Owner::Walk(key, _) => walks.is_none_or(|walks| walks.job(key).is_none()),
-            Owner::Bootstrap(_) | Owner::Sweep(_) | Owner::Probe(_) | Owner::Sounding => false,
+            Owner::Bootstrap(_) | Owner::Sweep(_) | Owner::Probe(_) | Owner::LivenessProbe => false,
         }
     }
 
     /// A ping to some node that answered before, to tell dead nodes from a dead network.
-    fn sounding(&mut self, family: Family) -> Option<Query> {
+    fn liveness_probe(&mut self, family: Family) -> Option<Query> {
         let now = self.now;
         if !self.outage.take_probe(now) {
             return None;
         }
-        let table = &mut self.plane(family)?.table;
+        let table = &mut self.network(family)?.table;
         let contact = table.random_contact()?;
-        Some(Query { to: contact.addr, ask: Ask::Ping, owner: Owner::Sounding })
+        Some(Query { to: contact.addr, ask: Ask::Ping, owner: Owner::LivenessProbe })
     }
 
     fn sweep_wanted(&self) -> bool {
-        self.config.mode.sweeps() && self.intake.wants_more()
+        self.config.mode.sweeps() && self.admission.wants_more()
     }
 
     pub(super) fn on_silence(&mut self, family: Family, to: SocketAddr, owner: Owner) {
         let (now, blameless) = (self.now, self.outage.is_suspected(self.now));
-        let Some(plane) = self.plane(family) else { return };
+        let Some(network) = self.network(family) else { return };
         match owner {
-            Owner::Bootstrap(_) | Owner::Sounding => {}
-            Owner::Probe(contact) => plane.fail(now, contact, blameless),
+            Owner::Bootstrap(_) | Owner::LivenessProbe => {}
+            Owner::Probe(contact) => network.fail(now, contact, blameless),
             Owner::Sweep(query) => {
-                plane.sweep.on_silence(now, query);
-                plane.fail(now, query.waiting.contact, blameless);
+                network.sweep.on_silence(now, query);
+                network.fail(now, query.waiting.contact, blameless);
                 self.note_rest(family);
             }
             Owner::Source(key, _) => self.source_failed(key),
             Owner::Walk(key, contact) => {
-                plane.walks.on_failure(key, to);
+                network.walks.on_failure(key, to);
                 if let Some(id) = contact.id {
-                    plane.fail(now, Contact { id, addr: to }, blameless);
+                    network.fail(now, Contact { id, addr: to }, blameless);
                 }
                 self.end_walk_if_done(family, key);
             }

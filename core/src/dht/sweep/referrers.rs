@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::base::addr::{AddressPolicy, address_key};
 use crate::base::rng::Rng;
 use crate::base::store::KeyedState;
-use crate::limits::{BARREN_SAMPLES, REFERRER_CELLS, REFERRER_DEAD_MAX};
+use crate::limits::{REFERRER_CELLS, REFERRER_DEAD_MAX, STERILE_SAMPLES};
 
 /// How what a node named turned out. Saturating counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,13 +18,13 @@ struct Score {
     /// Infohashes that nobody had named before.
     sampled: u16,
     /// Of these, those for which it named a peer when asked.
-    fruitful: u16,
+    yielding: u16,
 }
 
 impl Score {
     /// Whether the node makes infohashes up (H19).
-    fn is_barren(self) -> bool {
-        self.sampled >= BARREN_SAMPLES && u32::from(self.fruitful) * 100 < u32::from(self.sampled)
+    fn is_sterile(self) -> bool {
+        self.sampled >= STERILE_SAMPLES && u32::from(self.yielding) * 100 < u32::from(self.sampled)
     }
 }
 
@@ -51,8 +51,8 @@ impl Referrers {
     }
 
     /// Whether it makes infohashes up (H19).
-    pub(super) fn is_barren(&self, node: SocketAddr) -> bool {
-        self.cells[self.cell(node)].is_barren()
+    pub(super) fn is_sterile(&self, node: SocketAddr) -> bool {
+        self.cells[self.cell(node)].is_sterile()
     }
 
     /// A contact that it had named answered, or never did.
@@ -77,15 +77,15 @@ impl Referrers {
     }
 
     /// It named a peer for an infohash that it had sampled.
-    pub(super) fn on_fruit(&mut self, node: SocketAddr) {
+    pub(super) fn on_yield(&mut self, node: SocketAddr) {
         let score = self.score(node);
-        score.fruitful = score.fruitful.saturating_add(1);
+        score.yielding = score.yielding.saturating_add(1);
     }
 
     /// Its infohashes are judged anew from now on.
     pub(super) fn forgive(&mut self, node: SocketAddr) {
         let score = self.score(node);
-        (score.sampled, score.fruitful) = (0, 0);
+        (score.sampled, score.yielding) = (0, 0);
     }
 
     fn score(&mut self, node: SocketAddr) -> &mut Score {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::base::rng::Seed;
-use crate::limits::{BARREN_SAMPLES, REFERRER_DEAD_MAX};
+use crate::limits::{REFERRER_DEAD_MAX, STERILE_SAMPLES};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -159,7 +159,7 @@ fn a_node_whose_infohashes_nobody_has_is_left_alone_for_a_day() {
     let mut sweep = sweep();
     let node = contact(0x66);
     sweep.offer(Instant::START, node, None);
-    for _ in 0..BARREN_SAMPLES {
+    for _ in 0..STERILE_SAMPLES {
         assert!(sweep.is_trusted(node.addr));
         sweep.on_new_infohash(node.addr);
     }
@@ -177,7 +177,7 @@ fn a_node_whose_infohashes_nobody_has_is_left_alone_for_a_day() {
 fn one_visit_in_a_hundred_that_bears_fruit_is_enough() {
     let mut sweep = sweep();
     let node = contact(0x67);
-    sweep.on_fruit(node.addr);
+    sweep.on_yield(node.addr);
     (0..100).for_each(|_| sweep.on_new_infohash(node.addr));
     assert!(sweep.is_trusted(node.addr));
 }

@@ -44,7 +44,7 @@ fn public() -> Table {
     Table::new(OWN, Family::V4, Public)
 }
 
-fn seen(table: &mut Table, now: Instant, c: Contact) -> Admission {
+fn seen(table: &mut Table, now: Instant, c: Contact) -> Insertion {
     let admission = table.on_reply(now, c);
     table.check();
     admission
@@ -90,8 +90,8 @@ fn only_nodes_that_answered_us_enter() {
     table.on_failure(at(0), node(0, 1));
     assert!(table.is_empty());
     assert_eq!(table.poll_timeout(), None);
-    assert_eq!(seen(&mut table, at(0), node(0, 1)), Admission::Inserted);
-    assert_eq!(seen(&mut table, at(0), node(0, 1)), Admission::Updated);
+    assert_eq!(seen(&mut table, at(0), node(0, 1)), Insertion::Inserted);
+    assert_eq!(seen(&mut table, at(0), node(0, 1)), Insertion::Updated);
     assert_eq!(table.len(), 1);
 }
 
@@ -99,15 +99,15 @@ fn only_nodes_that_answered_us_enter() {
 fn our_own_id_and_unusable_addresses_never_enter() {
     let mut table = public();
     let own = Contact { id: OWN, addr: addr_of(1) };
-    assert_eq!(seen(&mut table, at(0), own), Admission::Refused(Refusal::OwnId));
+    assert_eq!(seen(&mut table, at(0), own), Insertion::Refused(Refusal::OwnId));
     for text in ["10.0.0.1:1", "127.0.0.1:1", "8.8.8.8:0", "[2a00::1]:1"] {
         let c = Contact { id: id_at(0, 1), addr: addr(text) };
-        assert_eq!(seen(&mut table, at(0), c), Admission::Refused(Refusal::Address), "{text}");
+        assert_eq!(seen(&mut table, at(0), c), Insertion::Refused(Refusal::Address), "{text}");
     }
     let _ = seen(&mut table, at(0), node(0, 2));
     table.exclude(at(0), addr_of(2));
     assert!(table.is_empty(), "our own endpoint leaves when it is learnt");
-    assert_eq!(seen(&mut table, at(0), node(0, 2)), Admission::Refused(Refusal::Address));
+    assert_eq!(seen(&mut table, at(0), node(0, 2)), Insertion::Refused(Refusal::Address));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn the_same_endpoint_under_a_new_id_evicts_the_old_one() {
     let mut table = public();
     let _ = seen(&mut table, at(0), node(0, 1));
     let renamed = Contact { id: id_at(3, 9), addr: addr_of(1) };
-    assert_eq!(seen(&mut table, at(0), renamed), Admission::Inserted);
+    assert_eq!(seen(&mut table, at(0), renamed), Insertion::Inserted);
     assert_eq!(held(&table), BTreeSet::from([renamed]));
 }
 
@@ -124,13 +124,13 @@ fn the_same_id_at_a_new_endpoint_is_ignored_unless_the_old_one_is_bad() {
     let mut table = public();
     let (old, moved) = (node(0, 1), Contact { id: id_at(0, 1), addr: addr_of(2) });
     let _ = seen(&mut table, at(0), old);
-    assert_eq!(seen(&mut table, at(0), moved), Admission::Refused(Refusal::IdTaken));
+    assert_eq!(seen(&mut table, at(0), moved), Insertion::Refused(Refusal::IdTaken));
     table.on_failure(at(0), moved);
     table.on_failure(at(0), moved);
     assert_eq!(held(&table), BTreeSet::from([old]), "failures elsewhere do not count");
     table.on_failure(at(0), old);
     table.on_failure(at(0), old);
-    assert_eq!(seen(&mut table, at(0), moved), Admission::Inserted);
+    assert_eq!(seen(&mut table, at(0), moved), Insertion::Inserted);
     assert_eq!(held(&table), BTreeSet::from([moved]));
 }
 
@@ -140,10 +140,10 @@ fn one_ip_address_holds_one_entry_whatever_its_ports() {
     let _ = seen(&mut table, at(0), node(0, 1));
     let mut other = Contact { id: id_at(7, 2), addr: addr_of(1) };
     other.addr.set_port(7000);
-    assert_eq!(seen(&mut table, at(0), other), Admission::Refused(Refusal::AddressTaken));
+    assert_eq!(seen(&mut table, at(0), other), Insertion::Refused(Refusal::AddressTaken));
     let mut private = Table::new(OWN, Family::V4, AllowPrivate);
-    assert_eq!(seen(&mut private, at(0), node(0, 1)), Admission::Inserted);
-    assert_eq!(seen(&mut private, at(0), other), Admission::Inserted);
+    assert_eq!(seen(&mut private, at(0), node(0, 1)), Insertion::Inserted);
+    assert_eq!(seen(&mut private, at(0), other), Insertion::Inserted);
 }
 
 #[test]
@@ -157,14 +157,14 @@ fn neighbours_of_one_24_or_64_do_not_share_a_bucket() {
         let mut offer = |bits, n, text| {
             seen(&mut table, at(0), Contact { id: id_at(bits, n), addr: addr(text) })
         };
-        assert_eq!(offer(0, 1, first), Admission::Inserted);
-        assert_eq!(offer(0, 2, near), Admission::Refused(Refusal::PrefixTaken));
-        assert_eq!(offer(0, 3, far), Admission::Inserted);
+        assert_eq!(offer(0, 1, first), Insertion::Inserted);
+        assert_eq!(offer(0, 2, near), Insertion::Refused(Refusal::PrefixTaken));
+        assert_eq!(offer(0, 3, far), Insertion::Inserted);
     }
     let mut private = Table::new(OWN, Family::V4, AllowPrivate);
     for n in 0..100 {
         let c = Contact { id: id_at(0, n.into()), addr: SocketAddr::from(([127, 0, 0, n], 1)) };
-        assert_eq!(seen(&mut private, at(0), c), Admission::Inserted);
+        assert_eq!(seen(&mut private, at(0), c), Insertion::Inserted);
     }
 }
 
@@ -198,7 +198,7 @@ fn a_bad_node_is_not_handed_out_and_leaves_at_the_twentieth_failure() {
 fn a_bucket_full_of_good_nodes_keeps_the_newcomer_out() {
     let mut table = full();
     let before = held(&table);
-    assert_eq!(seen(&mut table, at(14), node(4, 900)), Admission::Cached);
+    assert_eq!(seen(&mut table, at(14), node(4, 900)), Insertion::Cached);
     assert_eq!(held(&table), before);
     assert_eq!(pings(&mut table, at(14)), [], "good nodes are left in peace");
 }
@@ -208,9 +208,9 @@ fn a_questionable_node_is_pinged_twice_before_the_newcomer_takes_its_place() {
     let mut table = full();
     let (oldest, newcomer) = (node(4, 800), node(4, 900));
     for n in 801..808 {
-        assert_eq!(seen(&mut table, at(1), node(4, n)), Admission::Updated);
+        assert_eq!(seen(&mut table, at(1), node(4, n)), Insertion::Updated);
     }
-    assert_eq!(seen(&mut table, at(10), newcomer), Admission::Cached);
+    assert_eq!(seen(&mut table, at(10), newcomer), Insertion::Cached);
     assert_eq!(pings(&mut table, at(15)), [oldest], "the least recently seen one");
     assert_eq!(pings(&mut table, at(15)), [], "once");
     table.on_failure(at(15), oldest);
@@ -226,11 +226,11 @@ fn a_questionable_node_is_pinged_twice_before_the_newcomer_takes_its_place() {
 #[test]
 fn a_pinged_node_that_answers_stays_and_the_next_one_is_asked() {
     let mut table = full();
-    assert_eq!(seen(&mut table, at(1), node(4, 900)), Admission::Cached);
+    assert_eq!(seen(&mut table, at(1), node(4, 900)), Insertion::Cached);
     let mut asked = BTreeSet::new();
     while let [contact] = pings(&mut table, at(20))[..] {
         assert!(asked.insert(contact), "each once");
-        assert_eq!(seen(&mut table, at(20), contact), Admission::Updated);
+        assert_eq!(seen(&mut table, at(20), contact), Insertion::Updated);
     }
     assert_eq!(asked.len(), K);
     assert!(!held(&table).contains(&node(4, 900)));
@@ -266,7 +266,7 @@ fn a_query_keeps_a_node_good_but_only_from_its_own_address() {
 fn the_replacement_that_answered_last_moves_up_and_only_eight_wait() {
     let mut table = full();
     for n in 0..=REPLACEMENTS_MAX as u32 {
-        assert_eq!(seen(&mut table, at(1 + n), node(4, 900 + n)), Admission::Cached);
+        assert_eq!(seen(&mut table, at(1 + n), node(4, 900 + n)), Insertion::Cached);
     }
     table.on_failure(at(10), node(4, 907)); // one that waits and fails is forgotten at once
     table.check();
@@ -311,7 +311,7 @@ fn evenly_spread_nodes_fill_six_buckets() {
         let mut id = id_at(159, 0);
         id.0[0] ^= n as u8;
         id.0[19] = n as u8;
-        assert_eq!(seen(&mut table, at(0), Contact { id, addr: addr_of(n) }), Admission::Inserted);
+        assert_eq!(seen(&mut table, at(0), Contact { id, addr: addr_of(n) }), Insertion::Inserted);
     }
     assert_eq!((table.depth(), table.len()), (6, 256));
 }
@@ -478,8 +478,8 @@ proptest! {
                     answered.insert(c);
                     let admission = table.on_reply(now, c);
                     let inside = table.contacts().any(|held| held == c);
-                    prop_assert!(!inside || !matches!(admission, Admission::Refused(_)));
-                    prop_assert!(inside || admission != Admission::Inserted);
+                    prop_assert!(!inside || !matches!(admission, Insertion::Refused(_)));
+                    prop_assert!(inside || admission != Insertion::Inserted);
                 }
                 Op::Query(c) => table.on_query(now, c),
                 Op::Failure(c) => table.on_failure(now, c),

@@ -30,8 +30,8 @@ fn intervals_kept(world: &World) -> bool {
 
 /// Nodes that wait in the sampling calendar.
 fn resting(world: &World) -> BTreeSet<std::net::SocketAddr> {
-    let planes = world.crawler.planes.iter().flatten();
-    planes.flat_map(|plane| plane.sweep.saved()).map(|rested| rested.contact.addr).collect()
+    let networks = world.crawler.networks.iter().flatten();
+    networks.flat_map(|network| network.sweep.saved()).map(|rested| rested.contact.addr).collect()
 }
 
 /// What a crawler would save, without what follows from the second it is saved in.
@@ -94,8 +94,8 @@ fn a_calendar_entry_is_never_saved_without_its_samples() {
     assert!(!asked.is_empty());
     world.kill_and_restore();
     let pending: BTreeSet<_> =
-        world.crawler.intake.saved_pending().map(|(hash, ..)| hash).collect();
-    let failed = world.crawler.intake.saved_failed().map(|(hash, ..)| hash);
+        world.crawler.admission.saved_pending().map(|(hash, ..)| hash).collect();
+    let failed = world.crawler.admission.saved_failed().map(|(hash, ..)| hash);
     let saved: BTreeSet<_> = pending.into_iter().chain(failed).collect();
     for node in world.nodes().filter(|node| asked.contains(&node.addr())) {
         assert!(node.sample().iter().all(|hash| saved.contains(hash)));
@@ -186,7 +186,7 @@ fn what_was_pending_stays_so_while_nobody_answers() {
     let before = world.kill_and_restore();
     assert!(before.pending > 5, "{before:?}");
     let sources = |world: &World| {
-        let pending = world.crawler.intake.saved_pending();
+        let pending = world.crawler.admission.saved_pending();
         pending.filter(|(_, source, _)| source.is_some()).count()
     };
     let known = sources(&world);
