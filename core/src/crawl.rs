@@ -6,7 +6,7 @@ pub mod pace;
 pub(crate) mod admission;
 pub mod row;
 pub(crate) mod rows;
-pub mod dial;
+pub(crate) mod dial;
 pub mod job;
 pub(crate) mod piece_cache;
 pub(crate) mod dialer;

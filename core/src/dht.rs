@@ -6,7 +6,7 @@ pub mod endpoint;
 pub mod table;
 pub mod walk;
 pub(crate) mod walks;
-pub mod node_memory;
+pub(crate) mod node_memory;
 pub mod sweep;
 pub(crate) mod query;
 pub(crate) mod delayed;

@@ -7,17 +7,17 @@
 //!
 //! # The two networks
 //!
-//! [`crawler::Crawler`] is the control plane: UDP, routing tables, sweep, walks, dialling. It hands
-//! out a [`crawler::Dial`] for each connection it wants; inside is an [`exchange::Exchange`], the
+//! [`Crawler`] is the control plane: UDP, routing tables, sweep, walks, dialling. It hands
+//! out a [`Dial`] for each connection it wants; inside is an [`Exchange`], the
 //! data plane: one owned value per byte stream, which ends with exactly one
-//! [`exchange::Outcome`].
+//! [`Outcome`].
 //!
 //! # The loop
 //!
 //! ```
-//! use estudely_core::addr::Family;
-//! use estudely_core::crawler::Crawler;
-//! use estudely_core::time::Instant;
+//! use estudely_core::Family;
+//! use estudely_core::Crawler;
+//! use estudely_core::Instant;
 //!
 //! fn turn(crawler: &mut Crawler, now: Instant, buf: &mut Vec<u8>) -> Option<Instant> {
 //!     // 1. One handle_* for whatever happened: a datagram, an outcome, or time.
@@ -44,26 +44,44 @@
 //!
 //! # Reading order
 //!
-//! The modules below are listed from the ground up. Start with [`crawler`] to see how they are put
-//! together, or with [`exchange`] for the conversation with one peer.
+//! The rooms below are listed from the ground up, and each names only what stands above it in this
+//! list; `dht`, `peer` and `state` never name each other. Start with `crawl/crawler.rs` to see how
+//! they are put together, or with `peer/exchange.rs` for the conversation with one peer.
 
 #![forbid(unsafe_code)]
 
-pub mod base;
+pub(crate) mod base;
 pub mod limits;
-pub mod config;
-pub mod stats;
-pub mod codec;
-pub mod dht;
-pub mod peer;
-pub mod state;
-pub mod crawl;
+pub(crate) mod config;
+pub(crate) mod stats;
+pub(crate) mod codec;
+pub(crate) mod dht;
+pub(crate) mod peer;
+pub(crate) mod state;
+pub(crate) mod crawl;
 
-pub use base::{addr, fault, id, planted, rng, store, time};
+pub use base::addr::{AddressPolicy, Contact, Family};
+pub use base::fault::PeerFault;
+pub use base::id::{Id, InfoHash, NodeId};
+pub use base::rng::Seed;
+pub use base::time::{Duration, Instant};
 pub use codec::{bencode, info, krpc, magnet, wire};
-pub use crawl::{crawler, job, pace, row};
-pub use dht::{endpoint, sweep, table, walk};
-pub use peer::{exchange, pieces};
+pub use config::{Config, Mode};
+pub use crawl::crawler::{Bootstrap, Crawler, Full, Transmit};
+pub use crawl::dial::{Dial, PeerKey};
+pub use crawl::row::{FailureCause, Row, Verdict};
+pub use peer::exchange::{Exchange, Metadata, Outcome, Step, Transport};
+pub use state::{Restored, StateError, WallTime};
+pub use stats::Stats;
+
+/// The parts one by one, for fuzzing, simulation and tests. No promise is made about any of it.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::base::{addr, fault, id, planted, rng, store, time};
+    pub use crate::crawl::{crawler, job, pace, row};
+    pub use crate::dht::{endpoint, sweep, table, walk};
+    pub use crate::peer::{exchange, pieces};
+}
 
 #[cfg(test)]
 mod display;

@@ -14,9 +14,11 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use common::{Failure, address, arguments, finish, usage, vain};
-use estudely_core::exchange::{Attempt, Exchange, Metadata, Pipeline, Transport};
-use estudely_core::id::InfoHash;
+use estudely_core::{Exchange, Metadata, Transport};
+
+use estudely_core::InfoHash;
 use estudely_core::info::{self, Info};
+use estudely_core::internal::exchange::{Attempt, Pipeline};
 use estudely_core::magnet;
 use estudely_io_smol::clock::Clock;
 use estudely_io_smol::entropy::random_seed;

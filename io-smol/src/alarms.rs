@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::task::{Context, Poll, Waker};
 
-use estudely_core::time::Instant;
+use estudely_core::Instant;
 
 /// Deadlines by time, the earliest first; equal ones in the order they were set.
 #[derive(Default)]

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use argh::FromArgs;
-use estudely_core::addr::Family;
+use estudely_core::Family;
 use estudely_core::magnet::{self, Magnet};
 
 use crate::state::with_ending;

@@ -6,8 +6,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use async_io::Timer;
-use estudely_core::addr::Family;
-use estudely_core::time::Duration;
+use estudely_core::Duration;
+use estudely_core::Family;
 use smol::future::FutureExt;
 
 /// How long a name may take.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use estudely_core::rng::Seed;
+use estudely_core::Seed;
 
 /// A seed that nobody can guess.
 ///

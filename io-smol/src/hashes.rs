@@ -4,7 +4,9 @@
 //! way (design.md 7): entries are split by their first byte, so that growing one of 256 vectors
 //! never doubles the whole.
 
-use estudely_core::id::{ID_LEN, InfoHash};
+use estudely_core::InfoHash;
+
+use estudely_core::internal::id::ID_LEN;
 
 /// An infohash without its first byte.
 type Tail = [u8; ID_LEN - 1];

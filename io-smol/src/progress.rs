@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 
-use estudely_core::stats::Stats;
-use estudely_core::time::Duration;
+use estudely_core::Duration;
+use estudely_core::Stats;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use crate::args::ProgressMode;

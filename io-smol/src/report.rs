@@ -5,10 +5,10 @@
 
 mod diagnosis;
 
-use estudely_core::config::Mode;
-use estudely_core::fault::PeerFault;
-use estudely_core::state::Restored;
-use estudely_core::stats::Stats;
+use estudely_core::Mode;
+use estudely_core::PeerFault;
+use estudely_core::Restored;
+use estudely_core::Stats;
 use serde_json::{Map, Value, json};
 
 use crate::progress::share;

@@ -12,9 +12,9 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::net::{IpAddr, SocketAddr};
 
 use csv_core::{ReadRecordResult, Reader};
-use estudely_core::id::InfoHash;
-use estudely_core::rng::Rng;
-use estudely_core::store::FingerprintSet;
+use estudely_core::InfoHash;
+use estudely_core::internal::rng::Rng;
+use estudely_core::internal::store::FingerprintSet;
 
 use crate::hashes::{InfoHashSet, InfoHashSetBuilder};
 

@@ -9,13 +9,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use estudely_core::addr::Family;
-use estudely_core::config::{Config, Mode};
-use estudely_core::id::InfoHash;
-use estudely_core::rng::Seed;
-use estudely_core::row::Row;
-use estudely_core::stats::Stats;
-use estudely_core::time::Duration;
+use estudely_core::Duration;
+use estudely_core::Family;
+use estudely_core::InfoHash;
+use estudely_core::Row;
+use estudely_core::Seed;
+use estudely_core::Stats;
+use estudely_core::{Config, Mode};
 use smol::stream::{self, Stream};
 
 use crate::clock::Clock;

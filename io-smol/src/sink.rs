@@ -13,7 +13,7 @@ mod stream;
 use std::io;
 use std::task::{Context, Poll};
 
-use estudely_core::row::Row;
+use estudely_core::Row;
 
 use crate::run::RowTimes;
 

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::task::{Context, Poll};
 
 use async_io::Async;
-use estudely_core::addr::Family;
+use estudely_core::Family;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::run::{Bind, RunError};

@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use estudely_core::addr::Family;
+use estudely_core::Family;
 
 use crate::draw::draw;
 
@@ -208,7 +208,7 @@ pub(crate) fn mix(seed: u64, value: u64) -> u64 {
 mod tests {
     use std::collections::BTreeSet;
 
-    use estudely_core::addr::AddressPolicy;
+    use estudely_core::AddressPolicy;
     use proptest::prelude::*;
 
     use super::*;

@@ -41,11 +41,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::fault::PeerFault;
-use estudely_core::id::InfoHash;
+use estudely_core::InfoHash;
+use estudely_core::PeerFault;
+use estudely_core::Stats;
 use estudely_core::limits::EXPIRE_AFTER;
-use estudely_core::stats::Stats;
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 pub use compare::{End, Said, rows_equal_without_forgeries, splits};
 pub use liveness::{HOSTILE_FACTOR, HOSTILE_MAX, TABLE_WITHIN};

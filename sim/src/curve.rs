@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 
-use estudely_core::id::InfoHash;
+use estudely_core::InfoHash;
+use estudely_core::Verdict;
 use estudely_core::krpc::{Kind, Message, Method};
-use estudely_core::row::Verdict;
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use crate::event::{Event, Observer};
 
@@ -208,8 +208,8 @@ impl Observer for Curve {
 
 #[cfg(test)]
 mod tests {
-    use estudely_core::id::{Id, NodeId};
     use estudely_core::krpc::{Ask, Envelope, ReplyBody, Want, emit_query, emit_reply};
+    use estudely_core::{Id, NodeId};
 
     use super::*;
 

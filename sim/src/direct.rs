@@ -6,7 +6,9 @@
 
 use std::rc::Rc;
 
-use estudely_core::time::{Instant, earliest};
+use estudely_core::Instant;
+
+use estudely_core::internal::time::earliest;
 
 use crate::event::Observer;
 use crate::net::{Delivery, Net, Shard};

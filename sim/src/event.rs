@@ -5,10 +5,10 @@
 
 use std::net::SocketAddr;
 
-use estudely_core::fault::PeerFault;
-use estudely_core::row::Row;
-use estudely_core::stats::Stats;
-use estudely_core::time::Instant;
+use estudely_core::Instant;
+use estudely_core::PeerFault;
+use estudely_core::Row;
+use estudely_core::Stats;
 
 /// Numbers a connection for a whole run, crashes included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use estudely_core::time::Instant;
+use estudely_core::Instant;
 use tokio::sync::Notify;
 use tokio::task::JoinError;
 use turmoil::net::UdpSocket;

@@ -1,7 +1,7 @@
 //! The planted bugs as the simulator knows them: which rule must notice each, and a small world in
 //! which it soon does.
 
-use estudely_core::planted::Bug;
+use estudely_core::internal::planted::Bug;
 
 use crate::scenario::Scenario;
 

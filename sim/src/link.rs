@@ -11,7 +11,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use crate::draw::draw;
 use crate::scenario::Scenario;

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::addr::Family;
-use estudely_core::time::Instant;
+use estudely_core::Family;
+use estudely_core::Instant;
 
 use crate::event::Conn;
 use crate::link::{Direction, Fate, Link};

@@ -14,12 +14,12 @@ mod vices;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use estudely_core::addr::{Contact, Family};
-use estudely_core::id::{Id, InfoHash, NodeId};
 use estudely_core::krpc::{
     Envelope, Kind, Message, Method, Query, ReplyBody, code, emit_error, emit_reply,
 };
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Contact, Family};
+use estudely_core::{Duration, Instant};
+use estudely_core::{Id, InfoHash, NodeId};
 use sha1::{Digest, Sha1};
 
 use crate::routing::{Closest, K};

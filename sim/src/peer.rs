@@ -17,7 +17,7 @@ mod speech;
 mod talk;
 mod timed;
 
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use self::hearing::{metadata_id, piece_asked_for};
 use self::role::{ABSURD_SIZES, BAD_IDS, BANNERS, GARBLED, HUGE_HEADERS, Point, Role};

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use estudely_core::id::{Id, NodeId};
+use estudely_core::{Id, NodeId};
 
 /// Contacts in a bucket and in an answer (BEP 5, 5.1).
 pub const K: usize = 8;

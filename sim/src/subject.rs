@@ -16,13 +16,15 @@ pub(crate) mod skew;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use estudely_core::addr::{AddressPolicy, Family};
-use estudely_core::config::{Config, Mode};
-use estudely_core::crawler::{Bootstrap, Crawler, PeerKey};
-use estudely_core::exchange::Outcome;
-use estudely_core::rng::Seed;
-use estudely_core::stats::Stats;
-use estudely_core::time::{Duration, Instant, earliest};
+use estudely_core::Outcome;
+use estudely_core::Seed;
+use estudely_core::Stats;
+use estudely_core::{AddressPolicy, Family};
+use estudely_core::{Bootstrap, Crawler, PeerKey};
+use estudely_core::{Config, Mode};
+use estudely_core::{Duration, Instant};
+
+use estudely_core::internal::time::earliest;
 
 use self::disk::Disk;
 use self::exchanges::Exchanges;

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use estudely_core::time::Instant;
+use estudely_core::Instant;
 
 use crate::world::{Percent, World};
 pub use crawl::{CrawlError, crawl_self};

@@ -10,7 +10,7 @@ mod write;
 
 use std::ops::RangeInclusive;
 
-use estudely_core::id::InfoHash;
+use estudely_core::InfoHash;
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 

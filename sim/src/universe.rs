@@ -7,8 +7,8 @@ mod truth;
 
 use std::net::SocketAddr;
 
-use estudely_core::addr::Family;
-use estudely_core::time::Instant;
+use estudely_core::Family;
+use estudely_core::Instant;
 
 use crate::addresses::{self, Addresses};
 use crate::scenario::{Families, Scenario};

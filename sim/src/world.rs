@@ -18,10 +18,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 
-use estudely_core::addr::{Contact, Family};
-use estudely_core::id::{Id, InfoHash, NodeId};
-use estudely_core::store::KeyedMap;
-use estudely_core::time::Instant;
+use estudely_core::Instant;
+use estudely_core::internal::store::KeyedMap;
+use estudely_core::{Contact, Family};
+use estudely_core::{Id, InfoHash, NodeId};
 
 pub use crate::addresses::{Addresses, Loopback};
 use crate::draw::draw;

@@ -16,7 +16,7 @@ mod input;
 mod krpc;
 mod wire;
 
-use estudely_core::id::InfoHash;
+use estudely_core::InfoHash;
 
 /// One fuzz target: its name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));

@@ -12,7 +12,7 @@ use crate::base::time::{Duration, Instant};
 
 /// What is known of one key. Packed into 24 bits beside a 40-bit fingerprint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NodeFacts {
+pub(crate) struct NodeFacts {
     /// Minute of the run, see [`minute`], before which the node must not be sampled again; 0 when
     /// it may be.
     due: u16,
@@ -28,24 +28,24 @@ pub struct NodeFacts {
 
 impl NodeFacts {
     /// Whether the key was visited in `pass`.
-    pub fn visited_in(self, pass: u64) -> bool {
+    pub(crate) fn visited_in(self, pass: u64) -> bool {
         self.pass == pass_mark(pass)
     }
 
     /// Marks the key as visited in `pass`.
-    pub fn visit(&mut self, pass: u64) {
+    pub(crate) fn visit(&mut self, pass: u64) {
         self.pass = pass_mark(pass);
     }
 
     /// Whether sampling must still wait at `now`.
-    pub fn is_resting(self, now: Instant) -> bool {
+    pub(crate) fn is_resting(self, now: Instant) -> bool {
         // Whatever lies further ahead than the longest rest is long past: minutes wrap after 45 days.
         let ahead = (u32::from(self.due) + MINUTES - u32::from(minute(now))) % MINUTES;
         self.due != 0 && ahead > 0 && ahead <= REST_MINUTES_MAX
     }
 
     /// Forbids sampling until `until`, rounded up to a whole minute.
-    pub fn rest_until(&mut self, until: Instant) {
+    pub(crate) fn rest_until(&mut self, until: Instant) {
         self.due = minute(until + Duration::from_micros(MINUTE - 1));
     }
 
@@ -90,7 +90,7 @@ fn minute(at: Instant) -> u16 {
 /// The notes, in open addressing. Two keys share a fingerprint with probability 2^-40:
 /// such a contact is then thought to be known.
 #[derive(Clone, Debug)]
-pub struct NodeMemory {
+pub(crate) struct NodeMemory {
     state: KeyedState,
     slots: Vec<u64>,
     len: usize,
@@ -104,19 +104,19 @@ impl NodeMemory {
     const MIN_SLOTS: usize = 1_024;
 
     /// An empty memory of at most `limit` entries.
-    pub fn new(rng: &mut Rng, limit: usize) -> Self {
+    pub(crate) fn new(rng: &mut Rng, limit: usize) -> Self {
         Self { state: KeyedState::new(rng), slots: Vec::new(), len: 0, limit, refused: None }
     }
 
     /// What is known of `key`.
-    pub fn get(&self, key: &[u8]) -> Option<NodeFacts> {
+    pub(crate) fn get(&self, key: &[u8]) -> Option<NodeFacts> {
         let fingerprint = self.fingerprint(key);
         let slot = self.slots[..].get(self.find(fingerprint)?)?;
         (*slot != 0).then(|| NodeFacts::unpack(*slot))
     }
 
     /// Replaces what is known of `key`; `false` if it is new and there is no room.
-    pub fn set(&mut self, now: Instant, pass: u64, key: &[u8], note: NodeFacts) -> bool {
+    pub(crate) fn set(&mut self, now: Instant, pass: u64, key: &[u8], note: NodeFacts) -> bool {
         let fingerprint = self.fingerprint(key);
         let known = self.find(fingerprint).is_some_and(|index| self.slots[index] != 0);
         if !known && (self.len + 1) * 4 > self.slots.len() * 3 && !self.make_room(now, pass) {
@@ -129,13 +129,8 @@ impl NodeMemory {
     }
 
     /// Entries held.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
-    }
-
-    /// Whether nothing is known.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     fn fingerprint(&self, key: &[u8]) -> u64 {

@@ -445,6 +445,7 @@ impl Sweep {
     pub fn check(&self) {
         self.frontier.check();
         assert!(self.unanswered.len() <= UNANSWERED_MAX);
+        assert!(self.addresses.len() <= NODE_MEMORY_MAX && self.ids.len() <= NODE_MEMORY_MAX);
         self.calendar.check();
     }
 

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use async_io::Timer;
-use estudely_core::id::NodeId;
+use estudely_core::NodeId;
+use estudely_core::internal::rng::Rng;
 use estudely_core::krpc::{Ask, Envelope, Want, emit_query};
-use estudely_core::rng::Rng;
 use estudely_io_smol::entropy::random_seed;
 use estudely_io_smol::run::Bind;
 use estudely_io_smol::udp::{RECEIVE_BUFFER, Udp};

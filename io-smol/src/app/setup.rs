@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use estudely_core::addr::AddressPolicy;
-use estudely_core::config::{Config, Mode};
-use estudely_core::id::InfoHash;
-use estudely_core::rng::Seed;
+use estudely_core::AddressPolicy;
+use estudely_core::InfoHash;
+use estudely_core::Seed;
+use estudely_core::{Config, Mode};
 
 use crate::args::{Command, Form};
 use crate::run::{Bind, Bootstrap, Options, Request, Requests};

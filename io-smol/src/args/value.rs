@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use estudely_core::addr::AddressPolicy;
+use estudely_core::AddressPolicy;
 
 use super::{Place, UsageError};
 use crate::text::printable;

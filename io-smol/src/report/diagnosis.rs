@@ -1,8 +1,8 @@
 //! Why a run has nothing to show: the first stage of the funnel that let nothing through.
 
-use estudely_core::config::Mode;
-use estudely_core::fault::PeerFault;
-use estudely_core::stats::Stats;
+use estudely_core::Mode;
+use estudely_core::PeerFault;
+use estudely_core::Stats;
 
 use crate::run::Report;
 

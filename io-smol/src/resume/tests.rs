@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use estudely_core::rng::Seed;
+use estudely_core::Seed;
 use proptest::prelude::{any, prop, proptest};
 
 use super::*;

@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use estudely_core::addr::Family;
-use estudely_core::time::{Duration, Instant};
+use estudely_core::Family;
+use estudely_core::{Duration, Instant};
 
 use super::{Bootstrap, BootstrapReport};
 use crate::dns;

@@ -10,11 +10,13 @@ use std::task::{Context, Poll};
 
 use async_channel::Receiver;
 use async_io::Timer;
-use estudely_core::addr::Family;
-use estudely_core::config::Mode;
-use estudely_core::crawler::{Bootstrap as Kind, Crawler, PeerKey};
-use estudely_core::stats::Stats;
-use estudely_core::time::{Duration, Instant, earliest};
+use estudely_core::Family;
+use estudely_core::Mode;
+use estudely_core::Stats;
+use estudely_core::{Bootstrap as Kind, Crawler, PeerKey};
+use estudely_core::{Duration, Instant};
+
+use estudely_core::internal::time::earliest;
 use smol::future;
 use smol::stream::Stream;
 

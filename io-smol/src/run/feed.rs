@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use estudely_core::crawler::Crawler;
-use estudely_core::time::Instant;
+use estudely_core::Crawler;
+use estudely_core::Instant;
 use smol::stream::Stream;
 
 use super::{Request, Requests};

@@ -1,8 +1,8 @@
 //! Beginning a run with what an earlier one left.
 
-use estudely_core::crawler::Crawler;
-use estudely_core::state::WallTime;
-use estudely_core::time::Instant;
+use estudely_core::Crawler;
+use estudely_core::Instant;
+use estudely_core::WallTime;
 
 use super::RunError;
 use crate::state::{Core, Keeper, StateFile};

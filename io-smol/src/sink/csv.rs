@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use csv::{QuoteStyle, WriterBuilder};
-use estudely_core::id::InfoHash;
+use estudely_core::InfoHash;
 use estudely_core::info::display_name;
-use estudely_core::row::{Row, Verdict};
-use estudely_core::store::FingerprintSet;
+use estudely_core::internal::store::FingerprintSet;
+use estudely_core::{Row, Verdict};
 
 use super::RowSink;
 use super::file::Output;

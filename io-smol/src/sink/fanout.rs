@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use estudely_core::row::Row;
+use estudely_core::Row;
 
 use super::RowSink;
 use crate::run::{RowTimes, Sink};

@@ -11,8 +11,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use estudely_core::rng::Rng;
-use estudely_core::store::FingerprintSet;
+use estudely_core::internal::rng::Rng;
+use estudely_core::internal::store::FingerprintSet;
 
 use super::RowSink;
 use super::csv::{CsvRows, Pairs};

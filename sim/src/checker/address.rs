@@ -93,7 +93,7 @@ fn inadmissible_v6(ip: Ipv6Addr) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use estudely_core::addr::AddressPolicy;
+    use estudely_core::AddressPolicy;
     use proptest::prelude::*;
 
     use super::*;

@@ -7,7 +7,7 @@
 //! After [`LOOKS`] of those nothing may be.
 
 use estudely_core::limits::COVERAGE_REST;
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use super::liveness::{HOSTILE_FACTOR, HOSTILE_MAX};
 use crate::scenario::{Families, Scenario};

@@ -1,9 +1,9 @@
 //! What is judged by doing it again: rule 5 by a second run with other forgeries, rule 22 by reading
 //! a connection's bytes once more in other portions.
 
-use estudely_core::exchange::{Exchange, Outcome, Step};
-use estudely_core::row::{Row, Verdict};
-use estudely_core::time::Instant;
+use estudely_core::Instant;
+use estudely_core::{Exchange, Outcome, Step};
+use estudely_core::{Row, Verdict};
 
 use super::hex;
 use super::rule::{ANY_SPLIT, Broken, MATCHED_REPLIES};
@@ -151,10 +151,12 @@ pub fn rows_equal_without_forgeries(
 
 #[cfg(test)]
 mod tests {
-    use estudely_core::exchange::{Attempt, Pipeline, Transport};
-    use estudely_core::id::InfoHash;
-    use estudely_core::planted::{Bug, plant};
-    use estudely_core::rng::Seed;
+    use estudely_core::Transport;
+
+    use estudely_core::InfoHash;
+    use estudely_core::Seed;
+    use estudely_core::internal::exchange::{Attempt, Pipeline};
+    use estudely_core::internal::planted::{Bug, plant};
     use estudely_core::wire::{Handshake, OUR_EXTENSIONS};
 
     use super::*;

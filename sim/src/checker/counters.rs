@@ -1,10 +1,10 @@
 //! Rules 10 (levels) and 18: the crawler's counters held against what crossed the boundary.
 
-use estudely_core::fault::PeerFault;
+use estudely_core::PeerFault;
+use estudely_core::Stats;
 use estudely_core::limits::{
     DELAYED_MAX, JOBS_MAX, OPEN_MAX, PENDING_MAX, SAMPLES_PER_REPLY, SILENT_MAX,
 };
-use estudely_core::stats::Stats;
 use std::net::SocketAddr;
 
 use super::address::{ip_key, key};

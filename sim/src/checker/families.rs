@@ -6,9 +6,9 @@
 
 use std::net::SocketAddr;
 
+use estudely_core::Stats;
 use estudely_core::limits::REFERRER_DEAD_MAX;
-use estudely_core::stats::Stats;
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use super::address::{family, ip_key};
 use super::krpc::Reply;

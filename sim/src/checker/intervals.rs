@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use estudely_core::limits::{EXPIRE_AFTER, INTERVAL_MAX, INTERVAL_MIN};
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use super::address::{endpoint_key, ip_key, key};
 use super::krpc::Reply;

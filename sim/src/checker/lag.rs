@@ -4,7 +4,7 @@
 //! makes the crawler wait longer: it never measures a time longer than it was. So nothing needs an
 //! excuse but what ends late, and only where the clock really stood in between.
 
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use crate::scenario::Scenario;
 use crate::subject::skew::Clock;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use estudely_core::limits::{SECOND_CHANCE_AFTER, SOURCE_ASKS_MAX, WALK_CANDIDATES_MAX};
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use super::address::{family, ip_key, key};
 use super::datagrams::{Heard, source_key};

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use estudely_core::limits::{ADDRESS_BURST, ADDRESS_PER_TEN_SECONDS};
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use super::address::{endpoint_key, ip_key};
 use super::rule::{Findings, PACE_KEPT};

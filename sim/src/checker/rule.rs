@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use estudely_core::time::Instant;
+use estudely_core::Instant;
 
 /// Something that must hold in every run.
 #[derive(Debug, PartialEq, Eq)]

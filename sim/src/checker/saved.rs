@@ -1,6 +1,6 @@
 //! What a crawler saved, and how much of that a later one began with.
 
-use estudely_core::time::Instant;
+use estudely_core::Instant;
 
 /// How much of what an earlier crawler knew the next one must still know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

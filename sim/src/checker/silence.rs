@@ -6,8 +6,8 @@
 
 use std::rc::Rc;
 
+use estudely_core::Instant;
 use estudely_core::limits::{EXPIRE_AFTER, OUTAGE_HOLD, SUSPECT_AFTER};
-use estudely_core::time::Instant;
 
 use super::lag::Lag;
 

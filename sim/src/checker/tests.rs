@@ -3,7 +3,7 @@
 mod bench;
 mod peers;
 
-use estudely_core::time::Duration;
+use estudely_core::Duration;
 
 use self::bench::{Bench, addr, seconds};
 use super::Due;
@@ -413,7 +413,7 @@ fn counters_equal_what_was_seen() {
     bench.received(node(9), b"d1:rd2:id20:aaaaaaaaaaaaaaaaaaaae1:t2:aa1:y1:re");
     bench.drain();
     bench.expect(None);
-    type Change = fn(&mut estudely_core::stats::Stats);
+    type Change = fn(&mut estudely_core::Stats);
     let changes: [Change; 8] = [
         |stats| stats.datagrams_received += 1,
         |stats| stats.datagram_bytes_sent -= 1,

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use estudely_core::limits::{
     ADDRESS_PER_TEN_SECONDS, ALPHA, EXPIRE_AFTER, FLIGHT_MAX, OPEN_MAX, STALL_AFTER,
 };
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use super::address::{family, ip_key, key};
 use super::krpc::Ask;

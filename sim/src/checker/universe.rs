@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::addr::Family;
-use estudely_core::id::InfoHash;
+use estudely_core::Family;
+use estudely_core::InfoHash;
 
 use super::{Due, Fields, Truth};
 use crate::universe::{Fact, Universe};

@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use estudely_core::addr::parse_peer;
+use estudely_core::internal::addr::parse_peer;
 
 use crate::event::Conn;
 use crate::net::Delivery;

@@ -1,6 +1,6 @@
 //! Times in which nothing passes between the crawler and anybody, in one direction or in both.
 
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use super::Direction;
 use crate::draw::draw;

@@ -1,6 +1,6 @@
 //! A bottleneck: so many bytes a second, a bounded queue before it, and the tail dropped.
 
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 /// What a queue holds, as the time that it takes to drain.
 pub const QUEUE_TIME: Duration = Duration::from_millis(250);

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use estudely_core::time::Instant;
+use estudely_core::Instant;
 use slab::Slab;
 
 /// A heap of small keys beside a slab of the things themselves: sifting moves no payloads.

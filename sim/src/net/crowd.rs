@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use estudely_core::addr::Family;
+use estudely_core::Family;
 
 use crate::node::Node;
 use crate::universe::Universe;

@@ -6,10 +6,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use estudely_core::addr::{Contact, Family};
-use estudely_core::id::{InfoHash, NodeId};
+use estudely_core::Duration;
 use estudely_core::krpc::{Envelope, ReplyBody, emit_reply};
-use estudely_core::time::Duration;
+use estudely_core::{Contact, Family};
+use estudely_core::{InfoHash, NodeId};
 
 use crate::draw::draw;
 use crate::link::{ROUTES, hit, route_of};

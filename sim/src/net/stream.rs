@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::addr::Family;
-use estudely_core::time::{Duration, Instant};
+use estudely_core::Family;
+use estudely_core::{Duration, Instant};
 
 use super::{Delivery, Flight, Net};
 use crate::draw::draw;

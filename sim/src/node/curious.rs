@@ -1,7 +1,7 @@
 //! What a node asks by itself: now and then, real nodes query whoever queried them.
 
-use estudely_core::id::{Id, InfoHash};
 use estudely_core::krpc::{Envelope, Method, Want, emit_method};
+use estudely_core::{Id, InfoHash};
 
 use super::VERSION;
 use super::raw::{Raw, int, string};

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
+use estudely_core::Duration;
 use estudely_core::krpc::{Ask, Kind, Reply, Want, emit_method, emit_query};
-use estudely_core::time::Duration;
 use proptest::prelude::*;
 
 use super::*;

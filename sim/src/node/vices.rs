@@ -6,10 +6,12 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use estudely_core::addr::{Contact, Family, emit_node, emit_peer};
-use estudely_core::id::{Id, NodeId};
+use estudely_core::{Contact, Family};
+
+use estudely_core::internal::addr::{emit_node, emit_peer};
 use estudely_core::krpc::{Kind, Message, Method};
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
+use estudely_core::{Id, NodeId};
 
 use super::Sent;
 use super::raw::{Raw, int, list, string, write_dict};

@@ -3,7 +3,7 @@
 //!
 //! Nothing here knows when to say it.
 
-use estudely_core::id::InfoHash;
+use estudely_core::InfoHash;
 
 use super::{EXTENDED, HANDSHAKE_LEN};
 

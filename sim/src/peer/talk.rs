@@ -4,8 +4,10 @@
 //! The measure for every other way of connecting the two: it has no sockets, no delays and no
 //! faults of its own.
 
-use estudely_core::exchange::{self, Exchange, Outcome};
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Exchange, Outcome};
+
+use estudely_core::internal::exchange::{self};
+use estudely_core::{Duration, Instant};
 
 use super::{Peer, Step};
 use crate::world::World;

@@ -2,8 +2,10 @@ mod scenarios;
 mod vices;
 
 use estudely_core::bencode::Reader;
-use estudely_core::exchange::{Attempt, Exchange, Pipeline, Transport};
-use estudely_core::rng::Seed;
+use estudely_core::{Exchange, Transport};
+
+use estudely_core::Seed;
+use estudely_core::internal::exchange::{Attempt, Pipeline};
 use proptest::prelude::*;
 
 use super::speech::framed;

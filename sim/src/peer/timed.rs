@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use super::speech;
 

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use estudely_core::crawler::Crawler;
-use estudely_core::id::InfoHash;
-use estudely_core::row::{Row, Verdict};
-use estudely_core::state::WallTime;
-use estudely_core::time::Instant;
+use estudely_core::Crawler;
+use estudely_core::InfoHash;
+use estudely_core::Instant;
+use estudely_core::WallTime;
+use estudely_core::{Row, Verdict};
 
 use crate::draw::draw;
 

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use estudely_core::crawler::PeerKey;
-use estudely_core::exchange::{Exchange, Outcome, Step};
-use estudely_core::fault::PeerFault;
+use estudely_core::Instant;
+use estudely_core::PeerFault;
+use estudely_core::PeerKey;
 use estudely_core::limits::ASSEMBLY_BYTES_MAX;
-use estudely_core::time::Instant;
+use estudely_core::{Exchange, Outcome, Step};
 
 use super::replay::Recording;
 use crate::checker::End;

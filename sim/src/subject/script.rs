@@ -2,7 +2,7 @@
 //! then healing, then the shutdown. Follows from the scenario alone, so that every harness plays
 //! the same run.
 
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use crate::draw::draw;
 use crate::scenario::Scenario;

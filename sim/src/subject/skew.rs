@@ -4,7 +4,7 @@
 //! It only translates, both ways: what the crawler's clock reads at an instant of the harness, and
 //! when it will first read a given time.
 
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use crate::draw::draw;
 use crate::scenario::Scenario;

@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
-use estudely_core::id::InfoHash;
-use estudely_core::row::Verdict;
+use estudely_core::InfoHash;
+use estudely_core::Verdict;
 
 use super::*;
 use crate::draw::draw;

@@ -5,11 +5,13 @@ use std::fmt;
 use std::io::{self, BufReader, Write};
 use std::path::Path;
 
-use estudely_core::addr::AddressPolicy;
-use estudely_core::config::Config;
-use estudely_core::rng::{Rng, Seed};
-use estudely_core::stats::Stats;
-use estudely_core::time::Duration;
+use estudely_core::AddressPolicy;
+use estudely_core::Config;
+use estudely_core::Seed;
+
+use estudely_core::Duration;
+use estudely_core::Stats;
+use estudely_core::internal::rng::Rng;
 use estudely_io_smol::args::{Place, RowsPer};
 use estudely_io_smol::run::{
     Bind, Bootstrap, Observer, Options, Requests, RunError, RunFailed, run,

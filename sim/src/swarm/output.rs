@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::Path;
 
-use estudely_core::id::InfoHash;
+use estudely_core::InfoHash;
 use estudely_io_smol::resume::{Foreign, each_row};
 
 use crate::world::World;

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use estudely_core::time::Duration;
+use estudely_core::Duration;
 
 use super::*;
 use crate::scenario::Families;

@@ -4,7 +4,7 @@
 //! order of seats and then of time. Without churn there is one life for each seat, it lasts for
 //! ever, and its number is the seat's.
 
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 /// When something exists, in whole seconds of the run: from `born` until just before `died`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,17 +5,19 @@ use std::net::SocketAddr;
 use std::sync::LazyLock;
 
 use arbitrary::{Arbitrary, Unstructured};
-use estudely_core::addr::{AddressPolicy, Contact, Family};
-use estudely_core::config::{Config, Mode};
-use estudely_core::crawler::{Bootstrap, Crawler, Dial};
-use estudely_core::exchange::{Step, UNGUARDED};
-use estudely_core::fault::PeerFault;
-use estudely_core::id::{InfoHash, NodeId};
+use estudely_core::Step;
+use estudely_core::{AddressPolicy, Contact, Family};
+use estudely_core::{Bootstrap, Crawler, Dial};
+use estudely_core::{Config, Mode};
+
+use estudely_core::PeerFault;
+use estudely_core::Seed;
+use estudely_core::Verdict;
+use estudely_core::internal::exchange::UNGUARDED;
 use estudely_core::krpc::{Envelope, Kind, Message, Method, ReplyBody, emit_error, emit_reply};
-use estudely_core::rng::Seed;
-use estudely_core::row::Verdict;
-use estudely_core::time::{Duration, Instant};
 use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
+use estudely_core::{Duration, Instant};
+use estudely_core::{InfoHash, NodeId};
 
 /// Queries that wait for an answer from the fuzzer; older ones stay unanswered.
 const WAITING_MAX: usize = 256;

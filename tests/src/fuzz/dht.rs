@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use estudely_core::addr::{AddressPolicy, Contact, Family};
-use estudely_core::endpoint::{Endpoint, Silence};
-use estudely_core::id::{Id, NodeId};
+use estudely_core::Seed;
+use estudely_core::internal::endpoint::{Endpoint, Silence};
 use estudely_core::krpc::{Ask, Kind, Message};
 use estudely_core::limits::{BAD_AFTER, EXPIRE_AFTER, STALL_AFTER};
-use estudely_core::rng::{Rng, Seed};
-use estudely_core::table::{Insertion, K, LOW_BUCKETS, Refusal, Table};
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{AddressPolicy, Contact, Family};
+use estudely_core::{Id, NodeId};
+
+use estudely_core::internal::rng::Rng;
+use estudely_core::internal::table::{Insertion, K, LOW_BUCKETS, Refusal, Table};
+use estudely_core::{Duration, Instant};
 
 use super::input::Input;
 

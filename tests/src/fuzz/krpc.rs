@@ -5,10 +5,10 @@ mod naive;
 
 use std::net::SocketAddr;
 
-use estudely_core::addr::{
-    AddressPolicy, Contact, Family, emit_node, emit_peer, parse_node, parse_peer,
-};
-use estudely_core::id::InfoHash;
+use estudely_core::{AddressPolicy, Contact, Family};
+
+use estudely_core::InfoHash;
+use estudely_core::internal::addr::{emit_node, emit_peer, parse_node, parse_peer};
 use estudely_core::krpc::{
     BLOOM_LEN, Envelope, Kind, Message, Method, ParseError, ReplyBody, emit_error, emit_method,
     emit_reply,

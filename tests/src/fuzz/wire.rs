@@ -3,20 +3,20 @@
 
 use std::sync::LazyLock;
 
-use estudely_core::exchange::{
-    Attempt, Exchange, Metadata, Outcome, Pipeline, Progress, Step, Transport, UNGUARDED,
-};
-use estudely_core::fault::PeerFault;
-use estudely_core::id::InfoHash;
+use estudely_core::{Exchange, Metadata, Outcome, Step, Transport};
+
+use estudely_core::InfoHash;
+use estudely_core::PeerFault;
+use estudely_core::Seed;
 use estudely_core::info::Info;
+use estudely_core::internal::exchange::{Attempt, Pipeline, Progress, UNGUARDED};
+use estudely_core::internal::pieces::Pieces;
 use estudely_core::limits::{EXCHANGE_TIMEOUT, PIECE_LEN, PIECES_MAX, REQUESTS_MAX};
-use estudely_core::pieces::Pieces;
-use estudely_core::rng::Seed;
-use estudely_core::time::{Duration, Instant};
 use estudely_core::wire::{
     Extensions, HANDSHAKE_HASH_END, HANDSHAKE_LEN, Handshake, LENGTH_LEN, MetadataMessage,
     OUR_METADATA_ID, PROTOCOL, emit_extended, emit_frame,
 };
+use estudely_core::{Duration, Instant};
 
 use super::input::Input;
 

@@ -4,7 +4,7 @@
 //! new knowledge (the seen-filter, the ledger of addresses, the calendar of second chances) doubles
 //! now and then; the batches below arrive where there is room for them.
 
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 
 use crate::network::{Batch, Network};
 

@@ -1,12 +1,14 @@
 //! What one conversation with a peer costs.
 
-use estudely_core::exchange::{Attempt, Exchange, Pipeline, Step, Transport};
-use estudely_core::fault::PeerFault;
-use estudely_core::id::InfoHash;
+use estudely_core::{Exchange, Step, Transport};
+
+use estudely_core::InfoHash;
+use estudely_core::PeerFault;
+use estudely_core::Seed;
+use estudely_core::internal::exchange::{Attempt, Pipeline};
 use estudely_core::limits::{EXTENDED_HANDSHAKE_FRONT, EXTENDED_HANDSHAKE_MAX, PIECE_LEN};
-use estudely_core::rng::Seed;
-use estudely_core::time::{Duration, Instant};
 use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
+use estudely_core::{Duration, Instant};
 use sha1::{Digest, Sha1};
 
 use crate::counting::cost;

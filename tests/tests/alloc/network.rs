@@ -5,14 +5,16 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use estudely_core::addr::{Contact, Family};
-use estudely_core::config::Config;
-use estudely_core::crawler::{Bootstrap, Crawler, Dial, Transmit};
-use estudely_core::id::{Id, InfoHash, NodeId};
+use estudely_core::Config;
+use estudely_core::Seed;
 use estudely_core::krpc::{Envelope, Kind, Message, Method, ReplyBody, emit_reply};
-use estudely_core::rng::{Rng, Seed};
-use estudely_core::state::WallTime;
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Bootstrap, Crawler, Dial, Transmit};
+use estudely_core::{Contact, Family};
+use estudely_core::{Id, InfoHash, NodeId};
+
+use estudely_core::WallTime;
+use estudely_core::internal::rng::Rng;
+use estudely_core::{Duration, Instant};
 
 use crate::counting::{Cost, cost};
 
@@ -163,7 +165,7 @@ impl Network {
             self.measured(|crawler, now| crawler.poll_dial(now))
         {
             self.dials += 1;
-            let refused = estudely_core::fault::PeerFault::Refused;
+            let refused = estudely_core::PeerFault::Refused;
             let outcome = exchange.handle_failed(self.now, refused);
             self.measured(|crawler, now| crawler.handle_outcome(now, peer, outcome));
         }

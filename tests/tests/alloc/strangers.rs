@@ -4,13 +4,15 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use estudely_core::addr::{Contact, Family};
-use estudely_core::config::Config;
-use estudely_core::crawler::{Bootstrap, Crawler};
-use estudely_core::id::NodeId;
+use estudely_core::Config;
+use estudely_core::NodeId;
+use estudely_core::Seed;
 use estudely_core::krpc::{Envelope, Message, ReplyBody, emit_reply};
-use estudely_core::rng::{Rng, Seed};
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Bootstrap, Crawler};
+use estudely_core::{Contact, Family};
+
+use estudely_core::internal::rng::Rng;
+use estudely_core::{Duration, Instant};
 
 use crate::counting::cost;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use estudely_core::exchange::Outcome;
+use estudely_core::Outcome;
 use estudely_io_smol::clock::Clock;
 use estudely_io_smol::tcp::Connections;
 use estudely_sim::peer::Step;

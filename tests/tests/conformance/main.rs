@@ -12,7 +12,7 @@ mod simulated;
 use std::sync::Arc;
 use std::time::Duration;
 
-use estudely_core::fault::PeerFault;
+use estudely_core::PeerFault;
 use estudely_sim::peer::HANDSHAKE_LEN;
 use estudely_sim::vice::PeerVice;
 

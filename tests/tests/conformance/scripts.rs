@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use estudely_core::addr::Family;
-use estudely_core::exchange::{Attempt, Exchange, Outcome, Pipeline, Progress, Transport};
-use estudely_core::fault::PeerFault;
-use estudely_core::rng::Seed;
-use estudely_core::time::Instant;
+use estudely_core::Family;
+use estudely_core::{Exchange, Outcome, Transport};
+
+use estudely_core::Instant;
+use estudely_core::PeerFault;
+use estudely_core::Seed;
+use estudely_core::internal::exchange::{Attempt, Pipeline, Progress};
 use estudely_sim::peer::{Peer, talk};
 use estudely_sim::scenario::Scenario;
 use estudely_sim::universe::Universe;

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use estudely_core::id::InfoHash;
+use estudely_core::InfoHash;
 use estudely_core::info::display_name;
 use estudely_core::limits::{INFO_DEPTH, INFO_TOKENS, METADATA_MAX};
 use sha1::{Digest, Sha1};

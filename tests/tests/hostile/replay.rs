@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use estudely_core::id::InfoHash;
+use estudely_core::InfoHash;
 use estudely_core::info::{Info, display_name};
 use estudely_tests::fuzz::peer_stream;
 use sha1::{Digest, Sha1};

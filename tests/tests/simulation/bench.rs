@@ -3,7 +3,9 @@
 
 use std::rc::Rc;
 
-use estudely_core::time::{Instant, earliest};
+use estudely_core::Instant;
+
+use estudely_core::internal::time::earliest;
 use estudely_sim::event::Observer;
 use estudely_sim::net::{Delivery, Net, Shard};
 use estudely_sim::scenario::Scenario;

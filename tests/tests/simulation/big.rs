@@ -1,6 +1,6 @@
 //! Thousands of virtual nodes and peers behind the gateways of one turmoil simulation.
 
-use estudely_core::addr::Family;
+use estudely_core::Family;
 use estudely_sim::scenario::{Harness, Scenario};
 use estudely_sim::universe::Universe;
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::id::InfoHash;
+use estudely_core::InfoHash;
+use estudely_core::Stats;
+use estudely_core::Verdict;
 use estudely_core::krpc::{Kind, Message, Method};
-use estudely_core::row::Verdict;
-use estudely_core::stats::Stats;
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 use estudely_sim::checker::Checker;
 use estudely_sim::direct;
 use estudely_sim::event::{Event, Observer};

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use estudely_core::exchange::{Metadata, Transport};
-use estudely_core::fault::PeerFault;
-use estudely_core::id::InfoHash;
+use estudely_core::InfoHash;
+use estudely_core::PeerFault;
+use estudely_core::Stats;
 use estudely_core::info::Info;
-use estudely_core::row::{FailureCause, Row, Verdict};
-use estudely_core::stats::Stats;
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
+use estudely_core::{FailureCause, Row, Verdict};
+use estudely_core::{Metadata, Transport};
 
 use super::super::rule::Rule;
 use super::super::{Checker, Due, Fields, Truth};

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use estudely_core::addr::AddressPolicy;
+use estudely_core::AddressPolicy;
 use estudely_core::krpc::{Ask, Envelope, ErrorReply, Reply, Want, emit_method, emit_query};
 
 use super::*;

@@ -1,8 +1,8 @@
 //! The metadata and peer-wire scenarios of libtorrent's own simulations, as far as they concern a
 //! fetcher (protocol.md 6.4): the same situation, what this crawler does, exactly.
 
-use estudely_core::exchange::Progress;
-use estudely_core::fault::PeerFault;
+use estudely_core::PeerFault;
+use estudely_core::internal::exchange::Progress;
 use estudely_core::limits::{
     EXTENDED_HANDSHAKE_MAX, EXTENDED_HANDSHAKE_TOKENS, FRAME_MAX, HANDSHAKE_TIMEOUT,
 };

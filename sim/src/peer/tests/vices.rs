@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use estudely_core::exchange::Progress::{self, *};
-use estudely_core::fault::PeerFault::{self, *};
+use estudely_core::PeerFault::{self, *};
+use estudely_core::internal::exchange::Progress::{self, *};
 
 use super::super::role::{BANNERS, GARBLED_READABLE, POINTS};
 use super::*;

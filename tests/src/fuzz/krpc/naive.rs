@@ -4,9 +4,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bt_bencode::Value;
-use estudely_core::addr::Contact;
-use estudely_core::id::{Id, InfoHash, NodeId};
+use estudely_core::Contact;
 use estudely_core::krpc::{ArgumentKey, BadArgument, Kind, Message, Method, Query, Reply};
+use estudely_core::{Id, InfoHash, NodeId};
 
 /// Compares every field of `message` with what the decoder found.
 pub(super) fn confirm(root: &Value, message: &Message<'_>) {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use estudely_core::time::Duration;
+use estudely_core::Duration;
 use estudely_sim::scenario::Scenario;
 
 use crate::tape::{Asks, Played, Query, play};

@@ -14,8 +14,8 @@
 //! found, and the ring gains no more than `K` + `ALPHA` queries from each lookup, and one more as
 //! the source of the sample.
 
+use estudely_core::internal::table::K;
 use estudely_core::limits::{ALPHA, SECOND_CHANCE_AFTER};
-use estudely_core::table::K;
 use estudely_sim::scenario::Scenario;
 
 use crate::support::{Ask, second, try_play};

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 use estudely_sim::scenario::Scenario;
 
 use crate::tape::{Asks, play_whole, second};

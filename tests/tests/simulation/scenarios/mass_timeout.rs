@@ -7,7 +7,7 @@
 //! (`SWEEP_PAUSE_MAX`) longer than without, where the calendar's minutes are all that is added.
 
 use estudely_core::limits::{EXPIRE_AFTER, SWEEP_PAUSE_MAX, UNANSWERED_PASSES};
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 use estudely_sim::scenario::Scenario;
 
 use crate::support::{Ask, Notes, gaps, play, second};

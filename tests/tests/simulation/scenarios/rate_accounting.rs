@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use estudely_core::time::Duration;
+use estudely_core::Duration;
 use estudely_sim::link::Direction;
 use estudely_sim::scenario::Scenario;
 use estudely_sim::universe::Universe;

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use estudely_core::fault::PeerFault;
+use estudely_core::PeerFault;
 use estudely_core::limits::SECOND_CHANCE_AFTER;
-use estudely_core::time::{Duration, Instant};
+use estudely_core::{Duration, Instant};
 use estudely_sim::scenario::Scenario;
 use estudely_sim::vice::{NodeVice, NodeVices, PeerVice, PeerVices};
 

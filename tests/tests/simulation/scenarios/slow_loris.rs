@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use estudely_core::fault::PeerFault;
+use estudely_core::PeerFault;
 use estudely_core::limits::{CONNECT_TIMEOUT, EXTENSION_TIMEOUT, HANDSHAKE_TIMEOUT, PIECE_TIMEOUT};
 use estudely_sim::scenario::Scenario;
 use estudely_sim::vice::{PeerVice, PeerVices};

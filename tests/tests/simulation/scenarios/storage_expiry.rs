@@ -4,7 +4,7 @@
 //! sample is empty. A crawler takes that for an answer: it goes on visiting each node at the first
 //! whole minute after its interval, finds nothing, and asks nobody for peers.
 
-use estudely_core::addr::Family;
+use estudely_core::Family;
 use estudely_sim::scenario::Scenario;
 
 use crate::tape::{Asks, play_whole, second};

@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use estudely_core::time::Instant;
+use estudely_core::Instant;
 use estudely_sim::event::{Event, Observer};
 use estudely_sim::scenario::Scenario;
 use estudely_sim::universe::Universe;
