@@ -4,17 +4,13 @@
 
 use std::net::SocketAddr;
 
-use estudely_core::Config;
-use estudely_core::Seed;
-use estudely_core::Verdict;
 use estudely_core::bencode::Writer;
 use estudely_core::krpc::{self, Envelope, Kind, Message, Method, ReplyBody};
 use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
-use estudely_core::{AddressPolicy, Family};
-use estudely_core::{Bootstrap, Crawler, Dial};
-use estudely_core::{Duration, Instant};
-use estudely_core::{InfoHash, NodeId};
-use estudely_core::{Outcome, Step};
+use estudely_core::{
+    AddressPolicy, Bootstrap, Config, Crawler, Dial, Duration, Family, InfoHash, Instant, NodeId,
+    Outcome, Seed, Step, Verdict,
+};
 use sha1::{Digest, Sha1};
 
 const NODE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);

@@ -13,16 +13,15 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use common::{Failure, address, arguments, finish, usage, vain};
-use estudely_core::{Exchange, Metadata, Transport};
-
-use estudely_core::InfoHash;
 use estudely_core::info::{self, Info};
 use estudely_core::internal::exchange::{Attempt, Pipeline};
 use estudely_core::magnet;
+use estudely_core::{Exchange, InfoHash, Metadata, Transport};
 use estudely_io_smol::clock::Clock;
 use estudely_io_smol::entropy::random_seed;
 use estudely_io_smol::tcp::Connections;
+
+use common::{Failure, address, arguments, finish, usage, vain};
 
 fn main() -> ExitCode {
     let result = arguments("fetch INFOHASH|MAGNET IP:PORT").and_then(|[hash, peer]| {

@@ -16,12 +16,12 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use common::{Asker, Failure, PATIENCE, address, arguments, finish, usage, vain};
 use estudely_core::internal::walk::Walk;
 use estudely_core::krpc::{Ask, Kind, Message};
 use estudely_core::magnet;
-use estudely_core::{AddressPolicy, Family};
-use estudely_core::{Id, InfoHash};
+use estudely_core::{AddressPolicy, Family, Id, InfoHash};
+
+use common::{Asker, Failure, PATIENCE, address, arguments, finish, usage, vain};
 
 /// A node that has not answered by then no longer holds up the walk (protocol reference 4.4).
 const STALL: Duration = Duration::from_secs(1);

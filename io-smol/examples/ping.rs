@@ -12,8 +12,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use common::{Asker, Failure, PATIENCE, address, arguments, finish, vain};
 use estudely_core::krpc::{Ask, Kind, Message};
+
+use common::{Asker, Failure, PATIENCE, address, arguments, finish, vain};
 
 fn main() -> ExitCode {
     let result = arguments("ping IP:PORT")

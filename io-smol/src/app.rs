@@ -12,11 +12,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use async_io::Timer;
-use estudely_core::Seed;
-
-use estudely_core::Duration;
-use estudely_core::Stats;
 use estudely_core::internal::rng::Rng;
+use estudely_core::{Duration, Seed, Stats};
 use smol::future::{self, FutureExt};
 
 use crate::args::{self, Command, Form, Parsed, Place};

@@ -20,9 +20,10 @@ use estudely_core::magnet::{self, Magnet};
 use crate::state::with_ending;
 use crate::text::printable;
 use options::Raw;
-pub(crate) use value::is_unicast;
 use value::wrong;
 use words::Words;
+
+pub(crate) use value::is_unicast;
 
 /// Most peers of an infohash that can be asked for (protocol catalogue H21).
 pub const PEERS_PER_INFOHASH_MAX: u64 = 200;

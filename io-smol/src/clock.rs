@@ -5,8 +5,7 @@
 
 use std::time::{Instant as StdInstant, SystemTime};
 
-use estudely_core::WallTime;
-use estudely_core::{Duration, Instant};
+use estudely_core::{Duration, Instant, WallTime};
 
 /// Maps monotonic time to the core's, which starts at zero when the clock is made.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use async_io::Timer;
-use estudely_core::Duration;
-use estudely_core::Family;
+use estudely_core::{Duration, Family};
 use smol::future::FutureExt;
 
 /// How long a name may take.

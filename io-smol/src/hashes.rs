@@ -5,7 +5,6 @@
 //! never doubles the whole.
 
 use estudely_core::InfoHash;
-
 use estudely_core::internal::id::ID_LEN;
 
 /// An infohash without its first byte.

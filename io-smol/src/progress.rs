@@ -6,8 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 
-use estudely_core::Duration;
-use estudely_core::Stats;
+use estudely_core::{Duration, Stats};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use crate::args::ProgressMode;

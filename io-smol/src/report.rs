@@ -5,10 +5,7 @@
 
 mod diagnosis;
 
-use estudely_core::Mode;
-use estudely_core::PeerFault;
-use estudely_core::Restored;
-use estudely_core::Stats;
+use estudely_core::{Mode, PeerFault, Restored, Stats};
 use serde_json::{Map, Value, json};
 
 use crate::progress::share;

@@ -9,15 +9,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use estudely_core::Duration;
-use estudely_core::Family;
-use estudely_core::InfoHash;
-use estudely_core::Row;
-use estudely_core::Seed;
-use estudely_core::Stats;
-use estudely_core::{Config, Mode};
+use estudely_core::{Config, Duration, Family, InfoHash, Mode, Row, Seed, Stats};
 use smol::stream::{self, Stream};
 
+use self::driver::Driver;
 use crate::clock::Clock;
 use crate::dns;
 use crate::files;
@@ -25,8 +20,6 @@ use crate::signal::Interrupts;
 use crate::state::{Kept, StateFile};
 use crate::tcp::Connections;
 use crate::udp::Udp;
-
-use self::driver::Driver;
 
 mod bootstrap;
 mod driver;

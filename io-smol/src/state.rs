@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use estudely_core::limits::STATE_LEN_MAX;
 
 use crate::text::printable;
+
 pub use keeper::Kept;
 pub(crate) use keeper::{Core, Keeper};
 

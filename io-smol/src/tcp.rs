@@ -13,10 +13,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use async_io::{Async, Timer};
-use estudely_core::PeerFault;
 use estudely_core::limits::ASSEMBLY_BYTES_MAX;
-use estudely_core::{Duration, Instant};
-use estudely_core::{Exchange, Outcome, Step};
+use estudely_core::{Duration, Exchange, Instant, Outcome, PeerFault, Step};
 use smol::{LocalExecutor, future};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 

@@ -5,14 +5,9 @@ mod peers;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use estudely_core::{Exchange, Outcome, Transport};
-
-use estudely_core::InfoHash;
-use estudely_core::Instant;
-use estudely_core::PeerFault;
-use estudely_core::Seed;
 use estudely_core::internal::exchange::{Attempt, Pipeline};
 use estudely_core::limits::HANDSHAKE_TIMEOUT;
+use estudely_core::{Exchange, InfoHash, Instant, Outcome, PeerFault, Seed, Transport};
 use estudely_io_smol::clock::Clock;
 use estudely_io_smol::tcp::Connections;
 

@@ -7,12 +7,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use estudely_core::AddressPolicy;
-use estudely_core::InfoHash;
-use estudely_core::Seed;
-use estudely_core::Stats;
-use estudely_core::{Config, Mode};
-use estudely_core::{Row, Verdict};
+use estudely_core::{AddressPolicy, Config, InfoHash, Mode, Row, Seed, Stats, Verdict};
 use estudely_io_smol::run::{
     Bind, Bootstrap, Ended, Observer, Options, Report, Request, Requests, RowTimes, RunError, Sink,
     run,

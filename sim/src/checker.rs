@@ -41,15 +41,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::InfoHash;
-use estudely_core::PeerFault;
-use estudely_core::Stats;
 use estudely_core::limits::EXPIRE_AFTER;
-use estudely_core::{Duration, Instant};
-
-pub use compare::{End, Said, rows_equal_without_forgeries, splits};
-pub use liveness::{HOSTILE_FACTOR, HOSTILE_MAX, TABLE_WITHIN};
-pub use rule::{Broken, RULES, Rule};
+use estudely_core::{Duration, InfoHash, Instant, PeerFault, Stats};
 
 use self::counters::Counters;
 use self::datagrams::Heard;
@@ -69,6 +62,10 @@ use self::transactions::{Match, Transactions};
 use crate::event::{Conn, Event, Observer};
 use crate::scenario::Scenario;
 use crate::universe::Universe;
+
+pub use compare::{End, Said, rows_equal_without_forgeries, splits};
+pub use liveness::{HOSTILE_FACTOR, HOSTILE_MAX, TABLE_WITHIN};
+pub use rule::{Broken, RULES, Rule};
 
 /// A deadline that is over by so much was left behind.
 const LEFT_BEHIND: Duration = Duration::from_secs(1);

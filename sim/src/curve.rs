@@ -8,10 +8,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 
-use estudely_core::InfoHash;
-use estudely_core::Verdict;
 use estudely_core::krpc::{Kind, Message, Method};
-use estudely_core::{Duration, Instant};
+use estudely_core::{Duration, InfoHash, Instant, Verdict};
 
 use crate::event::{Event, Observer};
 

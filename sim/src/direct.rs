@@ -7,7 +7,6 @@
 use std::rc::Rc;
 
 use estudely_core::Instant;
-
 use estudely_core::internal::time::earliest;
 
 use crate::event::Observer;

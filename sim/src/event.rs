@@ -5,10 +5,7 @@
 
 use std::net::SocketAddr;
 
-use estudely_core::Instant;
-use estudely_core::PeerFault;
-use estudely_core::Row;
-use estudely_core::Stats;
+use estudely_core::{Instant, PeerFault, Row, Stats};
 
 /// Numbers a connection for a whole run, crashes included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

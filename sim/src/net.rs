@@ -13,8 +13,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::Family;
-use estudely_core::Instant;
+use estudely_core::{Family, Instant};
 
 use crate::event::Conn;
 use crate::link::{Direction, Fate, Link};
@@ -29,16 +28,16 @@ mod forger;
 mod pool;
 mod stream;
 
-pub use crate::link::Shard;
-pub use crowd::NODES_KEPT;
-pub use pool::POOLED_MAX;
-pub use stream::{DATA_RETRIES, SYN_RETRIES};
-
 use agenda::Agenda;
 use crowd::Crowd;
 use forger::Forger;
 use pool::Pool;
 use stream::Stream;
+
+pub use crate::link::Shard;
+pub use crowd::NODES_KEPT;
+pub use pool::POOLED_MAX;
+pub use stream::{DATA_RETRIES, SYN_RETRIES};
 
 /// What reaches the crawler.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,9 +17,7 @@ use std::net::SocketAddr;
 use estudely_core::krpc::{
     Envelope, Kind, Message, Method, Query, ReplyBody, code, emit_error, emit_reply,
 };
-use estudely_core::{Contact, Family};
-use estudely_core::{Duration, Instant};
-use estudely_core::{Id, InfoHash, NodeId};
+use estudely_core::{Contact, Duration, Family, Id, InfoHash, Instant, NodeId};
 use sha1::{Digest, Sha1};
 
 use crate::routing::{Closest, K};

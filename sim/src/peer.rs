@@ -22,12 +22,13 @@ use estudely_core::{Duration, Instant};
 use self::hearing::{metadata_id, piece_asked_for};
 use self::role::{ABSURD_SIZES, BAD_IDS, BANNERS, GARBLED, HUGE_HEADERS, Point, Role};
 use self::speech::extended;
-pub use self::talk::{Talk, talk};
 use self::timed::{SERVICE, Storm, Timed};
 use crate::draw::draw;
 use crate::torrent::METADATA_PIECE_LEN;
 use crate::vice::PeerVice;
 use crate::world::{PeerState, World};
+
+pub use self::talk::{Talk, talk};
 
 /// Bytes of the first message (3.1).
 pub const HANDSHAKE_LEN: usize = 68;

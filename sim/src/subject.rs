@@ -16,15 +16,11 @@ pub(crate) mod skew;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use estudely_core::Outcome;
-use estudely_core::Seed;
-use estudely_core::Stats;
-use estudely_core::{AddressPolicy, Family};
-use estudely_core::{Bootstrap, Crawler, PeerKey};
-use estudely_core::{Config, Mode};
-use estudely_core::{Duration, Instant};
-
 use estudely_core::internal::time::earliest;
+use estudely_core::{
+    AddressPolicy, Bootstrap, Config, Crawler, Duration, Family, Instant, Mode, Outcome, PeerKey,
+    Seed, Stats,
+};
 
 use self::disk::Disk;
 use self::exchanges::Exchanges;

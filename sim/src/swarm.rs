@@ -23,6 +23,7 @@ use std::time::Duration;
 use estudely_core::Instant;
 
 use crate::world::{Percent, World};
+
 pub use crawl::{CrawlError, crawl_self};
 pub use sockets::Sockets;
 

@@ -15,6 +15,7 @@ use sha1::{Digest, Sha1};
 use sha2::Sha256;
 
 use crate::draw::draw;
+
 pub use names::display;
 
 /// Bytes of a metadata piece (BEP 9, 9.1).

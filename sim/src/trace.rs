@@ -8,8 +8,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
-use estudely_core::Instant;
-use estudely_core::{Row, Verdict};
+use estudely_core::{Instant, Row, Verdict};
 use sha1::{Digest, Sha1};
 
 use crate::checker::rule::{Broken, SAME_TRACE};

@@ -9,8 +9,7 @@ use std::fmt;
 use std::io::{self, BufRead, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 
-use estudely_core::InfoHash;
-use estudely_core::Instant;
+use estudely_core::{InfoHash, Instant};
 use serde_json::{Value, json};
 
 use crate::world::{PeerState, World};

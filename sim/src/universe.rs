@@ -7,8 +7,7 @@ mod truth;
 
 use std::net::SocketAddr;
 
-use estudely_core::Family;
-use estudely_core::Instant;
+use estudely_core::{Family, Instant};
 
 use crate::addresses::{self, Addresses};
 use crate::scenario::{Families, Scenario};
@@ -16,6 +15,7 @@ use crate::torrent::{METADATA_LEN_MAX, METADATA_LEN_MIN, MetadataSizes};
 use crate::world::{
     Churn, Hostility, Percent, Plan, PlanError, Resident, World, check, make_torrents,
 };
+
 pub use truth::{Fact, UniverseTruth};
 
 /// How much longer than the run churn goes on, seconds.

@@ -11,10 +11,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Once;
 
-use estudely_core::InfoHash;
-use estudely_core::Instant;
-use estudely_core::Verdict as RowVerdict;
 use estudely_core::internal::planted::{self, Bug};
+use estudely_core::{InfoHash, Instant, Verdict as RowVerdict};
 
 use crate::checker::{Broken, Checker, RULES, Said, rows_equal_without_forgeries};
 use crate::curve::{Curve, Point};

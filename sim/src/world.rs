@@ -18,21 +18,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 
-use estudely_core::Instant;
 use estudely_core::internal::store::KeyedMap;
-use estudely_core::{Contact, Family};
-use estudely_core::{Id, InfoHash, NodeId};
+use estudely_core::{Contact, Family, Id, InfoHash, Instant, NodeId};
 
-pub use crate::addresses::{Addresses, Loopback};
 use crate::draw::draw;
 use crate::routing::{Closest, Population, Tables};
 use crate::torrent::{self, Facts, Torrent};
 use crate::vice::{NodeVice, PeerVice};
-pub use lives::Life;
 use lives::{Slots, seconds};
+use view::{View, Views};
+
+pub use crate::addresses::{Addresses, Loopback};
+pub use lives::Life;
 pub use plan::*;
 pub use view::EPOCH_S;
-use view::{View, Views};
 
 /// What lives at a node's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

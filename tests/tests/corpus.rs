@@ -1,5 +1,9 @@
 //! Replays every fuzz corpus without libFuzzer, so that a fixed finding stays fixed.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use estudely_core::bencode::{self, ErrorKind};
 use estudely_core::info::{Info, InfoError, for_each_file};
 use estudely_core::krpc::{Message, ParseError};
@@ -9,9 +13,6 @@ use estudely_core::limits::{
 };
 use estudely_core::wire::{Extensions, MessageError, MetadataMessage};
 use estudely_tests::fuzz::TARGETS;
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 /// The folder of the fuzz workspace.
 fn fuzz_folder() -> PathBuf {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::ops::{Add, Sub};
+
 pub use std::time::Duration;
 
 /// Microseconds since the start of the run. Monotonic: callers never pass an earlier one, and

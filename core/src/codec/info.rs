@@ -9,20 +9,22 @@
 use std::cell::Cell;
 use std::fmt;
 
-pub use self::names::{display_name, terminal_name};
 use crate::codec::bencode::{self, Reader, Token};
 use crate::limits::{
     FILE_MAX, INFO_DEPTH, INFO_TOKENS, PATH_DEPTH, PAYLOAD_PIECES_MAX, PIECE_LENGTH_MAX, TOTAL_MAX,
     V2_PIECE_LENGTH_MIN,
 };
 
+pub use self::names::{display_name, terminal_name};
+
 mod digest;
 mod files;
 mod names;
 
 use self::digest::Digest;
-pub use self::files::{Attributes, File};
 use self::files::{Shape, Walker};
+
+pub use self::files::{Attributes, File};
 
 /// The reader with the caps of info dictionaries.
 type Tokens<'a> = Reader<'a, INFO_DEPTH>;

@@ -13,19 +13,19 @@ mod compact;
 mod emit;
 mod parse;
 
-use crate::limits::{
-    DATAGRAM_LEN_MAX, DATAGRAM_LEN_MIN, KRPC_DEPTH_MAX, KRPC_TOKENS_MAX, TOKEN_LEN_MAX,
-    TRANSACTION_LEN_MAX,
-};
 use std::fmt;
 use std::net::SocketAddr;
-
-pub use compact::{Nodes, Samples, Values};
-pub use emit::{Ask, Envelope, ReplyBody, emit_error, emit_method, emit_query, emit_reply};
 
 use crate::base::addr::Family;
 use crate::base::id::{Id, InfoHash, NodeId};
 use crate::codec::bencode;
+use crate::limits::{
+    DATAGRAM_LEN_MAX, DATAGRAM_LEN_MIN, KRPC_DEPTH_MAX, KRPC_TOKENS_MAX, TOKEN_LEN_MAX,
+    TRANSACTION_LEN_MAX,
+};
+
+pub use compact::{Nodes, Samples, Values};
+pub use emit::{Ask, Envelope, ReplyBody, emit_error, emit_method, emit_query, emit_reply};
 
 /// The length of a scrape filter in bytes; any other counts as absent (BEP 33).
 pub const BLOOM_LEN: usize = 256;

@@ -4,12 +4,12 @@
 //! the link, the peers kept, the name. Host names are never resolved here; a peer must be given
 //! by address.
 
-use crate::limits::{MAGNET_LEN_MAX, MAGNET_PEERS_MAX};
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
 use crate::base::id::{ID_LEN, InfoHash};
+use crate::limits::{MAGNET_LEN_MAX, MAGNET_PEERS_MAX};
 
 /// Length of a v2 infohash in bytes: SHA-256 (BEP 52).
 pub const V2_HASH_LEN: usize = 32;

@@ -1,10 +1,6 @@
 //! Which infohashes are taken on, and when: the seen-filter, the queue before a job is free, the
 //! limit a run was given, the calendar of second chances, and what an earlier run left undone.
 
-use crate::limits::{
-    FAILED_SAVED_MAX, KNOWN_MAX, PENDING_MAX, PENDING_SAVED_MAX, SECOND_CHANCE_AFTER,
-    SECOND_CHANCE_TURNS, SECOND_CHANCES_MAX, SETTLED_MAX,
-};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
@@ -14,6 +10,10 @@ use crate::base::planted::{self, Bug};
 use crate::base::rng::Rng;
 use crate::base::store::{FingerprintSet, Seen};
 use crate::base::time::{Instant, Lane, earliest};
+use crate::limits::{
+    FAILED_SAVED_MAX, KNOWN_MAX, PENDING_MAX, PENDING_SAVED_MAX, SECOND_CHANCE_AFTER,
+    SECOND_CHANCE_TURNS, SECOND_CHANCES_MAX, SETTLED_MAX,
+};
 use crate::state::Pending;
 
 /// An infohash and the node that named it.

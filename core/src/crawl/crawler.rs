@@ -15,10 +15,6 @@ mod persist;
 mod receive;
 mod transmit;
 
-use crate::limits::{
-    JOB_PATIENCE, JOBS_BACKLOG_MINUTES, JOBS_MAX, JOBS_PER_CONNECTION, PENDING_ENOUGH,
-    SEEDS_WITHIN, WALKS_MAX, WALKS_PER_RATE,
-};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -31,22 +27,26 @@ use crate::base::store::{Key, KeyedMap, KeyedState, Slab};
 use crate::base::time::{Instant, Lane, earliest};
 use crate::config::Config;
 use crate::crawl::admission::Admission;
-pub use crate::crawl::dial::{Dial, PeerKey};
 use crate::crawl::dialer::Dialer;
 use crate::crawl::job::{Job, JobLimits};
+use crate::crawl::outage::Outage;
 use crate::crawl::pace::{AddressPacer, FlowPacer, QueryPacer};
 use crate::crawl::piece_cache::PieceCache;
 use crate::crawl::row::Row;
+use crate::crawl::rows::Rows;
+use crate::crawl::rows::Untaken;
+use crate::dht::bootstrap::Bootstraps;
+use crate::dht::network::Network;
+use crate::limits::{
+    JOB_PATIENCE, JOBS_BACKLOG_MINUTES, JOBS_MAX, JOBS_PER_CONNECTION, PENDING_ENOUGH,
+    SEEDS_WITHIN, WALKS_MAX, WALKS_PER_RATE,
+};
 use crate::peer::exchange::Outcome;
 use crate::state::Journal;
 use crate::stats::Stats;
 
-use crate::crawl::outage::Outage;
-use crate::crawl::rows::Rows;
-use crate::crawl::rows::Untaken;
+pub use crate::crawl::dial::{Dial, PeerKey};
 pub use crate::dht::bootstrap::Bootstrap;
-use crate::dht::bootstrap::Bootstraps;
-use crate::dht::network::Network;
 
 /// A datagram to send. Its bytes are the last `len` of the buffer that was passed in.
 #[must_use]

@@ -3,10 +3,6 @@
 //! At most so many connections in all, two per address, thirty a minute to one neighbourhood, so
 //! many new flows; the next peer of an infohash starts when the last one failed or is slow.
 
-use crate::limits::{
-    BLOCKED_PAUSE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PREFIX_CELLS,
-    PRESSURE_PAUSE, PRESSURE_PAUSE_MAX, SERIAL_ADDRESSES_MAX,
-};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::hash::BuildHasher;
@@ -21,6 +17,10 @@ use crate::crawl::dial::{Dial, PeerKey};
 use crate::crawl::job::Job;
 use crate::crawl::pace::{FlowKind, FlowPacer};
 use crate::crawl::piece_cache::PieceCache;
+use crate::limits::{
+    BLOCKED_PAUSE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PREFIX_CELLS,
+    PRESSURE_PAUSE, PRESSURE_PAUSE_MAX, SERIAL_ADDRESSES_MAX,
+};
 use crate::peer::exchange::{Attempt, Exchange, Transport};
 use crate::peer::pieces::Pieces;
 

@@ -1,17 +1,17 @@
 //! One infohash on its way from discovery to settlement: its peers, its attempts, and the decision
 //! what to do for it next. Pure book-keeping; limits that span infohashes are in `dialer`.
 
-use crate::crawl::dial::PeerKey;
-use crate::limits::{
-    PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX, PUT_BACKS_MAX, RACES_MAX, RESERVE_MAX,
-};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::base::addr::Contact;
 use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
 use crate::base::time::Instant;
+use crate::crawl::dial::PeerKey;
 use crate::crawl::row::FailureCause;
+use crate::limits::{
+    PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX, PUT_BACKS_MAX, RACES_MAX, RESERVE_MAX,
+};
 use crate::peer::exchange::Pipeline;
 
 /// How far the question to the sampling node is.

@@ -4,7 +4,6 @@
 //! A limit named N per period is kept in *every* window of that length: a twentieth of it may come
 //! as a burst, the rest is spread evenly.
 
-use crate::limits::{ADDRESS_BURST, ADDRESS_CELLS, ADDRESS_PER_TEN_SECONDS, FLOWS_REMEMBERED};
 use std::hash::{BuildHasher, Hash};
 use std::net::SocketAddr;
 
@@ -13,6 +12,7 @@ use crate::base::planted::{self, Bug};
 use crate::base::rng::Rng;
 use crate::base::store::{FingerprintSet, KeyedState, Seen};
 use crate::base::time::{Duration, Instant};
+use crate::limits::{ADDRESS_BURST, ADDRESS_CELLS, ADDRESS_PER_TEN_SECONDS, FLOWS_REMEMBERED};
 
 /// A token bucket in its arithmetic form (GCRA): one word of state, no ticks.
 #[derive(Clone, Debug)]

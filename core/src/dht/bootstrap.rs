@@ -1,11 +1,11 @@
 //! The first nodes: asked at the start, and again as long as nobody else is known.
 
-use crate::limits::{BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, BOOTSTRAPS_MAX};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::base::addr::{AddressPolicy, Family};
 use crate::base::time::{Duration, Instant};
+use crate::limits::{BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, BOOTSTRAPS_MAX};
 
 /// How a bootstrap node is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Queries that must wait because their address has had its share for the moment.
 
-use crate::limits::DELAYED_MAX;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use super::query::Query;
 use crate::base::time::Instant;
+use crate::limits::DELAYED_MAX;
 
 #[derive(Debug)]
 struct Item {

@@ -4,7 +4,6 @@
 //! at random) *and* it comes from the address that was asked (catalogue H6, D8). Nothing a
 //! stranger sends creates state here.
 
-use crate::limits::{EXPIRE_AFTER, FLIGHT_MAX, OPEN_MAX, STALL_AFTER};
 use std::net::SocketAddr;
 
 use crate::base::addr::Family;
@@ -13,6 +12,7 @@ use crate::base::planted::{self, Bug};
 use crate::base::rng::Rng;
 use crate::base::time::{Instant, Lane, earliest};
 use crate::codec::krpc::{self, Ask, Envelope, Want};
+use crate::limits::{EXPIRE_AFTER, FLIGHT_MAX, OPEN_MAX, STALL_AFTER};
 
 /// Bytes of our transaction ids. JE drops ids of 16 and more (5.2).
 pub const TRANSACTION_LEN: usize = 6;

@@ -1,7 +1,6 @@
 //! What one address family has for itself: socket, table, sweep, walks. Nothing below the crawler
 //! sees two families.
 
-use crate::limits::HEARSAY_MAX;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -17,6 +16,7 @@ use crate::dht::endpoint::Endpoint;
 use crate::dht::sweep::Sweep;
 use crate::dht::table::{K, Table};
 use crate::dht::walks::Walks;
+use crate::limits::HEARSAY_MAX;
 
 /// One family's half of the control plane.
 #[derive(Debug)]

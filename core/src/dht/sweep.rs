@@ -15,11 +15,6 @@ pub(crate) mod calendar;
 mod density;
 mod referrers;
 
-use crate::limits::{
-    CALENDAR_MAX, COVERAGE_REST, GAP_ASKED_MAX, GAPS_FREE, GAPS_OPEN_MAX, INTERVAL_MAX,
-    INTERVAL_MIN, NODE_MEMORY_MAX, SILENT_MAX, SILENT_REST, STALL_AFTER, STERILE_REST,
-    SWEEP_PAUSE_MAX, SWEEP_PAUSE_MIN, UNANSWERED_MAX, UNANSWERED_PASSES, UNSUPPORTED_REST,
-};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -29,6 +24,11 @@ use crate::base::planted::{self, Bug};
 use crate::base::rng::Rng;
 use crate::base::time::{Duration, Instant, earliest};
 use crate::dht::node_memory::{NodeFacts, NodeMemory};
+use crate::limits::{
+    CALENDAR_MAX, COVERAGE_REST, GAP_ASKED_MAX, GAPS_FREE, GAPS_OPEN_MAX, INTERVAL_MAX,
+    INTERVAL_MIN, NODE_MEMORY_MAX, SILENT_MAX, SILENT_REST, STALL_AFTER, STERILE_REST,
+    SWEEP_PAUSE_MAX, SWEEP_PAUSE_MIN, UNANSWERED_MAX, UNANSWERED_PASSES, UNSUPPORTED_REST,
+};
 use calendar::{Calendar, Visit};
 use coverage::Coverage;
 use density::Density;

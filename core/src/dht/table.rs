@@ -14,9 +14,6 @@ mod bucket;
 #[cfg(test)]
 mod tests;
 
-use crate::limits::{
-    BAD_AFTER, BUCKETS_MAX, DROP_AFTER, GOOD_FOR, PROBE_PATIENCE, REFRESH_AFTER, REPLACEMENTS_MAX,
-};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use self::bucket::{Bucket, Entry, Want};
@@ -24,6 +21,9 @@ use crate::base::addr::{AddressPolicy, Contact, Family};
 use crate::base::id::{Id, NodeId};
 use crate::base::rng::{Rng, Seed};
 use crate::base::time::{Instant, earliest};
+use crate::limits::{
+    BAD_AFTER, BUCKETS_MAX, DROP_AFTER, GOOD_FOR, PROBE_PATIENCE, REFRESH_AFTER, REPLACEMENTS_MAX,
+};
 
 /// Nodes that a lookup aims for, a reply names and an ordinary bucket holds (BEP 5).
 pub const K: usize = 8;

@@ -10,15 +10,15 @@
 #[cfg(test)]
 mod tests;
 
-use crate::limits::{
-    ALPHA, CONTACTS_PER_REPLY, DEAD_REFERRALS_MAX, SOLE_REFERRALS_MAX, WALK_CANDIDATES_MAX,
-};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::base::addr::{AddressPolicy, Contact, Family};
 use crate::base::id::{ID_LEN, Id, NodeId};
 use crate::base::planted::{self, Bug};
 use crate::dht::table::K;
+use crate::limits::{
+    ALPHA, CONTACTS_PER_REPLY, DEAD_REFERRALS_MAX, SOLE_REFERRALS_MAX, WALK_CANDIDATES_MAX,
+};
 
 /// A node to ask next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! The walks under way in one family, and whose turn it is.
 
-use crate::limits::WALKS_MAX;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
@@ -8,6 +7,7 @@ use crate::base::addr::{AddressPolicy, Contact, Family};
 use crate::base::id::{InfoHash, NodeId};
 use crate::base::store::{Key, Slab};
 use crate::dht::walk::{Walk, WalkContact};
+use crate::limits::WALKS_MAX;
 
 /// A walk and the job it serves.
 #[derive(Debug)]

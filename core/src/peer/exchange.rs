@@ -21,9 +21,6 @@ mod reading;
 
 use std::ops::ControlFlow;
 
-pub use self::outcome::{
-    Attempt, Metadata, Outcome, Pipeline, Progress, Step, Timings, Transport, UNGUARDED,
-};
 use self::reading::Reading;
 use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
@@ -36,6 +33,10 @@ use crate::limits::{
     PIECE_TIMEOUT, REQUESTS_MAX, SKIPPED_MAX, STRAYS_MAX, UNWANTED_MAX,
 };
 use crate::peer::pieces::{PieceSet, Pieces};
+
+pub use self::outcome::{
+    Attempt, Metadata, Outcome, Pipeline, Progress, Step, Timings, Transport, UNGUARDED,
+};
 
 /// The end of the conversation, or not yet.
 type Flow = ControlFlow<Result<Metadata, PeerFault>>;

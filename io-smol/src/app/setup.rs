@@ -2,10 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use estudely_core::AddressPolicy;
-use estudely_core::InfoHash;
-use estudely_core::Seed;
-use estudely_core::{Config, Mode};
+use estudely_core::{AddressPolicy, Config, InfoHash, Mode, Seed};
 
 use crate::args::{Command, Form};
 use crate::run::{Bind, Bootstrap, Options, Request, Requests};

@@ -1,8 +1,6 @@
 //! Why a run has nothing to show: the first stage of the funnel that let nothing through.
 
-use estudely_core::Mode;
-use estudely_core::PeerFault;
-use estudely_core::Stats;
+use estudely_core::{Mode, PeerFault, Stats};
 
 use crate::run::Report;
 

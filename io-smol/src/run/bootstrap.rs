@@ -10,8 +10,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use estudely_core::Family;
-use estudely_core::{Duration, Instant};
+use estudely_core::{Duration, Family, Instant};
 
 use super::{Bootstrap, BootstrapReport};
 use crate::dns;

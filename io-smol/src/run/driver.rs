@@ -10,13 +10,8 @@ use std::task::{Context, Poll};
 
 use async_channel::Receiver;
 use async_io::Timer;
-use estudely_core::Family;
-use estudely_core::Mode;
-use estudely_core::Stats;
-use estudely_core::{Bootstrap as Kind, Crawler, PeerKey};
-use estudely_core::{Duration, Instant};
-
 use estudely_core::internal::time::earliest;
+use estudely_core::{Bootstrap as Kind, Crawler, Duration, Family, Instant, Mode, PeerKey, Stats};
 use smol::future;
 use smol::stream::Stream;
 

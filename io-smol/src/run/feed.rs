@@ -3,8 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use estudely_core::Crawler;
-use estudely_core::Instant;
+use estudely_core::{Crawler, Instant};
 use smol::stream::Stream;
 
 use super::{Request, Requests};

@@ -1,8 +1,6 @@
 //! Beginning a run with what an earlier one left.
 
-use estudely_core::Crawler;
-use estudely_core::Instant;
-use estudely_core::WallTime;
+use estudely_core::{Crawler, Instant, WallTime};
 
 use super::RunError;
 use crate::state::{Core, Keeper, StateFile};

@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use csv::{QuoteStyle, WriterBuilder};
-use estudely_core::InfoHash;
 use estudely_core::info::display_name;
 use estudely_core::internal::store::FingerprintSet;
-use estudely_core::{Row, Verdict};
+use estudely_core::{InfoHash, Row, Verdict};
 
 use super::RowSink;
 use super::file::Output;

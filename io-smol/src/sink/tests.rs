@@ -5,15 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use estudely_core::InfoHash;
-use estudely_core::Metadata;
-use estudely_core::Seed;
 use estudely_core::info::Info;
-use estudely_core::limits::METADATA_MAX;
-
-use estudely_core::Instant;
 use estudely_core::internal::rng::Rng as Random;
-use estudely_core::{FailureCause, Row, Verdict};
+use estudely_core::limits::METADATA_MAX;
+use estudely_core::{FailureCause, InfoHash, Instant, Metadata, Row, Seed, Verdict};
 use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 

@@ -10,8 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use async_io::Timer;
-use estudely_core::{Duration, Instant};
-use estudely_core::{Restored, WallTime};
+use estudely_core::{Duration, Instant, Restored, WallTime};
 use smol::Task;
 use smol::future::{self, Future, FutureExt};
 

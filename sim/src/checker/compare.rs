@@ -1,9 +1,7 @@
 //! What is judged by doing it again: rule 5 by a second run with other forgeries, rule 22 by reading
 //! a connection's bytes once more in other portions.
 
-use estudely_core::Instant;
-use estudely_core::{Exchange, Outcome, Step};
-use estudely_core::{Row, Verdict};
+use estudely_core::{Exchange, Instant, Outcome, Row, Step, Verdict};
 
 use super::hex;
 use super::rule::{ANY_SPLIT, Broken, MATCHED_REPLIES};

@@ -1,11 +1,11 @@
 //! Rules 10 (levels) and 18: the crawler's counters held against what crossed the boundary.
 
-use estudely_core::PeerFault;
-use estudely_core::Stats;
+use std::net::SocketAddr;
+
 use estudely_core::limits::{
     DELAYED_MAX, JOBS_MAX, OPEN_MAX, PENDING_MAX, SAMPLES_PER_REPLY, SILENT_MAX,
 };
-use std::net::SocketAddr;
+use estudely_core::{PeerFault, Stats};
 
 use super::address::{ip_key, key};
 use super::datagrams::Heard;

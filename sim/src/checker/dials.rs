@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::PeerFault;
 use estudely_core::limits::{
     ASSEMBLY_BYTES_MAX, CONNECT_TIMEOUT, EXCHANGE_RATE, EXCHANGE_TIMEOUT, HANDSHAKE_TIMEOUT,
     PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PIECE_TIMEOUT, PUT_BACKS_MAX,
 };
-use estudely_core::{Duration, Instant};
+use estudely_core::{Duration, Instant, PeerFault};
 
 use super::address::{endpoint_key, ip_key, prefix_key};
 use super::datagrams::{Heard, peer_key};

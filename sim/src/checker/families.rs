@@ -6,9 +6,8 @@
 
 use std::net::SocketAddr;
 
-use estudely_core::Stats;
 use estudely_core::limits::REFERRER_DEAD_MAX;
-use estudely_core::{Duration, Instant};
+use estudely_core::{Duration, Instant, Stats};
 
 use super::address::{family, ip_key};
 use super::krpc::Reply;

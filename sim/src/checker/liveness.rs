@@ -14,11 +14,10 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 
-use estudely_core::Stats;
 use estudely_core::limits::{
     EXPIRE_AFTER, JOB_PATIENCE, SECOND_CHANCE_AFTER, SILENT_REST, SWEEP_PAUSE_MAX, UNSUPPORTED_REST,
 };
-use estudely_core::{Duration, Instant};
+use estudely_core::{Duration, Instant, Stats};
 
 use super::address::{endpoint_key, ip_key, key};
 use super::calm::Demand;

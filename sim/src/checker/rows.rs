@@ -1,7 +1,6 @@
 //! Rules 1, 2 and 17 of rows, and rule 5 of the peers that they name.
 
-use estudely_core::Instant;
-use estudely_core::{Row, Verdict};
+use estudely_core::{Instant, Row, Verdict};
 use sha2::{Digest, Sha256};
 
 use super::address::key;

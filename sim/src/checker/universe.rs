@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::Family;
-use estudely_core::InfoHash;
+use estudely_core::{Family, InfoHash};
 
 use super::{Due, Fields, Truth};
 use crate::universe::{Fact, Universe};

@@ -6,10 +6,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use estudely_core::Duration;
 use estudely_core::krpc::{Envelope, ReplyBody, emit_reply};
-use estudely_core::{Contact, Family};
-use estudely_core::{InfoHash, NodeId};
+use estudely_core::{Contact, Duration, Family, InfoHash, NodeId};
 
 use crate::draw::draw;
 use crate::link::{ROUTES, hit, route_of};

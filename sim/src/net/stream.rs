@@ -8,8 +8,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::Family;
-use estudely_core::{Duration, Instant};
+use estudely_core::{Duration, Family, Instant};
 
 use super::{Delivery, Flight, Net};
 use crate::draw::draw;

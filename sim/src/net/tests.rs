@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
 
-use estudely_core::Duration;
 use estudely_core::bencode::Writer;
 use estudely_core::krpc::{Envelope, Kind, Message, Method, Want, emit_method};
-use estudely_core::{Id, NodeId};
+use estudely_core::{Duration, Id, NodeId};
 
 use super::*;
 use crate::peer::HANDSHAKE_LEN;

@@ -5,10 +5,8 @@
 //! BEP 51 with the key itself as their sample, which is the bait: it is from them that a crawler
 //! hears of it, and none of them knows a peer.
 
-use estudely_core::Family;
-
-use estudely_core::NodeId;
 use estudely_core::internal::addr::emit_node;
+use estudely_core::{Family, NodeId};
 
 use super::raw::{Raw, int, string};
 use super::vices::Asked;

@@ -6,12 +6,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use estudely_core::{Contact, Family};
-
 use estudely_core::internal::addr::{emit_node, emit_peer};
 use estudely_core::krpc::{Kind, Message, Method};
-use estudely_core::{Duration, Instant};
-use estudely_core::{Id, NodeId};
+use estudely_core::{Contact, Duration, Family, Id, Instant, NodeId};
 
 use super::Sent;
 use super::raw::{Raw, int, list, string, write_dict};

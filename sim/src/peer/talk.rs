@@ -4,10 +4,8 @@
 //! The measure for every other way of connecting the two: it has no sockets, no delays and no
 //! faults of its own.
 
-use estudely_core::{Exchange, Outcome};
-
 use estudely_core::internal::exchange::{self};
-use estudely_core::{Duration, Instant};
+use estudely_core::{Duration, Exchange, Instant, Outcome};
 
 use super::{Peer, Step};
 use crate::world::World;

@@ -2,10 +2,8 @@ mod scenarios;
 mod vices;
 
 use estudely_core::bencode::Reader;
-use estudely_core::{Exchange, Transport};
-
-use estudely_core::Seed;
 use estudely_core::internal::exchange::{Attempt, Pipeline};
+use estudely_core::{Exchange, Seed, Transport};
 use proptest::prelude::*;
 
 use super::speech::framed;

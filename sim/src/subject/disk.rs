@@ -5,11 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use estudely_core::Crawler;
-use estudely_core::InfoHash;
-use estudely_core::Instant;
-use estudely_core::WallTime;
-use estudely_core::{Row, Verdict};
+use estudely_core::{Crawler, InfoHash, Instant, Row, Verdict, WallTime};
 
 use crate::draw::draw;
 

@@ -3,11 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use estudely_core::Instant;
-use estudely_core::PeerFault;
-use estudely_core::PeerKey;
 use estudely_core::limits::ASSEMBLY_BYTES_MAX;
-use estudely_core::{Exchange, Outcome, Step};
+use estudely_core::{Exchange, Instant, Outcome, PeerFault, PeerKey, Step};
 
 use super::replay::Recording;
 use crate::checker::End;

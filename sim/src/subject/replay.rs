@@ -3,8 +3,7 @@
 //!
 //! A copy never meets the world: what it writes is compared and dropped.
 
-use estudely_core::Exchange;
-use estudely_core::Instant;
+use estudely_core::{Exchange, Instant};
 
 use crate::checker::{End, splits};
 use crate::event::Conn;

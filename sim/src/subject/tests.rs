@@ -1,8 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
-use estudely_core::InfoHash;
-use estudely_core::Verdict;
+use estudely_core::{InfoHash, Verdict};
 
 use super::*;
 use crate::draw::draw;

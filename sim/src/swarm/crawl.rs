@@ -5,13 +5,8 @@ use std::fmt;
 use std::io::{self, BufReader, Write};
 use std::path::Path;
 
-use estudely_core::AddressPolicy;
-use estudely_core::Config;
-use estudely_core::Seed;
-
-use estudely_core::Duration;
-use estudely_core::Stats;
 use estudely_core::internal::rng::Rng;
+use estudely_core::{AddressPolicy, Config, Duration, Seed, Stats};
 use estudely_io_smol::args::{Place, RowsPer};
 use estudely_io_smol::run::{
     Bind, Bootstrap, Observer, Options, Requests, RunError, RunFailed, run,

@@ -5,9 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use estudely_core::Contact;
 use estudely_core::krpc::{Ask, Envelope, Kind, Message, Want, emit_query};
-use estudely_core::{Id, NodeId};
+use estudely_core::{Contact, Id, NodeId};
 
 use super::*;
 use crate::world::{NodeKind, PeerState, Plan, Resident};

@@ -12,9 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use estudely_core::Family;
-use estudely_core::InfoHash;
-use estudely_core::{Duration, Instant};
+use estudely_core::{Duration, Family, InfoHash, Instant};
 
 use crate::node::VALUES_MAX_V6;
 use crate::scenario::Scenario;

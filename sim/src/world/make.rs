@@ -3,12 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use estudely_core::Family;
-use estudely_core::Seed;
-use estudely_core::{InfoHash, NodeId};
-
 use estudely_core::internal::rng::Rng;
 use estudely_core::internal::store::{KeyedMap, KeyedState};
+use estudely_core::{Family, InfoHash, NodeId, Seed};
 
 use super::lives::{Drawn, Habits, Life, Return, Slots};
 use super::view::{View, Views};

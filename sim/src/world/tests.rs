@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-
 use std::net::Ipv4Addr;
 
 use super::*;

@@ -5,19 +5,13 @@ use std::net::SocketAddr;
 use std::sync::LazyLock;
 
 use arbitrary::{Arbitrary, Unstructured};
-use estudely_core::Step;
-use estudely_core::{AddressPolicy, Contact, Family};
-use estudely_core::{Bootstrap, Crawler, Dial};
-use estudely_core::{Config, Mode};
-
-use estudely_core::PeerFault;
-use estudely_core::Seed;
-use estudely_core::Verdict;
 use estudely_core::internal::exchange::UNGUARDED;
 use estudely_core::krpc::{Envelope, Kind, Message, Method, ReplyBody, emit_error, emit_reply};
 use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
-use estudely_core::{Duration, Instant};
-use estudely_core::{InfoHash, NodeId};
+use estudely_core::{
+    AddressPolicy, Bootstrap, Config, Contact, Crawler, Dial, Duration, Family, InfoHash, Instant,
+    Mode, NodeId, PeerFault, Seed, Step, Verdict,
+};
 
 /// Queries that wait for an answer from the fuzzer; older ones stay unanswered.
 const WAITING_MAX: usize = 256;

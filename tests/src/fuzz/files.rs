@@ -1,19 +1,16 @@
 //! What is written to and read from files: rows of CSV, and lists of what to fetch.
 
-use estudely_core::InfoHash;
-use estudely_core::Instant;
-use estudely_core::Metadata;
-use estudely_core::PeerFault;
-use estudely_core::info::{Info, InfoFlags, Protocol, display_name};
-use estudely_core::magnet;
-use estudely_core::{FailureCause, Row, Verdict};
-use estudely_io_smol::args::RowsPer;
-use estudely_io_smol::pairs::{self, LINE_BYTES_MAX, REQUEST_PEERS_MAX, Tally};
-use estudely_io_smol::sink::row_lines;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{Cursor, SeekFrom};
 use std::net::{IpAddr, SocketAddr};
+
+use estudely_core::info::{Info, InfoFlags, Protocol, display_name};
+use estudely_core::magnet;
+use estudely_core::{FailureCause, InfoHash, Instant, Metadata, PeerFault, Row, Verdict};
+use estudely_io_smol::args::RowsPer;
+use estudely_io_smol::pairs::{self, LINE_BYTES_MAX, REQUEST_PEERS_MAX, Tally};
+use estudely_io_smol::sink::row_lines;
 
 use super::addresses::may_be_owned;
 use super::input::Input;

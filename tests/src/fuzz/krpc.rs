@@ -5,15 +5,13 @@ mod naive;
 
 use std::net::SocketAddr;
 
-use estudely_core::{AddressPolicy, Contact, Family};
-
-use estudely_core::InfoHash;
 use estudely_core::internal::addr::{emit_node, emit_peer, parse_node, parse_peer};
 use estudely_core::krpc::{
     BLOOM_LEN, Envelope, Kind, Message, Method, ParseError, ReplyBody, emit_error, emit_method,
     emit_reply,
 };
 use estudely_core::limits::{DATAGRAM_LEN_MAX, DATAGRAM_LEN_MIN, TRANSACTION_LEN_MAX};
+use estudely_core::{AddressPolicy, Contact, Family, InfoHash};
 
 use super::addresses::{is_routable, may_be_owned};
 use super::bencode::is_for_others;

@@ -3,11 +3,6 @@
 
 use std::sync::LazyLock;
 
-use estudely_core::{Exchange, Metadata, Outcome, Step, Transport};
-
-use estudely_core::InfoHash;
-use estudely_core::PeerFault;
-use estudely_core::Seed;
 use estudely_core::info::Info;
 use estudely_core::internal::exchange::{Attempt, Pipeline, Progress, UNGUARDED};
 use estudely_core::internal::pieces::Pieces;
@@ -16,7 +11,9 @@ use estudely_core::wire::{
     Extensions, HANDSHAKE_HASH_END, HANDSHAKE_LEN, Handshake, LENGTH_LEN, MetadataMessage,
     OUR_METADATA_ID, PROTOCOL, emit_extended, emit_frame,
 };
-use estudely_core::{Duration, Instant};
+use estudely_core::{
+    Duration, Exchange, InfoHash, Instant, Metadata, Outcome, PeerFault, Seed, Step, Transport,
+};
 
 use super::input::Input;
 

@@ -1,14 +1,9 @@
 //! What one conversation with a peer costs.
 
-use estudely_core::{Exchange, Step, Transport};
-
-use estudely_core::InfoHash;
-use estudely_core::PeerFault;
-use estudely_core::Seed;
 use estudely_core::internal::exchange::{Attempt, Pipeline};
 use estudely_core::limits::{EXTENDED_HANDSHAKE_FRONT, EXTENDED_HANDSHAKE_MAX, PIECE_LEN};
 use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
-use estudely_core::{Duration, Instant};
+use estudely_core::{Duration, Exchange, InfoHash, Instant, PeerFault, Seed, Step, Transport};
 use sha1::{Digest, Sha1};
 
 use crate::counting::cost;

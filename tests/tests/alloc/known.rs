@@ -1,14 +1,9 @@
 //! What remembering an infohash costs: at most 32 bytes, at ten million (design.md 7).
 
-use estudely_core::Config;
-use estudely_core::Crawler;
-use estudely_core::InfoHash;
-use estudely_core::Seed;
-use estudely_core::limits::KNOWN_MAX;
-
-use estudely_core::Instant;
 use estudely_core::internal::rng::Rng;
 use estudely_core::internal::store::{FingerprintSet, Seen};
+use estudely_core::limits::KNOWN_MAX;
+use estudely_core::{Config, Crawler, InfoHash, Instant, Seed};
 
 use crate::counting::cost;
 

@@ -5,16 +5,12 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use estudely_core::Config;
-use estudely_core::Seed;
-use estudely_core::krpc::{Envelope, Kind, Message, Method, ReplyBody, emit_reply};
-use estudely_core::{Bootstrap, Crawler, Dial, Transmit};
-use estudely_core::{Contact, Family};
-use estudely_core::{Id, InfoHash, NodeId};
-
-use estudely_core::WallTime;
 use estudely_core::internal::rng::Rng;
-use estudely_core::{Duration, Instant};
+use estudely_core::krpc::{Envelope, Kind, Message, Method, ReplyBody, emit_reply};
+use estudely_core::{
+    Bootstrap, Config, Contact, Crawler, Dial, Duration, Family, Id, InfoHash, Instant, NodeId,
+    Seed, Transmit, WallTime,
+};
 
 use crate::counting::{Cost, cost};
 

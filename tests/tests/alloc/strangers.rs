@@ -4,15 +4,9 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use estudely_core::Config;
-use estudely_core::NodeId;
-use estudely_core::Seed;
-use estudely_core::krpc::{Envelope, Message, ReplyBody, emit_reply};
-use estudely_core::{Bootstrap, Crawler};
-use estudely_core::{Contact, Family};
-
 use estudely_core::internal::rng::Rng;
-use estudely_core::{Duration, Instant};
+use estudely_core::krpc::{Envelope, Message, ReplyBody, emit_reply};
+use estudely_core::{Bootstrap, Config, Contact, Crawler, Duration, Family, Instant, NodeId, Seed};
 
 use crate::counting::cost;
 

@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-use estudely_core::Family;
-use estudely_core::{Exchange, Outcome, Transport};
-
-use estudely_core::Instant;
-use estudely_core::PeerFault;
-use estudely_core::Seed;
 use estudely_core::internal::exchange::{Attempt, Pipeline, Progress};
+use estudely_core::{Exchange, Family, Instant, Outcome, PeerFault, Seed, Transport};
 use estudely_sim::peer::{Peer, talk};
 use estudely_sim::scenario::Scenario;
 use estudely_sim::universe::Universe;

@@ -7,8 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use estudely_core::Instant;
-use estudely_core::{Outcome, Step};
+use estudely_core::{Instant, Outcome, Step};
 use estudely_sim::peer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;

@@ -4,7 +4,6 @@
 use std::rc::Rc;
 
 use estudely_core::Instant;
-
 use estudely_core::internal::time::earliest;
 use estudely_sim::event::Observer;
 use estudely_sim::net::{Delivery, Net, Shard};

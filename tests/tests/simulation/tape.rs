@@ -4,11 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::InfoHash;
-use estudely_core::Stats;
-use estudely_core::Verdict;
 use estudely_core::krpc::{Kind, Message, Method};
-use estudely_core::{Duration, Instant};
+use estudely_core::{Duration, InfoHash, Instant, Stats, Verdict};
 use estudely_sim::checker::Checker;
 use estudely_sim::direct;
 use estudely_sim::event::{Event, Observer};

@@ -1,6 +1,5 @@
 //! What arrived: which open query it answers, and what each part of the answer means for whom.
 
-use crate::limits::{CONTACTS_PER_REPLY, SAMPLES_PER_REPLY, VALUES_PER_REPLY};
 use std::net::SocketAddr;
 
 use super::{Bootstrap, Crawler};
@@ -12,6 +11,7 @@ use crate::crawl::admission::Admitted;
 use crate::dht::endpoint::{Open, Silence};
 use crate::dht::query::Owner;
 use crate::dht::sweep::{Offer, SweepAsk, SweepQuery};
+use crate::limits::{CONTACTS_PER_REPLY, SAMPLES_PER_REPLY, VALUES_PER_REPLY};
 
 impl Crawler {
     pub(super) fn receive(&mut self, from: SocketAddr, payload: &[u8]) {

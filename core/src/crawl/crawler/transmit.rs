@@ -3,7 +3,6 @@
 //! Order of precedence: queries that waited for their address, bootstrap, peers from sources, then
 //! walks and the sweep in turn, then the table's own upkeep.
 
-use crate::limits::{SWEEP_TURNS, UPKEEP_TURNS};
 use std::net::SocketAddr;
 
 use super::{Crawler, Transmit};
@@ -15,6 +14,7 @@ use crate::dht::query::Owner;
 use crate::dht::query::Query;
 use crate::dht::sweep::SweepAsk;
 use crate::dht::table::{Probe, Table};
+use crate::limits::{SWEEP_TURNS, UPKEEP_TURNS};
 
 impl Crawler {
     pub(super) fn transmit(&mut self, family: Family, buf: &mut Vec<u8>) -> Option<Transmit> {

@@ -4,12 +4,12 @@
 //! waiting contacts and a few landmarks: nodes that answered, from which walks start close to
 //! their goal. A flood of invented contacts (catalogue H17) fills its own region and no other.
 
-use crate::limits::{REGION_LANDMARKS, REGION_WAITING_MAX};
 use std::net::SocketAddr;
 
 use crate::base::addr::Contact;
 use crate::base::id::Id;
 use crate::base::planted::{self, Bug};
+use crate::limits::{REGION_LANDMARKS, REGION_WAITING_MAX};
 
 /// Bits of the region number.
 const REGION_BITS: u32 = 12;

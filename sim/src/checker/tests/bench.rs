@@ -5,13 +5,10 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use estudely_core::InfoHash;
-use estudely_core::PeerFault;
-use estudely_core::Stats;
 use estudely_core::info::Info;
-use estudely_core::{Duration, Instant};
-use estudely_core::{FailureCause, Row, Verdict};
-use estudely_core::{Metadata, Transport};
+use estudely_core::{
+    Duration, FailureCause, InfoHash, Instant, Metadata, PeerFault, Row, Stats, Transport, Verdict,
+};
 
 use super::super::rule::Rule;
 use super::super::{Checker, Due, Fields, Truth};

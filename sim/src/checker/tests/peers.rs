@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 
-use estudely_core::InfoHash;
-use estudely_core::PeerFault;
+use estudely_core::{InfoHash, PeerFault};
 
 use super::bench::{Bench, RAW, addr, hash_of, seconds, verified};
 use super::{id, knowing_in, node};

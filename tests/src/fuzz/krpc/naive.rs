@@ -4,9 +4,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use bt_bencode::Value;
-use estudely_core::Contact;
 use estudely_core::krpc::{ArgumentKey, BadArgument, Kind, Message, Method, Query, Reply};
-use estudely_core::{Id, InfoHash, NodeId};
+use estudely_core::{Contact, Id, InfoHash, NodeId};
 
 /// Compares every field of `message` with what the decoder found.
 pub(super) fn confirm(root: &Value, message: &Message<'_>) {

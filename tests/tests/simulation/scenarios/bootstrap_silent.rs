@@ -3,9 +3,8 @@
 //! first round after they woke begins the crawl, which then goes on to the microsecond as the one
 //! that nothing held up.
 
-use estudely_core::Family;
 use estudely_core::limits::COVERAGE_REST;
-use estudely_core::{Duration, Instant};
+use estudely_core::{Duration, Family, Instant};
 use estudely_sim::scenario::Scenario;
 
 use crate::tape::{Asks, Played, play, second};

@@ -5,8 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use estudely_core::Family;
-use estudely_core::InfoHash;
+use estudely_core::{Family, InfoHash};
 use estudely_sim::scenario::{Families, Scenario};
 
 use crate::tape::{Asks, Tape, play};

@@ -12,9 +12,8 @@
 
 use std::collections::BTreeSet;
 
-use estudely_core::Duration;
-use estudely_core::Family;
 use estudely_core::limits::{EXPIRE_AFTER, OUTAGE_AFTER, OUTAGE_HOLD, OUTAGE_PROBE_EVERY};
+use estudely_core::{Duration, Family};
 use estudely_sim::link::{Cut, Direction, Link, Partition, Shard};
 use estudely_sim::scenario::Scenario;
 

@@ -7,9 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use estudely_core::PeerFault;
 use estudely_core::limits::SECOND_CHANCE_AFTER;
-use estudely_core::{Duration, Instant};
+use estudely_core::{Duration, Instant, PeerFault};
 use estudely_sim::scenario::Scenario;
 use estudely_sim::vice::{NodeVice, NodeVices, PeerVice, PeerVices};
 

@@ -9,9 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use estudely_core::Family;
-use estudely_core::Instant;
 use estudely_core::limits::{SILENT_REST, UNSUPPORTED_REST};
+use estudely_core::{Family, Instant};
 use estudely_sim::scenario::Scenario;
 use estudely_sim::world::NodeKind;
 
