@@ -52,6 +52,7 @@
 
 pub(crate) mod base;
 pub mod limits;
+pub(crate) mod lead;
 pub(crate) mod config;
 pub(crate) mod stats;
 pub(crate) mod codec;
