@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use argh::FromArgs;
-use estudely_core::Family;
 use estudely_core::magnet::{self, Magnet};
+use estudely_core::{Family, limits};
 
 use crate::state::with_ending;
 use crate::text::printable;
@@ -24,13 +24,6 @@ use value::wrong;
 use words::Words;
 
 pub(crate) use value::is_unicast;
-
-/// Most peers of an infohash that can be asked for (protocol catalogue H21).
-pub const PEERS_PER_INFOHASH_MAX: u64 = 200;
-/// Most connections, queries a second and new flows a minute that can be asked for.
-const CONNECTIONS_MAX: u64 = 1_000_000;
-const RATE_MAX: u64 = 1_000_000;
-const NEW_FLOWS_MAX: u64 = 100_000_000;
 
 /// The four forms by name alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,7 +244,7 @@ fn command(name: FormName, raw: &Raw) -> Result<Command, UsageError> {
         value.as_deref().map(|value| value::seconds(option, value)).transpose()
     };
     let per_infohash = |option, value: &Option<String>, default: u32| {
-        let value = limit(option, value, PEERS_PER_INFOHASH_MAX)?;
+        let value = limit(option, value, limits::PEERS_PER_INFOHASH_MAX.into())?;
         Ok(value.map_or(default, |n| u32::try_from(n).unwrap_or(u32::MAX)))
     };
     Ok(Command {
@@ -417,13 +410,13 @@ fn pace(raw: &Raw) -> Result<Pace, UsageError> {
             n => Ok(u32::try_from(n).ok()),
         };
     if let Some(value) = &raw.rate {
-        pace.rate = unlimited("--rate", value, RATE_MAX)?;
+        pace.rate = unlimited("--rate", value, limits::RATE_MAX.into())?;
     }
     if let Some(value) = &raw.new_flows {
-        pace.new_flows = unlimited("--new-flows", value, NEW_FLOWS_MAX)?;
+        pace.new_flows = unlimited("--new-flows", value, limits::NEW_FLOWS_A_MINUTE_MAX.into())?;
     }
     if let Some(value) = &raw.max_connections {
-        let n = value::whole("--max-connections", value, 1..=CONNECTIONS_MAX)?;
+        let n = value::whole("--max-connections", value, 1..=limits::CONNECTIONS_MAX.into())?;
         pace.max_connections = u32::try_from(n).unwrap_or(u32::MAX);
     }
     Ok(pace)
