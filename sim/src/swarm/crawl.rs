@@ -15,8 +15,8 @@ use estudely_io_smol::signal::Interrupts;
 use estudely_io_smol::sink::{OpenError, Plan, Table, open};
 
 use super::{Swarm, raise_file_limit};
-use crate::truth::{self, Exposure, Score, Truth};
-use crate::world::INTERVAL_DEFAULT;
+use crate::world::dht::INTERVAL_DEFAULT;
+use crate::world::truth::{self, Exposure, Score, Truth};
 
 /// Connections at a time, where the limit of open files allows: silent peers hold theirs for
 /// seconds, and on loopback nobody is bothered.
