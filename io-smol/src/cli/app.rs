@@ -19,15 +19,15 @@ use smol::future::{self, FutureExt};
 
 use super::args::{self, Command, Form, Parsed};
 use super::progress::{Goals, Progress, Surroundings, say};
-use super::report::{self, Written};
+use super::report::{self, OutputTotals};
 use crate::engine::clock::Clock;
 use crate::engine::run::{
     BootstrapReport, Ended, Observer, Report, Requests, RunError, RunFailed, Sink, UdpReport, run,
 };
 use crate::engine::signal::Interrupts;
 use crate::entropy;
-use crate::files::lists::{self, Tally};
-use crate::files::sink::{self, OpenError, Opened, Place, Plan, Table};
+use crate::files::lists::{self, LinesRead};
+use crate::files::sink::{self, Opened, OutputError, Place, Plan, Table};
 use crate::files::state::{self, StateFile};
 use failure::Failure;
 use stats_file::StatsFile;
@@ -71,7 +71,7 @@ fn execute(command: &Command) -> Result<u8, Failure> {
     };
     let interrupts = Interrupts::listen()
         .map_err(|error| Failure::new(FAILED, format!("cannot handle signals: {error}")))?;
-    let tally = Tally::default();
+    let tally = LinesRead::default();
     let requests = match requests(command, &tally, &interrupts)? {
         Ok(requests) => requests,
         Err(ended) => return never_began(command, clock.elapsed(), ended),
@@ -84,8 +84,8 @@ fn execute(command: &Command) -> Result<u8, Failure> {
         Err(error) => {
             stats_file.iter().for_each(StatsFile::leave_as_it_was);
             return Err(match error {
-                OpenError::Refused(line) => Failure::new(USAGE, line),
-                OpenError::Lost(line) => Failure::new(FAILED, line),
+                OutputError::Refused(line) => Failure::new(USAGE, line),
+                OutputError::Lost(line) => Failure::new(FAILED, line),
             });
         }
     };
@@ -110,7 +110,7 @@ fn execute(command: &Command) -> Result<u8, Failure> {
     let ended = run(options, &mut fanout, &mut progress);
     progress.finish();
     tally.closing_note().iter().for_each(|note| say(note));
-    let written = Written { rows: fanout.rows(), bytes: fanout.bytes() };
+    let written = OutputTotals { rows: fanout.rows(), bytes: fanout.bytes() };
     match ended {
         Ok(report) => {
             let why_empty = report::diagnose(&report, setup::mode(&command.form));
@@ -131,8 +131,8 @@ fn stats_file(command: &Command) -> Result<Option<StatsFile>, Failure> {
 fn state_file(command: &Command) -> Result<Option<StateFile>, Failure> {
     let opened = command.state.as_deref().map(StateFile::open).transpose();
     opened.map_err(|error| match error {
-        state::OpenError::Refused(line) => Failure::new(USAGE, line),
-        state::OpenError::Failed(line) => Failure::new(FAILED, line),
+        state::StateFileError::Refused(line) => Failure::new(USAGE, line),
+        state::StateFileError::Failed(line) => Failure::new(FAILED, line),
     })
 }
 
@@ -147,14 +147,14 @@ fn never_began(command: &Command, elapsed: Duration, ended: Ended) -> Result<u8,
         state: None,
     };
     let why_empty = vec!["nothing found: no line came from the input".to_owned()];
-    close(command, &report, Written::default(), why_empty, stats_file(command)?.as_ref())
+    close(command, &report, OutputTotals::default(), why_empty, stats_file(command)?.as_ref())
 }
 
 /// What a failed run did all the same, and the line that says why it failed.
 fn failure(
     command: &Command,
     failed: &RunFailed,
-    written: Written,
+    written: OutputTotals,
     stats_file: Option<&StatsFile>,
 ) -> Failure {
     let RunFailed { error, report } = failed;
@@ -186,7 +186,7 @@ fn failure(
 fn close(
     command: &Command,
     report: &Report,
-    written: Written,
+    written: OutputTotals,
     why_empty: Vec<String>,
     stats_file: Option<&StatsFile>,
 ) -> Result<u8, Failure> {
@@ -202,7 +202,7 @@ fn close(
 /// What is to be fetched, if the form says so; or how the run ended while it waited for that.
 fn requests(
     command: &Command,
-    tally: &Tally,
+    tally: &LinesRead,
     interrupts: &Interrupts,
 ) -> Result<Result<Requests, Ended>, Failure> {
     let path = match &command.form {
@@ -229,7 +229,7 @@ fn requests(
     })
 }
 
-fn outputs(command: &Command, rng: &mut Rng) -> Result<Opened, OpenError> {
+fn outputs(command: &Command, rng: &mut Rng) -> Result<Opened, OutputError> {
     let mut others: Vec<(&str, &Path)> = Vec::new();
     if let Form::Fetch(Some(path)) = &command.form {
         others.push(("the input", path));
@@ -257,7 +257,7 @@ fn outputs(command: &Command, rng: &mut Rng) -> Result<Opened, OpenError> {
     sink::open(&plan, rng)
 }
 
-fn progress(command: &Command, tally: &Tally) -> Progress {
+fn progress(command: &Command, tally: &LinesRead) -> Progress {
     let rows_on_stdout = command.tee || command.outputs.contains(&Place::Stdout);
     let goals =
         Goals { max_infohashes: command.max_infohashes, overall_timeout: command.overall_timeout };

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::args::ProgressMode;
 use crate::engine::run::Observer;
-use crate::files::lists::Tally;
+use crate::files::lists::LinesRead;
 
 /// Time between plain lines, and under `-v`.
 const PLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -82,7 +82,7 @@ pub struct Progress {
     goals: Goals,
     pace: VecDeque<(Duration, u64)>,
     /// Where the input's notes come from.
-    input: Option<Tally>,
+    input: Option<LinesRead>,
 }
 
 impl Progress {
@@ -92,7 +92,7 @@ impl Progress {
         verbose: bool,
         here: Surroundings,
         goals: Goals,
-        input: Option<Tally>,
+        input: Option<LinesRead>,
     ) -> Self {
         let style = style(mode, here);
         let bar = match style {
@@ -123,7 +123,7 @@ impl Progress {
     }
 
     fn input_notes(&mut self) {
-        for line in self.input.iter().flat_map(Tally::take_notes).collect::<Vec<_>>() {
+        for line in self.input.iter().flat_map(LinesRead::take_notes).collect::<Vec<_>>() {
             self.note(&line);
         }
     }

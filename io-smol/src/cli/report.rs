@@ -16,7 +16,7 @@ pub use diagnosis::diagnose;
 
 /// What the outputs got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct OutputTotals {
     /// Rows of this run.
     pub rows: u64,
     /// Bytes in all outputs, those of earlier runs included.
@@ -97,7 +97,7 @@ pub fn funnel(stats: &Stats, mode: Mode) -> Vec<String> {
 pub fn closing(
     report: &Report,
     mode: Mode,
-    written: Written,
+    written: OutputTotals,
     why_empty: Vec<String>,
 ) -> Vec<String> {
     let stats = &report.stats;
@@ -136,7 +136,7 @@ fn state_line(kept: &Kept) -> String {
 }
 
 /// Every counter, as `--stats` writes it.
-pub fn json(report: &Report, written: Written) -> Value {
+pub fn json(report: &Report, written: OutputTotals) -> Value {
     let counters: Map<_, _> =
         report.stats.counters().map(|(name, count)| (name.to_owned(), count.into())).collect();
     let all = PeerFault::ALL.iter().zip(report.stats.faults);
@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn the_last_line_is_for_machines() {
-        let lines = closing(&report(), Mode::Crawl, Written { rows: 3, bytes: 99 }, Vec::new());
+        let lines =
+            closing(&report(), Mode::Crawl, OutputTotals { rows: 3, bytes: 99 }, Vec::new());
         assert_eq!(lines[0], "ended: --max-infohashes reached");
         assert!(lines.contains(&"failed dials: 5 refused".to_owned()), "{lines:?}");
         let last = lines.last().map(String::as_str);
@@ -254,7 +255,7 @@ mod tests {
     fn what_became_of_the_state_is_said_before_the_last_line_and_in_json() {
         let line = |state: Option<Kept>| {
             let report = Report { state, ..report() };
-            let mut lines = closing(&report, Mode::Crawl, Written::default(), Vec::new());
+            let mut lines = closing(&report, Mode::Crawl, OutputTotals::default(), Vec::new());
             lines.pop();
             lines.pop().filter(|line| line.starts_with("state: "))
         };
@@ -267,15 +268,15 @@ mod tests {
         let said = line(Some(kept.clone())).unwrap_or_default();
         assert!(said.starts_with("state: 4 contacts, 0 resting, 2 pending, 0 failed"), "{said}");
         assert!(said.ends_with("could not be saved and lacks the latest"), "{said}");
-        let value = json(&Report { state: Some(kept), ..report() }, Written::default());
+        let value = json(&Report { state: Some(kept), ..report() }, OutputTotals::default());
         assert_eq!(value["state"]["restored"]["pending"], 2);
         assert_eq!(value["state"]["complete"], false);
-        assert!(json(&report(), Written::default())["state"].is_null());
+        assert!(json(&report(), OutputTotals::default())["state"].is_null());
     }
 
     #[test]
     fn json_has_every_counter_and_every_fault() {
-        let value = json(&report(), Written { rows: 3, bytes: 99 });
+        let value = json(&report(), OutputTotals { rows: 3, bytes: 99 });
         for (name, count) in report().stats.counters() {
             assert_eq!(value["counters"][name], count, "{name}");
         }

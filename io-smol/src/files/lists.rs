@@ -31,7 +31,7 @@ const AHEAD_MAX: usize = 256;
 
 /// What was read so far, shared with the thread that reads.
 #[derive(Clone, Debug, Default)]
-pub struct Tally(Arc<Mutex<Counts>>);
+pub struct LinesRead(Arc<Mutex<Counts>>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -40,7 +40,7 @@ struct Counts {
     notes: Vec<String>,
 }
 
-impl Tally {
+impl LinesRead {
     /// Lines that named something to fetch.
     pub fn good(&self) -> u64 {
         self.with(|counts| counts.good)
@@ -83,7 +83,7 @@ impl Tally {
 /// One line: the input cannot be read, or no line of it is good.
 pub fn open<T>(
     path: Option<&Path>,
-    tally: &Tally,
+    tally: &LinesRead,
     stop: impl Future<Output = T>,
 ) -> Result<Result<Requests, T>, String> {
     let name = path.map_or("standard input".to_owned(), |p| printable(&p.to_string_lossy()));
@@ -113,7 +113,7 @@ pub fn open<T>(
 }
 
 /// The requests of an input that is at hand, as [`open`] would give them.
-pub fn read(input: impl Read, tally: Tally) -> impl Iterator<Item = io::Result<Request>> {
+pub fn read(input: impl Read, tally: LinesRead) -> impl Iterator<Item = io::Result<Request>> {
     let mut lines = Lines::new(BufReader::new(input), tally);
     std::iter::from_fn(move || lines.next_request().transpose())
 }
@@ -129,7 +129,7 @@ fn input(path: Option<&Path>) -> io::Result<Box<dyn Read + Send>> {
 }
 
 /// The reading thread: ends with the input, or when nobody takes requests any more.
-fn forward(mut lines: Lines<impl Read>, to: &Sender<Request>, tally: &Tally) {
+fn forward(mut lines: Lines<impl Read>, to: &Sender<Request>, tally: &LinesRead) {
     loop {
         match lines.next_request() {
             Ok(Some(request)) => {
@@ -152,7 +152,7 @@ fn forward(mut lines: Lines<impl Read>, to: &Sender<Request>, tally: &Tally) {
 /// An input as requests.
 struct Lines<R> {
     input: BufReader<R>,
-    tally: Tally,
+    tally: LinesRead,
     /// Lines read so far.
     line: u64,
     text: Vec<u8>,
@@ -161,7 +161,7 @@ struct Lines<R> {
 }
 
 impl<R: Read> Lines<R> {
-    fn new(input: BufReader<R>, tally: Tally) -> Self {
+    fn new(input: BufReader<R>, tally: LinesRead) -> Self {
         Self { input, tally, line: 0, text: Vec::new(), waiting: None }
     }
 
@@ -299,8 +299,8 @@ mod tests {
     const A: &str = "631a31dd0a46257d5078c0dee4e66e26f73e42ac";
     const B: &str = "0123456789abcdef0123456789abcdef01234567";
 
-    fn read(text: &str) -> (Vec<String>, Tally) {
-        let tally = Tally::default();
+    fn read(text: &str) -> (Vec<String>, LinesRead) {
+        let tally = LinesRead::default();
         let mut lines = Lines::new(BufReader::new(text.as_bytes()), tally.clone());
         let mut out = Vec::new();
         while let Some(request) = lines.next_request().expect("memory reads") {

@@ -15,7 +15,7 @@ mod traits;
 pub use csv::{CsvRows, Pairs, REPEATED_NAME_MAX, row_lines};
 pub use fanout::Fanout;
 pub use file::{Output, Regular};
-pub use open::{OpenError, Opened, Plan, Table, open};
+pub use open::{Opened, OutputError, Plan, Table, open};
 pub use place::{Place, RowsPer};
 pub use traits::{RowSink, RowTimes, Sink};
 

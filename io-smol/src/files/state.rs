@@ -12,6 +12,6 @@ mod file;
 mod keeper;
 
 pub(crate) use file::with_ending;
-pub use file::{APPENDED_BYTES_MAX, OpenError, STATE_BYTES_MAX, StateFile};
+pub use file::{APPENDED_BYTES_MAX, STATE_BYTES_MAX, StateFile, StateFileError};
 pub use keeper::Kept;
 pub(crate) use keeper::{Core, Keeper};

@@ -86,14 +86,14 @@ pub struct Opened {
 
 /// Why the outputs cannot be used: one line.
 #[derive(Debug)]
-pub enum OpenError {
+pub enum OutputError {
     /// An output is not ours or cannot be opened; nothing was changed.
     Refused(String),
     /// Standard output could not be set up.
     Lost(String),
 }
 
-impl fmt::Display for OpenError {
+impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(line) | Self::Lost(line) => f.write_str(line),
@@ -101,21 +101,21 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl std::error::Error for OpenError {}
+impl std::error::Error for OutputError {}
 
 /// Opens every output of a run. They change when the first of them is told to begin.
 ///
 /// # Errors
-/// See [`OpenError`]; nothing was changed.
-pub fn open(plan: &Plan<'_>, rng: &mut Rng) -> Result<Opened, OpenError> {
-    refuse_one_file_twice(plan).map_err(OpenError::Refused)?;
+/// See [`OutputError`]; nothing was changed.
+pub fn open(plan: &Plan<'_>, rng: &mut Rng) -> Result<Opened, OutputError> {
+    refuse_one_file_twice(plan).map_err(OutputError::Refused)?;
     let mut held = Vec::new();
     for place in plan.places {
         match hold(place, plan, rng) {
             Ok(output) => held.push(output),
             Err(line) => {
                 held.iter().for_each(Held::leave_as_it_was);
-                return Err(OpenError::Refused(line));
+                return Err(OutputError::Refused(line));
             }
         }
     }
@@ -126,7 +126,7 @@ pub fn open(plan: &Plan<'_>, rng: &mut Rng) -> Result<Opened, OpenError> {
     }
     if let Some(line) = no_room_for_headers(&held, plan) {
         held.iter().for_each(Held::leave_as_it_was);
-        return Err(OpenError::Refused(line));
+        return Err(OutputError::Refused(line));
     }
     let mut notes: Vec<String> = held.iter().filter_map(Held::note).collect();
     if !known.is_empty() {
@@ -140,7 +140,7 @@ pub fn open(plan: &Plan<'_>, rng: &mut Rng) -> Result<Opened, OpenError> {
             Err(error) => {
                 fanout.discard();
                 held.as_slice().iter().for_each(Held::leave_as_it_was);
-                return Err(OpenError::Lost(format!("standard output: {error}")));
+                return Err(OutputError::Lost(format!("standard output: {error}")));
             }
         }
     }

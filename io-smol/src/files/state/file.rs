@@ -30,14 +30,14 @@ const DAMAGED: &str = ".damaged";
 
 /// Why a state file cannot be used: one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OpenError {
+pub enum StateFileError {
     /// It is no state and never can be one, or another run has it; nothing was changed.
     Refused(String),
     /// The system does not let it be read or written; nothing was changed.
     Failed(String),
 }
 
-impl fmt::Display for OpenError {
+impl fmt::Display for StateFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(line) | Self::Failed(line) => f.write_str(line),
@@ -45,7 +45,7 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl std::error::Error for OpenError {}
+impl std::error::Error for StateFileError {}
 
 /// An open state file, locked until it is dropped. One that this run made and never wrote is
 /// removed then.
@@ -73,12 +73,14 @@ impl StateFile {
     /// new one.
     ///
     /// # Errors
-    /// See [`OpenError`]; nothing was changed, but for the remains of a killed run.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    /// See [`StateFileError`]; nothing was changed, but for the remains of a killed run.
+    pub fn open(path: &Path) -> Result<Self, StateFileError> {
         let shown = printable(&path.to_string_lossy());
-        let refused = |what: &str| OpenError::Refused(format!("--state {shown}: {what}"));
+        let refused = |what: &str| StateFileError::Refused(format!("--state {shown}: {what}"));
         let failed = |what: &str, error: io::Error| {
-            OpenError::Failed(format!("--state {shown}: {what}: {error}; name another, or none"))
+            StateFileError::Failed(format!(
+                "--state {shown}: {what}: {error}; name another, or none"
+            ))
         };
         let created = !path.exists();
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
@@ -192,13 +194,13 @@ impl StateFile {
     ///
     /// # Errors
     /// The system's; the file is what it was.
-    pub(super) fn replace(&mut self, written: Written, records: &[u8]) -> io::Result<()> {
+    pub(super) fn replace(&mut self, written: UnnamedFile, records: &[u8]) -> io::Result<()> {
         self.replace_by(written, records, &mut |_| Ok(()))
     }
 
     fn replace_by(
         &mut self,
-        Written { file, len }: Written,
+        UnnamedFile { file, len }: UnnamedFile,
         records: &[u8],
         before: &mut dyn FnMut(Step) -> io::Result<()>,
     ) -> io::Result<()> {
@@ -220,7 +222,7 @@ impl StateFile {
     }
 
     /// Removes what was written instead of putting it in place.
-    pub(super) fn discard(&self, _written: Written) {
+    pub(super) fn discard(&self, _written: UnnamedFile) {
         // The next one removes what stays.
         let _ = fs::remove_file(self.unfinished());
     }
@@ -282,7 +284,7 @@ pub(super) struct Writing {
 
 /// A snapshot on the disk, without its name yet.
 #[derive(Debug)]
-pub(super) struct Written {
+pub(super) struct UnnamedFile {
     file: File,
     len: u64,
 }
@@ -303,11 +305,11 @@ impl Writing {
     ///
     /// # Errors
     /// The system's; no half of it stays.
-    pub(super) fn run(self) -> io::Result<Written> {
+    pub(super) fn run(self) -> io::Result<UnnamedFile> {
         self.run_by(&mut |_| Ok(()))
     }
 
-    fn run_by(self, before: &mut dyn FnMut(Step) -> io::Result<()>) -> io::Result<Written> {
+    fn run_by(self, before: &mut dyn FnMut(Step) -> io::Result<()>) -> io::Result<UnnamedFile> {
         before(Step::Create)?;
         let file = create_new_locked(&self.unfinished, self.like)?;
         let (half, rest) = self.snapshot.split_at(self.snapshot.len() / 2);
@@ -318,7 +320,7 @@ impl Writing {
             .and_then(|()| before(Step::Sync))
             .and_then(|()| file.sync_all());
         match written {
-            Ok(()) => Ok(Written { file, len: self.snapshot.len() as u64 }),
+            Ok(()) => Ok(UnnamedFile { file, len: self.snapshot.len() as u64 }),
             Err(error) => {
                 let _ = fs::remove_file(self.unfinished);
                 Err(error)

@@ -14,7 +14,7 @@ use estudely_core::{Duration, Instant, Restored, WallTime};
 use smol::Task;
 use smol::future::{self, Future, FutureExt};
 
-use super::file::{StateFile, Written};
+use super::file::{StateFile, UnnamedFile};
 
 /// Between two whole writes (design.md 4).
 pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(60);
@@ -75,7 +75,7 @@ enum Saving {
     Not,
     /// A snapshot is on its way to the disk.
     Writing {
-        task: Task<io::Result<Written>>,
+        task: Task<io::Result<UnnamedFile>>,
         /// Records since it was taken.
         meanwhile: Vec<u8>,
         /// There were too many of them.

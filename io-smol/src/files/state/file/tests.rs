@@ -33,14 +33,14 @@ fn names(folder: &TempDir) -> Vec<String> {
 
 fn refusal(path: &Path) -> String {
     match StateFile::open(path) {
-        Err(OpenError::Refused(line)) => line,
+        Err(StateFileError::Refused(line)) => line,
         other => panic!("{path:?}: {other:?}"),
     }
 }
 
 fn failure(path: &Path) -> String {
     match StateFile::open(path) {
-        Err(OpenError::Failed(line)) => line,
+        Err(StateFileError::Failed(line)) => line,
         other => panic!("{path:?}: {other:?}"),
     }
 }
