@@ -8,14 +8,13 @@ use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::store::Key;
-use crate::codec::info::Info;
 use crate::crawl::admission::{Admitted, Candidate};
 use crate::crawl::dialer::OpenDial;
 use crate::crawl::job::{Job, Need, Source, WalkState};
 use crate::crawl::row::{FailureCause, Row, Verdict};
 use crate::crawl::rows::{Leaves, Untaken};
 use crate::limits::{JOB_PATIENCE, JOBS_MAX, SEEDS_WITHIN, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
-use crate::peer::exchange::{Metadata, Outcome, Progress, Transport};
+use crate::peer::exchange::{Fetched, Outcome, Progress, Transport};
 
 impl Crawler {
     pub(super) fn request(&mut self, hash: InfoHash, peers: &[SocketAddr]) -> Result<(), Full> {
@@ -340,7 +339,7 @@ impl Crawler {
     }
 
     pub(super) fn finish_dial(&mut self, dial: OpenDial, mut outcome: Outcome) {
-        let too_much = |metadata: &Metadata| !self.rows.have_room_for(metadata);
+        let too_much = |fetched: &Fetched| !self.rows.have_room_for(fetched);
         if outcome.result.as_ref().is_ok_and(too_much) {
             // Rows are not taken: the peer, to whom nothing of that is due, is asked once more.
             outcome.result = Err(PeerFault::Pressure);
@@ -350,11 +349,11 @@ impl Crawler {
             self.dialer.on_handshake(done.since(outcome.timings.started));
         }
         match outcome.result {
-            Ok(metadata) => {
+            Ok(fetched) => {
                 self.sign_of_life();
                 self.stats.delivered += 1;
                 self.dialer.on_relief();
-                self.settle_verified(dial, metadata, outcome.transport);
+                self.settle_verified(dial, fetched, outcome.transport);
             }
             Err(fault) => {
                 if fault == PeerFault::Refused {
@@ -410,9 +409,10 @@ impl Crawler {
         self.stats.complete += reached(Progress::Complete);
     }
 
-    fn settle_verified(&mut self, dial: OpenDial, metadata: Metadata, transport: Transport) {
+    fn settle_verified(&mut self, dial: OpenDial, fetched: Fetched, transport: Transport) {
         let Some(job) = self.take_job(dial.job) else { return };
-        let (verdict, leaves) = match Info::parse(metadata.raw()) {
+        let Fetched { metadata, info } = fetched;
+        let (verdict, leaves) = match info {
             Ok(info) => {
                 self.stats.verified += 1;
                 (Verdict::Verified { metadata, info }, Leaves::Nothing)
