@@ -8,11 +8,12 @@ use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::store::Key;
-use crate::crawl::admission::{Admitted, Candidate};
+use crate::crawl::admission::Admitted;
 use crate::crawl::dialer::OpenDial;
 use crate::crawl::job::{Job, Need, Source, WalkState};
 use crate::crawl::row::{FailureCause, Row, Verdict};
 use crate::crawl::rows::{Leaves, Untaken};
+use crate::lead::{Lead, Origin};
 use crate::limits::{JOB_PATIENCE, JOBS_MAX, SEEDS_WITHIN, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
 use crate::peer::exchange::{Fetched, Outcome, Progress, Transport};
 
@@ -30,8 +31,8 @@ impl Crawler {
                 Admitted::Closed | Admitted::Held => return Ok(()),
                 Admitted::New => {
                     self.stats.infohashes_new += 1;
-                    let new = Candidate { hash, source: None, found: self.now, round: 0 };
-                    let Some(key) = self.begin_job(new, &[]) else { return Err(Full) };
+                    let new = Lead::new(hash, self.now, Origin::Request);
+                    let Some(key) = self.begin_job(new) else { return Err(Full) };
                     if let Some(journal) = &mut self.journal {
                         journal.taken(hash, peers.iter().copied());
                     }
@@ -58,15 +59,15 @@ impl Crawler {
     /// Gives free jobs to infohashes that wait for one.
     pub(super) fn fill_jobs(&mut self) {
         while self.takes_jobs() {
-            let Some((next, peers)) = self.admission.next(self.now) else { break };
-            let Some(key) = self.begin_job(next, &peers) else { break };
+            let Some(next) = self.admission.next(self.now) else { break };
+            let Some(key) = self.begin_job(next) else { break };
             self.settle_or_continue(key);
         }
     }
 
-    /// Begins work on `new`, with the `peers` that an earlier run kept.
-    pub(super) fn begin_job(&mut self, new: Candidate, peers: &[SocketAddr]) -> Option<Key> {
-        let job = Job::new(new.found, new.hash, new.source, new.round);
+    /// Begins work on `new`.
+    pub(super) fn begin_job(&mut self, new: Lead) -> Option<Key> {
+        let job = Job::new(new.found, new.hash, new.source, new.round, new.origin);
         let source = job.source;
         let key = self.jobs.insert(job).ok()?;
         self.by_hash.insert(new.hash, key);
@@ -81,8 +82,8 @@ impl Crawler {
                 None => self.forget_source(key),
             }
         }
-        if !peers.is_empty() {
-            self.keep_saved(key, peers);
+        if !new.peers.is_empty() {
+            self.keep_saved(key, &new.peers);
         }
         Some(key)
     }
@@ -447,7 +448,7 @@ impl Crawler {
             return;
         }
         let Some(job) = self.take_job(key) else { return };
-        let failed = Candidate { hash: job.hash, source: None, found: job.found, round: job.round };
+        let failed = Lead { round: job.round, ..Lead::new(job.hash, job.found, job.origin) };
         if !self.config.mode.dials() && job.peer_count() > 0 {
             self.stats.settled += u64::from(job.round == 0);
             return self.push_row(&job, Verdict::PeersOnly, Leaves::Nothing, None);
