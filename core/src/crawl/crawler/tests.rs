@@ -5,6 +5,7 @@ mod liars;
 mod outage;
 mod restart;
 mod unread;
+mod work;
 mod world;
 
 use std::net::SocketAddr;
