@@ -42,7 +42,7 @@ use crate::limits::{
     SEEDS_WITHIN, WALKS_MAX, WALKS_PER_RATE,
 };
 use crate::peer::exchange::Outcome;
-use crate::state::Journal;
+use crate::state::{Carried, Journal};
 use crate::stats::Stats;
 
 pub use crate::crawl::dial::{Dial, PeerKey};
@@ -66,8 +66,6 @@ pub struct Full;
 #[derive(Debug)]
 pub struct Crawler {
     config: Config,
-    /// Who we are, in both families.
-    id: NodeId,
     begun: Instant,
     now: Instant,
     networks: [Option<Box<Network>>; 2],
@@ -86,6 +84,7 @@ pub struct Crawler {
     piece_cache: PieceCache,
     rows: Rows,
     journal: Option<Journal>,
+    carried: Carried,
     stats: Stats,
     shut_down: bool,
 }
@@ -120,10 +119,10 @@ impl Crawler {
             piece_cache: PieceCache::new(&mut rng.fork("partials")),
             rows: Rows::default(),
             journal: None,
+            carried: Carried::new(rng.fork("state").bytes()),
             stats: Stats::default(),
             shut_down: false,
             config,
-            id,
             begun: now,
             now,
         }

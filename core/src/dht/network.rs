@@ -23,6 +23,8 @@ use crate::limits::HEARSAY_MAX;
 pub(crate) struct Network {
     pub(crate) endpoint: Endpoint<Owner>,
     pub(crate) table: Table,
+    /// Our address as nodes of this family see it. Nothing learns it yet.
+    pub(crate) external: Option<SocketAddr>,
     pub(crate) sweep: Sweep,
     pub(crate) walks: Walks,
     /// Jobs whose question to their source waits for its turn.
@@ -55,6 +57,7 @@ impl Network {
         Self {
             endpoint: Endpoint::new(family, id, rng.fork("endpoint")),
             table,
+            external: None,
             sweep: Sweep::new(policy, id, own, rng.fork("sweep")),
             walks: Walks::new(id, own, policy, walks_max),
             asking: VecDeque::new(),
