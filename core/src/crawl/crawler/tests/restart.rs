@@ -358,14 +358,21 @@ fn a_damaged_or_foreign_state_changes_nothing() {
     let mut world = saving(41, 10);
     world.begin();
     world.resume(60 * SECOND);
-    let mut saved = snapshot(&world.crawler);
+    let saved = snapshot(&world.crawler);
     let mut other = Crawler::new(world.config.clone(), Seed::from_u64(1), Instant::START);
     let before = snapshot(&other);
-    let middle = saved.len() / 2;
-    saved[middle] ^= 1;
-    let error = other.restore(Instant::START, WallTime(5), &saved);
-    assert!(matches!(error, Err(StateError::Damaged(_) | StateError::Truncated)), "{error:?}");
-    assert_eq!(snapshot(&other), before);
+    // Nothing can be read without one of the two heads, which stand behind the first line.
+    let mut headless = saved.clone();
+    headless[23..87].fill(7);
+    for (bytes, expected) in [
+        (&headless[..], StateError::Damaged(23)),
+        (&saved[..60], StateError::Truncated),
+        (b"infohash,name\n", StateError::Foreign),
+        (b"DHT-Estudely state 3.0\n", StateError::Newer(3)),
+    ] {
+        assert_eq!(other.restore(Instant::START, WallTime(5), bytes), Err(expected));
+        assert_eq!(snapshot(&other), before);
+    }
 }
 
 #[test]
