@@ -1,9 +1,9 @@
 //! One infohash on its way from discovery to settlement: its peers, its attempts, and the decision
 //! what to do for it next. Pure book-keeping; limits that span infohashes are in `dialer`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use crate::base::addr::Contact;
+use crate::base::addr::{Contact, NETWORK_OF_PEERS, prefix};
 use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
 use crate::base::time::Instant;
@@ -151,7 +151,8 @@ impl Job {
     /// Keeps a peer if it is new and there is room.
     pub fn add_peer(&mut self, limits: &JobLimits, addr: SocketAddr) -> bool {
         let same_ip = self.peers.iter().filter(|peer| peer.addr.ip() == addr.ip()).count();
-        let same_net = self.peers.iter().filter(|peer| same_prefix(peer.addr, addr)).count();
+        let net = |addr: SocketAddr| prefix(addr, NETWORK_OF_PEERS);
+        let same_net = self.peers.iter().filter(|peer| net(peer.addr) == net(addr)).count();
         let too_many = same_ip >= PORTS_PER_IP_MAX || same_net >= PEERS_PER_PREFIX_MAX;
         let crowded = limits.one_host_per_ip && too_many;
         let known = self.peers.iter().any(|peer| peer.addr == addr);
@@ -332,15 +333,6 @@ impl Job {
             WalkState::None if limits.may_walk && self.peers.len() < limits.peers => Need::Walk,
             WalkState::None | WalkState::Done => Need::Settle(self.cause),
         }
-    }
-}
-
-/// Whether two peers stand in one /24 or /48: the nets that share an allowance of dials.
-fn same_prefix(a: SocketAddr, b: SocketAddr) -> bool {
-    match (a.ip(), b.ip()) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
-        (IpAddr::V6(a), IpAddr::V6(b)) => a.octets()[..6] == b.octets()[..6],
-        _ => false,
     }
 }
 

@@ -17,7 +17,7 @@ mod tests;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use self::bucket::{Bucket, Entry, Want};
-use crate::base::addr::{AddressPolicy, Contact, Family};
+use crate::base::addr::{AddressPolicy, Contact, Family, NETWORK_OF_NODES, address_key, prefix};
 use crate::base::id::{Id, NodeId};
 use crate::base::rng::{Rng, Seed};
 use crate::base::time::{Instant, earliest};
@@ -88,8 +88,8 @@ pub struct Table {
     rng: Rng,
 }
 
-/// What may be held once: the IP on the public network, ip and port in a private one.
-type AddressKey = (IpAddr, u16);
+/// What may be held once, see [`address_key`].
+type AddressKey = [u8; 18];
 
 impl Table {
     /// Fills arrays for [`Self::closest`] before anything is known.
@@ -544,16 +544,10 @@ fn bucket_limit(index: usize) -> usize {
     LOW_BUCKETS.get(index).copied().unwrap_or(K)
 }
 
-fn address_key(policy: AddressPolicy, addr: SocketAddr) -> AddressKey {
-    match policy {
-        AddressPolicy::Public => (addr.ip(), 0),
-        AddressPolicy::AllowPrivate => (addr.ip(), addr.port()),
-    }
-}
-
 /// Whether two nodes are too near each other on the public network to share a bucket.
 fn same_network(policy: AddressPolicy, a: &Contact, b: &Contact) -> bool {
-    policy == AddressPolicy::Public && bucket::same_prefix(a.addr, b.addr)
+    let net = |node: &Contact| prefix(node.addr, NETWORK_OF_NODES);
+    policy == AddressPolicy::Public && net(a) == net(b)
 }
 
 /// The address without what a socket may add to it (IPv6 flow label and scope).

@@ -1,11 +1,10 @@
 //! What became of what each node named: of the contacts, and of the infohashes.
 
-use std::hash::BuildHasher;
 use std::net::SocketAddr;
 
 use crate::base::addr::{AddressPolicy, address_key};
 use crate::base::rng::Rng;
-use crate::base::store::KeyedState;
+use crate::base::store::Cells;
 use crate::limits::{REFERRER_CELLS, REFERRER_DEAD_MAX, STERILE_SAMPLES};
 
 /// How what a node named turned out. Saturating counts.
@@ -32,39 +31,37 @@ impl Score {
 #[derive(Debug)]
 pub(super) struct Referrers {
     policy: AddressPolicy,
-    state: KeyedState,
-    cells: Vec<Score>,
+    scores: Cells<Score>,
     /// Contacts judged since all scores were halved.
     judged: usize,
 }
 
 impl Referrers {
     pub(super) fn new(policy: AddressPolicy, rng: &mut Rng) -> Self {
-        let cells = vec![Score::default(); REFERRER_CELLS];
-        Self { policy, state: KeyedState::new(rng), cells, judged: 0 }
+        Self { policy, scores: Cells::new(rng, REFERRER_CELLS), judged: 0 }
     }
 
     /// Whether contacts that it names are worth a visit.
     pub(super) fn is_followed(&self, node: SocketAddr) -> bool {
-        let score = self.cells[self.cell(node)];
+        let score = self.score(node);
         score.live > 0 || score.dead < REFERRER_DEAD_MAX
     }
 
     /// Whether it makes infohashes up (H19).
     pub(super) fn is_sterile(&self, node: SocketAddr) -> bool {
-        self.cells[self.cell(node)].is_sterile()
+        self.score(node).is_sterile()
     }
 
     /// A contact that it had named answered, or never did.
     pub(super) fn judge(&mut self, node: SocketAddr, lives: bool) {
-        let score = self.score(node);
+        let score = self.score_mut(node);
         let count = if lives { &mut score.live } else { &mut score.dead };
         *count = count.saturating_add(1);
         self.judged += 1;
         // Old merits and old faults fade, so that a cell tells of those who use it now.
         if self.judged >= REFERRER_CELLS {
             self.judged = 0;
-            for score in &mut self.cells {
+            for score in self.scores.iter_mut() {
                 *score = Score { live: score.live / 2, dead: score.dead / 2, ..*score };
             }
         }
@@ -72,29 +69,28 @@ impl Referrers {
 
     /// It named an infohash that was new.
     pub(super) fn on_new_infohash(&mut self, node: SocketAddr) {
-        let score = self.score(node);
+        let score = self.score_mut(node);
         score.sampled = score.sampled.saturating_add(1);
     }
 
     /// It named a peer for an infohash that it had sampled.
     pub(super) fn on_yield(&mut self, node: SocketAddr) {
-        let score = self.score(node);
+        let score = self.score_mut(node);
         score.yielding = score.yielding.saturating_add(1);
     }
 
     /// Its infohashes are judged anew from now on.
     pub(super) fn forgive(&mut self, node: SocketAddr) {
-        let score = self.score(node);
+        let score = self.score_mut(node);
         (score.sampled, score.yielding) = (0, 0);
     }
 
-    fn score(&mut self, node: SocketAddr) -> &mut Score {
-        let cell = self.cell(node);
-        &mut self.cells[cell]
+    fn score(&self, node: SocketAddr) -> Score {
+        *self.scores.get(&address_key(self.policy, node))
     }
 
-    fn cell(&self, node: SocketAddr) -> usize {
-        self.state.hash_one(address_key(self.policy, node)) as usize % REFERRER_CELLS
+    fn score_mut(&mut self, node: SocketAddr) -> &mut Score {
+        self.scores.get_mut(&address_key(self.policy, node))
     }
 }
 

@@ -1,10 +1,10 @@
 //! One bucket: the nodes it hands out, the ones waiting to replace them, and when it next needs a
 //! query. Knows nothing of other buckets, of ids' distances or of our own id.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::{BAD_AFTER, GOOD_FOR, PROBE_PATIENCE, REFRESH_AFTER, REPLACEMENTS_MAX};
-use crate::base::addr::Contact;
+use crate::base::addr::{Contact, NETWORK_OF_NODES, prefix};
 use crate::base::id::NodeId;
 use crate::base::time::{Instant, earliest};
 
@@ -99,7 +99,8 @@ impl Bucket {
     /// The entry, live or waiting, whose address stands in the same /24 or /64.
     pub(super) fn neighbour(&self, addr: SocketAddr) -> Option<&Entry> {
         let mut all = self.live.iter().chain(&self.replacements);
-        all.find(|entry| same_prefix(entry.contact.addr, addr))
+        let net = prefix(addr, NETWORK_OF_NODES);
+        all.find(|entry| prefix(entry.contact.addr, NETWORK_OF_NODES) == net)
     }
 
     /// Notes that the bucket is alive: it needs no refresh for 15 minutes.
@@ -187,14 +188,5 @@ impl Bucket {
     fn least_recently_seen(&self, now: Instant) -> Option<Contact> {
         let questionable = self.live.iter().filter(|entry| !entry.is_good(now));
         questionable.min_by_key(|entry| entry.seen()).map(|entry| entry.contact)
-    }
-}
-
-/// Whether two addresses share the network that one operator usually holds: /24 or /64.
-pub(super) fn same_prefix(a: SocketAddr, b: SocketAddr) -> bool {
-    match (a.ip(), b.ip()) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
-        (IpAddr::V6(a), IpAddr::V6(b)) => a.octets()[..8] == b.octets()[..8],
-        _ => false,
     }
 }

@@ -1,0 +1,47 @@
+//! What the tests of several limiters share: claimants that take whatever they may.
+
+use super::shared::SharedBucket;
+use crate::base::time::Instant;
+
+/// Sends whenever allowed and returns the instants, in microseconds.
+pub(super) fn drive(until: u64, mut ready: impl FnMut(Instant) -> Result<(), Instant>) -> Vec<u64> {
+    let (mut now, mut sent) = (0, Vec::new());
+    while now < until {
+        match ready(Instant::from_micros(now)) {
+            Ok(()) => sent.push(now),
+            Err(at) => {
+                assert!(at.as_micros() > now, "a deadline in the past would spin");
+                now = at.as_micros();
+            }
+        }
+    }
+    sent
+}
+
+pub(super) fn most_in_a_window(sent: &[u64], window: u64) -> usize {
+    (0..sent.len())
+        .map(|i| sent[i..].iter().take_while(|at| **at < sent[i] + window).count())
+        .max()
+        .unwrap_or(0)
+}
+
+/// Two claimants that always want a token and ask whenever they were told to, the first one
+/// always first: who got one, in order.
+pub(super) fn contend(bucket: &mut SharedBucket, tokens: usize) -> Vec<usize> {
+    let (mut taken, mut next) = (Vec::new(), [Instant::START; 2]);
+    while taken.len() < tokens {
+        let now = next[0].min(next[1]);
+        for claimant in [0, 1] {
+            while next[claimant] <= now {
+                match bucket.ready(now, claimant) {
+                    Ok(()) => {
+                        bucket.take(now, claimant);
+                        taken.push(claimant);
+                    }
+                    Err(at) => next[claimant] = at,
+                }
+            }
+        }
+    }
+    taken
+}
