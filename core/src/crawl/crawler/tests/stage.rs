@@ -25,10 +25,10 @@ pub(super) enum Query {
 }
 
 impl Asked {
-    /// The last four bytes of its transaction id.
+    /// The last four of the six bytes of its transaction id.
     pub(super) fn drawn(&self) -> u32 {
-        let last = self.transaction.last_chunk().expect("at least four bytes");
-        u32::from_be_bytes(*last)
+        let [_, _, drawn @ ..] = &self.transaction[..] else { panic!("{:?}", self.transaction) };
+        u32::from_be_bytes((*drawn).try_into().expect("six bytes"))
     }
 }
 
