@@ -2,7 +2,7 @@
 //!
 //! A cap that belongs to one module only is still written here, so that one page answers the
 //! question what a stranger can make this program spend. Items cited as H23 or 9.4 are those of
-//! the protocol catalogue.
+//! the catalogue, `core/PROTOCOL.md`.
 
 use crate::base::time::Duration;
 
@@ -30,7 +30,7 @@ pub const EXTENDED_HANDSHAKE_MAX: usize = 64 * 1024;
 
 /// How much of an extension handshake is kept and read, in bytes; the rest is skipped. What matters
 /// stands at its front, because keys are sorted, and no known client sends as much as 1 KiB. A
-/// connection must not hold more than 4 KiB before a size is accepted (design 7).
+/// connection must not hold more than 4 KiB before a size is accepted (H28).
 pub const EXTENDED_HANDSHAKE_FRONT: usize = 2 * 1024;
 
 /// The largest dictionary at the front of a metadata message, in bytes: what is left of the

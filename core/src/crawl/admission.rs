@@ -365,6 +365,7 @@ impl Admission {
 mod tests {
     use super::*;
     use crate::base::rng::Seed;
+    use crate::base::time::Duration;
 
     fn admission(max: Option<u64>) -> Admission {
         Admission::new(max, 100, &mut Rng::new(Seed::from_u64(1)))
@@ -390,7 +391,7 @@ mod tests {
         let mut admission = admission(None);
         let mut now = Instant::START;
         let mut failed = Candidate { hash: hash(1), source: None, found: now, round: 0 };
-        for wait in SECOND_CHANCE_AFTER {
+        for wait in [3_600, 14_400, 86_400].map(Duration::from_secs) {
             admission.retry_later(now, failed);
             assert_eq!(admission.next(now), None);
             now = now + wait;
