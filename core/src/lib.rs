@@ -111,7 +111,7 @@ pub use config::{Config, ConfigError, Mode};
 pub use crawl::crawler::{Bootstrap, Crawler, Full, Transmit};
 pub use crawl::dial::{Dial, PeerKey};
 pub use crawl::row::{FailureCause, Row, Verdict};
-pub use peer::exchange::{Exchange, Metadata, Outcome, Step, Transport};
+pub use peer::exchange::{Exchange, Fetched, Metadata, Outcome, Step, Transport};
 pub use stats::Stats;
 
 /// What an adapter may borrow: randomness that follows from the seed of the run, and compact sets

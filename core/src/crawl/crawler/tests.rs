@@ -7,6 +7,7 @@ mod outage;
 mod restart;
 mod stage;
 mod unread;
+mod work;
 mod world;
 
 use std::net::SocketAddr;

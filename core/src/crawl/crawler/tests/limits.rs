@@ -211,7 +211,7 @@ fn h18_a_contact_that_never_answers_is_given_up_after_five_passes() {
 /// How many of `peers` are kept, which the node that gave the infohash names all at once.
 fn kept(peers: &[SocketAddr]) -> usize {
     let mode = Mode::Peers;
-    let mut stage = Stage::with(Config { mode, peers_per_infohash: 1_000, ..Config::default() });
+    let mut stage = Stage::with(Config { peers_per_infohash: 1_000, ..Config::new(mode) });
     let first = stage.begin(node(1));
     stage.answer(&first, &body(node(1)));
     let sample = stage.next_asked().expect("it is sampled");

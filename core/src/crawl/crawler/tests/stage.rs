@@ -41,7 +41,7 @@ pub(super) struct Stage {
 impl Stage {
     /// On the public network, in both families, without limits of rate.
     pub(super) fn new(mode: Mode) -> Self {
-        Self::with(Config { mode, ..Config::default() })
+        Self::with(Config::new(mode))
     }
 
     pub(super) fn with(config: Config) -> Self {
