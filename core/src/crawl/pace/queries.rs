@@ -1,4 +1,4 @@
-//! Queries a second, both families together.
+//! Queries a second, both families together. Must never let one family starve the other.
 
 use super::shared::SharedBucket;
 use crate::base::addr::Family;

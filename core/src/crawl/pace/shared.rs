@@ -1,4 +1,5 @@
-//! One limit shared by two claimants.
+//! One limit shared by two claimants. Must never let both together exceed it, nor leave one without
+//! its part while it has work.
 
 use super::bucket::Bucket;
 use crate::base::time::{Duration, Instant};
@@ -17,11 +18,11 @@ pub(super) struct SharedBucket {
 impl SharedBucket {
     /// How long a claimant counts as having work after it last asked, at least.
     pub(super) const WANTED_FOR: Duration = Duration::from_secs(1);
-    /// The same in tokens of a claimant's part: whoever is told to wait for one asks again when it
-    /// comes, and must not have been forgotten by then.
+    /// The same in tokens of a claimant's part: a claimant that is told to wait for one asks again
+    /// when it comes, and must not have been forgotten by then.
     const WANTED_TOKENS: u32 = 2;
 
-    /// `n` tokens a `period`, of which one claimant gets at most `quarters` while both want some.
+    /// `n` tokens a `period`. While both claimants want some, each gets at most `quarters` of them.
     pub(super) fn new(n: Option<u32>, quarters: u32, period: Duration) -> Self {
         let all = Bucket::new(n, period);
         let most = all.part(quarters);
@@ -37,6 +38,7 @@ impl SharedBucket {
         if self.is_contested(now, claimant) { self.most[claimant].ready(now) } else { Ok(()) }
     }
 
+    /// Takes a token that [`SharedBucket::ready`] said is there.
     pub(super) fn take(&mut self, now: Instant, claimant: usize) {
         self.all.take(now);
         if self.is_contested(now, claimant) {
@@ -54,6 +56,7 @@ impl SharedBucket {
         self.most[claimant].token()
     }
 
+    /// Whether the other claimant has work as well.
     fn is_contested(&self, now: Instant, claimant: usize) -> bool {
         self.wanted[1 - claimant].is_some_and(|at| now.since(at) < self.wanted_for)
     }

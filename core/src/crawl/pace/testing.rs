@@ -26,7 +26,7 @@ pub(super) fn most_in_a_window(sent: &[u64], window: u64) -> usize {
 }
 
 /// Two claimants that always want a token and ask whenever they were told to, the first one
-/// always first: who got one, in order.
+/// always first. Gives the claimant of each token, in order.
 pub(super) fn contend(bucket: &mut SharedBucket, tokens: usize) -> Vec<usize> {
     let (mut taken, mut next) = (Vec::new(), [Instant::START; 2]);
     while taken.len() < tokens {
