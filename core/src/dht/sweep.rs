@@ -200,10 +200,13 @@ impl Sweep {
     fn next_query(&mut self, known: &mut Known, now: Instant) -> Option<SweepQuery> {
         loop {
             match self.visits.take_next(known, now) {
+                // It was decided when the answer before it came.
                 Some(NextVisit::FollowUp(query)) => return Some(query),
+                // A dead node and one that does not sample are told apart by `find_node`.
                 Some(NextVisit::Silent(waiting)) => {
                     return Some(self.query(waiting, SweepAsk::FindNode, Reason::Retry));
                 }
+                // Samples first: the answer names neighbours as well.
                 Some(NextVisit::First(waiting)) => {
                     return Some(self.query(waiting, SweepAsk::Sample, Reason::First));
                 }
@@ -213,6 +216,7 @@ impl Sweep {
             let setting = self.setting(known, now);
             match self.gaps.poll(&setting, &mut self.rng) {
                 NextGap::Ask(query) => return Some(query),
+                // Enough questions are on their way, and their answers may name contacts.
                 NextGap::Wait => return None,
                 NextGap::None => {}
             }

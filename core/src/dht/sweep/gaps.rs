@@ -72,7 +72,7 @@ pub(super) struct Gaps {
     reach: Reach,
     /// Questions on their way, or about to be.
     open: usize,
-    /// Questions that may still be asked.
+    /// Questions that may still be asked: [`GAPS_FREE`] and one for each answer, less those asked.
     budget: u32,
 }
 
