@@ -105,8 +105,8 @@ pub const PIECE_LENGTH_MAX: u64 = 536_854_528;
 /// The most payload pieces that are not flagged (H40).
 pub const PAYLOAD_PIECES_MAX: u64 = 2_097_152;
 
-/// The smallest payload piece length of a v2 torrent, in bytes (BEP 52).
-pub const V2_PIECE_LENGTH_MIN: u64 = 16 * 1024;
+/// The smallest payload piece length of a v2 torrent, 16 KiB, as a power of two (52.1).
+pub const V2_PIECE_LENGTH_LOG_MIN: u32 = 14;
 
 /// The longest name written to a terminal, in bytes (H33).
 pub const TERMINAL_NAME_MAX: usize = 240;

@@ -22,6 +22,7 @@
 //! a file.
 
 mod codec;
+mod item;
 mod journal;
 mod saved;
 #[cfg(test)]
@@ -30,8 +31,9 @@ mod tests;
 use std::fmt;
 
 pub(crate) use self::codec::SnapshotWriter;
+pub(crate) use self::item::{Failed, Pending, Rest};
 pub(crate) use self::journal::{Journal, seconds_left};
-pub(crate) use self::saved::{Failed, Pending, Rest, Saved};
+pub(crate) use self::saved::Saved;
 
 /// Whole seconds since the Unix epoch, as the caller's clock tells them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

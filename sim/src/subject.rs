@@ -8,10 +8,9 @@
 //! asking once more must change nothing (rule 16).
 
 mod disk;
-mod exchanges;
 mod replay;
+mod exchanges;
 pub(crate) mod script;
-pub(crate) mod skew;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -24,11 +23,11 @@ use estudely_core::{
 
 use self::disk::Disk;
 use self::exchanges::Exchanges;
-use self::skew::Clock;
-use crate::event::{Conn, Event, Observer};
-use crate::net::Delivery;
-use crate::scenario::Scenario;
-use crate::universe::Universe;
+use crate::net::event::{Conn, Event, Observer};
+use crate::net::internet::Delivery;
+use crate::world::scenario::Scenario;
+use crate::world::skew::Clock;
+use crate::world::universe::Universe;
 
 /// Bytes of the adapter's receive buffer: a longer datagram arrives cut (H5).
 pub const RECEIVE_BUFFER: usize = 2048 + 1;

@@ -7,16 +7,15 @@ use std::path::Path;
 
 use estudely_core::internal::rng::Rng;
 use estudely_core::{AddressPolicy, Config, Duration, Seed, Stats};
-use estudely_io_smol::args::{Place, RowsPer};
 use estudely_io_smol::run::{
     Bind, Bootstrap, Observer, Options, Requests, RunError, RunFailed, run,
 };
 use estudely_io_smol::signal::Interrupts;
-use estudely_io_smol::sink::{OpenError, Plan, Table, open};
+use estudely_io_smol::sink::{OutputError, Place, Plan, RowsPer, Table, open};
 
 use super::{Swarm, raise_file_limit};
-use crate::truth::{self, Exposure, Score, Truth};
-use crate::world::INTERVAL_DEFAULT;
+use crate::world::dht::INTERVAL_DEFAULT;
+use crate::world::truth::{self, Exposure, Score, Truth};
 
 /// Connections at a time, where the limit of open files allows: silent peers hold theirs for
 /// seconds, and on loopback nobody is bothered.
@@ -32,7 +31,7 @@ const REPORT_EVERY: u64 = 5;
 #[derive(Debug)]
 pub enum CrawlError {
     /// The file exists and is no such output, or cannot be made.
-    Output(OpenError),
+    Output(OutputError),
     /// The crawl itself failed.
     Run(RunFailed),
     /// The file cannot be read back.

@@ -190,7 +190,7 @@ mod tests {
     fn one_new_flow_a_second_is_shared_by_looking_and_fetching() {
         for new_flows in 1..=70 {
             let mut flows = FlowPacer::new(Some(new_flows), &mut Rng::new(Seed::from_u64(1)));
-            let taken = contend(&mut flows.bucket, 200);
+            let taken = contend(200, |now, claimant| flows.bucket.try_take(now, claimant));
             let dials = taken.iter().filter(|kind| **kind == FlowKind::Tcp.claimant()).count();
             assert!((96..=104).contains(&dials), "{new_flows} a minute: {dials} of 200 are dials");
         }

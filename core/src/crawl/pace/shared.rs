@@ -56,6 +56,11 @@ impl SharedBucket {
         self.most[claimant].token()
     }
 
+    #[cfg(test)]
+    pub(super) fn try_take(&mut self, now: Instant, claimant: usize) -> Result<(), Instant> {
+        self.ready(now, claimant).map(|()| self.take(now, claimant))
+    }
+
     /// Whether the other claimant has work as well.
     fn is_contested(&self, now: Instant, claimant: usize) -> bool {
         self.wanted[1 - claimant].is_some_and(|at| now.since(at) < self.wanted_for)
@@ -90,7 +95,7 @@ mod tests {
         ) {
             let mut bucket = SharedBucket::new(Some(n), quarters, Duration::from_secs(seconds));
             let tokens = 40 * (n as usize).clamp(10, 100);
-            let taken = contend(&mut bucket, tokens);
+            let taken = contend(tokens, |now, claimant| bucket.try_take(now, claimant));
             // A burst of each part may be on top.
             let most = 1 + i64::from(n / 20);
             for claimant in [0, 1] {
