@@ -332,7 +332,7 @@ fn compare(table: &Table, target: Id) {
     let mut sorted: Vec<Contact> = table.contacts().collect();
     sorted.sort_by_key(|contact| contact.id.id().distance(target));
     sorted.truncate(K);
-    let mut nearest = Table::NOBODY;
+    let mut nearest = Table::NO_CONTACTS;
     let count = table.closest(target, &mut nearest);
     assert_eq!(&nearest[..count], sorted, "the nearest, exactly");
 }

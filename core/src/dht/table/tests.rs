@@ -185,7 +185,7 @@ fn a_bad_node_is_not_handed_out_and_leaves_at_the_twentieth_failure() {
     for failures in 1..20 {
         table.on_failure(at(0), node(0, 1));
         table.check();
-        let mut out = Table::NOBODY;
+        let mut out = Table::NO_CONTACTS;
         let expected = usize::from(failures < 2);
         assert_eq!(table.closest(OWN.id(), &mut out), expected);
         assert_eq!((table.contacts().count(), table.len()), (expected, 1));
@@ -407,7 +407,7 @@ fn members(own: NodeId, offered: &[Contact]) -> BTreeSet<Contact> {
 }
 
 fn closest(table: &Table, target: Id) -> Vec<Contact> {
-    let mut out = Table::NOBODY;
+    let mut out = Table::NO_CONTACTS;
     let len = table.closest(target, &mut out);
     out[..len].to_vec()
 }
