@@ -71,6 +71,7 @@ pub use config::{Config, Mode};
 pub use crawl::crawler::{Bootstrap, Crawler, Full, Transmit};
 pub use crawl::dial::{Dial, PeerKey};
 pub use crawl::row::{FailureCause, Row, Verdict};
+pub use crawl::session;
 pub use peer::exchange::{Exchange, Metadata, Outcome, Step, Transport};
 pub use state::{Restored, StateError, WallTime};
 pub use stats::Stats;
