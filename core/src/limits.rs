@@ -475,8 +475,8 @@ pub const ROUTERS_AFTER: Duration = Duration::from_secs(5);
 /// must not send every crawler to the routers.
 pub const ROUTERS_AFTER_QUIET: Duration = Duration::from_secs(300);
 
-/// Without an answer for so long, the network is as good as absent: bootstrap nodes were asked four
-/// times by then, after 0, 2, 6 and 14 s.
+/// Without an answer for so long, the network is as good as absent: bootstrap nodes were asked five
+/// times by then, at 0, 2, 4, 8 and 16 s.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long before the overall timeout the shutdown begins, so that the end falls on it; at most

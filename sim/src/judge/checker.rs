@@ -1,4 +1,4 @@
-//! Verifies what must hold in every run: the 22 safety and 5 liveness rules of [`rule`](super::rule).
+//! Verifies what must hold in every run: the 24 safety and 5 liveness rules of [`rule`](super::rule).
 //!
 //! Everything is computed from what crossed the boundary (datagrams, bytes of connections, rows,
 //! saved state) with code of the checker's own: bencode, KRPC, peer wire, hashes, address filter.
@@ -26,6 +26,7 @@ mod lookups;
 mod pace;
 mod rows;
 mod saved;
+mod session;
 mod sets;
 mod silence;
 mod table;
@@ -55,6 +56,7 @@ use self::lookups::Lookups;
 use self::pace::Pace;
 use self::rows::Rows;
 use self::saved::Saved;
+use self::session::Sessions;
 use self::silence::Silence;
 use self::transactions::{Match, Transactions};
 use super::rule::{Broken, DEADLINE_AHEAD, Findings, TIME_MONOTONE};
@@ -88,6 +90,7 @@ pub struct Checker {
     families: Families,
     counters: Counters,
     liveness: Liveness,
+    sessions: Sessions,
     events: u64,
 }
 
@@ -121,6 +124,7 @@ impl Checker {
             transactions: Transactions::new(lag.clone()),
             pace: Pace::new(scenario),
             lookups: Lookups::default(),
+            sessions: Sessions::new(scenario, lag.clone()),
             dials: Dials::new(scenario.connections, lag),
             families: Families::default(),
             counters: Counters::default(),
@@ -176,6 +180,7 @@ impl Checker {
         self.families.on_started(now, on, self.limited, kept);
         self.counters.on_started(state.is_none(), on);
         self.liveness.on_started(&*self.truth);
+        self.sessions.on_started(now, &*self.truth, kept);
     }
 
     fn on_sent(&mut self, to: SocketAddr, payload: &[u8]) {
@@ -183,6 +188,7 @@ impl Checker {
         self.liveness.on_begun(found, "a datagram", to);
         self.pace.on_sent(found, to, payload.len());
         self.families.on_sent(found.now, to);
+        self.sessions.on_sent(found, &self.heard, to);
         let Some(query) = self.heard.on_sent(found, to, payload) else { return };
         self.counters.on_sent(to, payload.len(), query.ask);
         self.transactions.on_sent(found, to, query.transaction, query.ask);
@@ -199,6 +205,7 @@ impl Checker {
     fn on_received(&mut self, from: SocketAddr, payload: &[u8]) {
         let now = self.found.now;
         self.counters.on_received(payload.len());
+        self.sessions.on_received(from);
         let received = krpc::received(payload);
         let (transaction, malformed) = match received {
             Received::Malformed => return self.counters.on_malformed(),
@@ -215,6 +222,7 @@ impl Checker {
             Match::Sure(open) => (open, true),
             Match::Doubtful(open) => (open, false),
         };
+        self.sessions.on_answer(now, sure);
         if sure {
             self.silence.on_life(now);
         }
@@ -261,6 +269,7 @@ impl Checker {
         }
         self.turns = 0;
         let found = &mut self.found;
+        self.sessions.on_drained(found);
         if self.over {
             self.dials.on_drained(found);
             return;
@@ -305,11 +314,15 @@ impl Observer for Checker {
         });
         match *event {
             Event::Started { own, state } => self.on_started(now, own, state),
-            Event::Killed => self.dials.on_started(),
-            Event::ShutDown => {
+            Event::Killed => {
+                self.dials.on_started();
+                self.sessions.on_killed();
+            }
+            Event::ShutDown { ended } => {
                 self.over = true;
                 self.families.on_shut_down();
-                self.liveness.on_shut_down();
+                self.liveness.on_shut_down(ended);
+                self.sessions.on_shut_down(&mut self.found, ended);
             }
             Event::Healed => self.liveness.on_healed(now, &*self.truth),
             Event::Sent { to, payload } => self.on_sent(to, payload),
@@ -341,6 +354,7 @@ impl Observer for Checker {
             }
             Event::Saved { bytes, whole } => {
                 self.saved.on_saved(now, bytes, whole);
+                self.sessions.on_saved(bytes, whole);
                 let len = self.saved.len();
                 table::check_saved(&mut self.found, &self.heard, bytes, whole, len);
             }

@@ -214,7 +214,7 @@ impl Observer for Trace {
                 self.note(Kept { note, ..of(Kind::Started) }, &bytes);
             }
             Event::Killed => self.note(of(Kind::Killed), b""),
-            Event::ShutDown => self.note(of(Kind::ShutDown), b""),
+            Event::ShutDown { .. } => self.note(of(Kind::ShutDown), b""),
             Event::Healed => self.note(of(Kind::Healed), b""),
             Event::Sent { to: addr, payload } => self.note(to(Kind::Sent, addr), payload),
             Event::Received { from, payload, forged } => {

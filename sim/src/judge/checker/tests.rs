@@ -2,6 +2,7 @@
 
 mod bench;
 mod peers;
+mod session;
 
 use estudely_core::Duration;
 
