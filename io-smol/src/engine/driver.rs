@@ -11,12 +11,11 @@ use std::task::{Context, Poll};
 
 use async_channel::Receiver;
 use async_io::Timer;
-use estudely_core::internal::time::earliest;
 use estudely_core::limits::ANSWER_WITHIN;
 use estudely_core::session::{
     Ended, Facts, Failure, Goal, Output, Phase, Session, Start, Step, Terms,
 };
-use estudely_core::{Crawler, Duration, Instant, Mode, PeerKey};
+use estudely_core::{Config, Crawler, Duration, Instant, Mode, PeerKey};
 use smol::future;
 use smol::stream::Stream;
 
@@ -81,10 +80,14 @@ impl<'a> Driver<'a> {
     ) -> Result<Self, RunError> {
         let World { clock, udp, connections, interrupts } = world;
         let now = clock.now();
-        let mut config = options.crawler;
-        config.own = udp.each_ref().map(|udp| udp.as_ref().map(Udp::local));
+        let mut own = udp.iter().flatten().map(Udp::local);
+        let config = own.try_fold(options.crawler, Config::with_own);
+        let config = config.map_err(|error| RunError::System {
+            what: "a socket without an address",
+            source: io::Error::other(error),
+        })?;
         let families = udp.each_ref().map(Option::is_some);
-        let mode = config.mode;
+        let mode = config.mode();
         let mut crawler = Crawler::new(config, options.seed, now);
         for hash in options.known {
             crawler.handle_known(hash);
@@ -355,7 +358,8 @@ impl<'a> Driver<'a> {
             self.sockets.poll_timeout(),
         ]
         .into_iter()
-        .fold(None, earliest)
+        .flatten()
+        .min()
     }
 
     /// Hands everything that has arrived to the core.

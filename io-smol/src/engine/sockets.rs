@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::task::Context;
 
-use estudely_core::internal::time::earliest;
 use estudely_core::{Crawler, Duration, Family, Instant};
 
 use super::outcome::UdpReport;
@@ -100,11 +99,11 @@ impl Sockets {
 
     /// When the next socket is to be looked at, whatever the reactor says.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let looks = self.channels.iter().flatten().map(|channel| match channel.look {
+        let looks = self.channels.iter().flatten().filter_map(|channel| match channel.look {
             Look::At(at) => Some(at),
             Look::OnEvent | Look::Now => None,
         });
-        looks.fold(None, earliest)
+        looks.min()
     }
 
     pub(super) fn report(&self) -> UdpReport {

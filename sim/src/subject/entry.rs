@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 
-use estudely_core::internal::time::earliest;
 use estudely_core::limits::ANSWER_WITHIN;
 use estudely_core::session::{Door, Goal, Start, Terms};
 use estudely_core::{Bootstrap, Duration, Instant};
@@ -111,7 +110,7 @@ impl Resolver {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.open.iter().map(|(due, _)| Some(*due)).fold(None, earliest)
+        self.open.iter().map(|(due, _)| *due).min()
     }
 }
 

@@ -111,6 +111,9 @@ impl Scenario {
         if self.new_ids + self.moves > 100 {
             return Err("new-ids and moves: want at most 100 percent together".to_owned());
         }
+        if let Err(error) = self.config() {
+            return Err(error.to_string().replace('_', "-"));
+        }
         if self.names_fail > 0 && self.names_ms == 0 {
             return Err("names-fail: addresses do not fail; give names-ms too".to_owned());
         }
