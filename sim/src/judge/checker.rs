@@ -1,4 +1,4 @@
-//! Verifies what must hold in every run: the 22 safety and 5 liveness rules of [`rule`](super::rule).
+//! Verifies what must hold in every run: the 24 safety and 5 liveness rules of [`rule`](super::rule).
 //!
 //! Everything is computed from what crossed the boundary (datagrams, bytes of connections, rows,
 //! saved state) with code of the checker's own: bencode, KRPC, peer wire, hashes, address filter.
@@ -30,6 +30,7 @@ mod pace;
 mod rows;
 mod saved;
 mod sent;
+mod session;
 mod sets;
 mod silence;
 mod table;
@@ -62,6 +63,7 @@ use self::lookups::Lookups;
 use self::pace::Pace;
 use self::rows::Rows;
 use self::saved::Saved;
+use self::session::Sessions;
 use self::silence::Silence;
 use self::transactions::Transactions;
 use super::rule::{Broken, DEADLINE_AHEAD, Findings, TIME_MONOTONE};
@@ -97,6 +99,7 @@ pub struct Checker {
     families: FamiliesApart,
     counters: Counters,
     liveness: Liveness,
+    sessions: Sessions,
     events: u64,
 }
 
@@ -132,6 +135,7 @@ impl Checker {
             answers: Answers::default(),
             callers: Callers::default(),
             lookups: Lookups::default(),
+            sessions: Sessions::new(scenario, lag.clone()),
             dials: Dials::new(scenario.connections, lag),
             families: FamiliesApart::default(),
             counters: Counters::default(),
@@ -195,6 +199,7 @@ impl Checker {
         self.families.on_started(now, on, self.limited, kept);
         self.counters.on_started(state.is_none(), on);
         self.liveness.on_started(&*self.truth);
+        self.sessions.on_started(now, &*self.truth, kept);
     }
 
     fn on_drained(&mut self, timeout: Option<Instant>, stats: &Stats) {
@@ -204,6 +209,7 @@ impl Checker {
         }
         self.turns = 0;
         let found = &mut self.found;
+        self.sessions.on_drained(found);
         if self.over {
             self.dials.on_drained(found);
             return;
@@ -248,11 +254,15 @@ impl Observer for Checker {
         });
         match *event {
             Event::Started { own, state } => self.on_started(now, own, state),
-            Event::Killed => self.dials.on_started(),
-            Event::ShutDown => {
+            Event::Killed => {
+                self.dials.on_started();
+                self.sessions.on_killed();
+            }
+            Event::ShutDown { ended } => {
                 self.over = true;
                 self.families.on_shut_down();
-                self.liveness.on_shut_down();
+                self.liveness.on_shut_down(ended);
+                self.sessions.on_shut_down(&mut self.found, ended);
             }
             Event::Healed => self.liveness.on_healed(now, &*self.truth),
             Event::Sent { to, payload } => self.on_sent(to, payload),
@@ -284,6 +294,7 @@ impl Observer for Checker {
             }
             Event::Saved { bytes, whole } => {
                 self.saved.on_saved(now, bytes, whole);
+                self.sessions.on_saved(bytes, whole);
                 let len = self.saved.len();
                 table::check_saved(&mut self.found, &self.heard, bytes, whole, len);
             }

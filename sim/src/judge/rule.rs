@@ -96,6 +96,12 @@ rules! {
     /// Judged by [`splits`](super::compare::splits), which reads again what one connection in eight received.
     ANY_SPLIT = "22" "any-split":
         "Any split of a stream's input gives the same outcome and the same bytes out.";
+    /// A router that some node has named is a contact like any other.
+    ROUTERS_WAIT = "23" "routers-wait":
+        "After a warm start public routers are asked only after 5 s without an answer, or 300 s after the last one.";
+    /// 30 s, or the overall timeout if that is sooner. What comes after the end is rule d.
+    ENDS_ON_TIME = "24" "ends-on-time":
+        "A run to which no node answers fails in time and not before, and none outlives its overall timeout.";
     TABLE_FILLS = "a" "table-fills":
         "The table holds nodes soon after one honest bootstrap answer.";
     NODES_SAMPLED = "b" "nodes-sampled":
@@ -187,7 +193,7 @@ mod tests {
     #[test]
     fn marks_and_names_are_unique_and_complete() {
         let marks: Vec<_> = RULES.iter().map(|rule| rule.mark).collect();
-        let numbers = (1..=22).map(|n: u32| n.to_string());
+        let numbers = (1..=24).map(|n: u32| n.to_string());
         let expected: Vec<_> = numbers.chain("abcde".chars().map(String::from)).collect();
         assert_eq!(marks, expected);
         for rule in RULES {

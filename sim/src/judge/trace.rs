@@ -214,7 +214,7 @@ impl Observer for Trace {
                 self.note(TailEvent { note, ..of(EventKind::Started) }, &bytes);
             }
             Event::Killed => self.note(of(EventKind::Killed), b""),
-            Event::ShutDown => self.note(of(EventKind::ShutDown), b""),
+            Event::ShutDown { .. } => self.note(of(EventKind::ShutDown), b""),
             Event::Healed => self.note(of(EventKind::Healed), b""),
             Event::Sent { to: addr, payload } => self.note(to(EventKind::Sent, addr), payload),
             Event::Received { from, payload, forged } => {

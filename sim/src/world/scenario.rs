@@ -190,6 +190,18 @@ scenario! {
         /// Seconds for which bootstrap nodes answer nothing at first.
         silent_s: u32 = 0,
     }
+    session {
+        /// 1: a run ends by itself as the program's does, 30 s without an answer or at its limit; 0: when it is told to.
+        ends: u32 = 0,
+        /// Seconds after which a run ends, shutdown included; 0 for never.
+        overall_s: u32 = 0,
+        /// 1: bootstrap nodes are public routers, which wait after a warm start; 0: the user named them.
+        routers: u32 = 0,
+        /// Milliseconds until the name of a bootstrap node resolves; 0 for addresses.
+        names_ms: u32 = 0,
+        /// How often each of these names fails to resolve first.
+        names_fail: u32 = 0,
+    }
 }
 
 impl Scenario {

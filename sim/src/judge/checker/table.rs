@@ -47,6 +47,11 @@ pub(super) fn check_saved(
     }
 }
 
+/// Whether a snapshot holds contacts; not if it cannot be read.
+pub(super) fn holds_contacts(bytes: &[u8]) -> bool {
+    read(bytes).is_ok_and(|tables| !tables.contacts.is_empty())
+}
+
 /// What a snapshot says of the tables.
 #[derive(Debug, Default)]
 struct SavedTables {

@@ -5,6 +5,7 @@ mod classes;
 mod liveness;
 mod peers;
 mod queries;
+mod session;
 
 use estudely_core::Duration;
 

@@ -15,6 +15,7 @@ impl Checker {
         let (bytes, (class, sent)) = (payload.len(), sent(payload));
         let found = &mut self.found;
         self.counters.on_sent(class, bytes);
+        self.sessions.on_sent(found, &self.heard, to);
         self.heard.check_address(found, to);
         match class {
             Class::Query => {
@@ -66,6 +67,7 @@ impl Checker {
         let (now, bytes) = (self.found.now, payload.len());
         let received = krpc::received(payload);
         self.counters.on_received(received.class(), bytes);
+        self.sessions.on_received(from);
         let (transaction, malformed) = match received {
             Received::Malformed => return self.counters.on_malformed(),
             Received::Utp => {
@@ -89,6 +91,7 @@ impl Checker {
             Match::Sure(open) => (open, true),
             Match::Doubtful(open) => (open, false),
         };
+        self.sessions.on_answer(now, sure);
         if sure {
             self.silence.on_life(now);
         }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use estudely_core::info::Info;
+use estudely_core::session::Ended;
 use estudely_core::{
     Duration, FailureCause, InfoHash, Instant, Metadata, PeerFault, Row, Stats, Transport, Verdict,
 };
@@ -189,7 +190,7 @@ impl Bench {
     }
 
     pub(super) fn shut_down(&mut self) {
-        self.see(Event::ShutDown);
+        self.see(Event::ShutDown { ended: Some(Ended::Signal) });
     }
 
     pub(super) fn healed(&mut self) {
