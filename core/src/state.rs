@@ -39,8 +39,9 @@ pub(crate) use self::saved::Saved;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallTime(pub u64);
 
-/// Why a saved state cannot be taken up. Nothing of it was.
+/// Why a saved state cannot be taken up. Nothing of it was. More may follow: each has its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StateError {
     /// It is no state of this program.
     Foreign,
@@ -68,8 +69,9 @@ impl fmt::Display for StateError {
 
 impl std::error::Error for StateError {}
 
-/// What was taken up from a saved state.
+/// What was taken up from a saved state. More may follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Restored {
     /// Contacts of the routing tables.
     pub contacts: usize,

@@ -9,6 +9,7 @@ use crate::base::id::InfoHash;
 use crate::base::time::Instant;
 use crate::crawl::dial::PeerKey;
 use crate::crawl::row::FailureCause;
+use crate::lead::Origin;
 use crate::limits::{
     PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX, PUT_BACKS_MAX, RACES_MAX, RESERVE_MAX,
 };
@@ -89,6 +90,8 @@ pub struct Job {
     pub hash: InfoHash,
     /// When it was admitted.
     pub found: Instant,
+    /// How it was heard of first.
+    pub(crate) origin: Origin,
     /// When something last happened to it.
     pub touched: Instant,
     /// The connection begun last.
@@ -123,10 +126,17 @@ pub struct Job {
 
 impl Job {
     /// A job that will ask `source` for peers, if there is one.
-    pub fn new(now: Instant, hash: InfoHash, source: Option<Contact>, round: u8) -> Self {
+    pub(crate) fn new(
+        now: Instant,
+        hash: InfoHash,
+        source: Option<Contact>,
+        round: u8,
+        origin: Origin,
+    ) -> Self {
         Self {
             hash,
             found: now,
+            origin,
             touched: now,
             latest: None,
             round,
@@ -348,7 +358,7 @@ mod tests {
     }
 
     fn job() -> Job {
-        Job::new(Instant::START, InfoHash([7; 20]), None, 0)
+        Job::new(Instant::START, InfoHash([7; 20]), None, 0, Origin::Request)
     }
 
     fn dial(job: &mut Job) -> Option<SocketAddr> {
@@ -358,7 +368,7 @@ mod tests {
     #[test]
     fn without_peers_the_source_comes_first_then_a_walk_then_the_end() {
         let node = Contact { id: crate::base::id::NodeId([1; 20]), addr: peer(99) };
-        let mut job = Job::new(Instant::START, InfoHash([7; 20]), Some(node), 0);
+        let mut job = Job::new(Instant::START, InfoHash([7; 20]), Some(node), 0, Origin::Sample);
         assert_eq!(job.need(&LIMITS), Need::Wait);
         job.source = Source::Done;
         assert_eq!(job.need(&LIMITS), Need::Walk);

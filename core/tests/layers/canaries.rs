@@ -48,6 +48,8 @@ fn a_crate_that_keeps_the_order_has_no_fault() {
         ("right/part.rs", "use super::Part; use crate::right::C;"),
         ("ground/d.rs", "mod deep; fn f() { deep::g(); }"),
         ("ground/d/deep.rs", "use super::f;"),
+        // So are tests and what they share.
+        ("ground/a.rs", "#[cfg(test)] mod tests { use crate::ground::b::B; }"),
     ] {
         assert_eq!(with(path, text), Vec::<String>::new(), "{text} in {path}");
     }
@@ -85,7 +87,17 @@ fn an_arrow_through_a_re_export_is_found() {
     assert_found("left.rs", "use crate::right::C;", "crate::right::C is of right");
     assert_found("ground/a.rs", "use crate::Nothing;", "is of the crate root");
     assert_found("ground.rs", "pub use crate::roof::crawler::*;", "is of roof::crawler");
-    assert_found("left.rs", "pub use crate::ground::a::*;", "hides what it names");
+    let files = [
+        ("lib.rs", "mod ground; mod left; mod roof;"),
+        ("ground.rs", "pub use self::a::*; pub use crate::roof::*;"),
+        ("ground/a.rs", "pub struct A;"),
+        ("left.rs", "use crate::ground::{A, Tile};"),
+        ("roof.rs", "pub struct Tile;"),
+    ];
+    let found = faults(&Tree::new(&files), ORDER);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("ground line 1: crate::roof is of roof"), "{found:?}");
+    assert!(found[1].starts_with("left line 1: crate::ground::Tile is of roof"), "{found:?}");
 }
 
 #[test]

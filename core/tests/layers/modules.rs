@@ -21,6 +21,8 @@ struct Content {
     paths: Vec<(Module, usize)>,
     /// Modules of which every name is re-exported.
     globs: Vec<Module>,
+    /// Names of the items that it declares.
+    items: BTreeSet<String>,
 }
 
 /// One module names something that another one owns.
@@ -113,18 +115,27 @@ impl Tree {
         let (module, rest) = path.split_at(known);
         let content = self.0.get(module)?;
         let next = rest.first().and_then(|name| {
-            let stands_for = content.names.get(name)?;
-            Some(stands_for.iter().chain(&rest[1..]).cloned().collect())
+            let imported = content.names.get(name).cloned();
+            let globbed = || {
+                let glob = content.globs.iter().find(|glob| self.shows(glob, name, 8))?;
+                Some(glob.iter().cloned().chain([name.clone()]).collect())
+            };
+            let stands_for: Module = imported.or_else(globbed)?;
+            Some(stands_for.into_iter().chain(rest[1..].iter().cloned()).collect())
         });
         Some((module.to_vec(), next.filter(|next: &Module| next != path)))
     }
 
-    /// Modules that re-export every name of another: names cannot be followed through them.
-    pub(crate) fn globs(&self) -> Vec<String> {
-        let all = self.0.iter().flat_map(|(module, content)| {
-            content.globs.iter().map(|glob| (module.join("::"), glob.join("::")))
-        });
-        all.map(|(module, glob)| format!("{module}: pub use {glob}::*")).collect()
+    /// Whether `name` can be had from `module`, by re-exports of all its names at most `depth` deep.
+    fn shows(&self, module: &Module, name: &str, depth: usize) -> bool {
+        let child: Module = module.iter().cloned().chain([name.to_owned()]).collect();
+        self.0.contains_key(&child)
+            || depth > 0
+                && self.0.get(module).is_some_and(|content| {
+                    content.items.contains(name)
+                        || content.names.contains_key(name)
+                        || content.globs.iter().any(|glob| self.shows(glob, name, depth - 1))
+                })
     }
 }
 
@@ -156,6 +167,9 @@ fn tokens(code: &str) -> Vec<Token<'_>> {
     }
     tokens
 }
+
+/// What stands before the name of an item.
+const DECLARES: [&str; 8] = ["struct", "enum", "union", "trait", "fn", "type", "const", "static"];
 
 /// Reads the tokens of one file into the tree.
 struct Reading<'a, 't> {
@@ -192,7 +206,13 @@ impl<'a> Reading<'a, '_> {
                         here.pop();
                     }
                 }
-                _ => at = self.spelled(&here, at, &mut spelled),
+                word => {
+                    if DECLARES.contains(&word) {
+                        let name = self.text(at + 1).to_owned();
+                        self.content(&here).items.insert(name);
+                    }
+                    at = self.spelled(&here, at, &mut spelled);
+                }
             }
         }
         // Names imported anywhere in the file are known by now.

@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use async_io::Timer;
-use estudely_core::internal::rng::Rng;
+use estudely_core::keyed::Rng;
 use estudely_core::{Duration, Seed, Stats};
 use smol::future::{self, FutureExt};
 
@@ -69,6 +69,7 @@ fn execute(command: &Command) -> Result<u8, Failure> {
         None => entropy::random_seed()
             .map_err(|error| Failure::new(FAILED, format!("no randomness: {error}")))?,
     };
+    let crawler = setup::config(command).map_err(|error| Failure::new(USAGE, error.to_string()))?;
     let interrupts = Interrupts::listen()
         .map_err(|error| Failure::new(FAILED, format!("cannot handle signals: {error}")))?;
     let tally = LinesRead::default();
@@ -105,7 +106,8 @@ fn execute(command: &Command) -> Result<u8, Failure> {
         fanout.discard();
     })?;
     let known = known.iter().collect();
-    let mut options = setup::options(command, seed, state, known, requests, Some(interrupts));
+    let mut options =
+        setup::options(command, crawler, seed, state, known, requests, Some(interrupts));
     options.overall_timeout = options.overall_timeout.map(|most| most.saturating_sub(waited));
     let ended = run(options, &mut fanout, &mut progress);
     progress.finish();

@@ -13,8 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use argh::FromArgs;
-use estudely_core::Family;
-use estudely_core::magnet;
+use estudely_core::{Family, limits, magnet};
 
 use crate::files::sink::{Place, RowsPer};
 use crate::files::state::with_ending;
@@ -24,13 +23,6 @@ use tokens::Words;
 use value::wrong;
 
 pub use command::{Command, Form, FormName, Pace, Parsed, ProgressMode, UsageError};
-
-/// Most peers of an infohash that can be asked for (protocol catalogue H21).
-pub const PEERS_PER_INFOHASH_MAX: u64 = 200;
-/// Most connections, queries a second and new flows a minute that can be asked for.
-const CONNECTIONS_MAX: u64 = 1_000_000;
-const RATE_MAX: u64 = 1_000_000;
-const NEW_FLOWS_MAX: u64 = 100_000_000;
 
 /// Reads a command line, without the program's name.
 ///
@@ -60,7 +52,7 @@ fn command(name: FormName, raw: &Raw) -> Result<Command, UsageError> {
         value.as_deref().map(|value| value::seconds(option, value)).transpose()
     };
     let per_infohash = |option, value: &Option<String>, default: u32| {
-        let value = limit(option, value, PEERS_PER_INFOHASH_MAX)?;
+        let value = limit(option, value, limits::PEERS_PER_INFOHASH_MAX.into())?;
         Ok(value.map_or(default, |n| u32::try_from(n).unwrap_or(u32::MAX)))
     };
     Ok(Command {
@@ -226,13 +218,13 @@ fn pace(raw: &Raw) -> Result<Pace, UsageError> {
             n => Ok(u32::try_from(n).ok()),
         };
     if let Some(value) = &raw.rate {
-        pace.rate = unlimited("--rate", value, RATE_MAX)?;
+        pace.rate = unlimited("--rate", value, limits::RATE_MAX.into())?;
     }
     if let Some(value) = &raw.new_flows {
-        pace.new_flows = unlimited("--new-flows", value, NEW_FLOWS_MAX)?;
+        pace.new_flows = unlimited("--new-flows", value, limits::NEW_FLOWS_A_MINUTE_MAX.into())?;
     }
     if let Some(value) = &raw.max_connections {
-        let n = value::whole("--max-connections", value, 1..=CONNECTIONS_MAX)?;
+        let n = value::whole("--max-connections", value, 1..=limits::CONNECTIONS_MAX.into())?;
         pace.max_connections = u32::try_from(n).unwrap_or(u32::MAX);
     }
     Ok(pace)

@@ -5,7 +5,8 @@
 
 mod diagnosis;
 
-use estudely_core::{Mode, PeerFault, Restored, Stats};
+use estudely_core::state::Restored;
+use estudely_core::{Mode, PeerFault, Stats};
 use serde_json::{Map, Value, json};
 
 use super::progress::share;
@@ -203,14 +204,9 @@ mod tests {
     use crate::engine::run::{BootstrapReport, UdpReport};
 
     fn report() -> Report {
-        let mut stats = Stats {
-            contacts_answered: 7,
-            queries_sample: 8,
-            answered: 4,
-            verified: 3,
-            dialled: 9,
-            ..Stats::default()
-        };
+        let mut stats = Stats::default();
+        (stats.contacts_answered, stats.queries_sample, stats.answered) = (7, 8, 4);
+        (stats.verified, stats.dialled) = (3, 9);
         stats.faults[PeerFault::Refused as usize] = 5;
         Report {
             stats,
@@ -246,7 +242,8 @@ mod tests {
         assert_eq!(stages(Mode::Peers), "contacts, nodes that sample, infohashes, settled");
         assert_eq!(stages(Mode::Fetch), "contacts, infohashes, peers, settled, failed dials");
         assert_eq!(stages(Mode::Direct), "infohashes, peers, settled, failed dials");
-        let peers = Stats { settled: 5, failed: 2, unfinished: 1, ..Stats::default() };
+        let mut peers = Stats::default();
+        (peers.settled, peers.failed, peers.unfinished) = (5, 2, 1);
         let last = funnel(&peers, Mode::Peers).pop();
         assert_eq!(last.as_deref(), Some("settled: 3 with peers, 2 without; 1 unfinished"));
     }
@@ -263,7 +260,8 @@ mod tests {
         assert_eq!(line(None), None);
         let said = line(Some(kept.clone()));
         assert_eq!(said.as_deref(), Some("state: begun anew; 9 bytes kept in s"));
-        let restored = Restored { contacts: 3, due: 1, pending: 2, ..Restored::default() };
+        let mut restored = Restored::default();
+        (restored.contacts, restored.due, restored.pending) = (3, 1, 2);
         let kept = Kept { restored: Some(restored), complete: false, ..kept };
         let said = line(Some(kept.clone())).unwrap_or_default();
         assert!(said.starts_with("state: 4 contacts, 0 resting, 2 pending, 0 failed"), "{said}");

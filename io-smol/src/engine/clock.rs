@@ -5,7 +5,8 @@
 
 use std::time::{Instant as StdInstant, SystemTime};
 
-use estudely_core::{Duration, Instant, WallTime};
+use estudely_core::state::WallTime;
+use estudely_core::{Duration, Instant};
 
 /// Maps monotonic time to the core's, which starts at zero when the clock is made.
 #[derive(Clone, Copy, Debug)]

@@ -10,8 +10,9 @@ use std::task::{Context, Poll};
 
 use async_channel::Receiver;
 use async_io::Timer;
-use estudely_core::internal::time::earliest;
-use estudely_core::{Bootstrap as Kind, Crawler, Duration, Family, Instant, Mode, PeerKey, Stats};
+use estudely_core::{
+    Bootstrap as Kind, Config, Crawler, Duration, Family, Instant, Mode, PeerKey, Stats,
+};
 use smol::future;
 use smol::stream::Stream;
 
@@ -118,10 +119,14 @@ impl<'a> Driver<'a> {
         interrupts: Option<&Interrupts>,
     ) -> Result<Self, RunError> {
         let now = clock.now();
-        let mut config = options.crawler;
-        config.own = udp.each_ref().map(|udp| udp.as_ref().map(Udp::local));
+        let mut own = udp.iter().flatten().map(Udp::local);
+        let config = own.try_fold(options.crawler, Config::with_own);
+        let config = config.map_err(|error| RunError::System {
+            what: "a socket without an address",
+            source: io::Error::other(error),
+        })?;
         let families = udp.each_ref().map(Option::is_some);
-        let mode = config.mode;
+        let mode = config.mode();
         let mut crawler = Crawler::new(config, options.seed, now);
         for hash in options.known {
             crawler.handle_known(hash);
@@ -551,7 +556,8 @@ impl<'a> Driver<'a> {
         ]
         .into_iter()
         .chain(looks)
-        .fold(None, earliest)
+        .flatten()
+        .min()
     }
 
     /// Hands everything that has arrived to the core.

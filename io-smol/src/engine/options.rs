@@ -9,8 +9,8 @@ use crate::files::state::StateFile;
 
 /// Everything a run needs to know.
 pub struct Options {
-    /// The core's configuration. `own` is filled in from the bound sockets, and
-    /// `max_connections` is clamped to the descriptors there are.
+    /// The core's configuration. Our own addresses are filled in from the bound
+    /// sockets, and the number of connections is clamped to the descriptors there are.
     pub crawler: Config,
     /// What all randomness of the run follows from.
     pub seed: Seed,

@@ -30,15 +30,15 @@ pub fn run(
 ) -> Result<Report, RunFailed> {
     let clock = Clock::start();
     if let Some(limit) = descriptors::raise_descriptor_limit() {
-        let wanted = options.crawler.max_connections;
+        let wanted = options.crawler.max_connections();
         let allowed = descriptors::connections_within(wanted, limit);
         if allowed < wanted {
             observer.note(&descriptors::clamp_note(wanted, limit, allowed));
-            options.crawler.max_connections = allowed;
+            options.crawler = options.crawler.with_connections_within(allowed);
         }
     }
     let udp = bind(&options, observer)?;
-    if options.crawler.mode.uses_dht() {
+    if options.crawler.mode().uses_dht() {
         refuse_useless(&options.bootstrap, udp.each_ref().map(Option::is_some))?;
     }
     let interrupts = options.signals.take();
@@ -52,7 +52,7 @@ fn bind(options: &Options, observer: &mut dyn Observer) -> Result<[Option<Udp>; 
     let mut udp = [None, None];
     for bind in &options.bind {
         let mut bind = *bind;
-        if options.crawler.mode == Mode::Direct {
+        if options.crawler.mode() == Mode::Direct {
             // Nothing will be sent: the socket only proves that the address is ours to dial from.
             bind.addr.set_port(0);
         }

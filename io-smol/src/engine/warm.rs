@@ -1,6 +1,7 @@
 //! Beginning a run with what an earlier one left.
 
-use estudely_core::{Crawler, Instant, WallTime};
+use estudely_core::state::WallTime;
+use estudely_core::{Crawler, Instant};
 
 use super::error::RunError;
 use crate::files::state::{Core, Keeper, StateFile};

@@ -5,10 +5,9 @@
 //! never doubles the whole.
 
 use estudely_core::InfoHash;
-use estudely_core::internal::id::ID_LEN;
 
 /// An infohash without its first byte.
-type Tail = [u8; ID_LEN - 1];
+type Tail = [u8; InfoHash::LEN - 1];
 
 /// Infohashes being gathered, duplicates allowed.
 #[derive(Clone, Debug)]
@@ -76,7 +75,7 @@ impl InfoHashSet {
     pub fn iter(&self) -> impl Iterator<Item = InfoHash> {
         self.shards.iter().zip(0..=u8::MAX).flat_map(|(shard, first)| {
             shard.iter().map(move |tail| {
-                let mut bytes = [first; ID_LEN];
+                let mut bytes = [first; InfoHash::LEN];
                 bytes[1..].copy_from_slice(tail);
                 InfoHash(bytes)
             })
@@ -87,7 +86,7 @@ impl InfoHashSet {
     pub fn retain(&mut self, keep: impl Fn(InfoHash) -> bool) {
         for (shard, first) in self.shards.iter_mut().zip(0..=u8::MAX) {
             shard.retain(|tail| {
-                let mut bytes = [first; ID_LEN];
+                let mut bytes = [first; InfoHash::LEN];
                 bytes[1..].copy_from_slice(tail);
                 keep(InfoHash(bytes))
             });
@@ -97,7 +96,7 @@ impl InfoHashSet {
 }
 
 fn split(hash: InfoHash) -> (usize, Tail) {
-    let mut tail = [0; ID_LEN - 1];
+    let mut tail = [0; InfoHash::LEN - 1];
     tail.copy_from_slice(&hash.0[1..]);
     (usize::from(hash.0[0]), tail)
 }

@@ -13,8 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use csv_core::{ReadRecordResult, Reader};
 use estudely_core::InfoHash;
-use estudely_core::internal::rng::Rng;
-use estudely_core::internal::store::FingerprintSet;
+use estudely_core::keyed::{FingerprintSet, Rng};
 
 use super::hashes::{InfoHashSet, InfoHashSetBuilder};
 

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use estudely_core::{Crawler, InfoHash, Instant, Row, Verdict, WallTime};
+use estudely_core::state::WallTime;
+use estudely_core::{Crawler, InfoHash, Instant, Row, Verdict};
 
 use crate::world::draw::draw;
 

@@ -10,6 +10,8 @@ mod text;
 use std::fmt;
 use std::str::FromStr;
 
+use estudely_core::{Config, ConfigError, Mode};
+
 use crate::world::dht::Routing;
 use crate::world::vice::{NodeVices, PeerVices};
 
@@ -187,6 +189,23 @@ scenario! {
         clock_stalls: u32 = 0,
         /// Seconds for which bootstrap nodes answer nothing at first.
         silent_s: u32 = 0,
+    }
+}
+
+impl Scenario {
+    /// The crawler's settings, both families off.
+    ///
+    /// # Errors
+    /// One of them is out of range.
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        let limit = |value: u32| (value > 0).then_some(value);
+        Config::new(Mode::Crawl)
+            .with_max_infohashes(limit(self.max_infohashes).map(u64::from))
+            .with_peers_per_infohash(self.peers_per_infohash)?
+            .with_peer_attempts(self.peer_attempts)?
+            .with_rate(limit(self.rate))?
+            .with_new_flows(limit(self.new_flows))?
+            .with_max_connections(self.connections)
     }
 }
 

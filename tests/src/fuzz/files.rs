@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use estudely_core::info::{Info, InfoFlags, Protocol, display_name};
 use estudely_core::magnet;
-use estudely_core::{FailureCause, InfoHash, Instant, Metadata, PeerFault, Row, Verdict};
+use estudely_core::{FailureCause, InfoHash, Metadata, PeerFault, Row, Verdict};
 use estudely_io_smol::lists::{self, LINE_BYTES_MAX, LinesRead, REQUEST_PEERS_MAX};
 use estudely_io_smol::sink::{RowsPer, row_lines};
 
@@ -74,8 +74,9 @@ fn row(bits: u8, peers: Vec<SocketAddr>, counts: [u64; 3], name: Vec<u8>) -> Row
         Some(metadata) if bits & 1 == 0 => Verdict::Verified { metadata, info },
         _ => Verdict::Failed { cause: FailureCause::Peer(PeerFault::Refused) },
     };
-    let (found, settled) = (Instant::START, Instant::START);
-    Row { infohash, verdict, peers, transport: None, found, settled }
+    let mut row = Row::new(infohash, verdict);
+    row.peers = peers;
+    row
 }
 
 fn read_back(

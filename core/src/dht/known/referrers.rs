@@ -93,3 +93,40 @@ impl Referrers {
         self.scores.get_mut(&address_key(self.policy, node))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::Seed;
+
+    fn referrers() -> (Referrers, SocketAddr) {
+        let referrers = Referrers::new(AddressPolicy::Public, &mut Rng::new(Seed::from_u64(1)));
+        (referrers, SocketAddr::from(([20, 1, 1, 1], 6_881)))
+    }
+
+    #[test]
+    fn h17_a_referrer_of_two_dead_contacts_is_followed_and_of_three_only_if_one_lives() {
+        let (mut referrers, node) = referrers();
+        let mut dies = || {
+            referrers.judge(node, false);
+            referrers.is_followed(node)
+        };
+        assert_eq!([dies(), dies(), dies(), dies()], [true, true, false, false]);
+        referrers.judge(node, true);
+        assert!(referrers.is_followed(node));
+    }
+
+    #[test]
+    fn h19_samples_are_distrusted_from_fifty_on_if_less_than_one_in_a_hundred_has_a_peer() {
+        let (mut referrers, node) = referrers();
+        (0..49).for_each(|_| referrers.on_new_infohash(node));
+        assert!(!referrers.is_sterile(node));
+        referrers.on_new_infohash(node);
+        assert!(referrers.is_sterile(node));
+        referrers.on_yield(node);
+        (50..100).for_each(|_| referrers.on_new_infohash(node));
+        assert!(!referrers.is_sterile(node), "one in a hundred");
+        referrers.on_new_infohash(node);
+        assert!(referrers.is_sterile(node), "one in a hundred and one");
+    }
+}

@@ -1,4 +1,4 @@
-//! The routing table scenarios of protocol catalogue 6.2, and the table against a naive model.
+//! The routing table scenarios of catalogue S3, and the table against a naive model.
 
 use std::collections::BTreeSet;
 
@@ -195,6 +195,14 @@ fn a_bad_node_is_not_handed_out_and_leaves_at_the_twentieth_failure() {
 }
 
 #[test]
+fn i5_10_the_first_buckets_hold_128_64_32_16_and_then_eight_and_not_one_more() {
+    let mut table = full(); // exactly so many
+    for bits in 0..=4 {
+        assert_eq!(seen(&mut table, at(1), node(bits, 5_000 + bits)), Insertion::Cached, "{bits}");
+    }
+}
+
+#[test]
 fn a_bucket_full_of_good_nodes_keeps_the_newcomer_out() {
     let mut table = full();
     let before = held(&table);
@@ -326,7 +334,7 @@ fn nodes_that_no_split_can_part_do_not_deepen_the_table() {
     for n in 0..500 {
         let _ = seen(&mut table, at(0), node(34, n));
     }
-    assert_eq!((table.depth(), table.len()), (1, LOW_BUCKETS[0]));
+    assert_eq!((table.depth(), table.len()), (1, 128));
 }
 
 #[test]

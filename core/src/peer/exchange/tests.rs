@@ -117,7 +117,7 @@ impl Talk {
 
     fn metadata(&self) -> &Metadata {
         let outcome = self.outcome.as_ref().expect("over");
-        outcome.result.as_ref().expect("metadata")
+        &outcome.result.as_ref().expect("metadata").metadata
     }
 
     fn partial(&self) -> Option<&Pieces> {

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use estudely_core::{AddressPolicy, Config, InfoHash, Mode, Seed};
+use estudely_core::{AddressPolicy, Config, ConfigError, InfoHash, Mode, Seed};
 
 use crate::cli::args::{Command, Form};
 use crate::engine::run::{Bind, Bootstrap, Options, Request, Requests};
@@ -41,26 +41,28 @@ pub(super) fn request(command: &Command) -> Option<Request> {
     Some(Request { hash: target.hash, peers: all })
 }
 
+/// The core's settings: in range, as the command line was checked by the same limits.
+pub(super) fn config(command: &Command) -> Result<Config, ConfigError> {
+    Config::new(mode(&command.form))
+        .with_policy(policy(command))
+        .with_max_infohashes(command.max_infohashes)
+        .with_peers_per_infohash(command.peers_per_infohash)?
+        .with_peer_attempts(command.peer_attempts)?
+        .with_rate(command.pace.rate)?
+        .with_new_flows(command.pace.new_flows)?
+        .with_max_connections(command.pace.max_connections)
+}
+
 /// The options of a run.
 pub(super) fn options(
     command: &Command,
+    crawler: Config,
     seed: Seed,
     state: Option<StateFile>,
     known: Vec<InfoHash>,
     requests: Requests,
     signals: Option<Interrupts>,
 ) -> Options {
-    let crawler = Config {
-        policy: policy(command),
-        own: [None; 2],
-        mode: mode(&command.form),
-        max_infohashes: command.max_infohashes,
-        peers_per_infohash: command.peers_per_infohash,
-        peer_attempts: command.peer_attempts,
-        rate: command.pace.rate,
-        new_flows: command.pace.new_flows,
-        max_connections: command.pace.max_connections,
-    };
     Options {
         crawler,
         seed,
@@ -109,7 +111,9 @@ mod tests {
     }
 
     fn options_of(line: &str) -> Options {
-        options(&command(line), Seed::from_u64(1), None, Vec::new(), Requests::none(), None)
+        let command = command(line);
+        let crawler = config(&command).expect("in range");
+        options(&command, crawler, Seed::from_u64(1), None, Vec::new(), Requests::none(), None)
     }
 
     #[test]
@@ -126,9 +130,9 @@ mod tests {
     #[test]
     fn a_given_peer_turns_the_dht_off() {
         let hash = "631a31dd0a46257d5078c0dee4e66e26f73e42ac";
-        assert_eq!(options_of(&format!("get {hash}")).crawler.mode, Mode::Fetch);
+        assert_eq!(options_of(&format!("get {hash}")).crawler.mode(), Mode::Fetch);
         let direct = options_of(&format!("get {hash} --peer 127.0.0.1:1"));
-        assert_eq!(direct.crawler.mode, Mode::Direct);
+        assert_eq!(direct.crawler.mode(), Mode::Direct);
     }
 
     #[test]

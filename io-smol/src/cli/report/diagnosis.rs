@@ -155,14 +155,19 @@ mod tests {
 
     #[test]
     fn a_run_with_results_needs_no_reason() {
-        assert!(lines(Mode::Crawl, Stats { verified: 1, ..Stats::default() }).is_empty());
-        let found = Stats { infohashes_with_peers: 1, ..Stats::default() };
-        assert!(lines(Mode::Peers, found).is_empty());
+        let mut stats = Stats::default();
+        stats.verified += 1;
+        assert!(lines(Mode::Crawl, stats).is_empty());
+        let mut stats = Stats::default();
+        stats.infohashes_with_peers += 1;
+        assert!(lines(Mode::Peers, stats).is_empty());
     }
 
     #[test]
     fn failed_names_and_refused_datagrams_are_said() {
-        let mut report = report(Stats { queries_ping: 1, ..Stats::default() });
+        let mut stats = Stats::default();
+        stats.queries_ping += 1;
+        let mut report = report(stats);
         report.bootstrap.names_failed = 2;
         report.udp.send_failures = 1;
         report.udp.last_failure = Some(io::ErrorKind::NetworkUnreachable);
@@ -173,7 +178,8 @@ mod tests {
 
     #[test]
     fn without_the_dht_only_peers_are_to_blame() {
-        let stats = Stats { dialled: 1, ..Stats::default() };
+        let mut stats = Stats::default();
+        stats.dialled += 1;
         assert!(lines(Mode::Direct, stats)[0].contains("none of 1 dials was accepted"));
     }
 }

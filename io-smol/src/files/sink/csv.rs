@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use csv::{QuoteStyle, WriterBuilder};
 use estudely_core::info::display_name;
-use estudely_core::internal::store::FingerprintSet;
+use estudely_core::keyed::FingerprintSet;
 use estudely_core::{InfoHash, Row, Verdict};
 
 use super::file::Output;

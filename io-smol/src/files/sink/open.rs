@@ -11,8 +11,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use estudely_core::internal::rng::Rng;
-use estudely_core::internal::store::FingerprintSet;
+use estudely_core::keyed::{FingerprintSet, Rng};
 
 use super::csv::{CsvRows, Pairs};
 use super::fanout::Fanout;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use estudely_core::info::Info;
-use estudely_core::internal::rng::Rng as Random;
+use estudely_core::keyed::Rng as Random;
 use estudely_core::limits::METADATA_MAX;
-use estudely_core::{FailureCause, InfoHash, Instant, Metadata, Row, Seed, Verdict};
+use estudely_core::{FailureCause, InfoHash, Metadata, Row, Seed, Verdict};
 use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 
@@ -21,8 +21,9 @@ fn peers(count: u16) -> Vec<SocketAddr> {
 }
 
 fn row(infohash: InfoHash, verdict: Verdict, peers: Vec<SocketAddr>) -> Row {
-    let (found, settled) = (Instant::START, Instant::START);
-    Row { infohash, verdict, peers, transport: None, found, settled }
+    let mut row = Row::new(infohash, verdict);
+    row.peers = peers;
+    row
 }
 
 fn verified(name: &[u8], peer_count: u16) -> Row {

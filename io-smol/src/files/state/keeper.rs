@@ -10,7 +10,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use async_io::Timer;
-use estudely_core::{Duration, Instant, Restored, WallTime};
+use estudely_core::state::{Restored, WallTime};
+use estudely_core::{Duration, Instant};
 use smol::Task;
 use smol::future::{self, Future, FutureExt};
 

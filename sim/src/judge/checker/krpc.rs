@@ -1,5 +1,5 @@
 //! What a datagram says, read with the checker's own bencode: leniently what was received, as the
-//! protocol says (catalogue 1.90), strictly what was sent.
+//! protocol says (catalogue D1-D21), strictly what was sent.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,4 +1,4 @@
-//! Somebody off the path who sends datagrams in others' names (H6, H45).
+//! Somebody off the path who sends datagrams in others' names (H6).
 //!
 //! It sees no traffic. It may guess well whom the crawler asks, as anybody who crawls the same DHT
 //! can, and so claims the sources just queried; it must never know an open transaction id, only

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use estudely_core::internal::rng::Rng;
 use estudely_core::internal::store::{KeyedMap, KeyedState};
+use estudely_core::keyed::Rng;
 use estudely_core::{Family, InfoHash, NodeId, Seed};
 
 use super::lives::{Drawn, Habits, Life, Return, Slots};

@@ -111,6 +111,9 @@ impl Scenario {
         if self.new_ids + self.moves > 100 {
             return Err("new-ids and moves: want at most 100 percent together".to_owned());
         }
+        if let Err(error) = self.config() {
+            return Err(error.to_string().replace('_', "-"));
+        }
         if self.peers_min > self.peers_max {
             return Err("peers-min: want at most as many as peers-max".to_owned());
         }

@@ -1,5 +1,5 @@
 //! The metadata and peer-wire scenarios of libtorrent's own simulations, as far as they concern a
-//! fetcher (protocol.md 6.4): the same situation, what this crawler does, exactly.
+//! fetcher (catalogue S4): the same situation, what this crawler does, exactly.
 
 use estudely_core::PeerFault;
 use estudely_core::internal::exchange::Progress;
@@ -31,7 +31,7 @@ fn frames(bodies: &[&[u8]]) -> Vec<u8> {
 /// The metadata comes, at once and whole.
 fn assert_delivers(world: &World, number: u32, talk: &Talk) {
     let info = world.torrent(world.peer(number).torrent).info;
-    let metadata = talk.outcome.result.as_ref().expect("delivered");
+    let metadata = &talk.outcome.result.as_ref().expect("delivered").metadata;
     assert_eq!(metadata.raw(), &info[..]);
     assert_eq!((talk.outcome.progress, talk.took), (Progress::Complete, Duration::ZERO));
 }
@@ -134,7 +134,7 @@ fn knows_both_hashes(version: Version, by_v2: bool) {
     let number = of_version(&world, version, by_v2);
     let talk = fetch(&world, number, HONEST, ALL, usize::MAX);
     assert_delivers(&world, number, &talk);
-    let metadata = talk.outcome.result.expect("delivered");
+    let metadata = talk.outcome.result.expect("delivered").metadata;
     let (v1, v2) = (Sha1::digest(metadata.raw()), Sha256::digest(metadata.raw()));
     assert_eq!(metadata.is_v2_key(), by_v2);
     assert_eq!(metadata.sha256()[..], v2[..]);

@@ -57,7 +57,7 @@ const TABLE: &[(PeerVice, &[usize], PeerFault, Progress, u64)] = &[
 ];
 
 fn metadata(talk: &Talk) -> Option<&[u8]> {
-    talk.outcome.result.as_ref().ok().map(|metadata| metadata.raw())
+    talk.outcome.result.as_ref().ok().map(|fetched| fetched.metadata.raw())
 }
 
 /// No conversation costs more than this, whatever the peer does.

@@ -65,9 +65,9 @@ pub(super) fn hash_of(raw: &[u8]) -> [u8; 20] {
 pub(super) fn verified(hash: [u8; 20], raw: &[u8], peers: Vec<SocketAddr>) -> Row {
     let metadata = Metadata::verify(InfoHash(hash_of(raw)), raw.to_vec()).expect("its own hash");
     let verdict = Verdict::Verified { metadata, info: Info::parse(raw).expect("info") };
-    let (found, settled) = (Instant::START, Instant::START);
-    let transport = Some(Transport::Tcp);
-    Row { infohash: InfoHash(hash), verdict, peers, transport, found, settled }
+    let mut row = Row::new(InfoHash(hash), verdict);
+    (row.peers, row.transport) = (peers, Some(Transport::Tcp));
+    row
 }
 
 /// A query as the crawler writes it, with `UUU...` as its id.
@@ -336,9 +336,9 @@ impl Bench {
 
     pub(super) fn row_at(&mut self, hash: [u8; 20], found: Duration, settled: Duration) {
         let verdict = Verdict::Failed { cause: FailureCause::NoPeers };
-        let (found, settled) = (Instant::START + found, Instant::START + settled);
-        let (infohash, peers) = (InfoHash(hash), Vec::new());
-        self.row(&Row { infohash, verdict, peers, transport: None, found, settled });
+        let mut row = Row::new(InfoHash(hash), verdict);
+        (row.found, row.settled) = (Instant::START + found, Instant::START + settled);
+        self.row(&row);
     }
 
     pub(super) fn dial(&mut self, conn: u64, to: SocketAddr) {
