@@ -21,9 +21,12 @@ Dropped unread below 20 bytes.
 /// The faults of the only item of a document.
 fn faults(document: &str) -> Vec<String> {
     let tests = BTreeSet::from(["short_ones_are_dropped".to_owned()]);
-    let constants = BTreeSet::from(["LEN_MIN".to_owned()]);
-    let exists = |path: &str| ["core/src/first.rs", "core/src/second.rs"].contains(&path);
-    let world = World { tests: &tests, constants: &constants, exists: &exists };
+    let read = |path: &str| match path {
+        "core/src/first.rs" => Some("len < LEN_MIN".to_owned()),
+        "core/src/second.rs" => Some("len < OTHER_LEN_MIN".to_owned()),
+        _ => None,
+    };
+    let world = World { tests: &tests, read: &read };
     let items = items(document);
     assert_eq!(items.len(), 1);
     assert_eq!((items[0].code.as_str(), items[0].line), ("H5", 3));
@@ -34,10 +37,9 @@ fn faults(document: &str) -> Vec<String> {
 fn a_sound_item_has_no_fault_and_each_missing_part_is_found() {
     assert_eq!(faults(SOUND), [""; 0]);
     for (from, to, fault) in [
-        ("first.rs", "gone.rs", "names core/src/gone.rs, which does not exist"),
         ("second.rs", "gone.rs", "names core/src/gone.rs, which does not exist"),
         ("short_ones", "long_ones", "names long_ones_are_dropped, which is no test"),
-        ("LEN_MIN", "LEN_MAX", "names LEN_MAX, which is no constant"),
+        ("LEN_MIN", "LEN_MAX", "names LEN_MAX, of which its places do not know"),
         ("`short_ones_are_dropped`", "none yet", "names no test"),
         ("Dropped unread below 20 bytes.", "", "has no statement"),
         ("- Why: no message is shorter.\n", "", "has no reason"),

@@ -44,9 +44,10 @@ fn every_item_that_the_code_cites_is_in_the_catalogue() {
 
 #[test]
 fn every_item_of_the_catalogue_says_why_where_and_which_test_shows_it() {
-    let (tests, constants) = names();
-    let exists = |path: &str| workspace().join(path).exists();
-    let world = World { tests: &tests, constants: &constants, exists: &exists };
+    let codes = sources().into_iter().map(|(_, source)| without_comments_and_strings(&source));
+    let tests: BTreeSet<String> = codes.flat_map(|code| test_names(&code)).collect();
+    let read = |path: &str| fs::read_to_string(workspace().join(path)).ok();
+    let world = World { tests: &tests, read: &read };
     let document = catalogue();
     let items = items(&document);
     assert!(items.len() >= 100, "{} items", items.len());
@@ -87,17 +88,6 @@ fn sources() -> Vec<(PathBuf, String)> {
             (file.strip_prefix(&root).expect("below the workspace").to_owned(), source)
         })
         .collect()
-}
-
-/// The tests and the constants of the workspace by name.
-fn names() -> (BTreeSet<String>, BTreeSet<String>) {
-    let (mut tests, mut constants) = (BTreeSet::new(), BTreeSet::new());
-    for (_, source) in sources() {
-        let code = without_comments_and_strings(&source);
-        tests.extend(test_names(&code));
-        constants.extend(code.split("const ").skip(1).filter_map(leading_name));
-    }
-    (tests, constants)
 }
 
 /// The functions that `#[test]` stands before, in `proptest!` as anywhere else. Those that a macro
