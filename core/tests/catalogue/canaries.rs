@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::citations::{in_source, in_text};
+use crate::citations::{documents, in_source, in_text};
 use crate::items::{World, items};
 use crate::test_names;
 
@@ -74,6 +74,13 @@ fn citations_are_seen_in_every_form_and_only_in_comments() {
         assert_eq!(cited(none), [""; 0], "{none}");
     }
     assert_eq!(in_text("answers to floods (H17): invented"), ["H17"]);
+}
+
+#[test]
+fn documents_are_seen_with_their_path_and_only_in_comments() {
+    let source = "let a = \"gone.md\";\n// as core/PROTOCOL.md and (style.md 7) say, in README.md.";
+    let expected = ["core/PROTOCOL.md", "style.md", "README.md"].map(|name| (2, name.to_owned()));
+    assert_eq!(documents(source), expected);
 }
 
 #[test]

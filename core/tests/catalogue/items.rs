@@ -1,4 +1,4 @@
-//! The items of `PROTOCOL.md`, and what is wrong with one.
+//! The items of `core/PROTOCOL.md`, and what is wrong with one.
 //!
 //! An item is a heading `### CODE Title`, what it says, and three lines: `- Why:`, `- Where:` with
 //! paths and constants in backticks, `- Test:` with names of tests in backticks. A line that goes

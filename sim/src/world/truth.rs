@@ -1,7 +1,7 @@
 //! What a perfect crawl could find, and how close a real one came.
 //!
 //! The truth is one JSON object per torrent and line, so that tests and benchmarks in any language
-//! can read it. [`compare`] scores a `metadata.csv` (design.md 5) against it with readers that
+//! can read it. [`compare`] scores a `metadata.csv` (README.md, "Output") against it with readers that
 //! share nothing with the crawler.
 
 use std::collections::{BTreeMap, BTreeSet};
