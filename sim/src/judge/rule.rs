@@ -44,7 +44,7 @@ rules! {
         "A reply counts only if transaction and source match an open query.";
     /// A second limit of N is a bucket with N/20 as burst, so every window of a second holds at
     /// most N and longer windows need no check of their own. Per address 22 at once and 1.8 a
-    /// second, hence 40 in any 10 s (ARCHITECTURE; the 2 a second of design 6 would allow 42).
+    /// second, hence 40 in any 10 s (H10).
     /// The rate is that of queries; answers count for their address alone, and open no flow, since
     /// the question did. An endpoint's uTP is a flow of its own, beside that of its KRPC.
     /// Silence after timeouts: no node is sampled again while a sample query to it is open.
@@ -62,7 +62,7 @@ rules! {
         "Connections keep within their caps, are not repeated, and end by their hard deadline.";
     MEMORY_BOUNDED = "10" "memory-bounded":
         "Levels, saved state and metadata under assembly keep within their constants.";
-    /// All pieces may be asked for in one write (design 3), so the depth is the piece count.
+    /// All pieces may be asked for in one write (9.6), so the depth is the piece count.
     REQUESTS_IN_ORDER = "11" "requests-in-order":
         "Pieces are asked for only after an acceptable offer, in range, once, under the id the peer announced.";
     SILENT_AFTER_END = "12" "silent-after-end":
