@@ -188,7 +188,7 @@ impl Checker {
         self.liveness.on_begun(found, "a datagram", to);
         self.pace.on_sent(found, to, payload.len());
         self.families.on_sent(found.now, to);
-        self.sessions.on_sent(found, &self.heard, to);
+        self.sessions.on_sent(found, to);
         let Some(query) = self.heard.on_sent(found, to, payload) else { return };
         self.counters.on_sent(to, payload.len(), query.ask);
         self.transactions.on_sent(found, to, query.transaction, query.ask);
@@ -247,6 +247,7 @@ impl Checker {
         self.intervals.on_claim(&reply.id, from);
         for (id, addr) in reply.contacts() {
             self.intervals.on_claim(&id, addr);
+            self.sessions.on_named(addr);
         }
         if !sure {
             return;
