@@ -134,7 +134,7 @@ impl Crawler {
     pub fn handle_bootstrap(&mut self, now: Instant, nodes: &[SocketAddr], kind: Bootstrap) {
         self.advance(now);
         for addr in nodes {
-            self.bootstraps.add(*addr, kind);
+            self.bootstraps.add(self.now, *addr, kind);
         }
     }
 

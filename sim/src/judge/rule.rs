@@ -96,7 +96,7 @@ rules! {
     /// Judged by [`splits`](super::compare::splits), which reads again what one connection in eight received.
     ANY_SPLIT = "22" "any-split":
         "Any split of a stream's input gives the same outcome and the same bytes out.";
-    /// A router that some node has named is a contact like any other.
+    /// A router that some node named while routers wait is a contact like any other.
     ROUTERS_WAIT = "23" "routers-wait":
         "After a warm start public routers are asked only after 5 s without an answer, or 300 s after the last one.";
     /// 30 s, or the overall timeout if that is sooner. What comes after the end is rule d.

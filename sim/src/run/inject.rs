@@ -80,7 +80,8 @@ pub const INJECTIONS: &[Injection] = &[
         &[("routers", "1"), ("crashes", "2"), ("broken_s", "600")],
     ),
     injection(Bug::EndlessPatience, &["24"], &[("ends", "1"), ("silent_s", "90")]),
-    injection(Bug::WorkAfterEnd, &["d"], &[]),
+    // In the middle of its work.
+    injection(Bug::WorkAfterEnd, &["d"], &[("overall_s", "3"), ("rate", "100")]),
 ];
 
 impl Injection {

@@ -105,11 +105,6 @@ impl Heard {
         self.id.as_ref() == Some(id)
     }
 
-    /// Whether some node named this address.
-    pub(super) fn was_named(&self, addr: SocketAddr) -> bool {
-        self.nodes.contains(&endpoint_key(addr))
-    }
-
     /// Endpoints that answered.
     pub(super) fn answered_endpoints(&self) -> &Seen {
         &self.answered

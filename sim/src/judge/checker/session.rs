@@ -12,7 +12,6 @@ use estudely_core::{Duration, Instant};
 
 use super::address::endpoint_key;
 use super::expected::GroundTruth;
-use super::heard::Heard;
 use super::lag::Lag;
 use super::saved::Kept;
 use super::sets::Seen;
@@ -29,6 +28,11 @@ pub(super) struct Sessions {
     overall: Option<Duration>,
     routers: Routers,
     bootstrap: Seen,
+    /// Whether bootstrap nodes are names, so that any of them may be met before it resolves.
+    names: bool,
+    /// Routers that some node named while the crawler could not know that they are routers: to it
+    /// they are contacts like any other, also after a restart.
+    met: Seen,
     begun: Instant,
     /// The last answer that must have counted.
     answered: Option<Instant>,
@@ -61,6 +65,8 @@ impl Sessions {
             overall: Some(overall).filter(|most| !most.is_zero()),
             routers: if scenario.routers > 0 { Routers::Free } else { Routers::None },
             bootstrap: Seen::default(),
+            names: scenario.names_ms > 0,
+            met: Seen::default(),
             begun: Instant::START,
             answered: None,
             heard: false,
@@ -90,12 +96,20 @@ impl Sessions {
         }
     }
 
-    /// A datagram was sent. A router that some node has named is a contact like any other: the
-    /// crawler cannot know better.
-    pub(super) fn on_sent(&mut self, found: &mut Findings, heard: &Heard, to: SocketAddr) {
+    /// An answer that matched names this contact.
+    pub(super) fn on_named(&mut self, contact: SocketAddr) {
+        let unknown = self.routers == Routers::Wait || self.names;
+        if unknown && self.bootstrap.contains(&endpoint_key(contact)) {
+            self.met.insert(endpoint_key(contact));
+        }
+    }
+
+    /// A datagram was sent.
+    pub(super) fn on_sent(&mut self, found: &mut Findings, to: SocketAddr) {
         self.sent += 1;
-        let to_router = self.routers == Routers::Wait && self.bootstrap.contains(&endpoint_key(to));
-        if !to_router || heard.was_named(to) {
+        let key = endpoint_key(to);
+        let held = self.routers == Routers::Wait && self.bootstrap.contains(&key);
+        if !held || self.met.contains(&key) {
             return;
         }
         let due = match self.answered {

@@ -15,7 +15,7 @@ impl Checker {
         let (bytes, (class, sent)) = (payload.len(), sent(payload));
         let found = &mut self.found;
         self.counters.on_sent(class, bytes);
-        self.sessions.on_sent(found, &self.heard, to);
+        self.sessions.on_sent(found, to);
         self.heard.check_address(found, to);
         match class {
             Class::Query => {
@@ -116,6 +116,7 @@ impl Checker {
         self.intervals.on_claim(&reply.id, from);
         for (id, addr) in reply.contacts() {
             self.intervals.on_claim(&id, addr);
+            self.sessions.on_named(addr);
         }
         if !sure {
             return;

@@ -137,3 +137,21 @@ fn after_a_restart_with_contacts_routers_are_left_alone() {
         assert!(!seen.sent.iter().any(|(at, to)| soon(*at) && routers.contains(to)));
     }
 }
+
+/// Worlds as drawn, in which runs enter and end in every way. Long sweeps take the same options:
+/// `sim --seeds 1000 --routers 1 --crashes 2`.
+#[test]
+fn runs_enter_and_end_as_they_must_in_worlds_as_drawn() {
+    let settings: [fn(&mut Scenario); 4] = [
+        |world| (world.ends, world.routers) = (1, 1),
+        |world| (world.routers, world.crashes) = (1, 3),
+        |world| (world.ends, world.names_ms, world.names_fail) = (1, 2_000, 1),
+        |world| (world.routers, world.names_ms, world.crashes) = (1, 9_000, 2),
+    ];
+    for (seed, change) in (9_000..).zip(settings.iter().cycle().take(12)) {
+        let mut scenario = Scenario { harness: Harness::Direct, ..Scenario::draw(seed) };
+        change(&mut scenario);
+        let report = estudely_sim::verdict::run(&scenario, &Default::default()).expect("a world");
+        assert_eq!(report.verdict.failure, None, "{scenario}");
+    }
+}
