@@ -11,4 +11,5 @@ pub mod job;
 pub(crate) mod piece_cache;
 pub(crate) mod dialer;
 pub(crate) mod outage;
+pub mod session;
 pub mod crawler;

@@ -132,6 +132,9 @@ fn play<O: Observer + 'static>(
         if let Err(error) = sim.step() {
             fail(error);
         }
+        if stage.subject.borrow().has_ended() {
+            script.run_ended(Instant::START + sim.elapsed());
+        }
         if !satisfied && stage.subject.borrow().observer().satisfied() {
             satisfied = true;
             script.cut_short(Instant::START + sim.elapsed());
