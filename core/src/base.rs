@@ -9,3 +9,5 @@ pub mod id;
 pub mod addr;
 pub mod fault;
 pub mod planted;
+#[cfg(test)]
+pub(crate) mod work;

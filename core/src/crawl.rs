@@ -2,7 +2,7 @@
 //!
 //! The only room that knows both the DHT and the peers.
 
-pub mod pace;
+pub(crate) mod pace;
 pub(crate) mod admission;
 pub mod row;
 pub(crate) mod rows;
@@ -11,4 +11,5 @@ pub mod job;
 pub(crate) mod piece_cache;
 pub(crate) mod dialer;
 pub(crate) mod outage;
+pub mod session;
 pub mod crawler;

@@ -24,6 +24,18 @@ pub(crate) struct Lead {
     pub(crate) origin: Origin,
 }
 
+impl Lead {
+    /// An infohash heard of at `found`, of which nothing else is known.
+    pub(crate) fn new(hash: InfoHash, found: Instant, origin: Origin) -> Self {
+        Self { hash, source: None, peers: Vec::new(), found, round: 0, origin }
+    }
+
+    /// The same, named by `source`.
+    pub(crate) fn from(self, source: Option<Contact>) -> Self {
+        Self { source, ..self }
+    }
+}
+
 /// How an infohash was heard of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {

@@ -2,7 +2,7 @@
 //!
 //! A cap that belongs to one module only is still written here, so that one page answers the
 //! question what a stranger can make this program spend. Items cited as H23 or 9.4 are those of
-//! the protocol catalogue.
+//! the catalogue, `core/PROTOCOL.md`.
 
 use crate::base::time::Duration;
 
@@ -30,7 +30,7 @@ pub const EXTENDED_HANDSHAKE_MAX: usize = 64 * 1024;
 
 /// How much of an extension handshake is kept and read, in bytes; the rest is skipped. What matters
 /// stands at its front, because keys are sorted, and no known client sends as much as 1 KiB. A
-/// connection must not hold more than 4 KiB before a size is accepted (design 7).
+/// connection must not hold more than 4 KiB before a size is accepted (H28).
 pub const EXTENDED_HANDSHAKE_FRONT: usize = 2 * 1024;
 
 /// The largest dictionary at the front of a metadata message, in bytes: what is left of the
@@ -105,8 +105,8 @@ pub const PIECE_LENGTH_MAX: u64 = 536_854_528;
 /// The most payload pieces that are not flagged (H40).
 pub const PAYLOAD_PIECES_MAX: u64 = 2_097_152;
 
-/// The smallest payload piece length of a v2 torrent, in bytes (BEP 52).
-pub const V2_PIECE_LENGTH_MIN: u64 = 16 * 1024;
+/// The smallest payload piece length of a v2 torrent, 16 KiB, as a power of two (52.1).
+pub const V2_PIECE_LENGTH_LOG_MIN: u32 = 14;
 
 /// The longest name written to a terminal, in bytes (H33).
 pub const TERMINAL_NAME_MAX: usize = 240;
@@ -336,6 +336,20 @@ pub const SWEEP_PAUSE_MIN: Duration = Duration::from_secs(2);
 /// Longest pause between passes.
 pub const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(300);
 
+// What a run may be told
+
+/// Most peers of an infohash that can be asked for (H21).
+pub const PEERS_PER_INFOHASH_MAX: u32 = 200;
+
+/// Most queries a second that can be asked for.
+pub const RATE_MAX: u32 = 1_000_000;
+
+/// Most new remote endpoints a minute that can be asked for.
+pub const NEW_FLOWS_A_MINUTE_MAX: u32 = 100_000_000;
+
+/// Most connections that can be asked for.
+pub const CONNECTIONS_MAX: u32 = 1_000_000;
+
 // From infohash to row
 
 /// Infohashes remembered: 11 to 16 bytes each. Beyond it new ones are dropped and counted.
@@ -461,6 +475,38 @@ pub const ROW_BYTES_ENOUGH: usize = 64 << 20;
 /// as the most connections of a profile.
 pub const ROW_BYTES_MAX: usize = 3 * ROW_BYTES_ENOUGH;
 
+// A run from its beginning to its end
+
+/// How long after a round of resolving the names of bootstrap nodes are asked again, if none of
+/// those nodes has answered: a resolver that is just starting needs seconds.
+pub const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
+
+/// How long contacts of an earlier run have to answer before public routers are asked: routers are
+/// few and everybody asks them, and a live contact answers within a second.
+pub const ROUTERS_AFTER: Duration = Duration::from_secs(5);
+
+/// The same when some contact did answer, and then every node fell silent: an outage of minutes
+/// must not send every crawler to the routers.
+pub const ROUTERS_AFTER_QUIET: Duration = Duration::from_secs(300);
+
+/// Without an answer for so long, the network is as good as absent: bootstrap nodes were asked five
+/// times by then, at 0, 2, 4, 8 and 16 s.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long before the overall timeout the shutdown begins, so that the end falls on it; at most
+/// half of that timeout.
+pub const SHUTDOWN_LEAD: Duration = Duration::from_millis(100);
+
+/// Most time for connections that were cut off to hand in their outcomes: a first signal ends a run
+/// within 2 s.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(1500);
+
+/// Most time for writing the state whole when the end is promised for a moment.
+pub const SAVE_IN_A_HURRY: Duration = Duration::from_millis(300);
+
+/// The same when nothing presses.
+pub const SAVE_AT_THE_END: Duration = Duration::from_secs(10);
+
 // The saved state
 
 /// Infohashes settled for good that are in no output as verified (unreadable metadata, the last
@@ -508,10 +554,18 @@ pub const WARM_RESERVE_MAX: usize = 1_024;
 pub const WARM_FIRST: usize = 16;
 
 const _: () = {
+    // What is computed of a setting fits: both halves of the new flows of some minutes, and
+    // attempts in a byte.
+    assert!(NEW_FLOWS_A_MINUTE_MAX <= u32::MAX / JOBS_BACKLOG_MINUTES);
+    assert!(PEERS_PER_INFOHASH_MAX <= u8::MAX as u32);
     // Counts of samples and peers are one byte, and an item more never makes a chunk too long.
     assert!(SAMPLES_PER_REPLY <= u8::MAX as usize && SAVED_PEERS_MAX <= u8::MAX as usize);
     assert!(STATE_CHUNK_FILL + 80 + SAVED_PEERS_MAX * 19 <= STATE_CHUNK_MAX);
     assert!(SAMPLES_PER_REPLY * 20 + 128 <= STATE_CHUNK_MAX);
+    // The two waits of an end that is promised within 2 s.
+    assert!(SHUTDOWN_GRACE.as_millis() + SAVE_IN_A_HURRY.as_millis() < 2_000);
+    // Routers, and names once more, have their turn before a run fails.
+    assert!(ROUTERS_AFTER.as_secs() + RESOLVE_AGAIN.as_secs() < ANSWER_WITHIN.as_secs());
     // The largest metadata that can be, with a name as long, always fits once rows are taken.
     assert!(ROW_BYTES_ENOUGH + 2 * METADATA_MAX <= ROW_BYTES_MAX);
     // A state at every limit can be read again.

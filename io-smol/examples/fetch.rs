@@ -13,10 +13,10 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use estudely_core::info::{self, Info};
+use estudely_core::info;
 use estudely_core::internal::exchange::{Attempt, Pipeline};
 use estudely_core::magnet;
-use estudely_core::{Exchange, InfoHash, Metadata, Transport};
+use estudely_core::{Exchange, Fetched, InfoHash, Transport};
 use estudely_io_smol::clock::Clock;
 use estudely_io_smol::entropy::random_seed;
 use estudely_io_smol::tcp::Connections;
@@ -28,10 +28,10 @@ fn main() -> ExitCode {
         let magnet = magnet::parse(&hash).map_err(|error| usage(error.to_string()))?;
         fetch(magnet.hash, address(&peer)?)
     });
-    finish("fetch", result.and_then(|metadata| describe(&metadata)))
+    finish("fetch", result.and_then(|fetched| describe(&fetched)))
 }
 
-fn fetch(hash: InfoHash, peer: SocketAddr) -> Result<Metadata, Failure> {
+fn fetch(hash: InfoHash, peer: SocketAddr) -> Result<Fetched, Failure> {
     let clock = Clock::start();
     let connections = Connections::new(clock, [None, None]);
     let attempt = Attempt { transport: Transport::Tcp, pipeline: Pipeline::All };
@@ -41,8 +41,8 @@ fn fetch(hash: InfoHash, peer: SocketAddr) -> Result<Metadata, Failure> {
     outcome.result.map_err(|fault| vain(format!("{peer}: {fault} ({:?})", outcome.progress)))
 }
 
-fn describe(metadata: &Metadata) -> Result<String, Failure> {
-    let info = Info::parse(metadata.raw()).map_err(|error| vain(format!("broken: {error}")))?;
+fn describe(fetched: &Fetched) -> Result<String, Failure> {
+    let info = fetched.info.as_ref().map_err(|error| vain(format!("broken: {error}")))?;
     let mut text = String::new();
     let _ = writeln!(text, "name          {}", info::display_name(&info.name));
     let _ = writeln!(text, "files         {}", info.file_count);

@@ -95,17 +95,9 @@ impl Observer for Watch {
 }
 
 fn options(mode: Mode, requests: Requests) -> Options {
-    let crawler = Config {
-        policy: AddressPolicy::AllowPrivate,
-        own: [None, None],
-        mode,
-        max_infohashes: None,
-        peers_per_infohash: 20,
-        peer_attempts: 5,
-        rate: None,
-        new_flows: None,
-        max_connections: 100,
-    };
+    let crawler = Config::new(mode).with_policy(AddressPolicy::AllowPrivate);
+    let crawler = crawler.with_rate(None).and_then(|config| config.with_new_flows(None));
+    let crawler = crawler.and_then(|config| config.with_max_connections(100)).expect("in range");
     Options {
         crawler,
         seed: Seed::from_u64(7),
@@ -244,7 +236,7 @@ fn a_run_that_fails_before_any_answer_leaves_the_sink_alone_and_reports_what_it_
     let mut rows = Rows::default();
     let failed = run(options, &mut rows, &mut Watch::default()).expect_err("nobody answers");
     let report = failed.report.expect("it asked");
-    assert_eq!((report.ended, report.stats.queries() > 0), (Ended::Failed, true));
+    assert!(!report.ended.is_clean() && report.stats.queries() > 0);
     assert!(!rows.begun);
 }
 

@@ -116,6 +116,8 @@ enum Frame<'a> {
 impl<'a, const DEPTH: usize> Reader<'a, DEPTH> {
     /// A reader at the start of `input` that gives up after `tokens_max` tokens, ends included.
     pub fn new(input: &'a [u8], tokens_max: u32) -> Self {
+        #[cfg(test)]
+        crate::base::work::note(input.len());
         Self {
             input,
             at: 0,

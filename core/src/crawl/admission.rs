@@ -2,7 +2,6 @@
 //! limit a run was given, the calendar of second chances, and what an earlier run left undone.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 
 use crate::base::addr::Contact;
 use crate::base::id::InfoHash;
@@ -10,29 +9,11 @@ use crate::base::planted::{self, Bug};
 use crate::base::rng::Rng;
 use crate::base::store::{FingerprintSet, Seen};
 use crate::base::time::{Instant, Lane, earliest};
+use crate::lead::{Lead, Origin};
 use crate::limits::{
     FAILED_SAVED_MAX, KNOWN_MAX, PENDING_MAX, PENDING_SAVED_MAX, SECOND_CHANCE_AFTER,
     SECOND_CHANCE_TURNS, SECOND_CHANCES_MAX, SETTLED_MAX,
 };
-use crate::state::Pending;
-
-/// An infohash and the node that named it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    pub(crate) hash: InfoHash,
-    pub(crate) source: Option<Contact>,
-    pub(crate) found: Instant,
-    /// Rounds that failed before.
-    pub(crate) round: u8,
-}
-
-/// An infohash that failed and waits for another chance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Retry {
-    pub(crate) found: Instant,
-    /// Rounds that failed before.
-    pub(crate) round: u8,
-}
 
 /// What became of an infohash that was heard of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,18 +34,18 @@ pub(crate) enum Admitted {
 #[derive(Debug)]
 pub(crate) struct Admission {
     known: FingerprintSet,
-    pending: VecDeque<Candidate>,
+    pending: VecDeque<Lead>,
     /// What an earlier run left, and what this one may not take on any more.
-    aside: BTreeMap<InfoHash, Pending>,
+    aside: BTreeMap<InfoHash, Lead>,
     /// How many of these are taken on: they wait for a job.
     admitted: usize,
     /// Whether what may not be taken on is set aside.
     holds: bool,
     /// Only what is asked for by name is taken on: what an earlier run left waits for another one.
     named_only: bool,
-    retries: [Lane<Candidate>; SECOND_CHANCE_AFTER.len()],
+    retries: [Lane<Lead>; SECOND_CHANCE_AFTER.len()],
     /// Second chances of an earlier run's failures, and when each infohash has its own.
-    later: BTreeMap<(Instant, InfoHash), Retry>,
+    later: BTreeMap<(Instant, InfoHash), Lead>,
     later_at: BTreeMap<InfoHash, Instant>,
     /// Infohashes settled for good that no output will call verified; the latest so many.
     settled: VecDeque<InfoHash>,
@@ -129,11 +110,11 @@ impl Admission {
     }
 
     /// Sets an infohash of an earlier run aside; `false` if it is known or there is no room.
-    pub(crate) fn restore_pending(&mut self, hash: InfoHash, pending: Pending) -> bool {
+    pub(crate) fn restore_pending(&mut self, lead: Lead) -> bool {
         let room = self.aside.len() < PENDING_SAVED_MAX;
-        let new = room && self.known.insert(&hash.0) == Seen::New;
+        let new = room && self.known.insert(&lead.hash.0) == Seen::New;
         if new {
-            self.aside.insert(hash, pending);
+            self.aside.insert(lead.hash, lead);
         }
         new
     }
@@ -148,13 +129,14 @@ impl Admission {
         taken
     }
 
-    /// Remembers a failed infohash of an earlier run; `false` if it is known or there is no room.
-    pub(crate) fn restore_failed(&mut self, hash: InfoHash, due: Instant, retry: Retry) -> bool {
+    /// Remembers a failed infohash of an earlier run, which is due again at `due`; `false` if it is
+    /// known or there is no room.
+    pub(crate) fn restore_failed(&mut self, due: Instant, lead: Lead) -> bool {
         let room = self.later.len() < FAILED_SAVED_MAX;
-        let new = room && self.is_restorable(hash);
+        let new = room && self.is_restorable(lead.hash);
         if new {
-            self.later.insert((due, hash), retry);
-            self.later_at.insert(hash, due);
+            self.later_at.insert(lead.hash, due);
+            self.later.insert((due, lead.hash), lead);
         }
         new
     }
@@ -180,18 +162,18 @@ impl Admission {
 
     /// Takes out what was set aside for an infohash that is asked for by name. If it was not
     /// taken on yet it counts now, and there must be room for it in the quota.
-    pub(crate) fn claim(&mut self, hash: InfoHash) -> Option<Pending> {
+    pub(crate) fn claim(&mut self, hash: InfoHash) -> Option<Lead> {
         if self.held() == 0 {
-            let pending = self.aside.remove(&hash)?;
+            let lead = self.aside.remove(&hash)?;
             self.admitted -= 1;
-            return Some(pending);
+            return Some(lead);
         }
         if self.is_closed() {
             return None;
         }
-        let pending = self.aside.remove(&hash)?;
+        let lead = self.aside.remove(&hash)?;
         self.quota = self.quota.map(|left| left - 1);
-        Some(pending)
+        Some(lead)
     }
 
     /// Remembers that nothing more is to be tried for an infohash.
@@ -202,20 +184,15 @@ impl Admission {
         self.settled.push_back(hash);
     }
 
-    /// What waits for a job or for the next run: infohash, source, peers.
-    pub(crate) fn saved_pending(
-        &self,
-    ) -> impl Iterator<Item = (InfoHash, Option<Contact>, &[SocketAddr])> {
-        let aside = self.aside.iter().map(|(hash, p)| (*hash, p.source, p.peers.as_slice()));
-        aside.chain(self.pending.iter().map(|new| (new.hash, new.source, [].as_slice())))
+    /// What waits for a job or for the next run.
+    pub(crate) fn saved_pending(&self) -> impl Iterator<Item = &Lead> {
+        self.aside.values().chain(&self.pending)
     }
 
     /// What waits for another chance, with its time.
-    pub(crate) fn saved_failed(&self) -> impl Iterator<Item = (InfoHash, Instant, Retry)> {
-        let own = self.retries.iter().flat_map(Lane::iter).map(|(due, failed)| {
-            (failed.hash, due, Retry { found: failed.found, round: failed.round })
-        });
-        own.chain(self.later.iter().map(|((due, hash), retry)| (*hash, *due, *retry)))
+    pub(crate) fn saved_failed(&self) -> impl Iterator<Item = (Instant, &Lead)> {
+        let own = self.retries.iter().flat_map(Lane::iter);
+        own.chain(self.later.iter().map(|((due, _), lead)| (*due, lead)))
     }
 
     /// What is settled for good, the oldest first.
@@ -253,61 +230,58 @@ impl Admission {
         }
         let taken = self.admit(hash);
         if taken == Admitted::New {
-            self.pending.push_back(Candidate { hash, source, found: now, round: 0 });
+            self.pending.push_back(Lead::new(hash, now, Origin::Sample).from(source));
         }
         if taken == Admitted::Closed && self.holds {
-            let left = Pending { source, peers: Vec::new() };
-            return if self.restore_pending(hash, left) { Admitted::Held } else { taken };
+            let left = Lead::new(hash, now, Origin::Sample).from(source);
+            return if self.restore_pending(left) { Admitted::Held } else { taken };
         }
         taken
     }
 
     /// The next infohash for a free job. Second chances due at `now` get one job in four, so that
     /// new infohashes without end do not keep them waiting.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<(Candidate, Vec<SocketAddr>)> {
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Lead> {
         self.turn = (self.turn + 1) % SECOND_CHANCE_TURNS;
         if self.turn == 0
-            && let Some(candidate) = self.second_chance(now)
+            && let Some(lead) = self.second_chance(now)
         {
-            return Some((candidate, Vec::new()));
+            return Some(lead);
         }
         if self.admitted > 0
-            && let Some((hash, Pending { source, peers })) = self.aside.pop_first()
+            && let Some((_, lead)) = self.aside.pop_first()
         {
             self.admitted -= 1;
-            return Some((Candidate { hash, source, found: now, round: 0 }, peers));
+            // The time it was found in an earlier run means nothing in this one.
+            return Some(Lead { found: now, ..lead });
         }
-        let new = self.pending.pop_front();
-        new.or_else(|| self.second_chance(now)).map(|candidate| (candidate, Vec::new()))
+        self.pending.pop_front().or_else(|| self.second_chance(now))
     }
 
-    fn second_chance(&mut self, now: Instant) -> Option<Candidate> {
+    fn second_chance(&mut self, now: Instant) -> Option<Lead> {
         if self.closed || self.named_only {
             return None;
         }
         let own = self.retries.iter_mut().find_map(|lane| lane.pop_due(now));
         own.or_else(|| {
             let first = self.later.first_entry().filter(|first| first.key().0 <= now)?;
-            let ((_, hash), Retry { found, round }) = first.remove_entry();
-            self.later_at.remove(&hash);
-            Some(Candidate { hash, source: None, found, round })
+            let lead = first.remove();
+            self.later_at.remove(&lead.hash);
+            Some(lead)
         })
     }
 
     /// Remembers a failed infohash for a second chance, and says when and which that is; if it has
     /// none left, that it is settled for good.
-    pub(crate) fn retry_later(
-        &mut self,
-        now: Instant,
-        mut failed: Candidate,
-    ) -> Option<(Instant, u8)> {
+    pub(crate) fn retry_later(&mut self, now: Instant, mut failed: Lead) -> Option<(Instant, u8)> {
         let waiting: usize = self.retries.iter().map(Lane::len).sum();
         let round = usize::from(failed.round);
         match (self.retries.get_mut(round), SECOND_CHANCE_AFTER.get(round)) {
             (Some(lane), Some(wait)) if waiting < SECOND_CHANCES_MAX => {
                 failed.round += 1;
+                let round = failed.round;
                 lane.push(now, failed);
-                Some((now + *wait, failed.round))
+                Some((now + *wait, round))
             }
             _ => {
                 self.settle_for_good(failed.hash);
@@ -365,6 +339,7 @@ impl Admission {
 mod tests {
     use super::*;
     use crate::base::rng::Seed;
+    use crate::base::time::Duration;
 
     fn admission(max: Option<u64>) -> Admission {
         Admission::new(max, 100, &mut Rng::new(Seed::from_u64(1)))
@@ -389,13 +364,13 @@ mod tests {
     fn a_failed_infohash_comes_back_three_times_and_then_never() {
         let mut admission = admission(None);
         let mut now = Instant::START;
-        let mut failed = Candidate { hash: hash(1), source: None, found: now, round: 0 };
-        for wait in SECOND_CHANCE_AFTER {
+        let mut failed = Lead::new(hash(1), now, Origin::Sample);
+        for wait in [3_600, 14_400, 86_400].map(Duration::from_secs) {
             admission.retry_later(now, failed);
             assert_eq!(admission.next(now), None);
             now = now + wait;
             assert_eq!(admission.poll_timeout(), Some(now));
-            failed = admission.next(now).expect("due").0;
+            failed = admission.next(now).expect("due");
         }
         admission.retry_later(now, failed);
         assert_eq!(admission.poll_timeout(), None);

@@ -1,14 +1,15 @@
 //! One infohash on its way from discovery to settlement: its peers, its attempts, and the decision
 //! what to do for it next. Pure book-keeping; limits that span infohashes are in `dialer`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use crate::base::addr::Contact;
+use crate::base::addr::{Contact, NETWORK_OF_PEERS, prefix};
 use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
 use crate::base::time::Instant;
 use crate::crawl::dial::PeerKey;
 use crate::crawl::row::FailureCause;
+use crate::lead::Origin;
 use crate::limits::{
     PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX, PUT_BACKS_MAX, RACES_MAX, RESERVE_MAX,
 };
@@ -89,6 +90,8 @@ pub struct Job {
     pub hash: InfoHash,
     /// When it was admitted.
     pub found: Instant,
+    /// How it was heard of first.
+    pub(crate) origin: Origin,
     /// When something last happened to it.
     pub touched: Instant,
     /// The connection begun last.
@@ -123,10 +126,17 @@ pub struct Job {
 
 impl Job {
     /// A job that will ask `source` for peers, if there is one.
-    pub fn new(now: Instant, hash: InfoHash, source: Option<Contact>, round: u8) -> Self {
+    pub(crate) fn new(
+        now: Instant,
+        hash: InfoHash,
+        source: Option<Contact>,
+        round: u8,
+        origin: Origin,
+    ) -> Self {
         Self {
             hash,
             found: now,
+            origin,
             touched: now,
             latest: None,
             round,
@@ -151,7 +161,8 @@ impl Job {
     /// Keeps a peer if it is new and there is room.
     pub fn add_peer(&mut self, limits: &JobLimits, addr: SocketAddr) -> bool {
         let same_ip = self.peers.iter().filter(|peer| peer.addr.ip() == addr.ip()).count();
-        let same_net = self.peers.iter().filter(|peer| same_prefix(peer.addr, addr)).count();
+        let net = |addr: SocketAddr| prefix(addr, NETWORK_OF_PEERS);
+        let same_net = self.peers.iter().filter(|peer| net(peer.addr) == net(addr)).count();
         let too_many = same_ip >= PORTS_PER_IP_MAX || same_net >= PEERS_PER_PREFIX_MAX;
         let crowded = limits.one_host_per_ip && too_many;
         let known = self.peers.iter().any(|peer| peer.addr == addr);
@@ -335,15 +346,6 @@ impl Job {
     }
 }
 
-/// Whether two peers stand in one /24 or /48: the nets that share an allowance of dials.
-fn same_prefix(a: SocketAddr, b: SocketAddr) -> bool {
-    match (a.ip(), b.ip()) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
-        (IpAddr::V6(a), IpAddr::V6(b)) => a.octets()[..6] == b.octets()[..6],
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,7 +358,7 @@ mod tests {
     }
 
     fn job() -> Job {
-        Job::new(Instant::START, InfoHash([7; 20]), None, 0)
+        Job::new(Instant::START, InfoHash([7; 20]), None, 0, Origin::Request)
     }
 
     fn dial(job: &mut Job) -> Option<SocketAddr> {
@@ -366,7 +368,7 @@ mod tests {
     #[test]
     fn without_peers_the_source_comes_first_then_a_walk_then_the_end() {
         let node = Contact { id: crate::base::id::NodeId([1; 20]), addr: peer(99) };
-        let mut job = Job::new(Instant::START, InfoHash([7; 20]), Some(node), 0);
+        let mut job = Job::new(Instant::START, InfoHash([7; 20]), Some(node), 0, Origin::Sample);
         assert_eq!(job.need(&LIMITS), Need::Wait);
         job.source = Source::Done;
         assert_eq!(job.need(&LIMITS), Need::Walk);

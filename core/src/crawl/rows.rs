@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use crate::base::time::Instant;
 use crate::crawl::row::Row;
 use crate::limits::{JOBS_MAX, ROW_BYTES_ENOUGH, ROW_BYTES_MAX, ROWS_MAX};
-use crate::peer::exchange::Metadata;
+use crate::peer::exchange::Fetched;
 
 /// What a settled infohash leaves behind in a saved state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +40,9 @@ impl Rows {
         self.waiting.len() < ROWS_MAX && self.bytes < ROW_BYTES_ENOUGH
     }
 
-    /// Whether the row of this metadata may wait here, however long a name it holds.
-    pub(crate) fn have_room_for(&self, metadata: &Metadata) -> bool {
-        self.bytes + 2 * metadata.raw().len() <= ROW_BYTES_MAX
+    /// Whether the row of this metadata may wait here.
+    pub(crate) fn have_room_for(&self, fetched: &Fetched) -> bool {
+        self.bytes + fetched.bytes_held() <= ROW_BYTES_MAX
     }
 
     pub(crate) fn push(&mut self, untaken: Untaken) {

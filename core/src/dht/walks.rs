@@ -1,4 +1,7 @@
-//! The walks under way in one family, and whose turn it is.
+//! The walks under way in one family, and the order in which they ask.
+//!
+//! Must never hold more than [`WALKS_MAX`] walks, nor let one of them ask twice before all others
+//! that can ask did.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,7 +19,7 @@ struct Slot {
     job: Key,
     hash: InfoHash,
     queued: bool,
-    /// Whether it asks nobody for now.
+    /// Whether it asks no node for now.
     paused: bool,
 }
 
@@ -135,7 +138,7 @@ impl Walks {
         self.change(key, |walk| walk.on_failure(addr));
     }
 
-    /// Whether the walk has nobody left to ask.
+    /// Whether the walk has no node left to ask.
     pub(crate) fn is_done(&self, key: Key) -> bool {
         self.slots.get(key).is_some_and(|slot| slot.walk.is_done())
     }
@@ -145,14 +148,14 @@ impl Walks {
         self.slots.get(key).is_some_and(|slot| slot.walk.in_flight() > 0)
     }
 
-    /// Asks nobody else until the walk goes on; what is under way may still be answered.
+    /// Asks no further node until the walk goes on; what is under way may still be answered.
     pub(crate) fn pause(&mut self, key: Key) {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.paused = true;
         }
     }
 
-    /// Goes on with a paused walk of `job`; which that is, if there is one.
+    /// Resumes a paused walk of `job` and returns its key.
     pub(crate) fn resume(&mut self, job: Key) -> Option<Key> {
         let key = self.paused().find(|(_, of)| *of == job)?.0;
         self.slots.get_mut(key)?.paused = false;
@@ -160,7 +163,7 @@ impl Walks {
         Some(key)
     }
 
-    /// Ends a paused walk, of `job` if that is given; whose it was.
+    /// Ends a paused walk, of `job` if that is given, and returns the job it served.
     pub(crate) fn end_paused(&mut self, job: Option<Key>) -> Option<Key> {
         let key = self.paused().find(|(_, of)| job.is_none_or(|job| job == *of))?.0;
         self.end(key)
@@ -171,7 +174,7 @@ impl Walks {
         self.slots.iter().filter(|(_, slot)| slot.paused).map(|(key, slot)| (key, slot.job))
     }
 
-    /// Ends a walk; answers that still come find nothing.
+    /// Ends a walk and returns the job it served; answers that still come find nothing.
     pub(crate) fn end(&mut self, key: Key) -> Option<Key> {
         let slot = self.slots.remove(key)?;
         self.spare.push(slot.walk);

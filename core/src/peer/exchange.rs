@@ -1,5 +1,5 @@
 //! One conversation with one peer about one infohash: BEP 3 handshake, BEP 10 handshake, BEP 9
-//! pieces, hash check.
+//! pieces, hash check, and the info dictionary read.
 //!
 //! # Contract
 //!
@@ -15,6 +15,8 @@
 //!   coming in; after that memory grows with the pieces received (H23).
 //! - There always is a deadline; only a new piece moves it, and never beyond the absolute one.
 //! - Nothing that a peer sends makes it panic, and nothing unverified leaves it as [`Metadata`].
+//! - Whatever takes time in proportion to the metadata is done here, behind the hash: adapters may
+//!   run exchanges on any thread, and the control plane only moves what they bring.
 
 mod outcome;
 mod reading;
@@ -35,7 +37,7 @@ use crate::limits::{
 use crate::peer::pieces::{PieceSet, Pieces};
 
 pub use self::outcome::{
-    Attempt, Metadata, Outcome, Pipeline, Progress, Step, Timings, Transport, UNGUARDED,
+    Attempt, Fetched, Metadata, Outcome, Pipeline, Progress, Step, Timings, Transport, UNGUARDED,
 };
 
 /// The end of the conversation, or not yet.
@@ -232,7 +234,7 @@ impl Exchange {
         let partial = partial.max_by_key(Pieces::bytes_held).filter(|p| p.pieces_held() > 0);
         Outcome {
             partial: partial.filter(|_| result.is_err()),
-            result,
+            result: result.map(Fetched::read),
             found_peers: Vec::new(),
             transport: self.attempt.transport,
             timings: self.timings,

@@ -4,8 +4,8 @@
 
 use estudely_core::{Duration, Instant};
 
-use crate::draw::draw;
-use crate::scenario::Scenario;
+use crate::world::draw::draw;
+use crate::world::scenario::Scenario;
 
 /// How long a run goes on after the shutdown: what is still on its way arrives, and must lead to
 /// nothing.
@@ -64,6 +64,13 @@ impl Script {
     /// When the next act is due.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.acts.last().map(|(at, _)| *at)
+    }
+
+    /// The run ended by itself: unless it is begun once more, nothing else is to come.
+    pub(crate) fn run_ended(&mut self, now: Instant) {
+        if !self.acts.iter().any(|(_, act)| *act == Act::Start) {
+            self.cut_short(now);
+        }
     }
 
     /// Nothing more is wanted: the shutdown comes now. A crawler that is down stays down.

@@ -4,7 +4,7 @@ use std::hash::Hasher;
 use estudely_core::{InfoHash, Verdict};
 
 use super::*;
-use crate::draw::draw;
+use crate::world::draw::draw;
 
 /// Notes what a test wants to know of a run, and a hash over every event of it.
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl Observer for Notes {
                 self.restored += u32::from(state.is_some());
             }
             Event::Healed => self.healed = true,
-            Event::ShutDown => self.shut_down = true,
+            Event::ShutDown { .. } => self.shut_down = true,
             Event::Sent { .. } | Event::Dialled { .. } => {
                 self.sent_after_shutdown += u32::from(self.shut_down);
             }

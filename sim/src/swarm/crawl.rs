@@ -5,21 +5,21 @@ use std::fmt;
 use std::io::{self, BufReader, Write};
 use std::path::Path;
 
-use estudely_core::internal::rng::Rng;
-use estudely_core::{AddressPolicy, Config, Duration, Seed, Stats};
-use estudely_io_smol::args::{Place, RowsPer};
+use estudely_core::keyed::Rng;
+use estudely_core::{AddressPolicy, Config, Duration, Mode, Seed, Stats};
 use estudely_io_smol::run::{
     Bind, Bootstrap, Observer, Options, Requests, RunError, RunFailed, run,
 };
 use estudely_io_smol::signal::Interrupts;
-use estudely_io_smol::sink::{OpenError, Plan, Table, open};
+use estudely_io_smol::sink::{OutputError, Place, Plan, RowsPer, Table, open};
 
 use super::{Swarm, raise_file_limit};
-use crate::truth::{self, Exposure, Score, Truth};
-use crate::world::INTERVAL_DEFAULT;
+use crate::judge::score::{self, Score};
+use crate::world::dht::INTERVAL_DEFAULT;
+use crate::world::truth::{Exposure, TruthFile};
 
 /// Connections at a time, where the limit of open files allows: silent peers hold theirs for
-/// seconds, and on loopback nobody is bothered.
+/// seconds, and on loopback no stranger is bothered.
 const CONNECTIONS_MAX: u64 = 8_000;
 /// Open files that are no connections.
 const OTHER_FILES: u64 = 64;
@@ -32,7 +32,7 @@ const REPORT_EVERY: u64 = 5;
 #[derive(Debug)]
 pub enum CrawlError {
     /// The file exists and is no such output, or cannot be made.
-    Output(OpenError),
+    Output(OutputError),
     /// The crawl itself failed.
     Run(RunFailed),
     /// The file cannot be read back.
@@ -74,14 +74,13 @@ pub fn crawl_self(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<Score
     // What an earlier run verified needs nothing more and counts towards no limit.
     let wanted = exposure.exposed.saturating_sub(known.len() as u64);
     let fixed_samples = swarm.world().plan().interval == INTERVAL_DEFAULT;
-    let crawler = Config {
-        policy: AddressPolicy::AllowPrivate,
-        max_infohashes: fixed_samples.then_some(wanted).filter(|&wanted| wanted > 0),
-        rate: None,
-        new_flows: None,
-        max_connections: connections_max(),
-        ..Config::default()
-    };
+    let crawler = Config::new(Mode::Crawl)
+        .with_policy(AddressPolicy::AllowPrivate)
+        .with_max_infohashes(fixed_samples.then_some(wanted).filter(|&wanted| wanted > 0))
+        .with_rate(None)
+        .and_then(|config| config.with_new_flows(None))
+        .and_then(|config| config.with_max_connections(connections_max()))
+        .expect("connections are at least one and at most a few thousand");
     if wanted > 0 {
         let no_signals = |source| RunError::System { what: "cannot handle signals", source };
         let interrupts =
@@ -103,11 +102,11 @@ pub fn crawl_self(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<Score
             signals: Some(interrupts),
         };
         // On this thread: the swarm answers from its own two.
-        run(options, &mut opened.fanout, &mut Lines).map_err(CrawlError::Run)?;
+        run(options, &mut opened.fanout, &mut ProgressLines).map_err(CrawlError::Run)?;
     }
     let file = std::fs::File::open(out).map_err(|error| CrawlError::Scoring(error.into()))?;
-    let truth = Truth::of(swarm.world());
-    truth::compare(&truth, BufReader::new(file)).map_err(CrawlError::Scoring)
+    let truth = TruthFile::of(swarm.world());
+    score::compare(&truth, BufReader::new(file)).map_err(CrawlError::Scoring)
 }
 
 /// Both ends of a connection are open files of this process.
@@ -117,9 +116,9 @@ fn connections_max() -> u32 {
 }
 
 /// Tells people how it goes, on stderr.
-struct Lines;
+struct ProgressLines;
 
-impl Observer for Lines {
+impl Observer for ProgressLines {
     fn tick(&mut self, elapsed: Duration, stats: &Stats) {
         if elapsed.as_secs() > 0 && elapsed.as_secs().is_multiple_of(REPORT_EVERY) {
             self.note(&format!(
@@ -133,7 +132,7 @@ impl Observer for Lines {
     }
 
     fn note(&mut self, line: &str) {
-        // If nobody reads it, nothing is lost.
+        // A missing reader loses nothing.
         let _ = writeln!(io::stderr(), "# {line}");
     }
 }

@@ -1,5 +1,5 @@
 //! The file of `--crawl`, looked at before there is anything to crawl: invented torrents must
-//! never be added to a file that holds others, and nobody should wait for a world in vain.
+//! never be added to a file that holds others, and a user should not wait for a world in vain.
 //!
 //! Changes nothing that was there.
 
@@ -9,10 +9,10 @@ use std::path::Path;
 use estudely_core::InfoHash;
 use estudely_io_smol::resume::{Foreign, each_row};
 
-use crate::world::World;
+use crate::world::dht::World;
 
 /// Whether rows can be written to `path`: nothing is there and it can be made, or an output of
-/// `crawl` is there that nobody else writes.
+/// `crawl` is there that no other program writes.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.
@@ -73,7 +73,7 @@ mod tests {
     use estudely_io_smol::resume::ROWS_HEADER;
 
     use super::*;
-    use crate::world::tests::plan;
+    use crate::world::dht::tests::plan;
 
     const STRANGER: &str = "631a31dd0a46257d5078c0dee4e66e26f73e42ac";
 

@@ -227,10 +227,11 @@ impl How {
 
     fn judge(&self, stream: &[u8], outcome: &Outcome) {
         match &outcome.result {
-            Ok(metadata) => {
+            Ok(fetched) => {
                 assert_eq!(outcome.progress, Progress::Complete);
                 assert!(outcome.partial.is_none());
-                self.trust(stream, metadata);
+                self.trust(stream, &fetched.metadata);
+                assert!(fetched.info == Info::parse(fetched.metadata.raw()), "read as it stands");
             }
             Err(fault) => {
                 let partial = outcome.partial.as_ref();
@@ -255,7 +256,6 @@ impl How {
         }
         let said = |part: &[u8]| stream.windows(part.len()).any(|window| window == part);
         assert!(raw.len() > SEARCHED_MAX || said(raw), "nothing but what the peer said");
-        let _ = Info::parse(raw);
     }
 }
 

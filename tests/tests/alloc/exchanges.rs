@@ -1,14 +1,19 @@
 //! What one conversation with a peer costs.
 
+use std::net::SocketAddr;
+
 use estudely_core::internal::exchange::{Attempt, Pipeline};
 use estudely_core::limits::{EXTENDED_HANDSHAKE_FRONT, EXTENDED_HANDSHAKE_MAX, PIECE_LEN};
 use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
-use estudely_core::{Duration, Exchange, InfoHash, Instant, PeerFault, Seed, Step, Transport};
+use estudely_core::{
+    Config, Crawler, Duration, Exchange, InfoHash, Instant, Mode, PeerFault, Seed, Step, Transport,
+    Verdict,
+};
 use sha1::{Digest, Sha1};
 
 use crate::counting::cost;
 
-/// Most bytes of a connection before a size is accepted (design.md 7).
+/// Most bytes of a connection before a size is accepted (H28).
 const BEFORE_SIZE_MAX: usize = 4 * 1_024;
 
 /// Blocks that an exchange of one piece takes: the piece, the list that it is entered in, and the
@@ -58,8 +63,40 @@ fn an_exchange_of_one_piece_takes_three_blocks() {
     let mut out = Vec::with_capacity(1_024);
     let (step, cost) = cost(|| feed(&mut exchange(hash), &said, said.len(), &mut out));
     let Step::Finished(outcome) = step else { panic!("not over") };
-    assert_eq!(outcome.result.expect("verified").raw(), info);
+    assert_eq!(outcome.result.expect("verified").metadata.raw(), info);
     assert_eq!(cost.allocations, ALLOCATIONS, "{cost:?}");
+}
+
+#[test]
+fn the_control_plane_moves_what_an_exchange_brings_and_copies_none_of_it() {
+    /// Bytes of the lists that a row and its peers stand in.
+    const KEPT_MAX: i64 = 16 << 10;
+    let name = vec![b'n'; 8 << 20];
+    let head = format!("d6:lengthi1e4:name{}:", name.len()).into_bytes();
+    let info = [&head[..], &name, b"12:piece lengthi16384e6:pieces20:", &[7; 20], b"e"].concat();
+    let hash = InfoHash(Sha1::digest(&info).into());
+    let (size, mut said, mut out) = (Some(info.len() as i64), handshake(hash), Vec::new());
+    Extensions { ut_metadata: Some(3), metadata_size: size, client: None }.emit(&mut said);
+    for (piece, data) in (0..).zip(info.chunks(PIECE_LEN)) {
+        let message = MetadataMessage::Data { piece, total_size: size };
+        message.emit(&mut said, OUR_METADATA_ID, data);
+    }
+    let config = Config::new(Mode::Direct);
+    let mut crawler = Crawler::new(config, Seed::from_u64(1), Instant::START);
+    let peer = SocketAddr::from(([1, 2, 3, 4], 5_678));
+    crawler.handle_request(Instant::START, hash, &[peer]).expect("room");
+    let mut dial = crawler.poll_dial(Instant::START).expect("a peer");
+    let Step::Finished(outcome) = feed(&mut dial.exchange, &said, said.len(), &mut out) else {
+        panic!("all was said")
+    };
+    let (row, cost) = cost(|| {
+        crawler.handle_outcome(Instant::START, dial.peer, *outcome);
+        crawler.poll_row()
+    });
+    let row = row.expect("settled");
+    assert!(matches!(&row.verdict, Verdict::Verified { info, .. } if info.name == name));
+    assert!(row.bytes_held() >= info.len() + name.len());
+    assert!(cost.peak <= KEPT_MAX, "{cost:?}");
 }
 
 #[test]

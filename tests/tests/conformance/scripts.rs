@@ -119,7 +119,7 @@ impl Script {
 impl Ending {
     pub(crate) fn new(outcome: Outcome, heard: Vec<u8>) -> Self {
         let (result, metadata) = match outcome.result {
-            Ok(metadata) => (Ok(()), metadata.into_raw().into_vec()),
+            Ok(fetched) => (Ok(()), fetched.metadata.into_raw().into_vec()),
             Err(fault) => (Err(fault), Vec::new()),
         };
         let took = outcome.timings.ended.since(outcome.timings.started);

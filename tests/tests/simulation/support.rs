@@ -7,9 +7,10 @@ use std::rc::Rc;
 use estudely_core::krpc::{Kind, Message, Method};
 use estudely_core::limits::{EXPIRE_AFTER, SWEEP_PAUSE_MIN};
 use estudely_core::{Duration, Family, InfoHash, Instant, PeerFault, Stats, Verdict};
-use estudely_sim::checker::{Broken, Checker};
+use estudely_sim::checker::Checker;
 use estudely_sim::direct;
 use estudely_sim::event::{Conn, Event, Observer};
+use estudely_sim::rule::Broken;
 use estudely_sim::scenario::Scenario;
 use estudely_sim::universe::Universe;
 use estudely_sim::world::World;
@@ -92,7 +93,7 @@ impl Observer for Notes {
                 verified: matches!(row.verdict, Verdict::Verified { .. }),
                 text: format!("{row:?}"),
             }),
-            Event::ShutDown => self.over = true,
+            Event::ShutDown { .. } => self.over = true,
             Event::Drained { stats, .. } if !self.over => self.stats.clone_from(stats),
             _ => {}
         }

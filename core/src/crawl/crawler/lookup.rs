@@ -8,14 +8,14 @@ use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::store::Key;
-use crate::codec::info::Info;
-use crate::crawl::admission::{Admitted, Candidate};
+use crate::crawl::admission::Admitted;
 use crate::crawl::dialer::OpenDial;
 use crate::crawl::job::{Job, Need, Source, WalkState};
 use crate::crawl::row::{FailureCause, Row, Verdict};
 use crate::crawl::rows::{Leaves, Untaken};
+use crate::lead::{Lead, Origin};
 use crate::limits::{JOB_PATIENCE, JOBS_MAX, SEEDS_WITHIN, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
-use crate::peer::exchange::{Metadata, Outcome, Progress, Transport};
+use crate::peer::exchange::{Fetched, Outcome, Progress, Transport};
 
 impl Crawler {
     pub(super) fn request(&mut self, hash: InfoHash, peers: &[SocketAddr]) -> Result<(), Full> {
@@ -31,8 +31,8 @@ impl Crawler {
                 Admitted::Closed | Admitted::Held => return Ok(()),
                 Admitted::New => {
                     self.stats.infohashes_new += 1;
-                    let new = Candidate { hash, source: None, found: self.now, round: 0 };
-                    let Some(key) = self.begin_job(new, &[]) else { return Err(Full) };
+                    let new = Lead::new(hash, self.now, Origin::Request);
+                    let Some(key) = self.begin_job(new) else { return Err(Full) };
                     if let Some(journal) = &mut self.journal {
                         journal.taken(hash, peers.iter().copied());
                     }
@@ -59,15 +59,15 @@ impl Crawler {
     /// Gives free jobs to infohashes that wait for one.
     pub(super) fn fill_jobs(&mut self) {
         while self.takes_jobs() {
-            let Some((next, peers)) = self.admission.next(self.now) else { break };
-            let Some(key) = self.begin_job(next, &peers) else { break };
+            let Some(next) = self.admission.next(self.now) else { break };
+            let Some(key) = self.begin_job(next) else { break };
             self.settle_or_continue(key);
         }
     }
 
-    /// Begins work on `new`, with the `peers` that an earlier run kept.
-    pub(super) fn begin_job(&mut self, new: Candidate, peers: &[SocketAddr]) -> Option<Key> {
-        let job = Job::new(new.found, new.hash, new.source, new.round);
+    /// Begins work on `new`.
+    pub(super) fn begin_job(&mut self, new: Lead) -> Option<Key> {
+        let job = Job::new(new.found, new.hash, new.source, new.round, new.origin);
         let source = job.source;
         let key = self.jobs.insert(job).ok()?;
         self.by_hash.insert(new.hash, key);
@@ -82,8 +82,8 @@ impl Crawler {
                 None => self.forget_source(key),
             }
         }
-        if !peers.is_empty() {
-            self.keep_saved(key, peers);
+        if !new.peers.is_empty() {
+            self.keep_saved(key, &new.peers);
         }
         Some(key)
     }
@@ -340,7 +340,7 @@ impl Crawler {
     }
 
     pub(super) fn finish_dial(&mut self, dial: OpenDial, mut outcome: Outcome) {
-        let too_much = |metadata: &Metadata| !self.rows.have_room_for(metadata);
+        let too_much = |fetched: &Fetched| !self.rows.have_room_for(fetched);
         if outcome.result.as_ref().is_ok_and(too_much) {
             // Rows are not taken: the peer, to whom nothing of that is due, is asked once more.
             outcome.result = Err(PeerFault::Pressure);
@@ -350,11 +350,11 @@ impl Crawler {
             self.dialer.on_handshake(done.since(outcome.timings.started));
         }
         match outcome.result {
-            Ok(metadata) => {
+            Ok(fetched) => {
                 self.sign_of_life();
                 self.stats.delivered += 1;
                 self.dialer.on_relief();
-                self.settle_verified(dial, metadata, outcome.transport);
+                self.settle_verified(dial, fetched, outcome.transport);
             }
             Err(fault) => {
                 if fault == PeerFault::Refused {
@@ -410,9 +410,10 @@ impl Crawler {
         self.stats.complete += reached(Progress::Complete);
     }
 
-    fn settle_verified(&mut self, dial: OpenDial, metadata: Metadata, transport: Transport) {
+    fn settle_verified(&mut self, dial: OpenDial, fetched: Fetched, transport: Transport) {
         let Some(job) = self.take_job(dial.job) else { return };
-        let (verdict, leaves) = match Info::parse(metadata.raw()) {
+        let Fetched { metadata, info } = fetched;
+        let (verdict, leaves) = match info {
             Ok(info) => {
                 self.stats.verified += 1;
                 (Verdict::Verified { metadata, info }, Leaves::Nothing)
@@ -447,7 +448,7 @@ impl Crawler {
             return;
         }
         let Some(job) = self.take_job(key) else { return };
-        let failed = Candidate { hash: job.hash, source: None, found: job.found, round: job.round };
+        let failed = Lead { round: job.round, ..Lead::new(job.hash, job.found, job.origin) };
         if !self.config.mode.dials() && job.peer_count() > 0 {
             self.stats.settled += u64::from(job.round == 0);
             return self.push_row(&job, Verdict::PeersOnly, Leaves::Nothing, None);

@@ -11,10 +11,10 @@ use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::store::Key;
 use crate::base::time::{Duration, Instant};
-use crate::crawl::admission::{Candidate, Retry};
 use crate::crawl::job::Source;
 use crate::crawl::rows::Leaves;
 use crate::dht::sweep::{Offer, Rested};
+use crate::lead::{Lead, Origin};
 use crate::limits::{FAILED_SAVED_MAX, JOBS_MAX, PENDING_SAVED_MAX};
 use crate::state::{
     Failed, Pending, Rest, Restored, Saved, SnapshotWriter, StateError, WallTime, seconds_left,
@@ -56,14 +56,14 @@ impl Crawler {
         }
         // More than can be read again is not written; no run gets there.
         let room = PENDING_SAVED_MAX.saturating_sub(self.rows.len() + self.jobs.len());
-        for (hash, source, peers) in self.admission.saved_pending().take(room) {
-            writer.pending(hash, source, peers.iter().copied());
+        for lead in self.admission.saved_pending().take(room) {
+            writer.pending(lead.hash, lead.source, lead.peers.iter().copied());
         }
         let room = FAILED_SAVED_MAX - JOBS_MAX;
-        for (hash, due, retry) in self.admission.saved_failed().take(room) {
-            if !untaken.contains(&hash) {
+        for (due, lead) in self.admission.saved_failed().take(room) {
+            if !untaken.contains(&lead.hash) {
                 let left = seconds_left(self.now, due);
-                writer.failed(hash, Failed { round: retry.round, left });
+                writer.failed(lead.hash, Failed { round: lead.round, left });
             }
         }
         for (_, job) in self.jobs.iter().filter(|(_, job)| job.round > 0) {
@@ -123,7 +123,7 @@ impl Crawler {
             let router = self.bootstraps.is_router(contact.addr);
             let network = self.network(Family::of(contact.addr)).filter(|_| !router);
             let rested = Rested { contact, by_id, until };
-            if network.is_some_and(|network| network.sweep.restore(now, rested)) {
+            if network.is_some_and(|n| n.sweep.restore(&mut n.known, now, rested)) {
                 restored.resting += usize::from(left > 0);
                 restored.due += usize::from(left == 0);
                 self.stats.contacts_heard += 1;
@@ -153,10 +153,10 @@ impl Crawler {
             return false;
         }
         let (new, queued) = if sweeps {
-            let offer = network.sweep.offer(now, contact, None);
+            let offer = network.sweep.offer(&mut network.known, now, contact, None);
             (offer == Offer::New, offer != Offer::Ignored)
         } else {
-            (network.sweep.hear(now, contact), false)
+            (network.known.hear(now, contact), false)
         };
         network.warm.add_table(now, contact, queued);
         self.stats.contacts_heard += u64::from(new);
@@ -173,12 +173,16 @@ impl Crawler {
         }
         for (hash, Failed { round, left }) in saved.failed {
             let due = now + Duration::from_secs(u64::from(left));
-            let taken = self.admission.restore_failed(hash, due, Retry { found: now, round });
+            let lead = Lead { round, ..Lead::new(hash, now, Origin::Sample) };
+            let taken = self.admission.restore_failed(due, lead);
             restored.failed += usize::from(taken);
         }
         let kept = |_: &(InfoHash, Pending)| !planted::is(Bug::ForgetPending);
-        for (hash, pending) in saved.pending.into_iter().filter(kept) {
-            self.admission.restore_pending(hash, pending);
+        for (hash, Pending { source, peers }) in saved.pending.into_iter().filter(kept) {
+            // What names no source was asked for, or lost it with its first question.
+            let origin = if source.is_some() { Origin::Sample } else { Origin::Request };
+            let lead = Lead { source, peers, ..Lead::new(hash, now, origin) };
+            self.admission.restore_pending(lead);
         }
         // Where only what is asked for by name is fetched, all else waits for another run.
         if self.config.mode.sweeps() {
@@ -207,15 +211,14 @@ impl Crawler {
     /// Begins work on an infohash that an earlier run left and that is now asked for by name.
     pub(super) fn claim(&mut self, hash: InfoHash) -> Option<Key> {
         let waited = self.admission.held();
-        let Pending { source, peers } = self.admission.claim(hash)?;
+        let lead = self.admission.claim(hash)?;
         self.stats.infohashes_new += u64::from(self.admission.held() < waited);
-        self.begin_job(Candidate { hash, source, found: self.now, round: 0 }, &peers)
+        self.begin_job(Lead { found: self.now, ..lead })
     }
 
-    /// Notes a node that has just begun to rest.
-    pub(super) fn note_rest(&mut self, family: Family) {
-        let Some(network) = self.networks[family.index()].as_deref_mut() else { return };
-        if let (Some(rested), Some(journal)) = (network.sweep.take_rested(), &mut self.journal) {
+    /// Notes a node that has just begun to rest, if one has.
+    pub(super) fn note_rest(&mut self, rested: Option<Rested>) {
+        if let (Some(rested), Some(journal)) = (rested, &mut self.journal) {
             journal.answer(rested.contact, rested.by_id, rested.until);
         }
     }

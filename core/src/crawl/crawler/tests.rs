@@ -2,9 +2,12 @@
 
 mod endings;
 mod liars;
+mod limits;
 mod outage;
 mod restart;
+mod stage;
 mod unread;
+mod work;
 mod world;
 
 use std::net::SocketAddr;

@@ -10,10 +10,13 @@ use crate::base::fault::PeerFault;
 use crate::base::id::{ID_LEN, InfoHash};
 use crate::base::planted::{self, Bug};
 use crate::base::time::Instant;
+use crate::codec::info::{Info, InfoError};
 use crate::peer::pieces::Pieces;
 
-/// What carries the byte stream.
+/// What carries the byte stream. More may follow: an adapter that does not have one ends the dial
+/// as [`PeerFault::Unreachable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Transport {
     /// TCP, in the clear.
     Tcp,
@@ -59,6 +62,7 @@ pub enum Progress {
 
 /// When an exchange reached what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timings {
     /// Made.
     pub started: Instant,
@@ -72,11 +76,12 @@ pub struct Timings {
     pub ended: Instant,
 }
 
-/// How an exchange ended.
+/// How an exchange ended. Only an [`Exchange`](super::Exchange) makes one, so that fields can follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outcome {
-    /// Verified metadata, or why there is none.
-    pub result: Result<Metadata, PeerFault>,
+    /// Verified metadata and what they say, or why there are none.
+    pub result: Result<Fetched, PeerFault>,
     /// Whole but unverified pieces for the next peer that names the same size; never after a
     /// wrong hash.
     pub partial: Option<Pieces>,
@@ -93,7 +98,7 @@ pub struct Outcome {
     pub pieces_offered: u16,
 }
 
-/// What to do after an input.
+/// What to do after an input. There is no third thing: a caller that lists both is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Step {
@@ -120,6 +125,8 @@ impl Metadata {
     /// Checks `raw` against `hash`, which is its SHA-1 or the first 20 bytes of its SHA-256
     /// (BEP 52, 9.7). Bytes that match neither are dropped, but see [`UNGUARDED`].
     pub fn verify(hash: InfoHash, raw: Vec<u8>) -> Option<Self> {
+        #[cfg(test)]
+        crate::base::work::note(raw.len());
         let is_v2_key = Sha1::digest(&raw)[..] != hash.0;
         let matches = !is_v2_key || Sha256::digest(&raw)[..ID_LEN] == hash.0;
         let matches = matches || (cfg!(fuzzing) && hash == UNGUARDED) || planted::is(Bug::SkipHash);
@@ -148,7 +155,32 @@ impl Metadata {
 
     /// The whole SHA-256: the v2 infohash, and what tells SHA-1 collisions apart (H30).
     pub fn sha256(&self) -> [u8; 32] {
+        #[cfg(test)]
+        crate::base::work::note(self.raw.len());
         Sha256::digest(&self.raw).into()
+    }
+}
+
+/// Verified metadata, read: what one exchange brings home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The exact bytes.
+    pub metadata: Metadata,
+    /// What they say, or why they are no usable info dictionary (M15).
+    pub info: Result<Info, InfoError>,
+}
+
+impl Fetched {
+    /// Reads metadata once, here: so whoever takes the outcome moves megabytes without a look at
+    /// them.
+    pub(super) fn read(metadata: Metadata) -> Self {
+        let info = Info::parse(metadata.raw());
+        Self { metadata, info }
+    }
+
+    /// Bytes of metadata and name that this holds: what can be large about it.
+    pub fn bytes_held(&self) -> usize {
+        self.metadata.raw().len() + self.info.as_ref().map_or(0, |info| info.name.capacity())
     }
 }
 

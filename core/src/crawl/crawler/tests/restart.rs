@@ -96,8 +96,8 @@ fn a_calendar_entry_is_never_saved_without_its_samples() {
     assert!(showing.filter(|node| asked.contains(&node.addr())).count() > 5);
     world.kill_and_restore();
     let pending: BTreeSet<_> =
-        world.crawler.admission.saved_pending().map(|(hash, ..)| hash).collect();
-    let failed = world.crawler.admission.saved_failed().map(|(hash, ..)| hash);
+        world.crawler.admission.saved_pending().map(|lead| lead.hash).collect();
+    let failed = world.crawler.admission.saved_failed().map(|(_, lead)| lead.hash);
     let saved: BTreeSet<_> = pending.into_iter().chain(failed).collect();
     for node in world.nodes().filter(|node| asked.contains(&node.addr())) {
         assert!(node.sample().iter().all(|hash| saved.contains(hash)));
@@ -188,7 +188,7 @@ fn what_was_pending_stays_so_while_nobody_answers() {
     assert!(before.pending > 5, "{before:?}");
     let sources = |world: &World| {
         let pending = world.crawler.admission.saved_pending();
-        pending.filter(|(_, source, _)| source.is_some()).count()
+        pending.filter(|lead| lead.source.is_some()).count()
     };
     let known = sources(&world);
     world.cut = Some((world.now, world.now + 7_200 * SECOND));

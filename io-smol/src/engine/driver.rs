@@ -1,0 +1,449 @@
+//! The loop: drain every poll of the core, wait for something to happen, hand it in, repeat.
+//!
+//! Each turn is bounded, so neither sockets nor files nor connections starve one another. The
+//! loop takes no decision: the core says what is sent, and its session when the run begins, fails
+//! and ends.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_channel::Receiver;
+use async_io::Timer;
+use estudely_core::limits::ANSWER_WITHIN;
+use estudely_core::session::{
+    Ended, Facts, Failure, Goal, Output, Phase, Session, Start, Step, Terms,
+};
+use estudely_core::{Config, Crawler, Duration, Instant, Mode, PeerKey};
+use smol::future;
+use smol::stream::Stream;
+
+use super::clock::Clock;
+use super::error::RunError;
+use super::feed::Feed;
+use super::names::Names;
+use super::options::{Observer, Options};
+use super::outcome::{Report, RunFailed};
+use super::outputs::{Outputs, Rows};
+use super::signal::Interrupts;
+use super::sockets::Sockets;
+use super::tcp::Connections;
+use super::udp::Udp;
+use super::wake::{Wake, Wakes};
+use super::warm;
+use crate::files::sink::Sink;
+use crate::files::state::Keeper;
+
+/// Between two looks at the observer.
+const TICK: Duration = Duration::from_secs(1);
+/// Most requests handed to the core in one turn.
+const REQUESTS_PER_TURN: usize = 256;
+
+/// What a run has of the machine.
+pub(super) struct World<'a> {
+    pub(super) clock: Clock,
+    pub(super) udp: [Option<Udp>; 2],
+    pub(super) connections: &'a Connections<PeerKey>,
+    pub(super) interrupts: Option<&'a Interrupts>,
+}
+
+/// One run.
+pub(super) struct Driver<'a> {
+    crawler: Crawler,
+    session: Session,
+    clock: Clock,
+    sockets: Sockets,
+    connections: &'a Connections<PeerKey>,
+    names: Names,
+    requests: Feed,
+    outputs: Outputs<'a>,
+    observer: &'a mut dyn Observer,
+    /// Keeps the state for the next run.
+    keeper: Option<Keeper>,
+    signal: Option<Pin<Box<Receiver<()>>>>,
+    timer: Timer,
+    timer_at: Option<Instant>,
+    next_tick: Instant,
+    /// The reasons for the next turn that are known already.
+    wakes: Wakes,
+    /// Warnings about names, for when the run goes on without them.
+    warnings: Vec<String>,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(
+        options: Options,
+        world: World<'a>,
+        sink: &'a mut dyn Sink,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self, RunError> {
+        let World { clock, udp, connections, interrupts } = world;
+        let now = clock.now();
+        let mut own = udp.iter().flatten().map(Udp::local);
+        let config = own.try_fold(options.crawler, Config::with_own);
+        let config = config.map_err(|error| RunError::System {
+            what: "a socket without an address",
+            source: io::Error::other(error),
+        })?;
+        let families = udp.each_ref().map(Option::is_some);
+        let mode = config.mode();
+        let mut crawler = Crawler::new(config, options.seed, now);
+        for hash in options.known {
+            crawler.handle_known(hash);
+        }
+        let (keeper, start) = match options.state {
+            Some(file) => {
+                let (keeper, start) = warm::begin(&mut crawler, file, now, clock.wall())?;
+                (Some(keeper), start)
+            }
+            None => (None, Start::Cold),
+        };
+        let requests = Feed::new(options.requests);
+        let by_request = requests.exists() && matches!(mode, Mode::Fetch | Mode::Direct);
+        let (names, doors) =
+            Names::new(if mode.uses_dht() { options.bootstrap } else { Vec::new() }, families);
+        let terms = Terms {
+            goal: if by_request { Goal::Requests } else { Goal::Crawl },
+            start,
+            answer_within: mode.uses_dht().then_some(ANSWER_WITHIN),
+            overall_timeout: options.overall_timeout,
+            until_idle: options.until_idle,
+        };
+        Ok(Self {
+            crawler,
+            session: Session::new(terms, &doors, Instant::START),
+            clock,
+            sockets: Sockets::new(udp),
+            connections,
+            names,
+            requests,
+            outputs: Outputs::new(sink, clock),
+            observer,
+            keeper,
+            signal: interrupts.map(|interrupts| Box::pin(interrupts.first())),
+            timer: Timer::never(),
+            timer_at: None,
+            next_tick: now + TICK,
+            wakes: Wakes::default(),
+            warnings: Vec::new(),
+        })
+    }
+
+    /// Turns until the session ends the run; then shuts down and reports.
+    pub(super) async fn run(mut self) -> Result<Report, RunFailed> {
+        let ended = loop {
+            if let Some(ended) = self.turn().await {
+                break self.shut_down(ended).await;
+            }
+            let wakes = self.wait().await;
+            self.hand_in(wakes);
+        };
+        if let Ended::Failed(failure) = ended {
+            let error = self.error(failure);
+            return Err(RunFailed { error, report: Some(Box::new(self.report(ended))) });
+        }
+        self.warn();
+        Ok(self.report(ended))
+    }
+
+    /// One turn: what waits is moved as far as the bounds allow. The session looks twice: before
+    /// rows are written, for a run that fails for want of a network writes none, and after that,
+    /// for they may have been the last. How the run ends, once that is settled.
+    async fn turn(&mut self) -> Option<Ended> {
+        let now = self.clock.now();
+        self.wakes = Wakes::default();
+        self.enter(now).await;
+        self.feed(now).await;
+        self.send(now);
+        self.turn_session(now);
+        if let failed @ Some(Ended::Failed(_)) = self.session.ended() {
+            return failed;
+        }
+        let written = self.outputs.write(&mut self.crawler).await;
+        // Room among the rows lets dials go on and infohashes begin.
+        self.send(now);
+        self.wakes.note(Wake::Unfinished, matches!(written, Ok(Rows::Bound)));
+        if self.outputs.are_full() {
+            self.session.handle_output(now, Output::Full);
+        }
+        let lost = written.is_err();
+        self.note_output(now, written.map(drop));
+        if !lost {
+            self.keep(now).await;
+            self.tick(now);
+            self.turn_session(now);
+            self.drain(now).await;
+        }
+        self.act(now);
+        self.session.ended()
+    }
+
+    /// Lets the session look at what the work has come to, and does what it says.
+    fn turn_session(&mut self, now: Instant) {
+        let facts = Facts { progress: self.crawler.progress(), requests: self.requests.progress() };
+        self.session.handle_turn(now, &facts);
+        self.act(now);
+    }
+
+    /// Does what the session says.
+    fn act(&mut self, now: Instant) {
+        while let Some(step) = self.session.poll_step() {
+            match step {
+                Step::Resolve(at) => self.names.resolve(at),
+                Step::Enter(addr, kind) => self.crawler.handle_bootstrap(now, &[addr], kind),
+                Step::Begin => {
+                    let begun = self.outputs.begin();
+                    self.note_output(now, begun);
+                }
+                Step::ShutDown => {
+                    // What has arrived by now still counts.
+                    self.hand_in(Wakes::default());
+                    self.crawler.handle_shutdown(self.clock.now());
+                    self.connections.abort();
+                }
+            }
+        }
+    }
+
+    /// Tells the session what became of the names that it wanted resolved.
+    async fn enter(&mut self, now: Instant) {
+        future::poll_once(poll_fn(|cx| {
+            self.names.poll(cx);
+            Poll::Ready(())
+        }))
+        .await;
+        for (at, resolved) in self.names.take_done() {
+            match resolved {
+                Ok(addresses) => self.session.handle_resolved(now, at, &addresses),
+                Err(error) => {
+                    if self.session.handle_unresolved(now, at) {
+                        self.warnings.extend(self.names.warning(at, &error));
+                    }
+                }
+            }
+        }
+        self.act(now);
+        if self.session.bootstrap().addresses_tried > 0 {
+            self.warn();
+        }
+    }
+
+    /// Names the names that did not resolve, each once.
+    fn warn(&mut self) {
+        self.warnings.drain(..).for_each(|line| self.observer.note(&line));
+    }
+
+    /// Hands requests to the core until it is full or none is ready.
+    async fn feed(&mut self, now: Instant) {
+        for _ in 0..REQUESTS_PER_TURN {
+            future::poll_once(poll_fn(|cx| self.requests.poll(cx))).await;
+            if !self.requests.hand_in(&mut self.crawler, now) {
+                return;
+            }
+        }
+        self.wakes.note(Wake::Unfinished, true);
+    }
+
+    /// Sends and dials what the core wants.
+    fn send(&mut self, now: Instant) {
+        let bound = self.sockets.send(now, &mut self.crawler);
+        self.wakes.note(Wake::Unfinished, bound);
+        while let Some(dial) = self.crawler.poll_dial(now) {
+            self.connections.dial(dial.peer, dial.to, dial.exchange);
+        }
+    }
+
+    /// Keeps the state, after the rows: what it says is settled is written.
+    async fn keep(&mut self, now: Instant) {
+        let Some(keeper) = &mut self.keeper else { return };
+        future::poll_once(poll_fn(|cx| keeper.poll(cx))).await;
+        // Until then the file stays as it was, as the outputs do.
+        if self.outputs.have_begun() {
+            keeper.turn(now, self.clock.wall(), &mut self.crawler);
+        }
+        keeper.notes().for_each(|line| self.observer.note(&line));
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if now >= self.next_tick {
+            self.observer.tick(self.clock.elapsed(), &self.crawler.stats());
+            self.next_tick = now + TICK;
+        }
+    }
+
+    /// Once the work has come to an end, nothing presses: a slow reader gets what there is.
+    async fn drain(&mut self, now: Instant) {
+        if !matches!(self.session.phase(), Phase::Draining(_)) {
+            return;
+        }
+        match self.outputs.try_flush().await {
+            Some(Ok(())) => self.session.handle_output(now, Output::Flushed),
+            Some(lost) => self.note_output(now, lost),
+            None => {}
+        }
+    }
+
+    /// Tells the session of an output that was lost.
+    fn note_output(&mut self, now: Instant, result: io::Result<()>) {
+        if let Err(error) = result {
+            let news = self.outputs.news(error);
+            self.session.handle_output(now, news);
+        }
+    }
+
+    /// Waits until something is there to be handed in or a deadline has come.
+    async fn wait(&mut self) -> Wakes {
+        let now = self.clock.now();
+        let due = self.poll_timeout().is_some_and(|at| at <= now);
+        self.wakes.note(Wake::Due, due);
+        self.wakes.note(Wake::Connection, self.connections.has_outcome());
+        if self.wakes.any() {
+            // The connections, and the reactor, get their turn all the same: a timer that is
+            // already over would let nobody else run.
+            future::yield_now().await;
+            return self.wakes;
+        }
+        self.set_timer(now);
+        poll_fn(|cx| self.poll_wake(cx)).await
+    }
+
+    /// Every source is asked, ready or not, so that each wakes the loop when it is.
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wakes> {
+        let mut wakes = Wakes::default();
+        let back = self.timer_at.unwrap_or(self.next_tick);
+        wakes.note(Wake::Connection, self.connections.poll_ready(cx, back).is_ready());
+        self.sockets.poll_wake(cx, &mut wakes);
+        if Pin::new(&mut self.timer).poll_next(cx).is_ready() {
+            self.timer_at = None;
+            wakes.note(Wake::Due, true);
+        }
+        if let Some(signal) = &mut self.signal
+            && signal.as_mut().poll_next(cx).is_ready()
+        {
+            self.signal = None;
+            wakes.note(Wake::Signal, true);
+        }
+        // Here only to be woken: the next turn looks closer.
+        wakes.note(Wake::Name, self.names.poll(cx));
+        let state = self.keeper.as_mut().is_some_and(|keeper| keeper.poll(cx).is_ready());
+        wakes.note(Wake::State, state);
+        wakes.note(Wake::Request, self.requests.poll(cx).is_ready());
+        wakes.note(Wake::Output, self.outputs.poll(cx));
+        if wakes.any() { Poll::Ready(wakes) } else { Poll::Pending }
+    }
+
+    /// Moves the timer to the next deadline. One that comes earlier than needed stays: waking up
+    /// once for nothing is cheaper than moving it each turn.
+    fn set_timer(&mut self, now: Instant) {
+        let Some(due) = self.poll_timeout() else { return };
+        if self.timer_at.is_some_and(|at| at <= due && at > now) {
+            return;
+        }
+        if let Some(at) = self.clock.machine_time(due) {
+            self.timer.set_at(at);
+            self.timer_at = Some(due);
+        }
+    }
+
+    /// The earliest deadline of anything the loop turns.
+    fn poll_timeout(&self) -> Option<Instant> {
+        let keeper = self.keeper.as_ref().filter(|_| self.outputs.have_begun());
+        [
+            self.crawler.poll_timeout(),
+            self.connections.poll_timeout(),
+            Some(self.next_tick),
+            self.session.poll_timeout().map(|(at, _)| at),
+            keeper.map(Keeper::poll_timeout),
+            self.sockets.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Hands everything that has arrived to the core.
+    fn hand_in(&mut self, wakes: Wakes) {
+        let now = self.clock.now();
+        if wakes.has(Wake::Signal) {
+            self.session.handle_signal(now);
+        }
+        self.sockets.receive(now, |from, payload| {
+            self.session.handle_datagram(from);
+            self.crawler.handle_datagram(now, from, payload);
+        });
+        self.hand_in_outcomes(now);
+        self.connections.handle_timeout(now);
+        if self.crawler.poll_timeout().is_some_and(|at| at <= now) {
+            self.crawler.handle_timeout(now);
+        }
+    }
+
+    fn hand_in_outcomes(&mut self, now: Instant) {
+        while let Some((peer, outcome)) = self.connections.try_outcome() {
+            self.crawler.handle_outcome(now, peer, outcome);
+        }
+    }
+
+    /// Lets out what is settled once the connections are cut off, and keeps the state. How the run
+    /// ended after all: an output may still be lost.
+    async fn shut_down(&mut self, ended: Ended) -> Ended {
+        // Of a run that nothing came of, nothing is kept.
+        let keeps = self.outputs.have_begun();
+        // Every clean end leaves outputs that a run has begun, however empty.
+        let begun = if ended.is_clean() { self.outputs.begin() } else { Ok(()) };
+        self.note_output(self.clock.now(), begun);
+        let ended = self.session.ended().unwrap_or(ended);
+        while let Phase::ShuttingDown { .. } = self.session.phase() {
+            if self.connections.open() == 0 {
+                self.session.handle_disconnected(self.clock.now());
+            } else {
+                future::yield_now().await;
+                self.turn_session(self.clock.now());
+            }
+        }
+        self.hand_in_outcomes(self.clock.now());
+        let rows_go_out = ended.lets_rows_out(self.outputs.have_begun());
+        let settled = if rows_go_out { self.outputs.write_rest(&mut self.crawler) } else { Ok(()) };
+        match settled.and(self.outputs.flush()) {
+            Ok(()) => self.session.handle_output(self.clock.now(), Output::Flushed),
+            lost => self.note_output(self.clock.now(), lost),
+        }
+        if let Some(keeper) = &mut self.keeper {
+            if keeps {
+                let wall = self.clock.wall();
+                keeper.finish(wall, &mut self.crawler, ended.save_within()).await;
+            }
+            keeper.notes().for_each(|line| self.observer.note(&line));
+        }
+        self.observer.tick(self.clock.elapsed(), &self.crawler.stats());
+        self.session.ended().unwrap_or(ended)
+    }
+
+    /// What a failure is called, with what the machine knows of it.
+    fn error(&mut self, failure: Failure) -> RunError {
+        match failure {
+            Failure::NoNameResolved => {
+                let hosts = self.session.names().filter_map(|at| self.names.host(at));
+                RunError::NoBootstrapResolved { names: hosts.map(str::to_owned).collect() }
+            }
+            Failure::NoNodeAnswered { waited, tried } => RunError::NoNodeAnswered {
+                seconds: waited.as_secs_f64().round() as u64,
+                tried,
+                send_failure: self.sockets.report().last_failure,
+            },
+            Failure::OutputLost => RunError::SinkLost(self.outputs.take_loss()),
+        }
+    }
+
+    fn report(&self, ended: Ended) -> Report {
+        Report {
+            stats: self.crawler.stats(),
+            elapsed: self.clock.elapsed(),
+            ended,
+            bootstrap: self.session.bootstrap(),
+            udp: self.sockets.report(),
+            state: self.keeper.as_ref().map(Keeper::kept),
+        }
+    }
+}
