@@ -79,7 +79,7 @@ pub use stats::Stats;
 #[doc(hidden)]
 pub mod internal {
     pub use crate::base::{addr, fault, id, planted, rng, store, time};
-    pub use crate::crawl::{crawler, job, pace, row};
+    pub use crate::crawl::{crawler, pace, row};
     pub use crate::dht::{endpoint, sweep, table, walk};
     pub use crate::peer::{exchange, pieces};
 }
