@@ -8,8 +8,8 @@ use estudely_core::bencode::Writer;
 use estudely_core::krpc::{self, Envelope, Kind, Message, Method, ReplyBody};
 use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
 use estudely_core::{
-    AddressPolicy, Bootstrap, Config, Crawler, Dial, Duration, Family, InfoHash, Instant, NodeId,
-    Outcome, Seed, Step, Verdict,
+    AddressPolicy, Bootstrap, Config, Crawler, Dial, Duration, Family, InfoHash, Instant, Mode,
+    NodeId, Outcome, Seed, Step, Verdict,
 };
 use sha1::{Digest, Sha1};
 
@@ -21,12 +21,11 @@ fn main() {
     let info = info_dictionary();
     let hash = InfoHash(Sha1::digest(&info).into());
     let own = SocketAddr::from(([127, 0, 0, 9], 6881));
-    let config = Config {
-        policy: AddressPolicy::AllowPrivate,
-        own: [Some(own), None],
-        max_infohashes: Some(1),
-        ..Config::default()
-    };
+    let config = Config::new(Mode::Crawl)
+        .with_policy(AddressPolicy::AllowPrivate)
+        .with_max_infohashes(Some(1))
+        .with_own(own)
+        .expect("its port is not 0");
     let mut now = Instant::START;
     let mut crawler = Crawler::new(config, Seed::from_u64(1), now);
     crawler.handle_bootstrap(now, &[NODE], Bootstrap::Node);

@@ -2,7 +2,7 @@
 //!
 //! The only room that knows both the DHT and the peers.
 
-pub mod pace;
+pub(crate) mod pace;
 pub(crate) mod admission;
 pub mod row;
 pub(crate) mod rows;

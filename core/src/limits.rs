@@ -2,7 +2,7 @@
 //!
 //! A cap that belongs to one module only is still written here, so that one page answers the
 //! question what a stranger can make this program spend. Items cited as H23 or 9.4 are those of
-//! the protocol catalogue.
+//! the catalogue, `core/PROTOCOL.md`.
 
 use crate::base::time::Duration;
 
@@ -30,7 +30,7 @@ pub const EXTENDED_HANDSHAKE_MAX: usize = 64 * 1024;
 
 /// How much of an extension handshake is kept and read, in bytes; the rest is skipped. What matters
 /// stands at its front, because keys are sorted, and no known client sends as much as 1 KiB. A
-/// connection must not hold more than 4 KiB before a size is accepted (design 7).
+/// connection must not hold more than 4 KiB before a size is accepted (H28).
 pub const EXTENDED_HANDSHAKE_FRONT: usize = 2 * 1024;
 
 /// The largest dictionary at the front of a metadata message, in bytes: what is left of the
@@ -105,8 +105,8 @@ pub const PIECE_LENGTH_MAX: u64 = 536_854_528;
 /// The most payload pieces that are not flagged (H40).
 pub const PAYLOAD_PIECES_MAX: u64 = 2_097_152;
 
-/// The smallest payload piece length of a v2 torrent, in bytes (BEP 52).
-pub const V2_PIECE_LENGTH_MIN: u64 = 16 * 1024;
+/// The smallest payload piece length of a v2 torrent, 16 KiB, as a power of two (52.1).
+pub const V2_PIECE_LENGTH_LOG_MIN: u32 = 14;
 
 /// The longest name written to a terminal, in bytes (H33).
 pub const TERMINAL_NAME_MAX: usize = 240;
@@ -339,6 +339,20 @@ pub const SWEEP_PAUSE_MIN: Duration = Duration::from_secs(2);
 /// Longest pause between passes.
 pub const SWEEP_PAUSE_MAX: Duration = Duration::from_secs(300);
 
+// What a run may be told
+
+/// Most peers of an infohash that can be asked for (H21).
+pub const PEERS_PER_INFOHASH_MAX: u32 = 200;
+
+/// Most queries a second that can be asked for.
+pub const RATE_MAX: u32 = 1_000_000;
+
+/// Most new remote endpoints a minute that can be asked for.
+pub const NEW_FLOWS_A_MINUTE_MAX: u32 = 100_000_000;
+
+/// Most connections that can be asked for.
+pub const CONNECTIONS_MAX: u32 = 1_000_000;
+
 // From infohash to row
 
 /// Infohashes remembered: 11 to 16 bytes each. Beyond it new ones are dropped and counted.
@@ -511,6 +525,10 @@ pub const WARM_RESERVE_MAX: usize = 1_024;
 pub const WARM_FIRST: usize = 16;
 
 const _: () = {
+    // What is computed of a setting fits: both halves of the new flows of some minutes, and
+    // attempts in a byte.
+    assert!(NEW_FLOWS_A_MINUTE_MAX <= u32::MAX / JOBS_BACKLOG_MINUTES);
+    assert!(PEERS_PER_INFOHASH_MAX <= u8::MAX as u32);
     // Counts of samples and peers are one byte, and an item more never makes a chunk too long.
     assert!(SAMPLES_PER_REPLY <= u8::MAX as usize && SAVED_PEERS_MAX <= u8::MAX as usize);
     assert!(STATE_CHUNK_FILL + 80 + SAVED_PEERS_MAX * 19 <= STATE_CHUNK_MAX);

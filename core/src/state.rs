@@ -22,6 +22,7 @@
 //! a file.
 
 mod codec;
+mod item;
 mod journal;
 mod saved;
 #[cfg(test)]
@@ -30,15 +31,17 @@ mod tests;
 use std::fmt;
 
 pub(crate) use self::codec::SnapshotWriter;
+pub(crate) use self::item::{Failed, Pending, Rest};
 pub(crate) use self::journal::{Journal, seconds_left};
-pub(crate) use self::saved::{Failed, Pending, Rest, Saved};
+pub(crate) use self::saved::Saved;
 
 /// Whole seconds since the Unix epoch, as the caller's clock tells them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallTime(pub u64);
 
-/// Why a saved state cannot be taken up. Nothing of it was.
+/// Why a saved state cannot be taken up. Nothing of it was. More may follow: each has its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StateError {
     /// It is no state of this program.
     Foreign,
@@ -66,8 +69,9 @@ impl fmt::Display for StateError {
 
 impl std::error::Error for StateError {}
 
-/// What was taken up from a saved state.
+/// What was taken up from a saved state. More may follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Restored {
     /// Contacts of the routing tables.
     pub contacts: usize,

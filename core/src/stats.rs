@@ -5,8 +5,10 @@
 /// Declares the counters once: field, and the words that outputs use.
 macro_rules! counters {
     ($(#[doc = $doc:literal] $name:ident,)*) => {
-        /// Every counter of a run. They only grow, except those documented as levels.
+        /// Every counter of a run. They only grow, except those documented as levels. More may
+        /// follow, so one begins as the default and is filled in.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
         pub struct Stats {
             $(#[doc = $doc] pub $name: u64,)*
             /// Failed dials by cause, indexed by `PeerFault as usize`.

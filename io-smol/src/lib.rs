@@ -2,25 +2,17 @@
 //! command `crawl`.
 //!
 //! Nothing here knows a protocol: datagrams and stream bytes go into the core as they came, and
-//! what the core hands out is sent as it is. Reading order: [`run`] is the loop; the rest are the
-//! parts it turns.
+//! what the core hands out is sent as it is.
+//!
+//! The rooms, from the ground up; each names only those that stand above it in this list. Reading
+//! order: [`run`] is the loop, the rest are the parts it turns.
 
-mod alarms;
-pub mod app;
-pub mod args;
-pub mod clock;
-pub mod dns;
-pub mod entropy;
-pub mod files;
-pub mod hashes;
-pub mod pairs;
-pub mod progress;
-pub mod report;
-pub mod resume;
-pub mod run;
-pub mod signal;
-pub mod sink;
-pub mod state;
-pub mod tcp;
 pub mod text;
-pub mod udp;
+pub mod entropy;
+mod files;
+mod engine;
+mod cli;
+
+pub use cli::{app, args, progress, report};
+pub use engine::{clock, dns, run, signal, tcp, udp};
+pub use files::{hashes, lists, requests, resume, sink, state};

@@ -95,17 +95,9 @@ impl Observer for Watch {
 }
 
 fn options(mode: Mode, requests: Requests) -> Options {
-    let crawler = Config {
-        policy: AddressPolicy::AllowPrivate,
-        own: [None, None],
-        mode,
-        max_infohashes: None,
-        peers_per_infohash: 20,
-        peer_attempts: 5,
-        rate: None,
-        new_flows: None,
-        max_connections: 100,
-    };
+    let crawler = Config::new(mode).with_policy(AddressPolicy::AllowPrivate);
+    let crawler = crawler.with_rate(None).and_then(|config| config.with_new_flows(None));
+    let crawler = crawler.and_then(|config| config.with_max_connections(100)).expect("in range");
     Options {
         crawler,
         seed: Seed::from_u64(7),

@@ -1,41 +1,36 @@
-//! A virtual DHT and its BitTorrent peers.
+//! A virtual DHT and its BitTorrent peers, for simulated runs of the crawler and for loopback.
 //!
-//! The [`world`] is the ground truth; [`node`] and [`peer`] are sans-IO actors (bytes and virtual
-//! time in, bytes out) that play it honestly; [`truth`] writes down what a perfect crawl could
-//! find and scores a crawl against it. [`swarm`] serves the whole on real loopback sockets.
+//! # Reading order
 //!
-//! A [`scenario`] makes one simulated run: the crawler under test is a [`subject`], the [`net`]
-//! around it holds links and actors, and a harness moves what one has for the other: [`direct`] in
-//! a plain loop, [`gateway`] on turmoil. Observers ([`event`], [`curve`]) see what crosses the
-//! boundary.
+//! The rooms are listed from the ground up, and each names only what stands above it in this list:
+//!
+//! - [`world`]: the ground truth, and the scenario it follows from.
+//! - [`actors`]: sans-IO nodes and peers (bytes and virtual time in, bytes out) that play it.
+//! - [`net`]: events at the boundary, links and their faults, what is under way.
+//! - [`judge`]: the rules, the checker, the trace and the curve; they observe events.
+//! - [`subject`]: the crawler under test with its connections, files and clock.
+//! - [`run`]: a harness moves what one has for the other ([`direct`] in a plain loop, [`gateway`] on
+//!   turmoil); the verdict on a run; planted bugs, shrinking, commands.
+//! - [`swarm`]: the same world on real loopback sockets.
+//!
+//! The same order holds among the modules of a room, as its first file lists them. A module and the
+//! folder of its name are one: within it, a child may name its parent.
 //!
 //! Actors use the core's codecs and nothing else of it: a fault in the crawler's tables or walks
 //! must not be mirrored here.
 
 #![forbid(unsafe_code)]
 
-pub mod addresses;
-pub mod checker;
-pub mod command;
-pub mod curve;
-pub mod direct;
-mod draw;
-pub mod event;
-pub mod gateway;
-pub mod inject;
-pub mod link;
-pub mod net;
-pub mod node;
-pub mod peer;
-pub mod routing;
-pub mod scenario;
-pub mod shrink;
-pub mod subject;
-pub mod swarm;
-pub mod torrent;
-pub mod trace;
-pub mod truth;
-pub mod universe;
-pub mod verdict;
-pub mod vice;
 pub mod world;
+pub mod actors;
+pub mod net;
+pub mod judge;
+pub mod subject;
+pub mod run;
+pub mod swarm;
+
+pub use actors::{node, peer};
+pub use judge::{checker, curve, rule, trace};
+pub use net::{event, link};
+pub use run::{command, direct, gateway, inject, shrink, verdict};
+pub use world::{addresses, routing, scenario, torrent, truth, universe, vice};

@@ -8,27 +8,25 @@
 //! asking once more must change nothing (rule 16).
 
 mod disk;
-mod exchanges;
 mod replay;
+mod exchanges;
 pub(crate) mod script;
-pub(crate) mod skew;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use estudely_core::internal::time::earliest;
 use estudely_core::{
-    AddressPolicy, Bootstrap, Config, Crawler, Duration, Family, Instant, Mode, Outcome, PeerKey,
-    Seed, Stats,
+    Bootstrap, Config, Crawler, Duration, Family, Instant, Outcome, PeerKey, Seed, Stats,
 };
 
 use self::disk::Disk;
 use self::exchanges::Exchanges;
-use self::skew::Clock;
-use crate::event::{Conn, Event, Observer};
-use crate::net::Delivery;
-use crate::scenario::Scenario;
-use crate::universe::Universe;
+use crate::net::event::{Conn, Event, Observer};
+use crate::net::internet::Delivery;
+use crate::world::scenario::Scenario;
+use crate::world::skew::Clock;
+use crate::world::universe::Universe;
 
 /// Bytes of the adapter's receive buffer: a longer datagram arrives cut (H5).
 pub const RECEIVE_BUFFER: usize = 2048 + 1;
@@ -133,20 +131,12 @@ impl<O: Observer> Subject<O> {
         bootstrap: Vec<SocketAddr>,
         observer: O,
     ) -> Self {
-        let limit = |value: u32| (value > 0).then_some(value);
         Self {
             seed: scenario.seed,
-            config: Config {
-                policy: AddressPolicy::Public,
-                own,
-                mode: Mode::Crawl,
-                max_infohashes: limit(scenario.max_infohashes).map(u64::from),
-                peers_per_infohash: scenario.peers_per_infohash,
-                peer_attempts: scenario.peer_attempts,
-                rate: limit(scenario.rate),
-                new_flows: limit(scenario.new_flows),
-                max_connections: scenario.connections,
-            },
+            config: scenario
+                .config()
+                .and_then(|config| own.into_iter().flatten().try_fold(config, Config::with_own))
+                .expect("a scenario that was checked, and addresses with a port"),
             bootstrap,
             observer,
             clock: Clock::of(scenario),
@@ -173,7 +163,7 @@ impl<O: Observer> Subject<O> {
         seed.0[8..16].copy_from_slice(&self.starts.to_be_bytes());
         let mut crawler = Crawler::new(self.config.clone(), seed, Instant::START);
         let state = self.disk.state();
-        self.observer.observe(now, &Event::Started { own: self.config.own, state });
+        self.observer.observe(now, &Event::Started { own: self.config.own(), state });
         let restored = self.disk.restore(now, &mut crawler);
         crawler.handle_bootstrap(Instant::START, &self.bootstrap, Bootstrap::Node);
         self.live = Some(Live {
@@ -416,7 +406,7 @@ impl<O: Observer> Subject<O> {
         let Self { config, observer, actions, datagram, conns, disk, .. } = self;
         let mut outputs = 0;
         for family in Family::ALL {
-            let Some(from) = config.own[family.index()] else { continue };
+            let Some(from) = config.own()[family.index()] else { continue };
             datagram.clear();
             while let Some(sent) = live.crawler.poll_transmit(core, family, datagram) {
                 let payload = &datagram[datagram.len() - sent.len..];

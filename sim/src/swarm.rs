@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use estudely_core::Instant;
 
-use crate::world::{Percent, World};
+use crate::world::dht::{Percent, World};
 
 pub use crawl::{CrawlError, crawl_self};
 pub use sockets::Sockets;

@@ -167,6 +167,35 @@ pub fn address_key(policy: AddressPolicy, addr: SocketAddr) -> [u8; 18] {
     key
 }
 
+/// How long the prefixes are that stand for the nets of one operator, in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PrefixBits {
+    /// Of an IPv4 address.
+    pub(crate) v4: u32,
+    /// Of an IPv6 address.
+    pub(crate) v6: u32,
+}
+
+/// Nets whose nodes count as one where a table or a list must not fill up with them (H13).
+pub(crate) const NETWORK_OF_NODES: PrefixBits = PrefixBits { v4: 24, v6: 64 };
+
+/// Nets whose peers share one allowance of connections: a /48 is what one customer gets.
+pub(crate) const NETWORK_OF_PEERS: PrefixBits = PrefixBits { v4: 24, v6: 48 };
+
+/// The net in which `addr` stands: its leading `bits`, and zeros.
+pub(crate) fn prefix(addr: SocketAddr, bits: PrefixBits) -> IpAddr {
+    match addr.ip() {
+        IpAddr::V4(ip) => {
+            let host = u32::MAX.checked_shr(bits.v4).unwrap_or(0);
+            Ipv4Addr::from(u32::from(ip) & !host).into()
+        }
+        IpAddr::V6(ip) => {
+            let host = u128::MAX.checked_shr(bits.v6).unwrap_or(0);
+            Ipv6Addr::from(u128::from(ip) & !host).into()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,5 +283,26 @@ mod tests {
         {
             assert!(AddressPolicy::AllowPrivate.admits(addr(text)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_prefix_keeps_the_leading_bits_of_its_family_and_nothing_else() {
+        let cases = [
+            ("1.2.3.4:5", 24, "1.2.3.0"),
+            ("1.2.3.255:5", 24, "1.2.3.0"),
+            ("255.255.255.255:5", 0, "0.0.0.0"),
+            ("255.255.255.255:5", 9, "255.128.0.0"),
+            ("1.2.3.4:5", 32, "1.2.3.4"),
+            ("[2a00:1:2:3:4::5]:6", 48, "2a00:1:2::"),
+            ("[2a00:1:2:3:4::5]:6", 64, "2a00:1:2:3::"),
+            ("[2a00::1]:6", 0, "::"),
+            ("[2a00::1]:6", 128, "2a00::1"),
+        ];
+        for (text, bits, expected) in cases {
+            let expected: IpAddr = expected.parse().expect("address");
+            assert_eq!(prefix(addr(text), PrefixBits { v4: bits, v6: bits }), expected, "{text}");
+        }
+        let (v4, v6) = (addr("1.2.3.4:5"), addr("[::]:5"));
+        assert_ne!(prefix(v4, NETWORK_OF_PEERS), prefix(v6, NETWORK_OF_PEERS));
     }
 }

@@ -6,8 +6,10 @@ use std::fmt;
 /// Declares the faults once: variant, stable word, explanation.
 macro_rules! faults {
     ($($(#[doc = $doc:literal])+ $variant:ident => $word:literal,)*) => {
-        /// How a peer, or the way to it, failed us.
+        /// How a peer, or the way to it, failed us. More may follow: every one has a
+        /// [`word`](Self::word).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
         pub enum PeerFault {
             $($(#[doc = $doc])+ $variant,)*
         }

@@ -19,6 +19,11 @@ pub struct NodeId(pub [u8; ID_LEN]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InfoHash(pub [u8; ID_LEN]);
 
+impl InfoHash {
+    /// Its length in bytes.
+    pub const LEN: usize = ID_LEN;
+}
+
 impl Id {
     /// The lowest point.
     pub const ZERO: Self = Self([0; ID_LEN]);

@@ -1,7 +1,12 @@
 //! Containers with stated bounds and replayable behaviour: a slab with generational keys, a keyed
-//! hasher for maps whose keys strangers choose, and a compact set of fingerprints.
+//! hasher for maps whose keys strangers choose, a table of cells, and a compact set of
+//! fingerprints.
+
+mod cells;
 
 use std::hash::{BuildHasher, DefaultHasher, Hasher};
+
+pub(crate) use cells::Cells;
 
 use crate::base::rng::Rng;
 

@@ -12,7 +12,7 @@ use std::fmt;
 use crate::codec::bencode::{self, Reader, Token};
 use crate::limits::{
     FILE_MAX, INFO_DEPTH, INFO_TOKENS, PATH_DEPTH, PAYLOAD_PIECES_MAX, PIECE_LENGTH_MAX, TOTAL_MAX,
-    V2_PIECE_LENGTH_MIN,
+    V2_PIECE_LENGTH_LOG_MIN,
 };
 
 pub use self::names::{display_name, terminal_name};
@@ -331,7 +331,8 @@ fn section<'a>(
 }
 
 fn piece_length_is_legal(piece_length: u64, protocol: Protocol) -> bool {
-    let v2 = piece_length.is_power_of_two() && piece_length >= V2_PIECE_LENGTH_MIN;
+    let v2 =
+        piece_length.is_power_of_two() && piece_length.trailing_zeros() >= V2_PIECE_LENGTH_LOG_MIN;
     (1..=PIECE_LENGTH_MAX).contains(&piece_length) && (protocol == Protocol::V1 || v2)
 }
 

@@ -367,6 +367,25 @@ mod tests {
     }
 
     #[test]
+    fn b7_depth_and_tokens_of_peer_messages_are_capped_at_the_limit_and_not_before() {
+        let nested = |front: &str, lists: usize| {
+            format!("{front}1:z{}{}e", "l".repeat(lists), "e".repeat(lists)).into_bytes()
+        };
+        let flat = |front: &str, items: usize| format!("{front}1:zl{}ee", "0:".repeat(items));
+        // The dictionary is one level; it, a key, the list and two ends are five tokens.
+        assert!(Extensions::parse(&nested("d", 9)).is_ok());
+        assert!(Extensions::parse(&nested("d", 10)).is_err());
+        assert!(Extensions::parse(flat("d", 995).as_bytes()).is_ok());
+        assert!(Extensions::parse(flat("d", 996).as_bytes()).is_err());
+        // Of a metadata message four tokens more.
+        let head = "d8:msg_typei1e5:piecei0e";
+        assert!(MetadataMessage::parse(&nested(head, 3)).is_ok());
+        assert!(MetadataMessage::parse(&nested(head, 4)).is_err());
+        assert!(MetadataMessage::parse(flat(head, 23).as_bytes()).is_ok());
+        assert!(MetadataMessage::parse(flat(head, 24).as_bytes()).is_err());
+    }
+
+    #[test]
     fn metadata_heads_are_read_in_any_key_order_with_strangers_between() {
         let (message, length) = MetadataMessage::parse(
             b"d1:ad1:bi1ee5:piecei4e8:msg_typei1e1:zle10:total_sizei9ee\0\0",

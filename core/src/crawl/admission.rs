@@ -339,6 +339,7 @@ impl Admission {
 mod tests {
     use super::*;
     use crate::base::rng::Seed;
+    use crate::base::time::Duration;
 
     fn admission(max: Option<u64>) -> Admission {
         Admission::new(max, 100, &mut Rng::new(Seed::from_u64(1)))
@@ -364,7 +365,7 @@ mod tests {
         let mut admission = admission(None);
         let mut now = Instant::START;
         let mut failed = Lead::new(hash(1), now, Origin::Sample);
-        for wait in SECOND_CHANCE_AFTER {
+        for wait in [3_600, 14_400, 86_400].map(Duration::from_secs) {
             admission.retry_later(now, failed);
             assert_eq!(admission.next(now), None);
             now = now + wait;

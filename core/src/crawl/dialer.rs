@@ -5,8 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::hash::BuildHasher;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::base::addr::{AddressPolicy, address_key};
 use crate::base::planted::{self, Bug};
@@ -15,10 +14,10 @@ use crate::base::store::{FingerprintSet, Key, KeyedMap, KeyedState, Seen, Slab};
 use crate::base::time::{Duration, Instant, earliest};
 use crate::crawl::dial::{Dial, PeerKey};
 use crate::crawl::jobs::{Begun, Jobs};
-use crate::crawl::pace::{FlowKind, FlowPacer};
+use crate::crawl::pace::{FlowKind, FlowPacer, PrefixPacer};
 use crate::limits::{
-    BLOCKED_PAUSE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PREFIX_CELLS,
-    PRESSURE_PAUSE, PRESSURE_PAUSE_MAX, SERIAL_ADDRESSES_MAX,
+    BLOCKED_PAUSE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PRESSURE_PAUSE,
+    PRESSURE_PAUSE_MAX, SERIAL_ADDRESSES_MAX,
 };
 use crate::peer::exchange::Exchange;
 
@@ -219,45 +218,6 @@ impl Dialer {
         let most = if self.serial.contains(&key) { 1 } else { PER_ADDRESS_MAX };
         open < most
             && (self.policy == AddressPolicy::AllowPrivate || self.prefixes.is_ready(now, to))
-    }
-}
-
-/// Thirty dials a minute per neighbourhood: half at once, the rest spread.
-#[derive(Clone, Debug)]
-struct PrefixPacer {
-    state: KeyedState,
-    /// Theoretical arrival times in microseconds.
-    cells: Vec<u64>,
-}
-
-impl PrefixPacer {
-    const BURST: u64 = PER_PREFIX_A_MINUTE / 2;
-    const STEP: u64 = 60_000_000 / (PER_PREFIX_A_MINUTE - Self::BURST);
-
-    fn new(rng: &mut Rng) -> Self {
-        Self { state: KeyedState::new(rng), cells: vec![0; PREFIX_CELLS] }
-    }
-
-    fn is_ready(&self, now: Instant, to: SocketAddr) -> bool {
-        let slack = Self::STEP * (Self::BURST - 1);
-        self.cells[self.cell(to)].saturating_sub(slack) <= now.as_micros()
-    }
-
-    fn take(&mut self, now: Instant, to: SocketAddr) {
-        let cell = self.cell(to);
-        self.cells[cell] = self.cells[cell].max(now.as_micros()) + Self::STEP;
-    }
-
-    fn cell(&self, to: SocketAddr) -> usize {
-        let mut prefix = [0; 7];
-        match to.ip() {
-            IpAddr::V4(ip) => prefix[..3].copy_from_slice(&ip.octets()[..3]),
-            IpAddr::V6(ip) => {
-                prefix[..6].copy_from_slice(&ip.octets()[..6]);
-                prefix[6] = 1;
-            }
-        }
-        self.state.hash_one(prefix) as usize % PREFIX_CELLS
     }
 }
 

@@ -8,8 +8,9 @@ use crate::base::time::Instant;
 use crate::codec::info::{Info, InfoError};
 use crate::peer::exchange::{Metadata, Transport};
 
-/// A settled infohash.
+/// A settled infohash. Fields may follow: a maker of rows begins with [`Row::new`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Row {
     /// The DHT key.
     pub infohash: InfoHash,
@@ -26,6 +27,12 @@ pub struct Row {
 }
 
 impl Row {
+    /// A row without peers, settled the moment it was found: for tests of sinks.
+    pub const fn new(infohash: InfoHash, verdict: Verdict) -> Self {
+        let (found, settled) = (Instant::START, Instant::START);
+        Self { infohash, verdict, peers: Vec::new(), transport: None, found, settled }
+    }
+
     /// Bytes of metadata and name that this holds: what can be large about it, up to twice
     /// [`crate::limits::METADATA_MAX`].
     pub fn bytes_held(&self) -> usize {
@@ -37,7 +44,8 @@ impl Row {
     }
 }
 
-/// How an infohash was settled.
+/// How an infohash was settled. The list is closed: a sink that lists all of it is told by the
+/// compiler when there is another, before it loses a row.
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// Metadata that hashes to the infohash and reads as an info dictionary.
@@ -64,8 +72,9 @@ pub enum Verdict {
     PeersOnly,
 }
 
-/// Why an infohash has no metadata.
+/// Why an infohash has no metadata. More may follow: each has a [`word`](Self::word).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FailureCause {
     /// Nobody named a peer.
     NoPeers,

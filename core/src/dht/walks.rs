@@ -1,4 +1,7 @@
-//! The walks under way in one family, and whose turn it is.
+//! The walks under way in one family, and the order in which they ask.
+//!
+//! Must never hold more than [`WALKS_MAX`] walks, nor let one of them ask twice before all others
+//! that can ask did.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,7 +19,7 @@ struct Slot {
     job: Key,
     hash: InfoHash,
     queued: bool,
-    /// Whether it asks nobody for now.
+    /// Whether it asks no node for now.
     paused: bool,
 }
 
@@ -140,7 +143,7 @@ impl Walks {
         self.change(key, |walk| walk.on_failure(addr));
     }
 
-    /// Whether the walk has nobody left to ask.
+    /// Whether the walk has no node left to ask.
     pub(crate) fn is_done(&self, key: Key) -> bool {
         self.slots.get(key).is_some_and(|slot| slot.walk.is_done())
     }
@@ -150,7 +153,7 @@ impl Walks {
         self.slots.get(key).is_some_and(|slot| slot.walk.in_flight() > 0)
     }
 
-    /// Asks nobody else until the walk goes on; what is under way may still be answered.
+    /// Asks no further node until the walk goes on; what is under way may still be answered.
     pub(crate) fn pause(&mut self, key: Key) {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.paused = true;
@@ -181,7 +184,7 @@ impl Walks {
         self.slots.iter().map(|(key, slot)| (key, slot.job))
     }
 
-    /// Ends a walk; answers that still come find nothing.
+    /// Ends a walk and returns the job it served; answers that still come find nothing.
     pub(crate) fn end(&mut self, key: Key) -> Option<Key> {
         let slot = self.slots.remove(key)?;
         self.spare.push(slot.walk);

@@ -211,22 +211,22 @@ mod tests {
 
     #[test]
     fn sizes_are_accepted_at_the_limits_and_refused_one_past_them() {
-        for size in [METADATA_MIN, METADATA_MAX] {
+        for size in [10, 10_485_760] {
             assert_eq!(Pieces::new(size as i64).map(|pieces| pieces.size()), Some(size));
         }
-        for size in [i64::MIN, -1, 0, METADATA_MIN as i64 - 1, METADATA_MAX as i64 + 1, i64::MAX] {
+        for size in [i64::MIN, -1, 0, 9, 10_485_761, i64::MAX] {
             assert_eq!(Pieces::new(size), None, "{size}");
         }
     }
 
     #[test]
     fn an_even_multiple_ends_in_a_full_piece_and_anything_else_in_a_short_one() {
-        let even = Pieces::new(3 * PIECE_LEN as i64).expect("size");
-        assert_eq!((even.pieces_total(), even.piece_len(2), even.piece_len(3)), (3, PIECE_LEN, 0));
-        let odd = Pieces::new(3 * PIECE_LEN as i64 + 1).expect("size");
+        let even = Pieces::new(49_152).expect("size");
+        assert_eq!((even.pieces_total(), even.piece_len(2), even.piece_len(3)), (3, 16_384, 0));
+        let odd = Pieces::new(49_153).expect("size");
         assert_eq!((odd.pieces_total(), odd.piece_len(3), odd.piece_len(u16::MAX)), (4, 1, 0));
-        let largest = Pieces::new(METADATA_MAX as i64).expect("size");
-        assert_eq!(usize::from(largest.pieces_total()), PIECES_MAX);
+        let largest = Pieces::new(10_485_760).expect("size");
+        assert_eq!(largest.pieces_total(), 640);
     }
 
     #[test]

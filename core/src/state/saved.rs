@@ -1,10 +1,9 @@
 //! A saved state, read: bounded lists, each thing once, times as they are left now.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use super::codec::{Body, CHAIN_START, ChunkError, RECORD_START, after_first_line, chunk, kind};
-use super::{StateError, WallTime};
+use super::{Failed, Pending, Rest, StateError, WallTime};
 use crate::base::addr::{Contact, Family};
 use crate::base::id::{InfoHash, NodeId};
 use crate::base::time::Duration;
@@ -12,32 +11,6 @@ use crate::limits::{
     FAILED_SAVED_MAX, PENDING_SAVED_MAX, RESTS_SAVED_MAX, SAMPLES_PER_REPLY, SECOND_CHANCE_AFTER,
     SETTLED_MAX, STERILE_REST, TABLE_SAVED_MAX,
 };
-
-/// A node that must not be sampled for so long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rest {
-    pub(crate) contact: Contact,
-    /// Whether its id rests as well: it answered under it.
-    pub(crate) by_id: bool,
-    /// Seconds.
-    pub(crate) left: u32,
-}
-
-/// An infohash under way.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pending {
-    pub(crate) source: Option<Contact>,
-    pub(crate) peers: Vec<SocketAddr>,
-}
-
-/// An infohash that failed and gets another chance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Failed {
-    /// Rounds that failed so far, from 1.
-    pub(crate) round: u8,
-    /// Seconds.
-    pub(crate) left: u32,
-}
 
 /// The longest a rest or a wait can be; whatever is beyond it is not believed.
 const REST_MAX: Duration = STERILE_REST;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_io::Timer;
 use estudely_core::NodeId;
-use estudely_core::internal::rng::Rng;
+use estudely_core::keyed::Rng;
 use estudely_core::krpc::{Ask, Envelope, Want, emit_query};
 use estudely_io_smol::entropy::random_seed;
 use estudely_io_smol::run::Bind;

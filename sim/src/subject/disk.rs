@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use estudely_core::{Crawler, InfoHash, Instant, Row, Verdict, WallTime};
+use estudely_core::state::WallTime;
+use estudely_core::{Crawler, InfoHash, Instant, Row, Verdict};
 
-use crate::draw::draw;
+use crate::world::draw::draw;
 
 /// The wall clock when a run begins, seconds since the Unix epoch: 2026-01-01.
 pub(super) const EPOCH: u64 = 1_767_225_600;

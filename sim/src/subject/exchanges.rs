@@ -7,8 +7,8 @@ use estudely_core::limits::ASSEMBLY_BYTES_MAX;
 use estudely_core::{Exchange, Instant, Outcome, PeerFault, PeerKey, Step};
 
 use super::replay::Recording;
-use crate::checker::End;
-use crate::event::Conn;
+use crate::judge::compare::End;
+use crate::net::event::Conn;
 
 /// One connection.
 #[derive(Debug)]

@@ -5,8 +5,8 @@
 
 use estudely_core::{Exchange, Instant};
 
-use crate::checker::{End, splits};
-use crate::event::Conn;
+use crate::judge::compare::{End, splits};
+use crate::net::event::Conn;
 
 /// One connection in so many is read again. Which ones follows from their numbers alone.
 const SHARE: u64 = 8;

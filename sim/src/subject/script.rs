@@ -4,8 +4,8 @@
 
 use estudely_core::{Duration, Instant};
 
-use crate::draw::draw;
-use crate::scenario::Scenario;
+use crate::world::draw::draw;
+use crate::world::scenario::Scenario;
 
 /// How long a run goes on after the shutdown: what is still on its way arrives, and must lead to
 /// nothing.

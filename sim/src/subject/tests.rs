@@ -4,7 +4,7 @@ use std::hash::Hasher;
 use estudely_core::{InfoHash, Verdict};
 
 use super::*;
-use crate::draw::draw;
+use crate::world::draw::draw;
 
 /// Notes what a test wants to know of a run, and a hash over every event of it.
 #[derive(Default)]

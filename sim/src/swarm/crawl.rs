@@ -5,18 +5,17 @@ use std::fmt;
 use std::io::{self, BufReader, Write};
 use std::path::Path;
 
-use estudely_core::internal::rng::Rng;
-use estudely_core::{AddressPolicy, Config, Duration, Seed, Stats};
-use estudely_io_smol::args::{Place, RowsPer};
+use estudely_core::keyed::Rng;
+use estudely_core::{AddressPolicy, Config, Duration, Mode, Seed, Stats};
 use estudely_io_smol::run::{
     Bind, Bootstrap, Observer, Options, Requests, RunError, RunFailed, run,
 };
 use estudely_io_smol::signal::Interrupts;
-use estudely_io_smol::sink::{OpenError, Plan, Table, open};
+use estudely_io_smol::sink::{OutputError, Place, Plan, RowsPer, Table, open};
 
 use super::{Swarm, raise_file_limit};
-use crate::truth::{self, Exposure, Score, Truth};
-use crate::world::INTERVAL_DEFAULT;
+use crate::world::dht::INTERVAL_DEFAULT;
+use crate::world::truth::{self, Exposure, Score, Truth};
 
 /// Connections at a time, where the limit of open files allows: silent peers hold theirs for
 /// seconds, and on loopback nobody is bothered.
@@ -32,7 +31,7 @@ const REPORT_EVERY: u64 = 5;
 #[derive(Debug)]
 pub enum CrawlError {
     /// The file exists and is no such output, or cannot be made.
-    Output(OpenError),
+    Output(OutputError),
     /// The crawl itself failed.
     Run(RunFailed),
     /// The file cannot be read back.
@@ -74,14 +73,13 @@ pub fn crawl_self(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<Score
     // What an earlier run verified needs nothing more and counts towards no limit.
     let wanted = exposure.exposed.saturating_sub(known.len() as u64);
     let fixed_samples = swarm.world().plan().interval == INTERVAL_DEFAULT;
-    let crawler = Config {
-        policy: AddressPolicy::AllowPrivate,
-        max_infohashes: fixed_samples.then_some(wanted).filter(|&wanted| wanted > 0),
-        rate: None,
-        new_flows: None,
-        max_connections: connections_max(),
-        ..Config::default()
-    };
+    let crawler = Config::new(Mode::Crawl)
+        .with_policy(AddressPolicy::AllowPrivate)
+        .with_max_infohashes(fixed_samples.then_some(wanted).filter(|&wanted| wanted > 0))
+        .with_rate(None)
+        .and_then(|config| config.with_new_flows(None))
+        .and_then(|config| config.with_max_connections(connections_max()))
+        .expect("connections are at least one and at most a few thousand");
     if wanted > 0 {
         let no_signals = |source| RunError::System { what: "cannot handle signals", source };
         let interrupts =

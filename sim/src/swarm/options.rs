@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use argh::FromArgs;
 
 use super::Weather;
-use crate::torrent::MetadataSizes;
-use crate::truth::Exposure;
-use crate::world::{Addresses, Churn, Hostility, INTERVAL_DEFAULT, Percent, Plan, Routing, World};
+use crate::world::dht::{
+    Addresses, Churn, Hostility, INTERVAL_DEFAULT, Percent, Plan, Routing, World,
+};
+use crate::world::torrent::MetadataSizes;
+use crate::world::truth::Exposure;
 
 /// serve a made-up DHT with its torrents and peers on loopback addresses, and print the crawl
 /// command for it. Same seed, same world

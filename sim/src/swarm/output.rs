@@ -9,7 +9,7 @@ use std::path::Path;
 use estudely_core::InfoHash;
 use estudely_io_smol::resume::{Foreign, each_row};
 
-use crate::world::World;
+use crate::world::dht::World;
 
 /// Whether rows can be written to `path`: nothing is there and it can be made, or an output of
 /// `crawl` is there that nobody else writes.
@@ -73,7 +73,7 @@ mod tests {
     use estudely_io_smol::resume::ROWS_HEADER;
 
     use super::*;
-    use crate::world::tests::plan;
+    use crate::world::dht::tests::plan;
 
     const STRANGER: &str = "631a31dd0a46257d5078c0dee4e66e26f73e42ac";
 

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::addresses::{Addresses, Loopback};
+use crate::world::addresses::{Addresses, Loopback};
 
 /// Tries for a port that is free for UDP and TCP alike.
 const TRIES: usize = 16;

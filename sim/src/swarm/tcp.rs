@@ -16,9 +16,9 @@ use slab::Slab;
 
 use super::sockets::Absent;
 use super::{Shared, Traffic, is_ours};
-use crate::draw::draw;
-use crate::peer::{IDLE, Peer, Step};
-use crate::world::Resident;
+use crate::actors::peer::{IDLE, Peer, Step};
+use crate::world::dht::Resident;
+use crate::world::draw::draw;
 
 /// Bytes read at once; diallers send little.
 const SCRATCH_LEN: usize = 32 * 1024;

@@ -9,7 +9,7 @@ use estudely_core::krpc::{Ask, Envelope, Kind, Message, Want, emit_query};
 use estudely_core::{Contact, Id, NodeId};
 
 use super::*;
-use crate::world::{NodeKind, PeerState, Plan, Resident};
+use crate::world::dht::{NodeKind, PeerState, Plan, Resident};
 
 /// Long enough for any answer on this machine; only failures take it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,7 +19,7 @@ const GLANCE: Duration = Duration::from_millis(200);
 fn swarm(weather: Weather, change: impl FnOnce(&mut Plan)) -> Swarm {
     let base = Ipv4Addr::new(127, 16, 0, 0);
     let sockets = Sockets::bind(base, 0).expect("free ports");
-    let mut plan = crate::world::tests::plan(60, 100);
+    let mut plan = crate::world::dht::tests::plan(60, 100);
     plan.addresses = sockets.addresses();
     change(&mut plan);
     Swarm::start(Arc::new(World::build(plan).expect("world")), sockets, weather).expect("swarm")
@@ -45,7 +45,7 @@ fn contacts(swarm: &Swarm, kind: NodeKind) -> Vec<Contact> {
     of_kind.map(|n| world.contact(n)).collect()
 }
 
-fn peer(swarm: &Swarm, state: PeerState) -> crate::world::PeerRecord {
+fn peer(swarm: &Swarm, state: PeerState) -> crate::world::dht::PeerRecord {
     let world = swarm.world();
     (0..world.peer_count()).map(|p| world.peer(p)).find(|p| p.state == state).expect("a peer")
 }
@@ -152,7 +152,7 @@ fn fetch(swarm: &Swarm, number: u32) -> Vec<u8> {
 #[test]
 fn live_peers_serve_large_metadata_through_the_one_listener() {
     let swarm = swarm(Weather { loss: Percent::ZERO, latency: 0..=3 }, |plan| {
-        plan.metadata = crate::torrent::MetadataSizes::Between(10_000..=1_500_000);
+        plan.metadata = crate::world::torrent::MetadataSizes::Between(10_000..=1_500_000);
     });
     let world = swarm.world();
     let live = (0..world.peer_count()).filter(|&p| world.peer(p).state == PeerState::Live);
@@ -195,7 +195,7 @@ fn connections_to_nodes_and_strangers_are_closed_unanswered() {
 fn the_crawler_finds_all_that_is_exposed_and_a_second_run_adds_nothing() {
     let none = Percent::ZERO;
     let swarm = swarm(Weather::CALM, |plan| (plan.dead_nodes, plan.dead_peers) = (none, none));
-    let exposure = crate::truth::exposure(swarm.world());
+    let exposure = crate::world::truth::exposure(swarm.world());
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("metadata.csv");
     let score = crawl_self(&swarm, exposure, &out).expect("a score");

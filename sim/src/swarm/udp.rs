@@ -13,9 +13,9 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
 use super::{Asked, Shared, Traffic, is_ours};
-use crate::draw::draw;
-use crate::node::Node;
-use crate::world::Resident;
+use crate::actors::node::Node;
+use crate::world::dht::Resident;
+use crate::world::draw::draw;
 
 /// Bytes of a receive buffer: twice what any KRPC reader must take (32.3).
 const BUFFER_LEN: usize = 4096;

@@ -92,16 +92,18 @@ struct Settings {
 impl Settings {
     fn config(&self) -> Config {
         let v6 = SocketAddr::from(([0x2a00, 1, 2, 3, 4, 5, 6, 7], 6_881));
-        Config {
-            policy: if self.private { AddressPolicy::AllowPrivate } else { AddressPolicy::Public },
-            own: [Some(SocketAddr::from(([9, 9, 9, 9], 6_881))), self.both.then_some(v6)],
-            mode: [Mode::Crawl, Mode::Crawl, Mode::Peers, Mode::Fetch][usize::from(self.mode % 4)],
-            max_infohashes: self.most.map(u64::from),
-            rate: self.rate.map(|rate| u32::from(rate) + 1),
-            new_flows: self.flows.map(|flows| u32::from(flows) * 8 + 1),
-            max_connections: u32::from(self.connections) + 1,
-            ..Config::default()
-        }
+        let mode = [Mode::Crawl, Mode::Crawl, Mode::Peers, Mode::Fetch][usize::from(self.mode % 4)];
+        let private = self.private.then_some(AddressPolicy::AllowPrivate);
+        let config = Config::new(mode)
+            .with_policy(private.unwrap_or(AddressPolicy::Public))
+            .with_max_infohashes(self.most.map(u64::from))
+            .with_rate(self.rate.map(|rate| u32::from(rate) + 1))
+            .and_then(|c| c.with_new_flows(self.flows.map(|flows| u32::from(flows) * 8 + 1)))
+            .and_then(|config| config.with_max_connections(u32::from(self.connections) + 1));
+        let own = [Some(([9, 9, 9, 9], 6_881).into()), self.both.then_some(v6)];
+        config
+            .and_then(|config| own.into_iter().flatten().try_fold(config, Config::with_own))
+            .expect("every value is in range")
     }
 }
 
@@ -131,7 +133,7 @@ impl World {
             queries: VecDeque::new(),
             dials: Vec::new(),
             rows: BTreeMap::new(),
-            policy: settings.config().policy,
+            policy: settings.config().policy(),
             named: nodes.iter().copied().collect(),
         };
         world.drain();

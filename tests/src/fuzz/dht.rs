@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use estudely_core::internal::endpoint::{Endpoint, Silence};
-use estudely_core::internal::rng::Rng;
 use estudely_core::internal::table::{Insertion, K, LOW_BUCKETS, Refusal, Table};
+use estudely_core::keyed::Rng;
 use estudely_core::krpc::{Ask, Kind, Message};
 use estudely_core::limits::{BAD_AFTER, EXPIRE_AFTER, STALL_AFTER};
 use estudely_core::{AddressPolicy, Contact, Duration, Family, Id, Instant, NodeId, Seed};
@@ -332,7 +332,7 @@ fn compare(table: &Table, target: Id) {
     let mut sorted: Vec<Contact> = table.contacts().collect();
     sorted.sort_by_key(|contact| contact.id.id().distance(target));
     sorted.truncate(K);
-    let mut nearest = Table::NOBODY;
+    let mut nearest = Table::NO_CONTACTS;
     let count = table.closest(target, &mut nearest);
     assert_eq!(&nearest[..count], sorted, "the nearest, exactly");
 }

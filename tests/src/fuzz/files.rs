@@ -7,10 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use estudely_core::info::{Info, InfoFlags, Protocol, display_name};
 use estudely_core::magnet;
-use estudely_core::{FailureCause, InfoHash, Instant, Metadata, PeerFault, Row, Verdict};
-use estudely_io_smol::args::RowsPer;
-use estudely_io_smol::pairs::{self, LINE_BYTES_MAX, REQUEST_PEERS_MAX, Tally};
-use estudely_io_smol::sink::row_lines;
+use estudely_core::{FailureCause, InfoHash, Metadata, PeerFault, Row, Verdict};
+use estudely_io_smol::lists::{self, LINE_BYTES_MAX, LinesRead, REQUEST_PEERS_MAX};
+use estudely_io_smol::sink::{RowsPer, row_lines};
 
 use super::addresses::may_be_owned;
 use super::input::Input;
@@ -75,8 +74,9 @@ fn row(bits: u8, peers: Vec<SocketAddr>, counts: [u64; 3], name: Vec<u8>) -> Row
         Some(metadata) if bits & 1 == 0 => Verdict::Verified { metadata, info },
         _ => Verdict::Failed { cause: FailureCause::Peer(PeerFault::Refused) },
     };
-    let (found, settled) = (Instant::START, Instant::START);
-    Row { infohash, verdict, peers, transport: None, found, settled }
+    let mut row = Row::new(infohash, verdict);
+    row.peers = peers;
+    row
 }
 
 fn read_back(
@@ -135,11 +135,11 @@ fn peer(input: &mut Input<'_>) -> SocketAddr {
 
 /// A list of what to fetch: every line is taken, skipped by name, or no line at all.
 pub(super) fn peers_csv(data: &[u8]) {
-    let tally = Tally::default();
+    let tally = LinesRead::default();
     let mut requests = 0_u64;
     let mut again = Vec::new();
     let (mut asked, mut named) = (BTreeSet::new(), BTreeSet::new());
-    for request in pairs::read(data, tally.clone()) {
+    for request in lists::read(data, tally.clone()) {
         let request = request.expect("memory reads");
         requests += 1;
         asked.insert(request.hash);
@@ -158,9 +158,9 @@ pub(super) fn peers_csv(data: &[u8]) {
     assert_eq!(asked, naive.asked, "what is asked for");
     assert_eq!(named, naive.named, "and of whom");
     // What was understood, written as `crawl peers` writes it, has no bad line.
-    let rewritten = Tally::default();
+    let rewritten = LinesRead::default();
     let mut reread = BTreeSet::new();
-    for request in pairs::read(&again[..], rewritten.clone()) {
+    for request in lists::read(&again[..], rewritten.clone()) {
         let request = request.expect("memory reads");
         reread.extend(request.peers.into_iter().map(|peer| (request.hash, peer)));
     }

@@ -1,9 +1,8 @@
 //! What remembering an infohash costs: at most 32 bytes, at ten million (design.md 7).
 
-use estudely_core::internal::rng::Rng;
-use estudely_core::internal::store::{FingerprintSet, Seen};
+use estudely_core::keyed::{FingerprintSet, Rng, Seen};
 use estudely_core::limits::KNOWN_MAX;
-use estudely_core::{Config, Crawler, InfoHash, Instant, Seed};
+use estudely_core::{Config, Crawler, InfoHash, Instant, Mode, Seed};
 
 use crate::counting::cost;
 
@@ -21,7 +20,7 @@ fn infohash(n: u64) -> InfoHash {
 #[test]
 fn a_million_known_infohashes_cost_at_most_32_bytes_each() {
     const COUNT: u64 = 1_000_000;
-    let mut crawler = Crawler::new(Config::default(), Seed::from_u64(1), Instant::START);
+    let mut crawler = Crawler::new(Config::new(Mode::Crawl), Seed::from_u64(1), Instant::START);
     let ((), cost) = cost(|| {
         for n in 0..COUNT {
             crawler.handle_known(infohash(n));

@@ -5,11 +5,12 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use estudely_core::internal::rng::Rng;
+use estudely_core::keyed::Rng;
 use estudely_core::krpc::{Envelope, Kind, Message, Method, ReplyBody, emit_reply};
+use estudely_core::state::WallTime;
 use estudely_core::{
-    Bootstrap, Config, Contact, Crawler, Dial, Duration, Family, Id, InfoHash, Instant, NodeId,
-    Seed, Transmit, WallTime,
+    Bootstrap, Config, Contact, Crawler, Dial, Duration, Family, Id, InfoHash, Instant, Mode,
+    NodeId, Seed, Transmit,
 };
 
 use crate::counting::{Cost, cost};
@@ -78,7 +79,8 @@ impl Network {
         nodes.sort_by_key(|node| node.id);
         let own = SocketAddr::from(([30, 1, 1, 1], 6_881));
         let config =
-            Config { own: [Some(own), None], rate: None, new_flows: None, ..Config::default() };
+            Config::new(Mode::Crawl).with_own(own).and_then(|config| config.with_rate(None));
+        let config = config.and_then(|config| config.with_new_flows(None)).expect("in range");
         let mut crawler = Crawler::new(config, Seed::from_u64(1), Instant::START);
         crawler.handle_bootstrap(Instant::START, &[nodes[0].addr], Bootstrap::Node);
         Self {

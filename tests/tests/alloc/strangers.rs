@@ -4,9 +4,11 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use estudely_core::internal::rng::Rng;
+use estudely_core::keyed::Rng;
 use estudely_core::krpc::{Envelope, Message, ReplyBody, emit_reply};
-use estudely_core::{Bootstrap, Config, Contact, Crawler, Duration, Family, Instant, NodeId, Seed};
+use estudely_core::{
+    Bootstrap, Config, Contact, Crawler, Duration, Family, Instant, Mode, NodeId, Seed,
+};
 
 use crate::counting::cost;
 
@@ -57,8 +59,8 @@ impl Strangers {
 #[test]
 fn a_hundred_thousand_strangers_cost_a_bounded_number_of_bytes_each() {
     let own = SocketAddr::from(([30, 1, 1, 1], 6_881));
-    let config =
-        Config { own: [Some(own), None], rate: Some(2_000), new_flows: None, ..Config::default() };
+    let config = Config::new(Mode::Crawl).with_own(own).and_then(|c| c.with_rate(Some(2_000)));
+    let config = config.and_then(|config| config.with_new_flows(None)).expect("in range");
     let mut strangers = Strangers { rng: Rng::new(Seed::from_u64(9)), named: 0 };
     let (crawler, cost) = cost(|| {
         let mut now = Instant::START;

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
 
-use estudely_io_smol::pairs::{self, Tally};
+use estudely_io_smol::lists::{self, LinesRead};
 use estudely_io_smol::run::Request;
 use tempfile::TempDir;
 
@@ -41,7 +41,7 @@ fn fetch(folder: &TempDir, list: &[u8], bootstrap: &str) -> Run {
 
 /// What such an input names, infohash by infohash.
 fn requests(input: &[u8]) -> Vec<Request> {
-    let requests = pairs::read(input, Tally::default());
+    let requests = lists::read(input, LinesRead::default());
     requests.map(|request| request.expect("memory reads")).collect()
 }
 

@@ -118,7 +118,7 @@ impl Crawler {
             let router = self.bootstraps.is_router(contact.addr);
             let network = self.network(Family::of(contact.addr)).filter(|_| !router);
             let rested = Rested { contact, by_id, until };
-            if network.is_some_and(|network| network.sweep.restore(now, rested)) {
+            if network.is_some_and(|n| n.sweep.restore(&mut n.known, now, rested)) {
                 restored.resting += usize::from(left > 0);
                 restored.due += usize::from(left == 0);
                 self.stats.contacts_heard += 1;
@@ -148,10 +148,10 @@ impl Crawler {
             return false;
         }
         let (new, queued) = if sweeps {
-            let offer = network.sweep.offer(now, contact, None);
+            let offer = network.sweep.offer(&mut network.known, now, contact, None);
             (offer == Offer::New, offer != Offer::Ignored)
         } else {
-            (network.sweep.hear(now, contact), false)
+            (network.known.hear(now, contact), false)
         };
         network.warm.add_table(now, contact, queued);
         self.stats.contacts_heard += u64::from(new);
@@ -211,10 +211,9 @@ impl Crawler {
         self.begin_job(&Lead { found: self.now, ..lead })
     }
 
-    /// Notes a node that has just begun to rest.
-    pub(super) fn note_rest(&mut self, family: Family) {
-        let Some(network) = self.networks[family.index()].as_deref_mut() else { return };
-        if let (Some(rested), Some(journal)) = (network.sweep.take_rested(), &mut self.journal) {
+    /// Notes a node that has just begun to rest, if one has.
+    pub(super) fn note_rest(&mut self, rested: Option<Rested>) {
+        if let (Some(rested), Some(journal)) = (rested, &mut self.journal) {
             journal.answer(rested.contact, rested.by_id, rested.until);
         }
     }

@@ -2,8 +2,10 @@
 
 mod endings;
 mod liars;
+mod limits;
 mod outage;
 mod restart;
+mod stage;
 mod unread;
 mod work;
 mod world;

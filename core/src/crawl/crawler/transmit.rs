@@ -48,7 +48,7 @@ impl Crawler {
         self.per_address.take(now, query.to);
         let network = self.network(family)?;
         network.endpoint.ask(now, query.to, &query.ask, query.owner, buf);
-        let first = network.sweep.note_asked(now, query.to);
+        let first = network.known.note_asked(now, query.to);
         let len = buf.len() - start;
         self.stats.contacts_asked += u64::from(first);
         self.stats.datagrams_sent += 1;
@@ -74,7 +74,7 @@ impl Crawler {
             || self.jobs.has_question(family)
             || network.walks.has_turns()
             || network.delayed.poll_timeout().is_some_and(|at| at <= self.now)
-            || (self.sweep_wanted() && network.sweep.has_work(self.now))
+            || (self.sweep_wanted() && network.sweep.has_work(&network.known, self.now))
             || network.table.poll_timeout().is_some_and(|at| at <= self.now)
     }
 
@@ -152,7 +152,7 @@ impl Crawler {
         }
         let now = self.now;
         let network = self.network(family)?;
-        let query = network.sweep.poll_query(now)?;
+        let query = network.sweep.poll_query(&mut network.known, now)?;
         let target = query.target;
         network.sweep_turns = network.sweep_turns.saturating_add(1);
         let ask = match query.ask {
@@ -172,7 +172,7 @@ impl Crawler {
             match probe {
                 Probe::Ping(contact) => return Some(query(contact, Ask::Ping)),
                 Probe::Refresh(target) => {
-                    let mut nearest = Table::NOBODY;
+                    let mut nearest = Table::NO_CONTACTS;
                     let count = table.closest(target, &mut nearest);
                     if let Some(contact) = nearest[..count].first() {
                         return Some(query(*contact, Ask::FindNode { target }));
@@ -215,9 +215,9 @@ impl Crawler {
             Owner::Bootstrap(_) | Owner::LivenessProbe => {}
             Owner::Probe(contact) => network.fail(now, contact, blameless),
             Owner::Sweep(query) => {
-                network.sweep.on_silence(now, query);
+                let rested = network.sweep.on_silence(&mut network.known, now, query);
                 network.fail(now, query.waiting.contact, blameless);
-                self.note_rest(family);
+                self.note_rest(rested);
             }
             Owner::Source(key, _) => {
                 self.jobs.on_source_silence(key, blameless);

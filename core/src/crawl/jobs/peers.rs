@@ -1,7 +1,8 @@
 //! The peers of one infohash: which are kept, which stand by, and what is tried on each.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use crate::base::addr::{NETWORK_OF_PEERS, prefix};
 use crate::crawl::attempts::{Blame, Failure, Moved, Plan};
 use crate::crawl::jobs::JobLimits;
 use crate::limits::{PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX, RESERVE_MAX};
@@ -25,7 +26,8 @@ impl Peers {
     /// Keeps a peer if it is new and there is room.
     pub(super) fn add(&mut self, limits: &JobLimits, addr: SocketAddr) -> bool {
         let same_ip = self.kept.iter().filter(|peer| peer.addr.ip() == addr.ip()).count();
-        let same_net = self.kept.iter().filter(|peer| same_prefix(peer.addr, addr)).count();
+        let net = |addr: SocketAddr| prefix(addr, NETWORK_OF_PEERS);
+        let same_net = self.kept.iter().filter(|peer| net(peer.addr) == net(addr)).count();
         let too_many = same_ip >= PORTS_PER_IP_MAX || same_net >= PEERS_PER_PREFIX_MAX;
         let crowded = limits.is_public() && too_many;
         let known = self.kept.iter().any(|peer| peer.addr == addr);
@@ -121,14 +123,5 @@ impl Peers {
             self.kept.iter().filter(wanted).map(|peer| peer.addr)
         };
         of(false).chain(of(true))
-    }
-}
-
-/// Whether two peers stand in one /24 or /48: the nets that share an allowance of dials.
-fn same_prefix(a: SocketAddr, b: SocketAddr) -> bool {
-    match (a.ip(), b.ip()) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => a.octets()[..3] == b.octets()[..3],
-        (IpAddr::V6(a), IpAddr::V6(b)) => a.octets()[..6] == b.octets()[..6],
-        _ => false,
     }
 }

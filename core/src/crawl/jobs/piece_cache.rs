@@ -79,4 +79,25 @@ mod tests {
             piece_cache.put(key, unfinished(500));
         }
     }
+
+    #[test]
+    fn h24_unfinished_metadata_is_kept_up_to_64_mib_and_not_a_byte_more() {
+        const MIB: usize = 1 << 20;
+        for (last, kept) in [(4 * MIB, true), (4 * MIB + 1, false)] {
+            let mut keys = Slab::new(100);
+            let mut cache = PieceCache::new(&mut Rng::new(Seed::from_u64(1)));
+            for size in [10 * MIB; 6].into_iter().chain([last]) {
+                let mut pieces = Pieces::new(size as i64).expect("a legal size");
+                for piece in 0..pieces.pieces_total() {
+                    let len = pieces.piece_len(piece);
+                    assert!(pieces.begin(piece) && pieces.fill(&vec![0; len]));
+                }
+                let key = keys.insert(()).expect("room");
+                cache.put(key, pieces);
+                if size == last {
+                    assert_eq!(cache.take(key).is_some(), kept, "{size}");
+                }
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The routing table scenarios of protocol catalogue 6.2, and the table against a naive model.
+//! The routing table scenarios of catalogue S3, and the table against a naive model.
 
 use std::collections::BTreeSet;
 
@@ -182,16 +182,24 @@ fn an_answer_resets_the_count_of_failures() {
 fn a_bad_node_is_not_handed_out_and_leaves_at_the_twentieth_failure() {
     let mut table = public();
     let _ = seen(&mut table, at(0), node(0, 1));
-    for failures in 1..DROP_AFTER {
+    for failures in 1..20 {
         table.on_failure(at(0), node(0, 1));
         table.check();
-        let mut out = Table::NOBODY;
-        let expected = usize::from(failures < BAD_AFTER);
+        let mut out = Table::NO_CONTACTS;
+        let expected = usize::from(failures < 2);
         assert_eq!(table.closest(OWN.id(), &mut out), expected);
         assert_eq!((table.contacts().count(), table.len()), (expected, 1));
     }
     table.on_failure(at(0), node(0, 1));
     assert!(table.is_empty());
+}
+
+#[test]
+fn i5_10_the_first_buckets_hold_128_64_32_16_and_then_eight_and_not_one_more() {
+    let mut table = full(); // exactly so many
+    for bits in 0..=4 {
+        assert_eq!(seen(&mut table, at(1), node(bits, 5_000 + bits)), Insertion::Cached, "{bits}");
+    }
 }
 
 #[test]
@@ -211,6 +219,8 @@ fn a_questionable_node_is_pinged_twice_before_the_newcomer_takes_its_place() {
         assert_eq!(seen(&mut table, at(1), node(4, n)), Insertion::Updated);
     }
     assert_eq!(seen(&mut table, at(10), newcomer), Insertion::Cached);
+    let almost = at(14) + Duration::from_secs(59);
+    assert_eq!(pings(&mut table, almost), [], "good for fifteen minutes");
     assert_eq!(pings(&mut table, at(15)), [oldest], "the least recently seen one");
     assert_eq!(pings(&mut table, at(15)), [], "once");
     table.on_failure(at(15), oldest);
@@ -241,7 +251,7 @@ fn a_ping_whose_fate_is_never_reported_is_asked_for_again() {
     let mut table = full();
     let _ = seen(&mut table, at(1), node(4, 900));
     assert_eq!(pings(&mut table, at(15)).len(), 1);
-    let due = at(15) + PROBE_PATIENCE;
+    let due = at(15) + Duration::from_secs(30);
     assert_eq!(table.poll_timeout(), Some(due));
     assert_eq!(pings(&mut table, due).len(), 1);
 }
@@ -265,7 +275,7 @@ fn a_query_keeps_a_node_good_but_only_from_its_own_address() {
 #[test]
 fn the_replacement_that_answered_last_moves_up_and_only_eight_wait() {
     let mut table = full();
-    for n in 0..=REPLACEMENTS_MAX as u32 {
+    for n in 0..=8 {
         assert_eq!(seen(&mut table, at(1 + n), node(4, 900 + n)), Insertion::Cached);
     }
     table.on_failure(at(10), node(4, 907)); // one that waits and fails is forgotten at once
@@ -277,6 +287,8 @@ fn the_replacement_that_answered_last_moves_up_and_only_eight_wait() {
         table.check();
         assert!(held(&table).contains(&node(4, new)), "{new} replaces {old}");
     }
+    table.on_failure(at(10), node(4, 807));
+    table.on_failure(at(10), node(4, 807));
     assert!(!held(&table).contains(&node(4, 900)), "the ninth pushed the oldest out");
 }
 
@@ -322,7 +334,7 @@ fn nodes_that_no_split_can_part_do_not_deepen_the_table() {
     for n in 0..500 {
         let _ = seen(&mut table, at(0), node(34, n));
     }
-    assert_eq!((table.depth(), table.len()), (1, LOW_BUCKETS[0]));
+    assert_eq!((table.depth(), table.len()), (1, 128));
 }
 
 #[test]
@@ -334,7 +346,7 @@ fn ids_crowding_around_ours_meet_the_cap_on_depth() {
         }
     }
     table.check();
-    assert_eq!(table.depth(), BUCKETS_MAX);
+    assert_eq!(table.depth(), 50);
 }
 
 #[test]
@@ -395,7 +407,7 @@ fn members(own: NodeId, offered: &[Contact]) -> BTreeSet<Contact> {
 }
 
 fn closest(table: &Table, target: Id) -> Vec<Contact> {
-    let mut out = Table::NOBODY;
+    let mut out = Table::NO_CONTACTS;
     let len = table.closest(target, &mut out);
     out[..len].to_vec()
 }

@@ -1,5 +1,5 @@
-//! Walks against simulated networks, honest and hostile, and the traversal scenarios of protocol
-//! catalogue 6.2.
+//! Walks against simulated networks, honest and hostile, and the traversal scenarios of
+//! catalogue S3.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -226,6 +226,41 @@ fn a_referrer_of_three_dead_contacts_is_followed_last() {
     }
     assert_eq!(queries, 8, "when nothing else is left they are asked after all");
     assert!(rest.is_done());
+}
+
+#[test]
+fn h17_two_dead_contacts_are_forgiven_and_three_are_not() {
+    for (dead, next) in [(2, 3), (3, 50)] {
+        let mut walk = seeded([100]);
+        asked(&mut walk);
+        answer(&mut walk, 100, 1..=8);
+        walk.add(node(50)); // known from somewhere else, and farther
+        for n in 1..=dead {
+            assert_eq!(walk.poll_query().map(|c| c.addr), Some(addr_of(n)));
+            walk.on_failure(addr_of(n));
+        }
+        assert_eq!(walk.poll_query().map(|c| c.addr), Some(addr_of(next)), "{dead} dead");
+    }
+}
+
+#[test]
+fn h14_four_of_the_eight_may_come_from_one_referrer_and_not_five() {
+    for (sole, done) in [(4, true), (5, false)] {
+        let mut walk = seeded((1_001..=1_007 - sole).chain([2_000, 3_000]));
+        while let Some(contact) = walk.poll_query() {
+            if contact.addr != addr_of(2_000) && contact.addr != addr_of(3_000) {
+                walk.on_reply(contact.addr, contact.id.expect("seeded"), std::iter::empty());
+            }
+        }
+        // The nearest of all, each known from node 2000 alone. The others, itself included, make
+        // eight with four of them and seven with five, of which the fifth does not count.
+        answer(&mut walk, 2_000, 1..=sole);
+        for n in 1..=sole {
+            asked(&mut walk);
+            answer(&mut walk, n, []);
+        }
+        assert_eq!(walk.is_done(), done, "{sole} from one referrer");
+    }
 }
 
 #[test]
@@ -497,7 +532,7 @@ proptest! {
 fn a_walk_stays_small() {
     assert!(size_of::<Candidate>() <= 48, "{} bytes", size_of::<Candidate>());
     let mut walk = seeded(0..1_000);
-    assert_eq!(walk.candidates.len(), WALK_CANDIDATES_MAX);
+    assert_eq!(walk.candidates.len(), 100);
     walk.add(node(5_000));
     assert!(walk.candidates.iter().all(|c| c.addr() != addr_of(5_000)), "farther than all");
     walk.reset(TARGET);

@@ -13,8 +13,10 @@ use crate::base::time::Instant;
 use crate::codec::info::{Info, InfoError};
 use crate::peer::pieces::Pieces;
 
-/// What carries the byte stream.
+/// What carries the byte stream. More may follow: an adapter that does not have one ends the dial
+/// as [`PeerFault::Unreachable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Transport {
     /// TCP, in the clear.
     Tcp,
@@ -60,6 +62,7 @@ pub enum Progress {
 
 /// When an exchange reached what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timings {
     /// Made.
     pub started: Instant,
@@ -73,8 +76,9 @@ pub struct Timings {
     pub ended: Instant,
 }
 
-/// How an exchange ended.
+/// How an exchange ended. Only an [`Exchange`](super::Exchange) makes one, so that fields can follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outcome {
     /// Verified metadata and what they say, or why there are none.
     pub result: Result<Fetched, PeerFault>,
@@ -94,7 +98,7 @@ pub struct Outcome {
     pub pieces_offered: u16,
 }
 
-/// What to do after an input.
+/// What to do after an input. There is no third thing: a caller that lists both is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Step {

@@ -7,7 +7,7 @@ use crate::base::id::{Id, NodeId};
 use crate::base::rng::{Rng, Seed};
 use crate::base::time::Instant;
 use crate::codec::krpc::{self, Envelope, Kind, Message, Method, ReplyBody};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::crawl::crawler::{Bootstrap, Crawler};
 
 const LIARS: u8 = 40;
@@ -55,7 +55,7 @@ fn an_hour_among_liars(bits: u32, policy: AddressPolicy, limits: Option<(u32, u3
         own: [Some(SocketAddr::from(([9, 9, 9, 9], 6_881))), None],
         rate: limits.map(|limits| limits.0),
         new_flows: limits.map(|limits| limits.1),
-        ..Config::default()
+        ..Config::new(Mode::Crawl)
     };
     let (mut now, mut rng) = (Instant::START, Rng::new(Seed::from_u64(2)));
     let mut crawler = Crawler::new(config, Seed::from_u64(1), now);

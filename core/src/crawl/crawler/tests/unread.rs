@@ -48,11 +48,10 @@ struct Unread {
 impl Unread {
     fn new() -> Self {
         let config = Config {
-            mode: Mode::Direct,
             policy: AddressPolicy::AllowPrivate,
             rate: None,
             new_flows: None,
-            ..Config::default()
+            ..Config::new(Mode::Direct)
         };
         let torrents = (0..TORRENTS).map(torrent);
         let torrents = torrents.map(|info| (InfoHash(Sha1::digest(&info).into()), info)).collect();

@@ -120,7 +120,7 @@ impl World {
             own: [Some(SocketAddr::from(([9, 9, 9, 9], 6881))), None],
             rate: None,
             new_flows: None,
-            ..Config::default()
+            ..Config::new(Mode::Crawl)
         };
         Self {
             crawler: Crawler::new(config.clone(), Seed::from_u64(seed), Instant::START),

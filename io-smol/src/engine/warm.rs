@@ -1,0 +1,59 @@
+//! Beginning a run with what an earlier one left.
+
+use estudely_core::state::WallTime;
+use estudely_core::{Crawler, Instant};
+
+use super::error::RunError;
+use crate::files::state::{Core, Keeper, StateFile};
+use crate::text::printable;
+
+impl Core for Crawler {
+    fn snapshot(&self, wall: WallTime, out: &mut Vec<u8>) {
+        Self::snapshot(self, wall, out);
+    }
+
+    fn poll_journal(&mut self, wall: WallTime, out: &mut Vec<u8>) {
+        Self::poll_journal(self, wall, out);
+    }
+}
+
+/// Gives a new crawler what `file` holds, and has it keep records from then on. Whether there are
+/// contacts among it that may be asked in place of routers.
+///
+/// A file that the core does not take is set aside.
+///
+/// # Errors
+/// The file can be neither used nor set aside.
+pub(super) fn begin(
+    crawler: &mut Crawler,
+    mut file: StateFile,
+    now: Instant,
+    wall: WallTime,
+) -> Result<(Keeper, bool), RunError> {
+    let saved = file.take_saved();
+    let (mut warm, mut note, mut restored) = (false, None, None);
+    if !saved.is_empty() {
+        let shown = file.shown().to_owned();
+        match crawler.restore(now, wall, &saved) {
+            Ok(found) => {
+                warm = found.contacts + found.due > 0;
+                let torn = found.torn_bytes as u64;
+                if torn > 0 {
+                    file.cut(file.len().saturating_sub(torn));
+                    note = Some(format!("--state {shown}: {torn} bytes of a torn end cut"));
+                }
+                restored = Some(found);
+            }
+            Err(error) => {
+                let line = |what: String| format!("--state {shown}: {error}; {what}");
+                let aside = file.set_aside().map_err(|why| RunError::StateStuck {
+                    line: line(format!("it cannot be set aside: {why}; name another, or none")),
+                })?;
+                let aside = printable(&aside.to_string_lossy());
+                note = Some(line(format!("set aside as {aside}, and a new one begun")));
+            }
+        }
+    }
+    crawler.keep_journal();
+    Ok((Keeper::new(file, restored, note, now), warm))
+}

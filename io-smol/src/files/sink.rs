@@ -1,0 +1,23 @@
+//! Where rows go: files and standard output behind one fan-out.
+//!
+//! A sink renders a row first and writes it later, so that the fan-out knows what a row costs
+//! before any output has it. One infohash's rows are one write and are flushed at once; a write
+//! that fails halfway is taken back. Nothing here reads what earlier runs wrote; see `resume`.
+
+mod csv;
+mod fanout;
+mod file;
+mod open;
+mod place;
+mod stream;
+mod traits;
+
+pub use csv::{CsvRows, Pairs, REPEATED_NAME_MAX, row_lines};
+pub use fanout::Fanout;
+pub use file::{Output, Regular};
+pub use open::{Opened, OutputError, Plan, Table, open};
+pub use place::{Place, RowsPer};
+pub use traits::{RowSink, RowTimes, Sink};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,464 @@
+//! A BitTorrent peer that has one torrent and serves its metadata, sans-IO: the accepting end of
+//! one connection, bytes in and bytes out (BEP 3, 9, 10).
+//!
+//! It answers the handshake only for its own torrent, offers `ut_metadata` and serves pieces of
+//! the true info dictionary, as real seeds do in all their permitted variety: other extension ids,
+//! bitfields and PORT messages first, the extension handshake at once or only after the dialler's.
+//! A silent peer reads and never says a word. It never asks for anything.
+//!
+//! One with a [`PeerVice`] departs from that in one way, the same on every connection. Everything
+//! follows from the plan's seed, the peer's number, the bytes heard and the times given; nothing
+//! here looks at a clock, and what a peer says of itself is bounded, however long it is listened
+//! to.
+
+mod hearing;
+mod role;
+mod speech;
+mod talk;
+mod timed;
+
+use estudely_core::{Duration, Instant};
+
+use self::hearing::{metadata_id, piece_asked_for};
+use self::role::{ABSURD_SIZES, BAD_IDS, BANNERS, GARBLED, HUGE_HEADERS, Point, Role};
+use self::speech::extended;
+use self::timed::{SERVICE, Storm, Timed};
+use crate::world::dht::{PeerState, World};
+use crate::world::draw::draw;
+use crate::world::torrent::METADATA_PIECE_LEN;
+use crate::world::vice::PeerVice;
+
+pub use self::talk::{Talk, talk};
+
+/// Bytes of the first message (3.1).
+pub const HANDSHAKE_LEN: usize = 68;
+/// How long a peer waits for a dialler that says nothing, as libtorrent (H26).
+pub const IDLE: Duration = Duration::from_secs(120);
+/// Longest message taken from a dialler; a fetcher has no use for longer ones.
+pub const MESSAGE_LEN_MAX: usize = 64 * 1024;
+/// Message id of BEP 10.
+const EXTENDED: u8 = 20;
+/// Pieces that nobody asked for, from one that sends such: more than a fetcher overlooks (M8).
+const STRAYS: usize = 12;
+/// Bytes that follow the header of a frame that is much too long (H28).
+const FILLER_LEN: usize = 256;
+
+/// What the connection's owner does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Step {
+    /// Send what was written, then wait for bytes, the end or the deadline.
+    Continue,
+    /// Send what was written, then close.
+    Close,
+    /// Send what was written, then reset the connection.
+    Reset,
+}
+
+/// One accepted connection to one peer of a world.
+#[derive(Debug)]
+pub struct Peer {
+    number: u32,
+    torrent: u32,
+    role: Role,
+    manners: Manners,
+    /// Reads and says nothing, or nothing more.
+    mute: bool,
+    handshaken: bool,
+    /// Whether our extension handshake is out.
+    introduced: bool,
+    /// Whether a first request has come.
+    asked: bool,
+    /// Under which ids of `ut_metadata` requests are taken; the second is 0 until it is announced.
+    own_ids: [u8; 2],
+    /// The id under which the dialler takes `ut_metadata`; 0 until it said so.
+    remote_id: u8,
+    /// An incomplete message.
+    pending: Vec<u8>,
+    /// The info dictionary as it is shown, made when first asked for.
+    info: Option<Vec<u8>>,
+    /// When it leaves for want of bytes.
+    deadline: Instant,
+    timed: Timed,
+}
+
+/// In what permitted way this peer speaks.
+#[derive(Clone, Copy, Debug)]
+struct Manners {
+    /// Our id of `ut_metadata`.
+    own_id: u8,
+    /// A bitfield, unchoke and PORT before the extension handshake (M3).
+    chatters: bool,
+    /// Waits for the dialler's extension handshake before sending its own.
+    waits: bool,
+    /// Sends its extension handshake once more after the first piece (10.3).
+    repeats: bool,
+    /// Claims to know the torrent's v2 side, rightly or not (BEP 52).
+    claims_v2: bool,
+}
+
+impl Manners {
+    fn of(seed: u64, peer: u32) -> Self {
+        let mut draw = draw(seed, "manners", u64::from(peer));
+        Self {
+            own_id: if draw.bool() { 2 } else { draw.u8(1..=255) },
+            chatters: draw.u8(0..4) == 0,
+            waits: draw.u8(0..4) == 0,
+            repeats: draw.u8(0..20) == 0,
+            claims_v2: draw.u8(0..4) == 0,
+        }
+    }
+}
+
+impl Peer {
+    /// Peer `number` of the world has accepted a connection at `now`, to play what the world
+    /// gave it; call [`Peer::handle_connected`] next.
+    pub fn new(world: &World, now: Instant, number: u32) -> Self {
+        Self::with_vice(world, now, number, world.peer_vice(number))
+    }
+
+    /// As [`Peer::new`], with this vice whatever the world says.
+    pub fn with_vice(world: &World, now: Instant, number: u32, vice: Option<PeerVice>) -> Self {
+        Self::with_role(world, now, number, Role::of(world.plan().seed, number, vice))
+    }
+
+    fn with_role(world: &World, now: Instant, number: u32, role: Role) -> Self {
+        let record = world.peer(number);
+        let manners = Manners::of(world.plan().seed, number);
+        Self {
+            number,
+            torrent: record.torrent,
+            role,
+            manners,
+            mute: record.state != PeerState::Live,
+            handshaken: false,
+            introduced: false,
+            asked: false,
+            own_ids: [manners.own_id, 0],
+            remote_id: 0,
+            pending: Vec::new(),
+            info: None,
+            deadline: now + IDLE,
+            timed: Timed::default(),
+        }
+    }
+
+    /// The connection is there: appends what is to be sent before the dialler said anything.
+    pub fn handle_connected(&mut self, _: &World, now: Instant, out: &mut Vec<u8>) -> Step {
+        self.deadline = now + IDLE;
+        if self.mute {
+            return Step::Continue;
+        }
+        if let Some(banner) = self.role.banner_first() {
+            out.extend_from_slice(banner);
+            self.mute = true;
+        }
+        self.role.leaves(Point::Connected).unwrap_or(Step::Continue)
+    }
+
+    /// Takes the stream's next bytes, however they were cut, and appends what is to be sent.
+    pub fn handle_bytes(
+        &mut self,
+        world: &World,
+        now: Instant,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Step {
+        self.deadline = now + IDLE;
+        if self.mute {
+            return Step::Continue;
+        }
+        let start = out.len();
+        let step = if self.pending.is_empty() {
+            self.take(world, now, input, out)
+        } else {
+            let mut pending = std::mem::take(&mut self.pending);
+            pending.extend_from_slice(input);
+            self.take(world, now, &pending, out)
+        };
+        if self.role.is(PeerVice::Drip) {
+            self.timed.drip(now, &out[start..]);
+            out.truncate(start);
+        }
+        step
+    }
+
+    /// When [`Peer::handle_timeout`] is due: something is to be said, or the connection ends for
+    /// want of bytes.
+    pub fn poll_timeout(&self) -> Instant {
+        self.timed.next().map_or(self.deadline, |next| next.min(self.deadline))
+    }
+
+    /// Takes note of the time and appends what is to be sent by now.
+    pub fn handle_timeout(&mut self, world: &World, now: Instant, out: &mut Vec<u8>) -> Step {
+        if now >= self.deadline {
+            return Step::Close;
+        }
+        self.timed.handle_timeout(now, out);
+        match self.timed.ready(now) {
+            Some(piece) => self.serve(world, piece, out),
+            None => Step::Continue,
+        }
+    }
+
+    /// Consumes the whole messages of `bytes` and keeps the rest.
+    fn take(&mut self, world: &World, now: Instant, mut bytes: &[u8], out: &mut Vec<u8>) -> Step {
+        if !self.handshaken {
+            let Some((handshake, rest)) = bytes.split_at_checked(HANDSHAKE_LEN) else {
+                self.pending = bytes.to_vec();
+                return Step::Continue;
+            };
+            let step = self.answer_handshake(world, now, handshake, out);
+            if step != Step::Continue {
+                return step;
+            }
+            bytes = rest;
+        }
+        while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+            let length = u32::from_be_bytes(*length) as usize;
+            if length > MESSAGE_LEN_MAX {
+                return Step::Close;
+            }
+            let Some((message, rest)) = rest.split_at_checked(length) else { break };
+            if let [EXTENDED, id, payload @ ..] = message
+                && !self.mute
+            {
+                let step = self.handle_extended(world, now, (*id, payload), out);
+                if step != Step::Continue {
+                    return step;
+                }
+            }
+            bytes = rest;
+        }
+        self.pending.extend_from_slice(bytes);
+        Step::Continue
+    }
+
+    fn answer_handshake(
+        &mut self,
+        world: &World,
+        now: Instant,
+        theirs: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Step {
+        let mut key = world.key(self.torrent);
+        let for_us = theirs.starts_with(b"\x13BitTorrent protocol") && theirs[28..48] == key.0;
+        if !for_us {
+            return Step::Close;
+        }
+        self.handshaken = true;
+        let mut peer_id = *b"-SW0001-000000000000";
+        peer_id[8..].copy_from_slice(format!("{:012}", self.number).as_bytes());
+        let mut knows_extensions = true;
+        match self.role.vice {
+            Some(PeerVice::NotBittorrent) => {
+                out.extend_from_slice(self.role.pick(&BANNERS));
+                self.mute = true;
+                return Step::Continue;
+            }
+            Some(PeerVice::NoExtensions) => knows_extensions = false,
+            Some(PeerVice::OtherInfohash) => key.0[self.role.whim % 20] ^= 0x55,
+            Some(PeerVice::OwnPeerId) => peer_id.copy_from_slice(&theirs[48..HANDSHAKE_LEN]),
+            _ => {}
+        }
+        let reserved = speech::reserved(knows_extensions, self.manners.claims_v2);
+        let ours = speech::handshake(reserved, key, &peer_id);
+        if let Some(step) = self.role.leaves(Point::Handshake) {
+            out.extend_from_slice(&ours[..1 + self.role.whim % (HANDSHAKE_LEN - 1)]);
+            return step;
+        }
+        out.extend_from_slice(&ours);
+        if let Some(step) = self.role.leaves(Point::Greeted) {
+            return step;
+        }
+        self.go_on(world, now, out);
+        Step::Continue
+    }
+
+    /// What follows our base handshake unasked.
+    fn go_on(&mut self, world: &World, now: Instant, out: &mut Vec<u8>) {
+        match self.role.vice {
+            Some(PeerVice::SilentAfterHandshake) => self.mute = true,
+            Some(PeerVice::HugeFrame) => {
+                out.extend_from_slice(self.role.pick(&HUGE_HEADERS));
+                out.resize(out.len() + FILLER_LEN, b'd');
+                self.mute = true;
+            }
+            Some(PeerVice::MessageStorm) => {
+                let bulk = self.role.whim.is_multiple_of(8);
+                let storm = if bulk { Storm::Bulk } else { Storm::Unannounced };
+                self.timed.begin(now, storm, out);
+                self.mute = true;
+            }
+            _ => {}
+        }
+        if self.mute {
+            return;
+        }
+        if self.manners.chatters || self.role.is(PeerVice::Chatter) {
+            speech::chatter(out, world.peer(self.number).addr.port());
+        }
+        if self.role.is(PeerVice::Chatter) {
+            speech::more_chatter(out);
+        }
+        if !self.manners.waits {
+            self.introduce(world, out);
+        }
+    }
+
+    /// Our extension handshake (10.1).
+    fn introduce(&mut self, world: &World, out: &mut Vec<u8>) {
+        self.introduced = true;
+        let len = i64::from(self.role.shown_len(world.metadata_len(self.torrent)));
+        let mut size = Some(len);
+        let name = speech::metadata_name(self.own_ids[usize::from(self.own_ids[1] != 0)]);
+        let mut names = Some(name.as_str());
+        match self.role.vice {
+            Some(PeerVice::GarbledExtensions) => {
+                return extended(out, 0, &[self.role.pick(&GARBLED)]);
+            }
+            Some(PeerVice::NoSize) => size = self.role.pick(&[None, Some(0)]),
+            Some(PeerVice::AbsurdSize) => size = Some(self.role.pick(&ABSURD_SIZES)),
+            Some(PeerVice::BadMetadataId) => names = self.role.pick(&BAD_IDS),
+            Some(PeerVice::ChangingSize) if self.asked => size = Some(len + 1),
+            _ => {}
+        }
+        let odd_keys = self.role.is(PeerVice::OddKeys);
+        extended(out, 0, &[speech::introduction(names, size, odd_keys).as_bytes()]);
+    }
+
+    fn handle_extended(
+        &mut self,
+        world: &World,
+        now: Instant,
+        (id, payload): (u8, &[u8]),
+        out: &mut Vec<u8>,
+    ) -> Step {
+        if id == 0 {
+            if let Some(id) = metadata_id(payload) {
+                self.remote_id = id;
+            }
+            if !self.introduced {
+                self.introduce(world, out);
+            }
+            if self.role.is(PeerVice::RequestStorm) && self.remote_id != 0 {
+                self.timed.begin(now, Storm::Requests { id: self.remote_id }, out);
+            }
+            return Step::Continue;
+        }
+        // Ids are the receiver's own (10.2); a dialler that mixes them up is not understood.
+        if !self.own_ids.contains(&id) || self.remote_id == 0 {
+            return Step::Continue;
+        }
+        let Some(piece) = piece_asked_for(payload) else { return Step::Continue };
+        if id == self.own_ids[1] {
+            // It has heard of the second id: the first is no more.
+            self.own_ids[0] = id;
+        }
+        let first = !std::mem::replace(&mut self.asked, true);
+        self.answer(world, now, (piece, first), out)
+    }
+
+    /// What a request gets.
+    fn answer(
+        &mut self,
+        world: &World,
+        now: Instant,
+        (piece, first): (i64, bool),
+        out: &mut Vec<u8>,
+    ) -> Step {
+        if let Some(step) = self.role.leaves(Point::Asked) {
+            return step;
+        }
+        let count = world.metadata_len(self.torrent).div_ceil(METADATA_PIECE_LEN);
+        let some = u32::try_from(piece).is_ok_and(|piece| self.role.rejects(piece, count));
+        match self.role.vice {
+            Some(PeerVice::SilentAfterOffer) => return Step::Continue,
+            Some(PeerVice::OneAtATime) => {
+                self.timed.answer.get_or_insert((now + SERVICE, piece));
+                return Step::Continue;
+            }
+            Some(PeerVice::Rejects) => return self.reject(piece, out),
+            Some(PeerVice::RejectsSome) if some => return self.reject(piece, out),
+            Some(PeerVice::ChangingSize) if first => self.introduce(world, out),
+            Some(PeerVice::RemappedId) if first => {
+                // Any other id that is one.
+                self.own_ids[1] = self.own_ids[0] % 255 + 1;
+                self.introduce(world, out);
+            }
+            Some(PeerVice::StrayPieces) if first => self.stray(world, count, out),
+            _ => {}
+        }
+        self.serve(world, piece, out)
+    }
+
+    fn reject(&self, piece: i64, out: &mut Vec<u8>) -> Step {
+        extended(out, self.remote_id, &[speech::reject_head(piece).as_bytes()]);
+        Step::Continue
+    }
+
+    /// Pieces that nobody asked for: impossible ones, and where there are several the first one
+    /// again and again (M8).
+    fn stray(&mut self, world: &World, count: u32, out: &mut Vec<u8>) {
+        let impossible = [-1, i64::from(count), i64::MAX, i64::MIN, 65_536];
+        let total = Some(i64::from(world.metadata_len(self.torrent)));
+        for stray in 0..STRAYS {
+            if count > 1 && stray % 4 == 0 {
+                let _ = self.serve(world, 0, out);
+            } else {
+                let head = speech::data_head(impossible[stray % impossible.len()], total, false);
+                extended(out, self.remote_id, &[head.as_bytes(), b"nobody wants this"]);
+            }
+        }
+    }
+
+    /// One piece of metadata, or a reject for what does not exist (9.2).
+    fn serve(&mut self, world: &World, piece: i64, out: &mut Vec<u8>) -> Step {
+        let Role { vice, whim } = self.role;
+        let (torrent, role) = (self.torrent, self.role);
+        let info = self.info.get_or_insert_with(|| shown(world, torrent, role));
+        let start =
+            usize::try_from(piece).ok().map(|p| p.saturating_mul(METADATA_PIECE_LEN as usize));
+        let data = start.and_then(|start| info.get(start..)).filter(|rest| !rest.is_empty());
+        let Some(data) = data.map(|rest| &rest[..rest.len().min(METADATA_PIECE_LEN as usize)])
+        else {
+            return self.reject(piece, out);
+        };
+        let len = info.len() as i64;
+        let total = match vice {
+            Some(PeerVice::NoTotalSize) => None,
+            Some(PeerVice::OtherTotalSize) => Some(self.role.pick(&[len + 1, len - 1, 0, -1])),
+            _ => Some(len),
+        };
+        let (data, surplus): (_, &[u8]) = match vice {
+            Some(PeerVice::ShortPiece) => (&data[..data.len() - 1 - whim % data.len()], b""),
+            Some(PeerVice::LongPiece) => (data, &[b'e'; 512][..1 + whim % 512]),
+            _ => (data, b""),
+        };
+        let head = speech::data_head(piece, total, self.role.is(PeerVice::OddKeys));
+        let begun = out.len();
+        extended(out, self.remote_id, &[head.as_bytes(), data, surplus]);
+        if let Some(step) = self.role.leaves(Point::Piece) {
+            out.truncate(begun + (out.len() - begun) / 2);
+            return step;
+        }
+        if std::mem::take(&mut self.manners.repeats) {
+            self.introduce(world, out);
+        }
+        Step::Continue
+    }
+}
+
+/// The info dictionary as this peer shows it.
+fn shown(world: &World, torrent: u32, role: Role) -> Vec<u8> {
+    let mut info = world.torrent(torrent).info;
+    let len = role.shown_len(info.len() as u32) as usize;
+    info.resize(len, b'e');
+    if role.is(PeerVice::BadHash) {
+        info[role.whim % len] ^= 1;
+    }
+    info
+}
+
+#[cfg(test)]
+mod tests;

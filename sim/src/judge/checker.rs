@@ -1,0 +1,357 @@
+//! Verifies what must hold in every run: the 22 safety and 5 liveness rules of [`rule`](super::rule).
+//!
+//! Everything is computed from what crossed the boundary (datagrams, bytes of connections, rows,
+//! saved state) with code of the checker's own: bencode, KRPC, peer wire, hashes, address filter.
+//! The crawler is never asked; its counters are judged, not believed. What the documented policy
+//! fixes (caps, deadlines, intervals) is taken from [`estudely_core::limits`], the page that
+//! documents it.
+//!
+//! It remembers 8 to 16 bytes of each distinct address, infohash and peer heard of, and forgets
+//! whatever a rule has a time limit for.
+
+mod address;
+mod bencode;
+mod calm;
+mod counters;
+mod datagrams;
+mod dials;
+pub mod expected;
+mod families;
+mod frames;
+mod intervals;
+mod krpc;
+mod lag;
+mod liveness;
+mod lookups;
+mod pace;
+mod rows;
+mod saved;
+mod sets;
+mod silence;
+mod table;
+mod transactions;
+mod universe;
+mod wire;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use estudely_core::limits::EXPIRE_AFTER;
+use estudely_core::{Duration, Instant, PeerFault, Stats};
+
+use self::counters::Counters;
+use self::datagrams::Heard;
+use self::dials::Dials;
+use self::expected::Truth;
+use self::families::Families;
+use self::intervals::Intervals;
+use self::krpc::{Ask, Received};
+use self::lag::Lag;
+use self::liveness::Liveness;
+use self::lookups::Lookups;
+use self::pace::Pace;
+use self::rows::Rows;
+use self::saved::Saved;
+use self::silence::Silence;
+use self::transactions::{Match, Transactions};
+use super::rule::{Broken, DEADLINE_AHEAD, Findings, TIME_MONOTONE};
+use crate::net::event::{Conn, Event, Observer};
+use crate::world::scenario::Scenario;
+use crate::world::universe::Universe;
+
+/// A deadline that is over by so much was left behind.
+const LEFT_BEHIND: Duration = Duration::from_secs(1);
+/// So many turns at one instant with something still due are no turns of a loop that ends.
+const TURNS_MAX: u32 = 4_096;
+
+/// Watches one run; see the module.
+pub struct Checker {
+    truth: Box<dyn Truth>,
+    found: Findings,
+    limited: bool,
+    lag: Rc<Lag>,
+    over: bool,
+    /// Turns in a row at one instant with something due.
+    turns: u32,
+    saved: Saved,
+    silence: Silence,
+    heard: Heard,
+    rows: Rows,
+    intervals: Intervals,
+    transactions: Transactions,
+    pace: Pace,
+    lookups: Lookups,
+    dials: Dials,
+    families: Families,
+    counters: Counters,
+    liveness: Liveness,
+    events: u64,
+}
+
+impl fmt::Debug for Checker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checker").field("found", &self.found).finish_non_exhaustive()
+    }
+}
+
+impl Checker {
+    /// Of a run of `scenario` in `universe`.
+    pub fn new(scenario: &Scenario, universe: Rc<Universe>) -> Self {
+        Self::with_truth(scenario, Box::new(universe))
+    }
+
+    /// Of a run of `scenario` in the world of which `truth` knows.
+    pub fn with_truth(scenario: &Scenario, truth: Box<dyn Truth>) -> Self {
+        let lag = Rc::new(Lag::of(scenario));
+        Self {
+            truth,
+            found: Findings::default(),
+            limited: scenario.max_infohashes > 0,
+            lag: lag.clone(),
+            over: false,
+            turns: 0,
+            saved: Saved::default(),
+            silence: Silence::new(Instant::START, lag.clone()),
+            heard: Heard::default(),
+            rows: Rows::default(),
+            intervals: Intervals::default(),
+            transactions: Transactions::new(lag.clone()),
+            pace: Pace::new(scenario),
+            lookups: Lookups::default(),
+            dials: Dials::new(scenario.connections, lag),
+            families: Families::default(),
+            counters: Counters::default(),
+            liveness: Liveness::new(scenario),
+            events: 0,
+        }
+    }
+
+    /// The first rule that did not hold.
+    pub fn broken(&self) -> Option<&Broken> {
+        self.found.first()
+    }
+
+    /// How often any rule did not hold.
+    pub fn breaches(&self) -> u64 {
+        self.found.count()
+    }
+
+    /// The names of all rules that did not hold, in alphabetical order.
+    pub fn broken_rules(&self) -> impl Iterator<Item = &'static str> {
+        self.found.names()
+    }
+
+    /// Events seen.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// What has not converged yet: the first node not sampled or infohash not emitted, and why it
+    /// is due. `None` before links healed, and once everything is there.
+    pub fn pending(&self) -> Option<String> {
+        self.liveness.pending(&self.rows).map(|(_, what)| what)
+    }
+
+    /// The run is over: whatever is still pending breaks its rule.
+    pub fn finish(&mut self, now: Instant) {
+        self.found.now = now;
+        self.liveness.finish(&mut self.found, &self.rows, self.dials.len());
+    }
+
+    fn on_started(&mut self, now: Instant, own: [Option<SocketAddr>; 2], state: Option<&[u8]>) {
+        let kept = self.saved.on_started(state);
+        let on = own.map(|own| own.is_some());
+        self.over = false;
+        self.silence = Silence::new(now, self.lag.clone());
+        self.heard.on_started(&*self.truth, own, kept.holds(Instant::START));
+        self.rows.on_started(kept);
+        self.intervals.on_started(kept);
+        self.lookups.on_started(kept);
+        self.transactions = Transactions::new(self.lag.clone());
+        self.pace.on_started();
+        self.dials.on_started();
+        self.families.on_started(now, on, self.limited, kept);
+        self.counters.on_started(state.is_none(), on);
+        self.liveness.on_started(&*self.truth);
+    }
+
+    fn on_sent(&mut self, to: SocketAddr, payload: &[u8]) {
+        let found = &mut self.found;
+        self.liveness.on_begun(found, "a datagram", to);
+        self.pace.on_sent(found, to, payload.len());
+        self.families.on_sent(found.now, to);
+        let Some(query) = self.heard.on_sent(found, to, payload) else { return };
+        self.counters.on_sent(to, payload.len(), query.ask);
+        self.transactions.on_sent(found, to, query.transaction, query.ask);
+        self.liveness.on_asked(found.now, to, query.ask);
+        match query.ask {
+            Ask::Sample => self.intervals.on_asked(found, to),
+            Ask::GetPeers(hash) => {
+                self.lookups.on_asked(found, &self.heard, &self.silence, to, &hash)
+            }
+            Ask::Ping | Ask::FindNode => {}
+        }
+    }
+
+    fn on_received(&mut self, from: SocketAddr, payload: &[u8]) {
+        let now = self.found.now;
+        self.counters.on_received(payload.len());
+        let received = krpc::received(payload);
+        let (transaction, malformed) = match received {
+            Received::Malformed => return self.counters.on_malformed(),
+            Received::Query => return self.counters.on_query(),
+            Received::BadReply(transaction) => (transaction, true),
+            Received::Reply(transaction, _) | Received::Error(transaction) => (transaction, false),
+        };
+        if malformed {
+            self.counters.on_malformed();
+        }
+        let (open, sure) = match self.transactions.on_answer(now, from, transaction) {
+            Match::None if malformed => return,
+            Match::None => return self.counters.on_unmatched(),
+            Match::Sure(open) => (open, true),
+            Match::Doubtful(open) => (open, false),
+        };
+        if sure {
+            self.silence.on_life(now);
+        }
+        if open.ask == Ask::Sample {
+            self.intervals.on_answered(from);
+        }
+        if !matches!(received, Received::Reply(_, reply) if reply.samples.is_some()) {
+            self.liveness.on_no_samples(open.sent, from, open.ask);
+        }
+        match received {
+            Received::Reply(_, reply) => self.on_reply(from, open.ask, &reply, sure),
+            _ if sure => self.counters.on_refused(open.ask),
+            _ => {}
+        }
+    }
+
+    /// A matched reply. What a doubtful one says may be known, and need not be.
+    fn on_reply(&mut self, from: SocketAddr, ask: Ask, reply: &krpc::Reply<'_>, sure: bool) {
+        let now = self.found.now;
+        let is_own = self.heard.is_own(&reply.id);
+        self.heard.on_reply(from, ask, reply);
+        self.intervals.on_claim(&reply.id, from);
+        for (id, addr) in reply.contacts() {
+            self.intervals.on_claim(&id, addr);
+        }
+        if !sure {
+            return;
+        }
+        self.counters.on_reply(from, ask, reply, is_own);
+        let samples = ask == Ask::Sample && reply.samples.is_some() && !is_own;
+        if samples {
+            self.intervals.on_samples(now, from, reply);
+        }
+        if !is_own {
+            self.families.on_reply(now, from, reply);
+            self.liveness.on_reply(now, from, samples);
+        }
+    }
+
+    fn on_drained(&mut self, timeout: Option<Instant>, stats: &Stats) {
+        let now = self.found.now;
+        if timeout.is_some_and(|due| due <= now) {
+            return self.on_due(timeout.unwrap_or(now));
+        }
+        self.turns = 0;
+        let found = &mut self.found;
+        if self.over {
+            self.dials.on_drained(found);
+            return;
+        }
+        self.transactions.on_drained(found, stats.queries_open);
+        self.dials.on_drained(found);
+        let parts = (&self.transactions, &self.dials, &self.rows, &self.heard);
+        self.counters.on_drained(found, stats, parts);
+        self.families.on_drained(found, stats);
+        self.liveness.on_drained(found, stats);
+        self.liveness.check_demand(found, &*self.truth, &self.rows);
+    }
+
+    /// Rule 16: something is due at this very instant, which a harness must do next, at once.
+    fn on_due(&mut self, due: Instant) {
+        self.turns += 1;
+        let (now, turns) = (self.found.now, self.turns);
+        let behind = now >= due + LEFT_BEHIND || turns > TURNS_MAX;
+        self.found.check(!behind, DEADLINE_AHEAD, || {
+            format!("due at {due:?}, after {turns} turns at {now:?}")
+        });
+    }
+
+    fn on_wrote(&mut self, conn: Conn, bytes: &[u8]) {
+        let (found, heard) = (&mut self.found, &self.heard);
+        if let Some((dialled, hash)) = self.dials.on_wrote(found, heard, conn, bytes) {
+            self.lookups.on_handshake(found, dialled, &hash);
+        }
+    }
+}
+
+impl Observer for Checker {
+    fn observe(&mut self, now: Instant, event: &Event<'_>) {
+        self.events += 1;
+        if now != self.found.now {
+            self.turns = 0;
+        }
+        let before = self.found.now;
+        self.found.now = now.max(before);
+        self.found.check(now >= before, TIME_MONOTONE, || {
+            format!("an event at {now:?} after one at {before:?}")
+        });
+        match *event {
+            Event::Started { own, state } => self.on_started(now, own, state),
+            Event::Killed => self.dials.on_started(),
+            Event::ShutDown => {
+                self.over = true;
+                self.families.on_shut_down();
+                self.liveness.on_shut_down();
+            }
+            Event::Healed => self.liveness.on_healed(now, &*self.truth),
+            Event::Sent { to, payload } => self.on_sent(to, payload),
+            Event::Received { from, payload, .. } => self.on_received(from, payload),
+            Event::Dialled { conn, to } => {
+                let found = &mut self.found;
+                self.liveness.on_begun(found, "a connection", to);
+                self.pace.on_dialled(found);
+                self.dials.on_dialled(found, &self.heard, conn, to);
+            }
+            Event::Connected { conn } => self.dials.on_connected(now, conn),
+            Event::Wrote { conn, bytes } => self.on_wrote(conn, bytes),
+            Event::Read { conn, bytes } => self.dials.on_read(&mut self.found, conn, bytes),
+            Event::Lost { .. } => {}
+            Event::Ended { conn, fault } => {
+                if matches!(fault, None | Some(PeerFault::Refused)) {
+                    self.silence.on_life(now);
+                }
+                let (heard, silence) = (&self.heard, &self.silence);
+                let peer = self.dials.on_ended(&mut self.found, heard, silence, conn, fault);
+                if let Some(peer) = peer.filter(|_| fault.is_none()) {
+                    self.rows.on_delivered(peer);
+                }
+            }
+            Event::Row(row) => {
+                let found = &mut self.found;
+                let verified = self.rows.on_row(found, &*self.truth, &self.heard, row);
+                self.lookups.on_row(now, &row.infohash.0, verified);
+            }
+            Event::Saved { bytes, whole } => {
+                self.saved.on_saved(now, bytes, whole);
+                let len = self.saved.len();
+                table::check_saved(&mut self.found, &self.heard, bytes, whole, len);
+            }
+            Event::Drained { timeout, stats } => self.on_drained(timeout, stats),
+        }
+    }
+
+    /// Once links are healed and nothing is pending; or at once when a rule is broken.
+    fn satisfied(&self) -> bool {
+        self.found.first().is_some() || self.liveness.is_done(&self.rows)
+    }
+}
+
+const _: () = assert!(EXPIRE_AFTER.as_secs() == 6);

@@ -1,0 +1,346 @@
+//! Rules 9, 12 and the connections' part of 10: which connections are open, to whom, for how long.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use estudely_core::limits::{
+    ASSEMBLY_BYTES_MAX, CONNECT_TIMEOUT, EXCHANGE_RATE, EXCHANGE_TIMEOUT, HANDSHAKE_TIMEOUT,
+    PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PIECE_TIMEOUT, PUT_BACKS_MAX,
+};
+use estudely_core::{Duration, Instant, PeerFault};
+
+use super::address::{endpoint_key, ip_key, prefix_key};
+use super::datagrams::{Heard, peer_key};
+use super::lag::Lag;
+use super::sets::{Known, forget};
+use super::silence::Silence;
+use super::transactions::GRACE;
+use super::wire::Wire;
+use crate::judge::rule::hex;
+use crate::judge::rule::{
+    DIALS_BOUNDED, Findings, MATCHED_REPLIES, MEMORY_BOUNDED, SILENT_AFTER_END,
+};
+use crate::net::event::Conn;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A connection under way.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) to: SocketAddr,
+    pub(super) dialled: Instant,
+    connected: Option<Instant>,
+    /// When an offer or a piece last came.
+    moved: Option<Instant>,
+    /// Whether another one to its address was open at any time beside it.
+    crowded: bool,
+    deadline: Instant,
+    wire: Wire,
+}
+
+/// The last attempt on a peer of an infohash.
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    at: Instant,
+    /// Whether it goes on with the next dial.
+    goes_on: bool,
+    put_backs: u8,
+    piecewise: bool,
+}
+
+/// Connections, by number, address and neighbourhood.
+#[derive(Debug)]
+pub(super) struct Dials {
+    most: usize,
+    lag: Rc<Lag>,
+    open: BTreeMap<Conn, Connection>,
+    deadlines: BTreeSet<(Instant, Conn)>,
+    by_ip: Known<Vec<Conn>>,
+    prefixes: Known<VecDeque<Instant>>,
+    attempts: Known<Attempt>,
+    /// Dials of an endpoint in the last hour that came to nothing.
+    unconnected: Known<(u32, Instant)>,
+    looked: (usize, usize, usize),
+    last: Option<Conn>,
+    /// Bytes of whole pieces on open connections.
+    held: usize,
+    /// Begun in this run.
+    pub(super) dialled: u64,
+    /// Ended in this run after having been connected.
+    pub(super) connected: u64,
+    /// Ended in this run, by fault; and with metadata.
+    pub(super) faults: [u64; PeerFault::COUNT],
+    pub(super) delivered: u64,
+}
+
+impl Dials {
+    pub(super) fn new(most: u32, lag: Rc<Lag>) -> Self {
+        Self {
+            most: most as usize,
+            lag,
+            open: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            by_ip: Known::default(),
+            prefixes: Known::default(),
+            attempts: Known::default(),
+            unconnected: Known::default(),
+            looked: (0, 0, 0),
+            last: None,
+            held: 0,
+            dialled: 0,
+            connected: 0,
+            faults: [0; PeerFault::COUNT],
+            delivered: 0,
+        }
+    }
+
+    /// A new crawler began: it knows of no connection and no attempt.
+    pub(super) fn on_started(&mut self) {
+        *self = Self { last: self.last, ..Self::new(self.most as u32, self.lag.clone()) };
+    }
+
+    /// How many are open.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(super) fn on_dialled(
+        &mut self,
+        found: &mut Findings,
+        heard: &Heard,
+        conn: Conn,
+        to: SocketAddr,
+    ) {
+        let now = found.now;
+        heard.check_address(found, to);
+        let named = heard.named_for.contains_key(&endpoint_key(to));
+        found.check(named, MATCHED_REPLIES, || format!("nobody named {to} a peer of anything"));
+        found.check(self.last < Some(conn), DIALS_BOUNDED, || format!("{conn:?} begins twice"));
+        self.last = self.last.max(Some(conn));
+        self.dialled += 1;
+        let deadline = self.lag.end(now, CONNECT_TIMEOUT);
+        let there = self.by_ip.entry(ip_key(to)).or_default();
+        there.push(conn);
+        let crowded = there.len() > 1;
+        let count = there.len();
+        if crowded {
+            for other in there.iter() {
+                if let Some(other) = self.open.get_mut(other) {
+                    other.crowded = true;
+                }
+            }
+        }
+        found.check(count <= usize::from(PER_ADDRESS_MAX), DIALS_BOUNDED, || {
+            format!("{count} connections to {}", to.ip())
+        });
+        let (connected, moved, wire) = (None, None, Wire::default());
+        let begun = Connection { to, dialled: now, connected, moved, crowded, deadline, wire };
+        self.open.insert(conn, begun);
+        self.deadlines.insert((deadline, conn));
+        let (open, most) = (self.open.len(), self.most);
+        found.check(open <= most, DIALS_BOUNDED, || format!("{open} connections of {most}"));
+        self.check_prefix(found, to);
+    }
+
+    pub(super) fn on_connected(&mut self, now: Instant, conn: Conn) {
+        if let Some(connection) = self.open.get_mut(&conn) {
+            connection.connected = Some(now);
+            self.set_deadline(conn);
+        }
+    }
+
+    pub(super) fn on_read(&mut self, found: &mut Findings, conn: Conn, bytes: &[u8]) {
+        let Some(connection) = self.open.get_mut(&conn) else { return };
+        let before = (connection.wire.shaken, connection.wire.size.is_some());
+        let whole = connection.wire.on_read(bytes);
+        let after = (connection.wire.shaken, connection.wire.size.is_some());
+        if whole > 0 || before != after {
+            connection.moved = Some(found.now);
+            self.set_deadline(conn);
+        }
+        self.held += whole;
+        let held = self.held;
+        found.check(held <= ASSEMBLY_BYTES_MAX, MEMORY_BOUNDED, || {
+            format!("{held} bytes of metadata under assembly")
+        });
+    }
+
+    /// Bytes were written; the infohash, once it stands in them, with the time of the dial.
+    pub(super) fn on_wrote(
+        &mut self,
+        found: &mut Findings,
+        heard: &Heard,
+        conn: Conn,
+        bytes: &[u8],
+    ) -> Option<(Instant, [u8; 20])> {
+        let Some(connection) = self.open.get_mut(&conn) else {
+            found.fail(SILENT_AFTER_END, || {
+                format!("{} bytes to {conn:?}, which is over", bytes.len())
+            });
+            return None;
+        };
+        let (to, dialled) = (connection.to, connection.dialled);
+        let known = connection.wire.hash.is_some();
+        found.check(connection.connected.is_some(), SILENT_AFTER_END, || {
+            format!("{} bytes to {to}, which never accepted", bytes.len())
+        });
+        connection.wire.on_written(found, heard, to, bytes);
+        let hash = connection.wire.hash.filter(|_| !known)?;
+        self.on_attempt(found, to, dialled, &hash);
+        Some((dialled, hash))
+    }
+
+    /// A connection has its outcome; the peer and infohash that it was about.
+    pub(super) fn on_ended(
+        &mut self,
+        found: &mut Findings,
+        heard: &Heard,
+        silence: &Silence,
+        conn: Conn,
+        fault: Option<PeerFault>,
+    ) -> Option<u64> {
+        let Some(connection) = self.open.remove(&conn) else {
+            found.fail(SILENT_AFTER_END, || format!("{conn:?} has a second outcome"));
+            return None;
+        };
+        self.deadlines.remove(&(connection.deadline, conn));
+        let ip = ip_key(connection.to);
+        if let Some(there) = self.by_ip.get_mut(&ip) {
+            there.retain(|other| *other != conn);
+            if there.is_empty() {
+                self.by_ip.remove(&ip);
+            }
+        }
+        self.held -= connection.wire.held();
+        match fault {
+            Some(fault) => self.faults[fault as usize] += 1,
+            None => self.delivered += 1,
+        }
+        if connection.connected.is_none() {
+            let counts = matches!(
+                fault,
+                Some(PeerFault::Refused | PeerFault::Unreachable | PeerFault::ConnectTimeout)
+            );
+            if counts && !is_cut_off(found.now, silence, fault) {
+                self.on_unconnected(found, heard, &connection);
+            }
+            return None;
+        }
+        self.connected += 1;
+        let peer = peer_key(&connection.wire.hash?, connection.to);
+        if let (Some(fault), Some(attempt)) = (fault, self.attempts.get_mut(&peer)) {
+            if is_cut_off(found.now, silence, Some(fault)) {
+                attempt.goes_on = true;
+            } else {
+                attempt.after(&connection, fault);
+            }
+        }
+        Some(peer)
+    }
+
+    /// Everything due has been done: nothing may be over its deadline.
+    pub(super) fn on_drained(&mut self, found: &mut Findings) {
+        let Some((deadline, conn)) = self.deadlines.first().copied() else { return };
+        let late = found.now > deadline + GRACE;
+        let open = &self.open;
+        found.check(!late, DIALS_BOUNDED, || {
+            let to = open.get(&conn).map(|connection| connection.to);
+            format!("{conn:?} to {to:?} is open beyond {deadline:?}")
+        });
+    }
+
+    fn set_deadline(&mut self, conn: Conn) {
+        let Some(connection) = self.open.get_mut(&conn) else { return };
+        self.deadlines.remove(&(connection.deadline, conn));
+        connection.deadline = connection.due(&self.lag);
+        self.deadlines.insert((connection.deadline, conn));
+    }
+
+    fn check_prefix(&mut self, found: &mut Findings, to: SocketAddr) {
+        let now = found.now;
+        let times = self.prefixes.entry(prefix_key(to)).or_default();
+        while times.front().is_some_and(|first| now >= *first + MINUTE) {
+            times.pop_front();
+        }
+        times.push_back(now);
+        let count = times.len() as u64;
+        found.check(count <= PER_PREFIX_A_MINUTE, DIALS_BOUNDED, || {
+            format!("{count} dials within a minute to the neighbourhood of {}", to.ip())
+        });
+        forget(&mut self.prefixes, &mut self.looked.0, |times| {
+            times.back().is_some_and(|last| now < *last + MINUTE)
+        });
+    }
+
+    fn on_attempt(&mut self, found: &mut Findings, to: SocketAddr, at: Instant, hash: &[u8; 20]) {
+        let peer = peer_key(hash, to);
+        let fresh = Attempt { at, goes_on: false, put_backs: 0, piecewise: false };
+        let before = self.attempts.get(&peer).filter(|before| at < before.at + HOUR).copied();
+        let again = before.is_some_and(|before| !before.goes_on);
+        found.check(!again, DIALS_BOUNDED, || {
+            format!("{to} is dialled again for {} within an hour", hex(hash))
+        });
+        let next = before.map_or(fresh, |before| Attempt { goes_on: false, ..before });
+        self.attempts.insert(peer, next);
+        forget(&mut self.attempts, &mut self.looked.1, |attempt| at < attempt.at + HOUR);
+    }
+
+    /// A dial came to nothing. For which infohash is not to be seen, so an endpoint has as many
+    /// as it was named for.
+    fn on_unconnected(&mut self, found: &mut Findings, heard: &Heard, connection: &Connection) {
+        let (at, endpoint) = (connection.dialled, endpoint_key(connection.to));
+        let times = self.unconnected.entry(endpoint).or_insert((0, at));
+        if at >= times.1 + HOUR {
+            *times = (0, at);
+        }
+        times.0 += 1;
+        let times = times.0;
+        let named = heard.named_for.get(&endpoint).copied().unwrap_or(0);
+        found.check(times <= named, DIALS_BOUNDED, || {
+            let to = connection.to;
+            format!("{to} failed {times} times within an hour, a peer of {named} infohashes")
+        });
+        forget(&mut self.unconnected, &mut self.looked.2, |(_, first)| at < *first + HOUR);
+    }
+}
+
+/// Whether a connection failed as it would if the network were gone, while nobody answered.
+fn is_cut_off(now: Instant, silence: &Silence, fault: Option<PeerFault>) -> bool {
+    silence.is_on(now) && fault.is_some_and(PeerFault::may_be_outage)
+}
+
+impl Connection {
+    /// When it must be over: the phase it is in, and the whole.
+    fn due(&self, lag: &Lag) -> Instant {
+        let Some(connected) = self.connected else {
+            return lag.end(self.dialled, CONNECT_TIMEOUT);
+        };
+        let size = self.wire.size.unwrap_or(0) as u64;
+        let allowance = Duration::from_secs(size.div_ceil(EXCHANGE_RATE));
+        let all = lag.end(self.dialled, EXCHANGE_TIMEOUT + allowance);
+        // The handshake, an offer and each piece move it: ten seconds each.
+        let moved = self.moved.map(|moved| lag.end(moved, PIECE_TIMEOUT));
+        all.min(moved.unwrap_or_else(|| lag.end(connected, HANDSHAKE_TIMEOUT)))
+    }
+}
+
+impl Attempt {
+    /// A dial of this attempt failed: whether another belongs to it.
+    fn after(&mut self, connection: &Connection, fault: PeerFault) {
+        let wire = &connection.wire;
+        let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate)
+            && wire.pieces() > 1
+            && !self.piecewise;
+        let blameless = matches!(fault, PeerFault::Pressure)
+            || (fault == PeerFault::ClosedEarly && connection.crowded);
+        if blameless && self.put_backs < PUT_BACKS_MAX {
+            self.put_backs += 1;
+            self.goes_on = true;
+        } else {
+            self.goes_on = choked;
+            self.piecewise |= choked;
+        }
+    }
+}

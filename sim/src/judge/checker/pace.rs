@@ -1,0 +1,119 @@
+//! Rule 6: how much is sent, in all, to each address, and to how many new endpoints.
+//!
+//! Counted anew for each run: a crawler that was killed does not remember what it sent.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use estudely_core::limits::{ADDRESS_BURST, ADDRESS_PER_TEN_SECONDS};
+use estudely_core::{Duration, Instant};
+
+use super::address::{endpoint_key, ip_key};
+use super::sets::{Known, forget};
+use crate::judge::rule::{Findings, PACE_KEPT};
+use crate::world::scenario::Scenario;
+
+/// An endpoint not sent to for so long is new again, whatever generation it was remembered in.
+const FLOW_MEMORY: Duration = Duration::from_secs(120);
+/// Microseconds in which an address earns one more datagram: 18 in 10 s beside 22 at once.
+const EARNED: u64 = 10_000_000 / (ADDRESS_PER_TEN_SECONDS - ADDRESS_BURST);
+/// The largest datagram to be sent, in bytes (32.3).
+pub(super) const SENT_MAX: usize = 1_024;
+
+/// At most so many in every window of a length.
+#[derive(Debug)]
+struct Window {
+    most: usize,
+    length: Duration,
+    times: VecDeque<Instant>,
+}
+
+impl Window {
+    fn new(most: u32, length: Duration) -> Option<Self> {
+        let most = most as usize;
+        (most > 0).then(|| Self { most, length, times: VecDeque::with_capacity(most + 1) })
+    }
+
+    /// Counts one at `now`; whether that is still within the window.
+    fn admits(&mut self, now: Instant) -> bool {
+        self.times.push_back(now);
+        if self.times.len() <= self.most {
+            return true;
+        }
+        self.times.pop_front().is_none_or(|first| now >= first + self.length)
+    }
+}
+
+/// What was sent lately.
+#[derive(Debug)]
+pub(super) struct Pace {
+    rate: u32,
+    new_flows: u32,
+    second: Option<Window>,
+    minute: Option<Window>,
+    /// By IP, when its whole burst is earned back, in microseconds.
+    courtesy: Known<u64>,
+    flows: Known<Instant>,
+    looked: (usize, usize),
+}
+
+impl Pace {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        let Scenario { rate, new_flows, .. } = *scenario;
+        Self {
+            rate,
+            new_flows,
+            second: Window::new(rate, Duration::from_secs(1)),
+            minute: Window::new(new_flows, Duration::from_secs(60)),
+            courtesy: Known::default(),
+            flows: Known::default(),
+            looked: (0, 0),
+        }
+    }
+
+    /// A new crawler began.
+    pub(super) fn on_started(&mut self) {
+        for window in [&mut self.second, &mut self.minute].into_iter().flatten() {
+            window.times.clear();
+        }
+        self.courtesy.clear();
+        self.flows.clear();
+    }
+
+    /// A datagram was sent.
+    pub(super) fn on_sent(&mut self, found: &mut Findings, to: SocketAddr, bytes: usize) {
+        let now = found.now;
+        found.check(bytes <= SENT_MAX, PACE_KEPT, || format!("{bytes} bytes to {to}"));
+        let within = self.second.as_mut().is_none_or(|second| second.admits(now));
+        let rate = self.rate;
+        found.check(within, PACE_KEPT, || format!("more than {rate} datagrams within a second"));
+        let earned = self.courtesy.entry(ip_key(to)).or_default();
+        *earned = (*earned).max(now.as_micros()) + EARNED;
+        let owed = (*earned - now.as_micros()).div_ceil(EARNED);
+        found.check(owed <= ADDRESS_BURST, PACE_KEPT, || {
+            format!("{to} gets more than {ADDRESS_BURST} datagrams and one each {EARNED} µs")
+        });
+        forget(&mut self.courtesy, &mut self.looked.0, |earned| *earned > now.as_micros());
+        if self.minute.is_some() {
+            let before = self.flows.insert(endpoint_key(to), now);
+            if before.is_none_or(|at| now >= at + FLOW_MEMORY) {
+                self.on_flow(found);
+            }
+            forget(&mut self.flows, &mut self.looked.1, |at| now < *at + FLOW_MEMORY);
+        }
+    }
+
+    /// A connection was begun: a flow of its own.
+    pub(super) fn on_dialled(&mut self, found: &mut Findings) {
+        if self.minute.is_some() {
+            self.on_flow(found);
+        }
+    }
+
+    fn on_flow(&mut self, found: &mut Findings) {
+        let (now, most) = (found.now, self.new_flows);
+        let within = self.minute.as_mut().is_none_or(|minute| minute.admits(now));
+        found
+            .check(within, PACE_KEPT, || format!("more than {most} new endpoints within a minute"));
+    }
+}

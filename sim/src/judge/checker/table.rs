@@ -1,0 +1,174 @@
+//! Rule 13, and the saved state's part of rule 10: reads snapshots with a reader of its own.
+//!
+//! `"DHT-Estudely state 1\n"`, then chunks of kind u8, length u32, body, and the first 8 bytes of
+//! a SHA-1 over the sum before, kind, length and body. Kind 1 holds wall time, our id and the depth of
+//! the table of each family; kind 2 the tables' contacts; kind 7 ends the snapshot.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use super::address::{endpoint_key, ip_key, key};
+use super::datagrams::Heard;
+use super::krpc::compact;
+use super::sets::Seen;
+use crate::judge::rule::{Findings, MEMORY_BOUNDED, TABLE_SOUND};
+
+/// The first line.
+const MAGIC: &[u8] = b"DHT-Estudely state 1\n";
+/// Bytes that a state may have for each answering address, and for each infohash: what stands in
+/// it for one, generously.
+const PER_ADDRESS: u64 = 128;
+const PER_INFOHASH: u64 = 512;
+/// And for all else.
+const BASE: u64 = 64 << 10;
+/// Nodes that wait beside a full bucket may be saved with it (5.10).
+const WAITING: usize = 8;
+
+/// Judges a state file as it is now: a snapshot if `whole`, else only its length.
+pub(super) fn check_saved(
+    found: &mut Findings,
+    heard: &Heard,
+    bytes: &[u8],
+    whole: bool,
+    len: usize,
+) {
+    let (addresses, infohashes) = (heard.answered_ips.len() as u64, heard.infohashes.len() as u64);
+    // Between two snapshots the same is said once more.
+    let most = 2 * (BASE + addresses * PER_ADDRESS + infohashes * PER_INFOHASH);
+    found.check(len as u64 <= most, MEMORY_BOUNDED, || {
+        format!("{len} bytes of state for {addresses} addresses and {infohashes} infohashes")
+    });
+    if !whole {
+        return;
+    }
+    match read(bytes) {
+        Ok(tables) => tables.check(found, heard),
+        Err(what) => found.fail(TABLE_SOUND, || format!("a snapshot that cannot be read: {what}")),
+    }
+}
+
+/// What a snapshot says of the tables.
+#[derive(Debug, Default)]
+struct Tables {
+    id: [u8; 20],
+    depths: [u8; 2],
+    contacts: Vec<([u8; 20], SocketAddr)>,
+}
+
+/// Reads a whole snapshot.
+fn read(bytes: &[u8]) -> Result<Tables, &'static str> {
+    let mut rest = bytes.strip_prefix(MAGIC).ok_or("not of this format")?;
+    let mut sum = *b"snapshot";
+    let mut tables = Tables::default();
+    loop {
+        let (&[kind, a, b, c, d], _) = rest.split_first_chunk().ok_or("cut short")?;
+        let end = 5 + u32::from_be_bytes([a, b, c, d]) as usize;
+        let (framed, after) = rest.split_at_checked(end).ok_or("cut short")?;
+        let (theirs, after) = after.split_first_chunk::<8>().ok_or("cut short")?;
+        let mut sha = sha1_smol::Sha1::from(sum);
+        sha.update(framed);
+        sum.copy_from_slice(&sha.digest().bytes()[..8]);
+        if sum != *theirs {
+            return Err("a sum is wrong");
+        }
+        match (kind, &framed[5..]) {
+            (1, body) => tables.head(body).ok_or("its head")?,
+            (2, body) => tables.contacts(body).ok_or("its contacts")?,
+            (7, _) if after.is_empty() => return Ok(tables),
+            (7, _) => return Err("something follows its end"),
+            _ => {}
+        }
+        rest = after;
+    }
+}
+
+impl Tables {
+    fn head(&mut self, body: &[u8]) -> Option<()> {
+        self.id = *body.get(8..)?.first_chunk()?;
+        self.depths = *body.get(28..)?.first_chunk()?;
+        (body.len() == 30).then_some(())
+    }
+
+    fn contacts(&mut self, mut body: &[u8]) -> Option<()> {
+        while let Some((family, rest)) = body.split_first() {
+            let (id, rest) = rest.split_first_chunk::<20>()?;
+            let (addr, rest) = rest.split_at_checked(if *family == 0 { 6 } else { 18 })?;
+            self.contacts.push((*id, compact(addr)?));
+            body = rest;
+        }
+        Some(())
+    }
+
+    fn check(&self, found: &mut Findings, heard: &Heard) {
+        let mut buckets: BTreeMap<(bool, usize), usize> = BTreeMap::new();
+        let mut seen = Seen::default();
+        for (id, addr) in &self.contacts {
+            let fail = |found: &mut Findings, what: &str| {
+                found.fail(TABLE_SOUND, || format!("{addr} stands in a table: {what}"));
+            };
+            if *id == self.id {
+                fail(found, "it has our id");
+            }
+            if !heard.answered(*addr) {
+                fail(found, "it never answered");
+            }
+            let v6 = addr.is_ipv6();
+            let depth = usize::from(self.depths[usize::from(v6)]).max(1);
+            let bucket = shared_bits(id, &self.id).min(depth - 1);
+            let side = [u8::from(v6)];
+            let prefix = match addr.ip() {
+                IpAddr::V4(ip) => key(&[&ip.octets()[..3], &side, &[bucket as u8]]),
+                IpAddr::V6(ip) => key(&[&ip.octets()[..8], &side, &[bucket as u8]]),
+            };
+            for (mark, what) in [
+                (key(&[id, &side]), "its id stands there twice"),
+                (ip_key(*addr), "its address stands there twice"),
+                (prefix, "another of its network stands in the bucket"),
+            ] {
+                if !seen.insert(mark) {
+                    fail(found, what);
+                }
+            }
+            *buckets.entry((v6, bucket)).or_default() += 1;
+        }
+        for ((_, bucket), count) in buckets {
+            let most = [128, 64, 32, 16].get(bucket).copied().unwrap_or(8) + WAITING;
+            found.check(count <= most, TABLE_SOUND, || format!("{count} nodes in bucket {bucket}"));
+        }
+    }
+}
+
+fn shared_bits(a: &[u8; 20], b: &[u8; 20]) -> usize {
+    let differing = a.iter().zip(b).position(|(a, b)| a != b);
+    differing.map_or(160, |at| 8 * at + (a[at] ^ b[at]).leading_zeros() as usize)
+}
+
+impl Heard {
+    /// Whether this endpoint ever answered a query.
+    pub(super) fn answered(&self, addr: SocketAddr) -> bool {
+        self.answered_endpoints().contains(&endpoint_key(addr))
+    }
+}
+
+/// A snapshot as the format has it, for tests.
+#[cfg(test)]
+pub(super) fn snapshot(id: [u8; 20], contacts: &[([u8; 20], SocketAddr)]) -> Vec<u8> {
+    let mut out = MAGIC.to_vec();
+    let mut sum = *b"snapshot";
+    let mut head = [&[0; 8][..], &id].concat();
+    head.extend([1, 1]);
+    let body: Vec<u8> = contacts
+        .iter()
+        .flat_map(|(id, addr)| {
+            let IpAddr::V4(ip) = addr.ip() else { panic!("IPv4 only") };
+            [&[0][..], id, &ip.octets(), &addr.port().to_be_bytes()].concat()
+        })
+        .collect();
+    for (kind, body) in [(1, head), (2, body), (7, Vec::new())] {
+        let framed = [&[kind][..], &(body.len() as u32).to_be_bytes(), &body].concat();
+        let digest = sha1_smol::Sha1::from([&sum[..], &framed].concat()).digest().bytes();
+        sum.copy_from_slice(&digest[..8]);
+        out.extend([&framed[..], &sum].concat());
+    }
+    out
+}

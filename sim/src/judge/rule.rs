@@ -1,0 +1,192 @@
+//! The rules by name, and what is noted when one is broken. Deciding is done elsewhere.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use estudely_core::Instant;
+
+/// Something that must hold in every run.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Its number (safety) or letter (liveness) in the catalogue of invariants.
+    pub mark: &'static str,
+    /// What output calls it.
+    pub name: &'static str,
+    /// What it says.
+    pub text: &'static str,
+}
+
+/// Declares the rules once: constant, mark, name, text; and the list of them.
+macro_rules! rules {
+    ($($(#[doc = $doc:literal])* $rule:ident = $mark:literal $name:literal : $text:literal;)*) => {
+        $(#[doc = $text] #[doc = ""] $(#[doc = $doc])*
+        pub const $rule: &Rule = &Rule { mark: $mark, name: $name, text: $text };)*
+
+        /// Every rule, in order.
+        pub const RULES: &[&Rule] = &[$($rule),*];
+    };
+}
+
+rules! {
+    METADATA_TRUE = "1" "metadata-true":
+        "A row's metadata hashes to its infohash, and the world holds that torrent with those fields.";
+    ONE_ROW = "2" "one-row":
+        "An infohash is emitted at most once as False and at most once as True, never False after True.";
+    /// Per address means per IP on the public network (ARCHITECTURE). An id is held against an
+    /// address only if nobody ever named the address under another one (D12).
+    INTERVAL_KEPT = "3" "interval-kept":
+        "No sample_infohashes before the last answered interval ends, by address and by id, crashes included.";
+    TRANSACTIONS_BOUNDED = "4" "transactions-bounded":
+        "Open queries keep within their caps, and each ends by its answer or its deadline.";
+    /// Seen from outside: whoever is asked, looked up or dialled stands whole in an answer that
+    /// matched. [`rows_equal_without_forgeries`](super::compare::rows_equal_without_forgeries) is the other half.
+    MATCHED_REPLIES = "5" "matched-replies":
+        "A reply counts only if transaction and source match an open query.";
+    /// A second limit of N is a bucket with N/20 as burst, so every window of a second holds at
+    /// most N and longer windows need no check of their own. Per address 22 at once and 1.8 a
+    /// second, hence 40 in any 10 s (ARCHITECTURE; the 2 a second of design 6 would allow 42).
+    /// Silence after timeouts: nobody is sampled again while a sample query to it is open.
+    PACE_KEPT = "6" "pace-kept":
+        "Datagrams, bytes and new flows keep within their rates in every window, and within courtesy per address.";
+    ADMISSIBLE = "7" "admissible-address":
+        "Nothing goes to a martian, multicast, port 0, our own or a wrong-family address.";
+    WELL_FORMED = "8" "well-formed":
+        "Every datagram is canonical bencode with our node id, a fresh transaction, at most 1 024 bytes, and ro.";
+    /// One attempt an hour per infohash and endpoint. The same attempt goes on (ARCHITECTURE)
+    /// after a hang-up on one of several connections to the address, after pressure, after a
+    /// failure while nobody else answered either, and once more piece by piece when a peer fell
+    /// silent with several pieces due.
+    DIALS_BOUNDED = "9" "dials-bounded":
+        "Connections keep within their caps, are not repeated, and end by their hard deadline.";
+    MEMORY_BOUNDED = "10" "memory-bounded":
+        "Levels, saved state and metadata under assembly keep within their constants.";
+    /// All pieces may be asked for in one write (design 3), so the depth is the piece count.
+    REQUESTS_IN_ORDER = "11" "requests-in-order":
+        "Pieces are asked for only after an acceptable offer, in range, once, under the id the peer announced.";
+    SILENT_AFTER_END = "12" "silent-after-end":
+        "Nothing is written to a connection after its outcome, and each connection has one outcome.";
+    TABLE_SOUND = "13" "table-sound":
+        "Routing tables hold only nodes that answered us, each once, in the right and bounded bucket.";
+    /// One contact per IP and round; whoever gave the sample is asked up to twice before. A query
+    /// that did not answer within a second has stalled and frees its place. A lookup that ended
+    /// while nobody answered anything at all is made once more when somebody does.
+    WALKS_SOUND = "14" "walks-sound":
+        "A lookup has at most alpha queries in flight per family, asks no contact twice, and ends.";
+    /// Queries of a lookup under way when its infohash is settled may still leave.
+    NO_WORK_TWICE = "15" "no-work-twice":
+        "No lookup or dial begins for an infohash already emitted, or given up before its retry time.";
+    DEADLINE_AHEAD = "16" "deadline-ahead":
+        "Once everything is drained, the next deadline lies ahead.";
+    TIME_MONOTONE = "17" "time-monotone":
+        "Time never runs backwards, in events or rows.";
+    COUNTERS_BALANCE = "18" "counters-balance":
+        "Every counter equals what the observer counted, and they balance.";
+    READ_ONLY_SILENT = "19" "read-only-silent":
+        "While read-only, nothing is answered.";
+    FAMILIES_APART = "20" "families-apart":
+        "Trouble in one address family never delays the other.";
+    /// Judged by [`super::trace`].
+    SAME_TRACE = "21" "same-trace":
+        "The same seed gives the same trace in a second run and a second process.";
+    /// Judged by [`splits`](super::compare::splits), which reads again what one connection in eight received.
+    ANY_SPLIT = "22" "any-split":
+        "Any split of a stream's input gives the same outcome and the same bytes out.";
+    TABLE_FILLS = "a" "table-fills":
+        "The table holds nodes soon after one honest bootstrap answer.";
+    NODES_SAMPLED = "b" "nodes-sampled":
+        "Every reachable honest node is sampled in time.";
+    TORRENTS_FOUND = "c" "torrents-found":
+        "Every exposed torrent with a reachable honest peer is emitted as True in time.";
+    IDLE_AFTER_SHUTDOWN = "d" "idle-after-shutdown":
+        "After shutdown the crawler is idle at once: nothing is sent, dialled or left open.";
+    HOSTILITY_ONLY_SLOWS = "e" "hostility-only-slows":
+        "A hostile share of up to half may slow a to c by the stated factor, not stop them.";
+}
+
+/// A rule that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Which.
+    pub rule: &'static Rule,
+    /// When, in the harness's time.
+    pub at: Instant,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, micros) = (self.at.as_micros() / 1_000_000, self.at.as_micros() % 1_000_000);
+        let Rule { mark, name, .. } = self.rule;
+        write!(f, "rule {mark} {name} at {seconds}.{micros:06} s: {}", self.what)
+    }
+}
+
+/// What was found so far: the first breach whole, the rest by number.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) now: Instant,
+    first: Option<Broken>,
+    count: u64,
+    names: BTreeSet<&'static str>,
+}
+
+impl Findings {
+    /// Notes that `rule` does not hold. `what` is made up only for the first.
+    pub(super) fn fail(&mut self, rule: &'static Rule, what: impl FnOnce() -> String) {
+        self.count += 1;
+        self.names.insert(rule.name);
+        if self.first.is_none() {
+            self.first = Some(Broken { rule, at: self.now, what: what() });
+        }
+    }
+
+    /// Notes a breach unless `holds`.
+    pub(super) fn check(
+        &mut self,
+        holds: bool,
+        rule: &'static Rule,
+        what: impl FnOnce() -> String,
+    ) {
+        if !holds {
+            self.fail(rule, what);
+        }
+    }
+
+    pub(super) fn first(&self) -> Option<&Broken> {
+        self.first.as_ref()
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.names.iter().copied()
+    }
+}
+
+/// Twenty bytes as text.
+pub(super) fn hex(bytes: &[u8; 20]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::with_capacity(40), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_and_names_are_unique_and_complete() {
+        let marks: Vec<_> = RULES.iter().map(|rule| rule.mark).collect();
+        let numbers = (1..=22).map(|n: u32| n.to_string());
+        let expected: Vec<_> = numbers.chain("abcde".chars().map(String::from)).collect();
+        assert_eq!(marks, expected);
+        for rule in RULES {
+            assert_eq!(RULES.iter().filter(|other| other.name == rule.name).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! One scenario run to its end, and what the checker says about it.
+//!
+//! A verdict follows from the scenario and the planted bug alone. Whatever goes wrong inside a run
+//! becomes part of it: a failed assertion of the core is a broken rule like any other.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::mem;
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+use std::sync::Once;
+
+use estudely_core::internal::planted::{self, Bug};
+use estudely_core::{InfoHash, Instant, Verdict as RowVerdict};
+
+use crate::judge::checker::Checker;
+use crate::judge::compare::{Said, rows_equal_without_forgeries};
+use crate::judge::curve::{Curve, Point};
+use crate::judge::rule::{Broken, RULES};
+use crate::judge::trace::{TAIL, Trace};
+use crate::net::event::{Event, Observer};
+use crate::run::direct;
+use crate::run::gateway;
+use crate::world::dht::PlanError;
+use crate::world::draw::draw;
+use crate::world::scenario::{Harness, Scenario};
+use crate::world::universe::Universe;
+
+/// Of the seeds run directly, one in so many is run again with other forged replies (rule 5).
+const FORGED_SHARE: u8 = 8;
+/// Forged datagrams for each thousand delivered in such a second run of a scenario without any.
+const FORGED: u32 = 300;
+
+/// A rule that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Its number or letter, or `panic`.
+    pub rule: String,
+    /// What it is called.
+    pub name: String,
+    /// When, in the harness's time.
+    pub at: Instant,
+    /// What was seen.
+    pub text: String,
+}
+
+impl Failure {
+    fn of(broken: &Broken) -> Self {
+        let Broken { rule, at, what } = broken;
+        Self { rule: rule.mark.to_owned(), name: rule.name.to_owned(), at: *at, text: what.clone() }
+    }
+}
+
+impl Failure {
+    /// A failed assertion. Those of the harness begin with the rule that they stand for.
+    fn of_panic(at: Instant, text: String) -> Self {
+        let mark =
+            text.strip_prefix("rule ").and_then(|rest| rest.split_once(':')).map(|cut| cut.0);
+        let rule = RULES.iter().find(|rule| Some(rule.mark) == mark);
+        let (mark, name) =
+            rule.map_or(("panic", "no-assertion-fails"), |rule| (rule.mark, rule.name));
+        Self { rule: mark.to_owned(), name: name.to_owned(), at, text }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.at.as_micros() / 1_000_000;
+        let micros = self.at.as_micros() % 1_000_000;
+        write!(f, "at {seconds}.{micros:06} s rule {} ({})", self.rule, self.name)?;
+        write!(f, ": {}", self.text.replace('\n', " "))
+    }
+}
+
+/// What was counted while it ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events that crossed the boundary.
+    pub events: u64,
+    /// Datagrams that the crawler sent.
+    pub sent: u64,
+    /// Connections that it began.
+    pub dialled: u64,
+    /// Rows with metadata.
+    pub verified: u64,
+    /// Other rows.
+    pub failed: u64,
+    /// When the last event happened.
+    pub ended: Instant,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { events, sent, dialled, verified, failed, ended } = self;
+        let seconds = ended.as_millis() as f64 / 1_000.0;
+        write!(f, "{seconds:.3} s of virtual time, {events} events, {sent} datagrams sent, ")?;
+        write!(f, "{dialled} dials, {verified} torrents verified, {failed} failed")
+    }
+}
+
+/// What became of a run.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// What was run.
+    pub scenario: Scenario,
+    /// The first rule broken, if any.
+    pub failure: Option<Failure>,
+    /// Of everything that crossed the boundary.
+    pub hash: u64,
+    /// The last events, readable; kept for failures only.
+    pub tail: Vec<String>,
+    /// What was counted.
+    pub tally: Tally,
+}
+
+/// What a trace is for besides its hash.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tracing {
+    /// Nothing.
+    #[default]
+    Hash,
+    /// Every event as a line of text.
+    Text,
+    /// To be held against another run.
+    Record,
+    /// To find the first event that is not as recorded.
+    Compare(Vec<u64>),
+}
+
+/// What to do besides checking.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The bug to plant.
+    pub bug: Option<Bug>,
+    /// Keep what was found for each query sent.
+    pub curve: bool,
+    /// What the trace is for besides its hash.
+    pub tracing: Tracing,
+}
+
+/// A verdict, and what was wanted besides.
+#[derive(Debug)]
+pub struct Report {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Every event, if wanted.
+    pub text: Vec<String>,
+    /// What [`Tracing::Compare`] takes, if wanted.
+    pub recorded: Vec<u64>,
+    /// The curve as CSV, if wanted.
+    pub curve: Option<Vec<u8>>,
+    /// Where the curve stood when nearly all that is exposed was found, if wanted.
+    pub nearly_all: Option<Point>,
+}
+
+/// Runs `scenario` and judges it.
+///
+/// # Errors
+/// When no world can be built from its numbers.
+pub fn run(scenario: &Scenario, wanted: &Wanted) -> Result<Report, PlanError> {
+    let universe = Rc::new(Universe::build(scenario)?);
+    let (mut report, rows) = run_once(scenario, &universe, wanted);
+    let again = draw(scenario.seed, "forged again", 0).u8(..FORGED_SHARE) == 0;
+    if report.verdict.failure.is_none() && again && scenario.harness == Harness::Direct {
+        report.verdict.failure = compare_forged(scenario, &universe, wanted, rows);
+    }
+    Ok(report)
+}
+
+/// Rule 5: what strangers send changes nothing. The same run with other forged datagrams must give
+/// the same rows.
+fn compare_forged(
+    scenario: &Scenario,
+    universe: &Rc<Universe>,
+    wanted: &Wanted,
+    rows: Vec<Said>,
+) -> Option<Failure> {
+    let mut forged = scenario.clone();
+    if forged.forged == 0 {
+        forged.forged = FORGED;
+    }
+    let wanted = Wanted { bug: wanted.bug, ..Wanted::default() };
+    let (mut rows, mut failure) = (Some(rows), None);
+    let compared = rows_equal_without_forgeries(&forged, |other| {
+        if other.forged == scenario.forged {
+            return rows.take().unwrap_or_default();
+        }
+        let (report, rows) = run_once(other, universe, &wanted);
+        failure = report.verdict.failure;
+        rows
+    });
+    // Whatever broke in the other run is the reason for the rows to differ.
+    failure.or_else(|| compared.err().as_ref().map(Failure::of))
+}
+
+fn run_once(scenario: &Scenario, universe: &Rc<Universe>, wanted: &Wanted) -> (Report, Vec<Said>) {
+    let watch = Watch::new(scenario, universe, wanted);
+    let panicked = {
+        let _planted = wanted.bug.map(planted::plant);
+        let watch = watch.clone();
+        catch(|| {
+            let run = match scenario.harness {
+                Harness::Direct => direct::run::<Watch>,
+                Harness::Turmoil => gateway::run::<Watch>,
+            };
+            let _ = run(scenario, Rc::clone(universe), watch);
+        })
+    };
+    let mut watched = watch.0.borrow_mut();
+    let ended = watched.tally.ended;
+    let mut failure = watched.failure();
+    if failure.is_none() {
+        failure = panicked.map(|text| Failure::of_panic(ended, text));
+    }
+    if failure.is_none() {
+        watched.checker.finish(ended);
+        failure = watched.failure();
+    }
+    // That two runs differ is worth more than what either of them broke.
+    failure = watched.trace.first_difference().as_ref().map(Failure::of).or(failure);
+    watched.report(scenario, failure)
+}
+
+/// Everything that looks on. Shared, because a run that panics takes its observer with it.
+struct Watched {
+    checker: Checker,
+    trace: Trace,
+    curve: Option<Curve>,
+    tally: Tally,
+    rows: Vec<Said>,
+    /// Whether to keep every event as text, and what is kept so far.
+    text: Option<Vec<String>>,
+}
+
+impl Watched {
+    fn failure(&self) -> Option<Failure> {
+        self.checker.broken().map(Failure::of)
+    }
+
+    fn report(&mut self, scenario: &Scenario, failure: Option<Failure>) -> (Report, Vec<Said>) {
+        let tail = if failure.is_some() { self.trace.tail().collect() } else { Vec::new() };
+        let verdict = Verdict {
+            scenario: scenario.clone(),
+            failure,
+            hash: self.trace.hash(),
+            tail,
+            tally: self.tally,
+        };
+        let curve = self.curve.as_ref().map(|curve| {
+            let mut csv = Vec::new();
+            // Memory does not refuse.
+            let _ = curve.write(&mut csv);
+            csv
+        });
+        let nearly_all = self.curve.as_ref().and_then(Curve::nearly_all);
+        self.keep_text(1);
+        let text = self.text.take().unwrap_or_default();
+        let recorded = mem::take(&mut self.trace).recorded();
+        (Report { verdict, text, recorded, curve, nearly_all }, mem::take(&mut self.rows))
+    }
+
+    /// Takes over what the trace's tail has that the text has not, if it is so many events.
+    fn keep_text(&mut self, at_least: usize) {
+        let Some(text) = &mut self.text else { return };
+        let events = self.trace.events() as usize;
+        let missing = events - text.len();
+        if missing >= at_least {
+            text.extend(self.trace.tail().skip(events.min(TAIL) - missing));
+        }
+    }
+}
+
+/// The infohashes that some node exposes.
+fn exposed(universe: &Universe) -> Vec<InfoHash> {
+    let Some(world) = universe.worlds().next() else { return Vec::new() };
+    let facts = universe.truth().facts().iter().filter(|fact| fact.exposed);
+    facts.map(|fact| world.key(fact.number)).collect()
+}
+
+#[derive(Clone)]
+struct Watch(Rc<RefCell<Watched>>);
+
+impl Watch {
+    fn new(scenario: &Scenario, universe: &Rc<Universe>, wanted: &Wanted) -> Self {
+        let trace = match &wanted.tracing {
+            Tracing::Hash | Tracing::Text => Trace::new(),
+            Tracing::Record => Trace::recording(),
+            Tracing::Compare(recorded) => Trace::comparing(recorded.clone()),
+        };
+        Self(Rc::new(RefCell::new(Watched {
+            checker: Checker::new(scenario, Rc::clone(universe)),
+            trace,
+            curve: wanted.curve.then(|| Curve::new(exposed(universe), None)),
+            tally: Tally::default(),
+            rows: Vec::new(),
+            text: (wanted.tracing == Tracing::Text).then(Vec::new),
+        })))
+    }
+}
+
+impl Observer for Watch {
+    fn observe(&mut self, now: Instant, event: &Event<'_>) {
+        let mut watched = self.0.borrow_mut();
+        watched.trace.observe(now, event);
+        watched.keep_text(TAIL);
+        let tally = &mut watched.tally;
+        tally.events += 1;
+        tally.ended = now;
+        match event {
+            Event::Sent { .. } => tally.sent += 1,
+            Event::Dialled { .. } => tally.dialled += 1,
+            Event::Row(row) => {
+                match row.verdict {
+                    RowVerdict::Verified { .. } => tally.verified += 1,
+                    _ => tally.failed += 1,
+                }
+                watched.rows.push(Said::of(row));
+            }
+            _ => {}
+        }
+        watched.checker.observe(now, event);
+        if let Some(curve) = &mut watched.curve {
+            curve.observe(now, event);
+        }
+    }
+
+    fn satisfied(&self) -> bool {
+        let watched = self.0.borrow();
+        watched.checker.satisfied()
+    }
+}
+
+thread_local! {
+    /// What the last panic of a run on this thread said; `None` outside runs.
+    static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Whether this thread is inside a run.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `job`; what it said if it panicked, without printing it.
+fn catch(job: impl FnOnce()) -> Option<String> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let outer = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !INSIDE.get() {
+                return outer(info);
+            }
+            let place =
+                info.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
+            let text = format!("{}{}", message(info.payload()), place.unwrap_or_default());
+            // The first one is the cause of those that follow.
+            SAID.with_borrow_mut(|said| {
+                said.get_or_insert(text);
+            });
+        }));
+    });
+    SAID.set(None);
+    INSIDE.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(job));
+    INSIDE.set(false);
+    let said = SAID.take();
+    result.err().map(|payload| said.unwrap_or_else(|| message(&*payload).to_owned()))
+}
+
+fn message(payload: &dyn Any) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic")
+}

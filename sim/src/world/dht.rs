@@ -1,0 +1,490 @@
+//! The ground truth of one DHT: which nodes, torrents and peers exist, when and where they live,
+//! what each node stores and shows, and what a perfect crawl could find.
+//!
+//! A world follows from its [`Plan`] alone and never changes; what varies with time (an interval's
+//! samples, who is alive) is computed from the plan too. It holds no bytes of metadata, only hashes
+//! and sizes. Nothing here speaks a protocol.
+//!
+//! With churn, what nodes know of each other is that of the running epoch's start ([`EPOCH_S`]).
+
+mod lives;
+mod make;
+mod plan;
+mod view;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
+
+use estudely_core::internal::store::KeyedMap;
+use estudely_core::{Contact, Family, Id, InfoHash, Instant, NodeId};
+
+use crate::world::draw::draw;
+use crate::world::routing::{Closest, Population, Tables};
+use crate::world::torrent::{self, Facts, Torrent};
+use crate::world::vice::{NodeVice, PeerVice};
+use lives::{Slots, seconds};
+use view::{View, Views};
+
+pub use crate::world::addresses::{Addresses, Loopback};
+pub use lives::Life;
+pub use plan::*;
+pub use view::EPOCH_S;
+
+/// What lives at a node's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeKind {
+    /// Nobody.
+    Dead,
+    /// A node with BEP 51.
+    Sampler,
+    /// Does not answer sample_infohashes at all.
+    SampleSilent,
+    /// Answers it with error 204.
+    SampleUnknown,
+    /// Answers it as find_node.
+    SampleAsFindNode,
+}
+
+/// What a dialler meets at a peer's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerState {
+    /// Serves the metadata.
+    Live,
+    /// Refuses the connection.
+    Refuses,
+    /// Accepts the connection and stays silent.
+    Silent,
+    /// Never completes the connection.
+    Hangs,
+}
+
+impl PeerState {
+    /// The word in the truth file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Refuses => "refuses",
+            Self::Silent => "silent",
+            Self::Hangs => "hangs",
+        }
+    }
+}
+
+/// One peer of one torrent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerRecord {
+    /// The peer's number in the world.
+    pub number: u32,
+    /// The torrent it has.
+    pub torrent: u32,
+    /// How it behaves.
+    pub state: PeerState,
+    /// Where it is.
+    pub addr: SocketAddr,
+}
+
+/// Who owns an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resident {
+    /// The node of this number.
+    Node(u32),
+    /// The peer of this number.
+    Peer(u32),
+}
+
+/// One torrent of a world, without its bytes.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// Its DHT key.
+    pub key: InfoHash,
+    /// Bytes of its info dictionary.
+    pub metadata_len: u32,
+    /// What is in it.
+    pub facts: Facts,
+}
+
+/// Makes every torrent of `plan` once. Worlds of both families share them.
+pub fn make_torrents(plan: &Plan) -> Arc<[Made]> {
+    (0..plan.torrents)
+        .map(|index| {
+            let Torrent { key, info, facts } = torrent::make(plan.seed, index, &plan.metadata);
+            Made { key, metadata_len: info.len() as u32, facts }
+        })
+        .collect()
+}
+
+/// A whole DHT with its torrents. Nodes, torrents and peers go by number, from 0; with churn, each
+/// life of a node or peer has a number of its own.
+pub struct World {
+    plan: Plan,
+    /// Of all that families do not share.
+    seed: u64,
+    nodes: Vec<NodeRecord>,
+    /// By seat.
+    kinds: Vec<NodeKind>,
+    vices: Vec<Option<NodeVice>>,
+    /// Seats of the nodes that surround the first torrent's key.
+    ring: Range<u32>,
+    nodes_in: Slots,
+    bootstraps: Vec<u32>,
+    torrents: Arc<[Made]>,
+    by_key: KeyedMap<InfoHash, u32>,
+    /// Torrents in order of their keys.
+    keys: Population,
+    peers: Vec<PeerRecordInner>,
+    peers_in: Slots,
+    /// Each torrent's first peer, and the end.
+    first_peers: Vec<u32>,
+    knowledge: Knowledge,
+}
+
+#[derive(Clone, Copy)]
+struct NodeRecord {
+    id: NodeId,
+    seat: u32,
+    slot: u32,
+    life: Life,
+}
+
+#[derive(Clone, Copy)]
+struct PeerRecordInner {
+    seat: u32,
+    slot: u32,
+    torrent: u32,
+    life: Life,
+}
+
+/// What nodes know.
+enum Knowledge {
+    /// The same for ever.
+    Fixed(Fixed),
+    /// That of the running epoch's start.
+    Epochs(Views),
+}
+
+struct Fixed {
+    view: View,
+    tables: Tables,
+    /// Torrents stored by each node, side by side.
+    stored: Vec<u32>,
+    stored_starts: Vec<u32>,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+impl World {
+    /// Builds the world of `plan`: hashes every torrent once.
+    pub fn build(plan: Plan) -> Result<Self, PlanError> {
+        check(&plan)?;
+        let torrents = make_torrents(&plan);
+        Self::build_with(plan, torrents)
+    }
+
+    /// What the world follows from.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The DHT that it is.
+    pub fn family(&self) -> Family {
+        self.plan.addresses.family()
+    }
+
+    /// Lives of nodes, the dead included.
+    pub fn node_count(&self) -> u32 {
+        self.nodes.len() as u32
+    }
+
+    /// Torrents.
+    pub fn torrent_count(&self) -> u32 {
+        self.torrents.len() as u32
+    }
+
+    /// Lives of peers of all torrents.
+    pub fn peer_count(&self) -> u32 {
+        self.peers.len() as u32
+    }
+
+    /// Id and address of a node.
+    pub fn contact(&self, node: u32) -> Contact {
+        let node = &self.nodes[node as usize];
+        Contact { id: node.id, addr: self.plan.addresses.addr(self.seed, node.slot) }
+    }
+
+    /// What lives at a node's address.
+    pub fn node_kind(&self, node: u32) -> NodeKind {
+        self.kinds[self.nodes[node as usize].seat as usize]
+    }
+
+    /// When a node lives.
+    pub fn node_life(&self, node: u32) -> Life {
+        self.nodes[node as usize].life
+    }
+
+    /// What a node does wrong, in all its lives.
+    pub fn node_vice(&self, node: u32) -> Option<NodeVice> {
+        self.vices[self.nodes[node as usize].seat as usize]
+    }
+
+    /// Whether a node is one of those that surround the first torrent's key.
+    pub fn colludes(&self, node: u32) -> bool {
+        self.ring.contains(&self.nodes[node as usize].seat)
+    }
+
+    /// The numbers of all those nodes: they live for ever, and in the order of ids nobody is
+    /// between them.
+    pub fn colluders(&self) -> Range<u32> {
+        let number = |seat| self.nodes.partition_point(|node| node.seat < seat) as u32;
+        number(self.ring.start)..number(self.ring.end)
+    }
+
+    /// The node's number among all seats: the same in all its lives.
+    pub fn node_seat(&self, node: u32) -> u32 {
+        self.nodes[node as usize].seat
+    }
+
+    /// When a peer lives.
+    pub fn peer_life(&self, peer: u32) -> Life {
+        self.peers[peer as usize].life
+    }
+
+    /// What a live peer does wrong, in all its lives.
+    pub fn peer_vice(&self, peer: u32) -> Option<PeerVice> {
+        let hostility = &self.plan.hostility;
+        let vices = hostility.peer_vices.iter();
+        let seat = u64::from(self.peers[peer as usize].seat);
+        let mut draw = draw(self.seed, "peer vice", seat);
+        let hostile = hostility.peers.hit(&mut draw) && self.peer_state(peer) == PeerState::Live;
+        let count = vices.clone().count();
+        if hostile && count > 0 { vices.clone().nth(draw.usize(0..count)) } else { None }
+    }
+
+    /// A live node to start from, one with BEP 51 if any has it.
+    pub fn bootstrap(&self) -> Option<Contact> {
+        self.bootstraps.first().map(|&node| self.contact(node))
+    }
+
+    /// Up to three honest nodes that live for ever.
+    pub fn bootstraps(&self) -> &[u32] {
+        &self.bootstraps
+    }
+
+    /// Dice of this world for what its actors do.
+    pub(crate) fn dice(&self, label: &str, index: u64) -> fastrand::Rng {
+        draw(self.seed, label, index)
+    }
+
+    /// Whether a node keeps silent at `now` because bootstrap nodes do.
+    pub fn is_hushed(&self, now: Instant, node: u32) -> bool {
+        seconds(now) < u64::from(self.plan.hostility.silent_s) && self.bootstraps.contains(&node)
+    }
+
+    /// Who lives at `ip` for ever, or first. Ports are the caller's affair.
+    pub fn resident(&self, ip: IpAddr) -> Option<Resident> {
+        self.residents(ip)?.next()
+    }
+
+    /// Who lives at exactly `addr` at `now`; dead nodes too. On loopback ports are the caller's
+    /// affair.
+    pub fn resident_at(&self, now: Instant, addr: SocketAddr) -> Option<Resident> {
+        let resident = self.residents(addr.ip())?.find(|&resident| match resident {
+            Resident::Node(node) => self.node_life(node).holds(now),
+            Resident::Peer(peer) => self.peer_life(peer).holds(now),
+        })?;
+        let own = match resident {
+            Resident::Node(node) => self.contact(node).addr,
+            Resident::Peer(peer) => self.peer(peer).addr,
+        };
+        (own == addr || matches!(self.plan.addresses, Addresses::Loopback(_))).then_some(resident)
+    }
+
+    /// Everybody who ever lives at `ip`, in order of time.
+    fn residents(&self, ip: IpAddr) -> Option<impl Iterator<Item = Resident> + '_> {
+        let slot = self.plan.addresses.slot(self.seed, ip)?;
+        let (nodes, peers) = match slot.checked_sub(self.nodes_in.len()) {
+            None => (self.nodes_in.lives(slot), &[][..]),
+            Some(slot) if slot < self.peers_in.len() => (&[][..], self.peers_in.lives(slot)),
+            Some(_) => return None,
+        };
+        let nodes = nodes.iter().map(|&node| Resident::Node(node));
+        Some(nodes.chain(peers.iter().map(|&peer| Resident::Peer(peer))))
+    }
+
+    /// The contacts that `node` names for `target` at `now`.
+    pub fn closest(&self, now: Instant, node: u32, target: Id) -> Closest {
+        match (&self.knowledge, self.plan.routing) {
+            (Knowledge::Fixed(fixed), Routing::Tables) => {
+                fixed.tables.closest(&fixed.view.everyone, node, target)
+            }
+            (Knowledge::Fixed(fixed), Routing::Ideal) => fixed.view.live.closest(target),
+            (Knowledge::Epochs(views), routing) => {
+                let epoch = seconds(now) / EPOCH_S;
+                let view = self.view(views, epoch);
+                match routing {
+                    Routing::Ideal => view.live.closest(target),
+                    Routing::Tables => {
+                        let seat = u64::from(self.node_seat(node));
+                        let mut draw = draw(self.seed, "table", seat ^ (epoch << 32));
+                        let own = self.nodes[node as usize].id;
+                        view.everyone.closest_known(own, &mut draw, target)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The torrents whose peers `node` stores at `now`.
+    pub fn stored(&self, now: Instant, node: u32) -> Cow<'_, [u32]> {
+        let expires = u64::from(self.plan.churn.expires_s);
+        if expires > 0 && seconds(now) >= expires {
+            return Cow::default();
+        }
+        match &self.knowledge {
+            Knowledge::Fixed(fixed) => {
+                let node = node as usize;
+                let range = fixed.stored_starts[node]..fixed.stored_starts[node + 1];
+                fixed.stored[range.start as usize..range.end as usize].into()
+            }
+            Knowledge::Epochs(views) => {
+                if self.node_kind(node) == NodeKind::Dead {
+                    return Cow::default();
+                }
+                let view = self.view(views, seconds(now) / EPOCH_S);
+                view.storing().attracted(self.nodes[node as usize].id, &self.keys).into()
+            }
+        }
+    }
+
+    /// Whether `node` is among those that store a torrent's peers at `now`.
+    pub fn stores(&self, now: Instant, node: u32, torrent: u32) -> bool {
+        self.stored(now, node).binary_search(&torrent).is_ok()
+    }
+
+    /// The torrent that goes by `key`.
+    pub fn torrent_by_key(&self, key: InfoHash) -> Option<u32> {
+        self.by_key.get(&key).copied()
+    }
+
+    /// The DHT key of a torrent.
+    pub fn key(&self, torrent: u32) -> InfoHash {
+        self.torrents[torrent as usize].key
+    }
+
+    /// Bytes of its info dictionary.
+    pub fn metadata_len(&self, torrent: u32) -> u32 {
+        self.torrents[torrent as usize].metadata_len
+    }
+
+    /// What is in its info dictionary.
+    pub fn facts(&self, torrent: u32) -> &Facts {
+        &self.torrents[torrent as usize].facts
+    }
+
+    /// Its info dictionary, made anew, and what is in it.
+    pub fn torrent(&self, torrent: u32) -> Torrent {
+        torrent::make(self.plan.seed, torrent, &self.plan.metadata)
+    }
+
+    /// The live nodes closest to a torrent at `now`, colluders left out, which store its peers; nearest first.
+    pub fn holders(&self, now: Instant, torrent: u32) -> Closest {
+        let target = self.key(torrent).id();
+        match &self.knowledge {
+            Knowledge::Fixed(fixed) => fixed.view.storing().closest(target),
+            Knowledge::Epochs(views) => {
+                self.view(views, seconds(now) / EPOCH_S).storing().closest(target)
+            }
+        }
+    }
+
+    /// The numbers of all peers that it ever has.
+    pub fn peers_of(&self, torrent: u32) -> Range<u32> {
+        self.first_peers[torrent as usize]..self.first_peers[torrent as usize + 1]
+    }
+
+    /// Its peers as holders know them at `now`: those that lived when the epoch began.
+    pub fn known_peers_of(&self, now: Instant, torrent: u32) -> impl Iterator<Item = u32> + '_ {
+        let start = seconds(now) / EPOCH_S * EPOCH_S;
+        self.peers_of(torrent).filter(move |&peer| self.peer_life(peer).includes(start))
+    }
+
+    /// One peer.
+    pub fn peer(&self, number: u32) -> PeerRecord {
+        let PeerRecordInner { slot, torrent, .. } = self.peers[number as usize];
+        let state = self.peer_state(number);
+        let slot = self.nodes_in.len() + slot;
+        let port = match (&self.plan.addresses, state) {
+            (Addresses::Loopback(plan), PeerState::Refuses) => plan.refusing_port,
+            (Addresses::Loopback(plan), PeerState::Hangs) => plan.silent_port,
+            (addresses, _) => addresses.port(self.seed, slot),
+        };
+        let addr = SocketAddr::new(self.plan.addresses.ip(self.seed, slot), port);
+        PeerRecord { number, torrent, state, addr }
+    }
+
+    fn peer_state(&self, number: u32) -> PeerState {
+        let seat = self.peers[number as usize].seat;
+        let mut draw = draw(self.seed, "peer", u64::from(seat));
+        match (self.plan.dead_peers.hit(&mut draw), draw.u8(0..3)) {
+            (false, _) => PeerState::Live,
+            (true, 0) => PeerState::Refuses,
+            (true, 1) => PeerState::Silent,
+            (true, _) => PeerState::Hangs,
+        }
+    }
+
+    /// Which interval of samples runs at `now`, counted from 0.
+    pub fn sample_epoch(&self, now: Instant) -> u64 {
+        seconds(now) / u64::from(self.plan.interval.max(1))
+    }
+
+    /// The sample that `node` shows during an interval: up to [`SAMPLES_MAX`] of what a node with
+    /// its id stores when the interval begins, the same until it ends (51.3). Empty for a node
+    /// without BEP 51.
+    pub fn samples(&self, node: u32, epoch: u64) -> Vec<u32> {
+        if self.node_kind(node) != NodeKind::Sampler {
+            return Vec::new();
+        }
+        let start = epoch.saturating_mul(u64::from(self.plan.interval.max(1)) * 1_000_000);
+        let mut shown = self.stored(Instant::from_micros(start), node).into_owned();
+        let seat = u64::from(self.node_seat(node));
+        let mut draw = draw(self.seed, "samples", seat ^ (epoch << 32));
+        let count = shown.len().min(SAMPLES_MAX);
+        for at in 0..count {
+            let other = draw.usize(at..shown.len());
+            shown.swap(at, other);
+        }
+        shown.truncate(count);
+        shown
+    }
+
+    fn view(&self, views: &Views, epoch: u64) -> Arc<View> {
+        views.get(epoch, || {
+            let start = epoch * EPOCH_S;
+            let mut present: Vec<_> = (0..)
+                .zip(&self.nodes)
+                .filter(|(_, node)| node.life.includes(start))
+                .map(|(number, node)| (node.id, number))
+                .collect();
+            present.sort_unstable();
+            let live =
+                present.iter().copied().filter(|&(_, n)| self.node_kind(n) != NodeKind::Dead);
+            let live = Population::new(live);
+            let honest = present
+                .iter()
+                .copied()
+                .filter(|&(_, n)| self.node_kind(n) != NodeKind::Dead && !self.colludes(n));
+            let honest = (!self.ring.is_empty()).then(|| Population::new(honest));
+            View { live, honest, everyone: Population::new(present.iter().copied()) }
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

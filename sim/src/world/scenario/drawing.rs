@@ -1,0 +1,192 @@
+//! One seed to one scenario.
+//!
+//! Each group of fields has its own stream of dice, and each field always throws the same number of
+//! them, so that a new fault in one group shifts nothing in the others. Faults are drawn as in
+//! swarm testing: of each seed some are off altogether, so that rare mixes occur without the noise
+//! of all the rest; most others are mild, a few severe.
+
+use std::ops::RangeInclusive;
+
+use super::{Families, Harness, Scenario};
+use crate::world::dht::Routing;
+use crate::world::draw::draw;
+use crate::world::vice::{NodeVice, NodeVices, PeerVice, PeerVices};
+
+/// Of the faults that are on, how many in a hundred are severe.
+const SEVERE: u32 = 15;
+
+impl Scenario {
+    /// The scenario of `seed`.
+    pub fn draw(seed: u64) -> Self {
+        let mut scenario = Self::calm(seed);
+        draw_world(&mut scenario, &mut Dice::new(seed, "scenario: world"));
+        draw_links(&mut scenario, &mut Dice::new(seed, "scenario: links"));
+        draw_hostility(&mut scenario, &mut Dice::new(seed, "scenario: hostility"));
+        draw_workload(&mut scenario, &mut Dice::new(seed, "scenario: workload"));
+        scenario
+    }
+}
+
+/// The dice of one group.
+struct Dice {
+    rng: fastrand::Rng,
+    /// Of a hundred faults of this group, how many are off for this seed.
+    off: u32,
+}
+
+impl Dice {
+    fn new(seed: u64, group: &str) -> Self {
+        let mut rng = draw(seed, group, 0);
+        let off = [10, 40, 60, 80, 100][rng.usize(..5)];
+        Self { rng, off }
+    }
+
+    /// A fault: 0 when it is off for this seed, else within one of the ranges.
+    fn fault(&mut self, mild: RangeInclusive<u32>, severe: RangeInclusive<u32>) -> u32 {
+        let is_off = self.percent(self.off);
+        let range = if self.percent(SEVERE) { severe } else { mild };
+        let drawn = self.within(range);
+        if is_off { 0 } else { drawn }
+    }
+
+    /// A size, equally likely at every magnitude.
+    fn size(&mut self, range: RangeInclusive<u32>) -> u32 {
+        let (low, high) = (f64::from(*range.start()), f64::from(*range.end()));
+        let drawn = low * (high / low).powf(self.rng.f64());
+        (drawn as u32).clamp(*range.start(), *range.end())
+    }
+
+    fn within(&mut self, range: RangeInclusive<u32>) -> u32 {
+        self.rng.u32(range)
+    }
+
+    fn percent(&mut self, share: u32) -> bool {
+        self.rng.u32(..100) < share
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.rng.usize(..all.len())]
+    }
+
+    /// Some of `all`: often one alone, sometimes every one.
+    fn some_of<T: Copy>(&mut self, all: &[T]) -> Vec<T> {
+        let share = self.one_of(&[0, 0, 10, 30, 60, 100]);
+        let sure = self.one_of(all);
+        let mut some: Vec<T> = all.iter().copied().filter(|_| self.percent(share)).collect();
+        if some.is_empty() {
+            some.push(sure);
+        }
+        some
+    }
+}
+
+fn draw_world(scenario: &mut Scenario, dice: &mut Dice) {
+    scenario.families =
+        dice.one_of(&[Families::V4, Families::V4, Families::V4, Families::V6, Families::Both]);
+    scenario.nodes = dice.size(20..=600);
+    scenario.torrents = dice.size(10..=400);
+    scenario.peers_min = dice.one_of(&[1, 1, 1, 2]);
+    scenario.peers_max = dice.within(scenario.peers_min..=5);
+    scenario.metadata_max = dice.one_of(&[0, 400, 20_000, 20_000, 60_000, 60_000]);
+    scenario.interval_s = dice.one_of(&[300, 600, 3_600, 21_600, 21_600]);
+    scenario.routing = dice.one_of(&[Routing::Tables, Routing::Tables, Routing::Ideal]);
+    scenario.dead_nodes = dice.fault(1..=20, 30..=60);
+    scenario.unsampled = dice.fault(1..=20, 40..=90);
+    scenario.dead_peers = dice.fault(1..=30, 50..=90);
+    scenario.node_life_s = dice.fault(1_800..=14_400, 300..=900);
+    scenario.peer_life_s = dice.fault(1_800..=14_400, 300..=900);
+    scenario.new_ids = dice.within(0..=50);
+    scenario.moves = dice.within(0..=50);
+}
+
+fn draw_links(scenario: &mut Scenario, dice: &mut Dice) {
+    scenario.delay_ms = dice.size(1..=150);
+    scenario.spread_ms = dice.size(1..=300);
+    scenario.loss = dice.fault(5..=40, 100..=400);
+    scenario.burst = dice.fault(1..=5, 10..=40);
+    scenario.burst_ms = dice.size(20..=2_000);
+    scenario.jitter_ms = dice.fault(1..=50, 100..=900);
+    scenario.duplicate = dice.fault(5..=50, 200..=800);
+    scenario.reorder = dice.fault(5..=50, 200..=800);
+    scenario.corrupt = dice.fault(1..=20, 50..=300);
+    scenario.size_cap = dice.fault(1_000..=1_472, 300..=700);
+    scenario.bandwidth = dice.fault(200_000..=1_000_000, 20_000..=60_000);
+    scenario.forged = dice.fault(5..=100, 300..=2_000);
+    scenario.partitions = dice.fault(1..=1, 2..=4);
+    scenario.partition_s = dice.size(3..=60);
+    scenario.one_way = dice.within(0..=100);
+    scenario.chunk = dice.fault(50..=1_460, 1..=20);
+    scenario.resets = dice.fault(1..=20, 50..=300);
+    scenario.stalls = dice.fault(1..=20, 50..=300);
+}
+
+fn draw_hostility(scenario: &mut Scenario, dice: &mut Dice) {
+    scenario.hostile_nodes = dice.fault(1..=15, 25..=50);
+    scenario.node_vices = NodeVices::of(&dice.some_of(NodeVice::ALL));
+    scenario.hostile_peers = dice.fault(1..=30, 50..=80);
+    scenario.peer_vices = PeerVices::of(&dice.some_of(PeerVice::ALL));
+}
+
+fn draw_workload(scenario: &mut Scenario, dice: &mut Dice) {
+    let turmoil = dice.percent(17);
+    scenario.harness = if turmoil { Harness::Turmoil } else { Harness::Direct };
+    let broken_s = dice.one_of(&[30, 60, 120, 240, 900]);
+    // turmoil looks at every host at every step: minutes of it cost as much as hours of the other.
+    scenario.broken_s = if turmoil { broken_s.min(60) } else { broken_s };
+    // Longer than the wait for a second chance: what failed while all was broken is due then. And
+    // long enough for some looks into gaps, one each half hour, among nodes that lie.
+    scenario.healed_s = 9_000;
+    scenario.rate = dice.fault(100..=1_000, 20..=60);
+    scenario.new_flows = dice.fault(1_500..=6_000, 300..=600);
+    scenario.connections = dice.size(8..=400);
+    scenario.peers_per_infohash = dice.within(20..=50);
+    scenario.peer_attempts = dice.within(5..=15);
+    scenario.max_infohashes = dice.fault(50..=400, 1..=20);
+    scenario.crashes = dice.fault(1..=1, 2..=5);
+    scenario.clock_stalls = dice.fault(1..=2, 3..=8);
+    scenario.silent_s = dice.fault(1..=10, 20..=60);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_one_scenario_and_seeds_differ() {
+        assert_eq!(Scenario::draw(7), Scenario::draw(7));
+        assert_ne!(Scenario::draw(7).values(), Scenario::draw(8).values());
+    }
+
+    #[test]
+    fn every_scenario_drawn_makes_sense_and_survives_its_own_text() {
+        for seed in 0..2_000 {
+            let drawn = Scenario::draw(seed);
+            assert_eq!(drawn.check(), Ok(()), "{drawn}");
+            let mut read = Scenario::calm(seed);
+            for (name, value) in drawn.values() {
+                read.set(name, &value).expect(name).expect(&value);
+            }
+            assert_eq!(read, drawn);
+        }
+    }
+
+    #[test]
+    fn each_fault_is_off_in_some_seeds_and_on_in_others() {
+        let calm = Scenario::calm(0).values();
+        // Whole situations, for scenario files and by hand.
+        let never = ["vanishing", "vanish_s", "eclipse", "expires_s"];
+        let drawn = calm.iter().enumerate().filter(|(_, (name, _))| !never.contains(name));
+        for (index, (name, quiet)) in drawn {
+            let on = (0..400).filter(|seed| Scenario::draw(*seed).values()[index].1 != *quiet);
+            let on = on.count();
+            assert!(on >= 20, "{name} is other than {quiet} in {on} of 400 seeds only");
+        }
+    }
+
+    #[test]
+    fn about_one_seed_in_six_runs_under_turmoil() {
+        let all = (0..1_200).map(Scenario::draw);
+        let turmoil = all.filter(|scenario| scenario.harness == Harness::Turmoil).count();
+        assert!((150..250).contains(&turmoil), "{turmoil}");
+    }
+}
