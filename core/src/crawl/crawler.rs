@@ -11,6 +11,7 @@
 //! ```
 
 mod begin;
+mod check;
 mod dials;
 mod needs;
 mod persist;
@@ -283,48 +284,6 @@ impl Crawler {
             table_nodes: networks().map(|network| network.table.len() as u64).sum(),
             ..self.stats.clone()
         }
-    }
-
-    /// Asserts every invariant that can be seen from here. For tests, simulation and fuzzing.
-    pub fn check(&self) {
-        self.networks.iter().flatten().for_each(|network| network.check());
-        self.admission.check();
-        self.dialer.check();
-        self.jobs.check();
-        self.rows.check();
-        self.journal.iter().for_each(Journal::check);
-        self.check_ties();
-        let stats = &self.stats;
-        let ended = stats.faults.iter().sum::<u64>() + stats.delivered;
-        assert_eq!(stats.dialled, ended + self.dialer.open_count() as u64, "every dial ends once");
-        let open: u64 =
-            self.networks.iter().flatten().map(|p| p.endpoint.open_count() as u64).sum();
-        assert_eq!(
-            stats.queries(),
-            stats.answered + stats.refused + stats.expired + open,
-            "queries balance"
-        );
-    }
-
-    /// What two parts know of the same thing must agree.
-    fn check_ties(&self) {
-        let mut walks = 0;
-        for (family, network) in Family::ALL.into_iter().zip(&self.networks) {
-            for (walk, job) in network.iter().flat_map(|network| network.walks.iter()) {
-                self.jobs.check_walk(job, family, walk);
-                walks += usize::from(self.jobs.is_open(job));
-            }
-        }
-        assert_eq!(self.jobs.walks_open(), walks, "a job knows only walks that are under way");
-        for dial in self.dialer.iter() {
-            self.jobs.check_dial(dial.job, dial.to);
-        }
-        let dials = self.dialer.iter().filter(|dial| self.jobs.is_open(dial.job)).count();
-        assert_eq!(self.jobs.dials_open(), dials, "a job tries only peers to which a dial is open");
-        assert!(
-            self.outage.is_open() || !self.jobs.has_held(),
-            "jobs are held only while there is suspicion that the network is gone"
-        );
     }
 
     fn is_settled(&self) -> bool {

@@ -191,6 +191,11 @@ impl Dialer {
         self.open.len()
     }
 
+    /// A connection, if it is open.
+    pub(crate) fn get(&self, peer: PeerKey) -> Option<&OpenDial> {
+        self.open.get(peer)
+    }
+
     /// Every open connection.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &OpenDial> {
         self.open.iter().map(|(_, dial)| dial)

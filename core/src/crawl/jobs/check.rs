@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use super::Jobs;
 use super::job::{DialTurn, Job, Source, Standing, WalkState};
 use crate::base::addr::Family;
+use crate::base::id::InfoHash;
 use crate::base::store::Key;
+use crate::crawl::dial::PeerKey;
 use crate::limits::JOBS_MAX;
 
 impl Jobs {
@@ -54,6 +56,16 @@ impl Jobs {
         let Some(job) = self.jobs.get(key) else { return };
         let tried = job.peers.under_way().any(|peer| peer == to);
         assert!(tried, "a connection is open to a peer that its job does not try");
+    }
+
+    /// The connection that each job has begun last.
+    pub(crate) fn latest_dials(&self) -> impl Iterator<Item = (Key, PeerKey)> {
+        self.jobs.iter().filter_map(|(key, job)| Some((key, job.latest?)))
+    }
+
+    /// The infohash of each job.
+    pub(crate) fn hashes(&self) -> impl Iterator<Item = InfoHash> {
+        self.jobs.iter().map(|(_, job)| job.hash)
     }
 
     /// How many connections jobs say are open.
