@@ -127,7 +127,7 @@ pub mod keyed {
 #[doc(hidden)]
 pub mod internal {
     pub use crate::base::{addr, fault, id, planted, rng, store, time};
-    pub use crate::crawl::{crawler, job, row};
+    pub use crate::crawl::{crawler, row};
     pub use crate::dht::{endpoint, table, walk};
     pub use crate::peer::{exchange, pieces};
 }

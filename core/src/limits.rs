@@ -267,6 +267,9 @@ pub const SAMPLES_PER_REPLY: usize = 64;
 /// Peers taken from one reply (H21).
 pub const VALUES_PER_REPLY: usize = 100;
 
+/// Peers taken from what one connection told of others.
+pub const FOUND_PEERS_MAX: usize = 50;
+
 // The sweep
 
 /// Most entries: at 4/3 slots each a bound of 128 MiB. Beyond it the oldest passes are forgotten,

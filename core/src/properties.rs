@@ -12,12 +12,10 @@ use crate::base::rng::{Rng, Seed};
 use crate::base::store::{FingerprintSet, Key, Seen, Slab};
 use crate::base::time::{Duration, Instant, Lane, earliest};
 use crate::codec::krpc::{Ask, Message};
-use crate::crawl::piece_cache::PieceCache;
 use crate::dht::endpoint::{Endpoint, Silence};
 use crate::dht::sweep::tests::SweepAlone;
 use crate::dht::sweep::{Offer, Reason, SweepAsk};
-use crate::limits::{EXPIRE_AFTER, INTERVAL_MIN, OPEN_MAX, PARTIAL_BYTES_MAX, PIECE_LEN};
-use crate::peer::pieces::Pieces;
+use crate::limits::{EXPIRE_AFTER, INTERVAL_MIN, OPEN_MAX};
 
 fn rng() -> Rng {
     Rng::new(Seed::from_u64(7))
@@ -218,34 +216,6 @@ fn quick_answers_behind_one_open_query_do_not_grow_the_books() {
     let silence = endpoint.poll_silence(Instant::START + EXPIRE_AFTER);
     assert_eq!(silence.map(|(silence, open)| (silence, open.owner)), Some((Silence::Expired, 0)));
     assert!(endpoint.poll_silence(Instant::START + EXPIRE_AFTER).is_none());
-}
-
-#[test]
-fn unfinished_metadata_is_kept_within_one_budget_and_the_fuller_one_wins() {
-    let size = PARTIAL_BYTES_MAX / 8;
-    let unfinished = |held: usize| {
-        let mut pieces = Pieces::new(size.min(10 << 20) as i64).expect("a legal size");
-        for piece in 0..held {
-            let len = pieces.piece_len(piece as u16);
-            assert!(pieces.begin(piece as u16) && pieces.fill(&vec![0; len]));
-        }
-        pieces
-    };
-    let mut slab = Slab::new(100);
-    let mut piece_cache = PieceCache::default();
-    let first = slab.insert(()).expect("room");
-    piece_cache.put(first, unfinished(2));
-    piece_cache.put(first, unfinished(1));
-    assert_eq!(piece_cache.take(first).map(|kept| kept.pieces_held()), Some(2));
-    assert!(piece_cache.take(first).is_none());
-    let fits = PARTIAL_BYTES_MAX / (500 * PIECE_LEN);
-    for n in 0..fits + 3 {
-        let key = slab.insert(()).expect("room");
-        piece_cache.put(key, unfinished(500));
-        piece_cache.check();
-        assert_eq!(piece_cache.take(key).is_some(), n < fits, "{n}");
-        piece_cache.put(key, unfinished(500));
-    }
 }
 
 /// Found by the property above: both of its pages of the calendar were due at once.

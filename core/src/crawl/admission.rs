@@ -324,6 +324,16 @@ impl Admission {
         self.retries.iter().map(Lane::poll_timeout).fold(later, earliest)
     }
 
+    /// Whether an infohash was ever heard of.
+    pub(crate) fn knows(&self, hash: InfoHash) -> bool {
+        self.known.contains(&hash.0)
+    }
+
+    /// Whether an infohash of an earlier run still waits here, for a job or for another chance.
+    pub(crate) fn keeps(&self, hash: InfoHash) -> bool {
+        self.aside.contains_key(&hash) || self.later_at.contains_key(&hash)
+    }
+
     pub(crate) fn check(&self) {
         assert!(self.pending.len() <= PENDING_MAX);
         assert!(self.admitted <= self.aside.len() && self.aside.len() <= PENDING_SAVED_MAX);

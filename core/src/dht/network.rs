@@ -29,8 +29,6 @@ pub(crate) struct Network {
     pub(crate) known: Known,
     pub(crate) sweep: Sweep,
     pub(crate) walks: Walks,
-    /// Jobs whose question to their source waits for its turn.
-    pub(crate) asking: VecDeque<Key>,
     pub(crate) delayed: Delayed,
     /// Contacts that only bootstrap nodes vouch for: where walks start while the table is empty.
     hearsay: VecDeque<Contact>,
@@ -64,7 +62,6 @@ impl Network {
             known,
             sweep: Sweep::new(policy, id, own, sweep_rng),
             walks: Walks::new(id, own, policy, walks_max),
-            asking: VecDeque::new(),
             delayed: Delayed::default(),
             hearsay: VecDeque::new(),
             warm: WarmStart::new(),
@@ -91,17 +88,17 @@ impl Network {
     }
 
     /// Begins a walk for `job`: from nodes that answered near `hash`, then the table's nearest; if
-    /// there is none, from hearsay and from the addresses the user `named`. `false` when there is
+    /// there is none, from hearsay and from the addresses the user `named`. `None` when there is
     /// no room, or no node at all.
     pub(crate) fn begin_walk(
         &mut self,
         job: Key,
         hash: InfoHash,
         named: impl Iterator<Item = SocketAddr>,
-    ) -> bool {
+    ) -> Option<Key> {
         // Until a node of the saved state answers, a walk would most likely end before it began.
         if !self.walks.has_room() || self.warm.is_waiting() {
-            return false;
+            return None;
         }
         let mut nearest = Table::NO_CONTACTS;
         let count = self.table.closest(hash.id(), &mut nearest);

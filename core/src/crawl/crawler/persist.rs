@@ -11,7 +11,6 @@ use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::store::Key;
 use crate::base::time::{Duration, Instant};
-use crate::crawl::job::Source;
 use crate::crawl::rows::Leaves;
 use crate::dht::sweep::{Offer, Rested};
 use crate::lead::{Lead, Origin};
@@ -47,12 +46,8 @@ impl Crawler {
         for row in rows() {
             writer.pending(row.infohash, None, row.peers.iter().copied());
         }
-        for (_, job) in self.jobs.iter().filter(|(_, job)| job.round == 0) {
-            let source = match job.source {
-                Source::Pending { node, .. } => Some(node),
-                Source::Done => None,
-            };
-            writer.pending(job.hash, source, job.saved_peers());
+        for lead in self.jobs.saved().filter(|lead| lead.round == 0) {
+            writer.pending(lead.hash, lead.source, lead.peers.iter().copied());
         }
         // More than can be read again is not written; no run gets there.
         let room = PENDING_SAVED_MAX.saturating_sub(self.rows.len() + self.jobs.len());
@@ -66,8 +61,8 @@ impl Crawler {
                 writer.failed(lead.hash, Failed { round: lead.round, left });
             }
         }
-        for (_, job) in self.jobs.iter().filter(|(_, job)| job.round > 0) {
-            writer.failed(job.hash, Failed { round: job.round, left: 0 });
+        for lead in self.jobs.saved().filter(|lead| lead.round > 0) {
+            writer.failed(lead.hash, Failed { round: lead.round, left: 0 });
         }
         for hash in self.admission.saved_settled().filter(|hash| !untaken.contains(hash)) {
             writer.settled(hash);
@@ -213,7 +208,7 @@ impl Crawler {
         let waited = self.admission.held();
         let lead = self.admission.claim(hash)?;
         self.stats.infohashes_new += u64::from(self.admission.held() < waited);
-        self.begin_job(Lead { found: self.now, ..lead })
+        self.begin_job(&Lead { found: self.now, ..lead })
     }
 
     /// Notes a node that has just begun to rest, if one has.

@@ -11,7 +11,7 @@ use crate::crawl::admission::Admitted;
 use crate::dht::endpoint::{Open, Silence};
 use crate::dht::query::Owner;
 use crate::dht::sweep::{Offer, SweepAsk, SweepQuery};
-use crate::limits::{CONTACTS_PER_REPLY, SAMPLES_PER_REPLY, VALUES_PER_REPLY};
+use crate::limits::{CONTACTS_PER_REPLY, SAMPLES_PER_REPLY};
 
 impl Crawler {
     pub(super) fn receive(&mut self, from: SocketAddr, payload: &[u8]) {
@@ -116,11 +116,13 @@ impl Crawler {
             Owner::Sweep(query) => self.on_sweep_reply(family, query, reply),
             Owner::Source(key, _) => {
                 self.hear_contacts(answerer, reply);
-                let found = self.add_peers(key, reply.values.clone().heard_over(family), true);
+                let peers = reply.values.clone().heard_over(family);
+                let found = self.jobs.on_peers(now, key, peers, true);
                 if let Some(network) = self.network(family).filter(|_| found) {
                     network.known.referrers.on_yield(answerer.addr);
                 }
-                self.source_answered(key);
+                self.jobs.on_source_answer(key);
+                self.carry_out();
             }
             Owner::Walk(key, _) => {
                 self.hear_contacts(answerer, reply);
@@ -213,8 +215,9 @@ impl Crawler {
         let found = found.filter(|contact| !routers.is_router(contact.addr));
         network.walks.on_reply(key, from.addr, from.id, found);
         if let Some(job) = network.walks.job(key) {
-            self.add_peers(job, reply.values.clone().heard_over(family), false);
-            self.settle_or_continue(job);
+            let peers = reply.values.clone().heard_over(family);
+            self.jobs.on_peers(self.now, job, peers, false);
+            self.carry_out();
         }
         self.end_walk_if_done(family, key);
     }
@@ -230,10 +233,8 @@ impl Crawler {
             }
             Owner::Source(key, _) => {
                 // It refuses: asking again will not help.
-                if let Some(job) = self.jobs.get_mut(key) {
-                    job.source = crate::crawl::job::Source::Done;
-                }
-                self.settle_or_continue(key);
+                self.jobs.on_source_answer(key);
+                self.carry_out();
             }
             // It lives: neither its place in the table nor its referrer suffers.
             Owner::Walk(key, _) => {
@@ -264,15 +265,6 @@ impl Crawler {
             network.known.hear(now, contact)
         };
         self.stats.contacts_heard += u64::from(new);
-    }
-
-    fn add_peers(
-        &mut self,
-        key: Key,
-        values: impl Iterator<Item = SocketAddr>,
-        source: bool,
-    ) -> bool {
-        self.keep_peers(key, values.take(VALUES_PER_REPLY), source)
     }
 }
 

@@ -6,6 +6,7 @@ mod limits;
 mod outage;
 mod restart;
 mod stage;
+mod ties;
 mod unread;
 mod work;
 mod world;

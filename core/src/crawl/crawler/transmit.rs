@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use super::{Crawler, Transmit};
 use crate::base::addr::{Contact, Family};
 use crate::codec::krpc::Ask;
-use crate::crawl::job::Source;
 use crate::crawl::pace::FlowKind;
 use crate::dht::query::Owner;
 use crate::dht::query::Query;
@@ -72,7 +71,7 @@ impl Crawler {
         self.bootstraps.has_queued(family)
             || self.outage.is_probe_due(self.now)
             || network.warm.has_queued()
-            || !network.asking.is_empty()
+            || self.jobs.has_question(family)
             || network.walks.has_turns()
             || network.delayed.poll_timeout().is_some_and(|at| at <= self.now)
             || (self.sweep_wanted() && network.sweep.has_work(&network.known, self.now))
@@ -134,14 +133,9 @@ impl Crawler {
     }
 
     fn source_query(&mut self, family: Family) -> Option<Query> {
-        while let Some(key) = self.network(family)?.asking.pop_front() {
-            let Some(job) = self.jobs.get_mut(key) else { continue };
-            let Source::Pending { node, asks } = job.source else { continue };
-            job.source = Source::Pending { node, asks: asks + 1 };
-            let ask = Ask::GetPeers { info_hash: job.hash };
-            return Some(Query { to: node.addr, ask, owner: Owner::Source(key, node) });
-        }
-        None
+        let (key, info_hash, node) = self.jobs.poll_question(family)?;
+        let ask = Ask::GetPeers { info_hash };
+        Some(Query { to: node.addr, ask, owner: Owner::Source(key, node) })
     }
 
     fn walk_query(&mut self, family: Family) -> Option<Query> {
@@ -193,7 +187,7 @@ impl Crawler {
     fn is_obsolete(&self, family: Family, query: &Query) -> bool {
         let walks = self.networks[family.index()].as_ref().map(|network| &network.walks);
         match query.owner {
-            Owner::Source(key, _) => self.jobs.get(key).is_none(),
+            Owner::Source(key, _) => !self.jobs.is_open(key),
             Owner::Walk(key, _) => walks.is_none_or(|walks| walks.job(key).is_none()),
             Owner::Bootstrap(_) | Owner::Sweep(_) | Owner::Probe(_) | Owner::LivenessProbe => false,
         }
@@ -225,7 +219,10 @@ impl Crawler {
                 network.fail(now, query.waiting.contact, blameless);
                 self.note_rest(rested);
             }
-            Owner::Source(key, _) => self.source_failed(key),
+            Owner::Source(key, _) => {
+                self.jobs.on_source_silence(key, blameless);
+                self.carry_out();
+            }
             Owner::Walk(key, contact) => {
                 network.walks.on_failure(key, to);
                 if let Some(id) = contact.id {

@@ -81,7 +81,7 @@ impl Talk {
 
     /// What we wrote since the last look.
     fn said(&mut self) -> &[u8] {
-        let start = std::mem::replace(&mut self.seen, self.out.len());
+        let start = mem::replace(&mut self.seen, self.out.len());
         &self.out[start..]
     }
 

@@ -8,9 +8,7 @@ use super::stage::{Asked, Query, Stage, body, node};
 use super::*;
 use crate::base::addr::Contact;
 use crate::base::id::NodeId;
-use crate::base::store::Slab;
 use crate::codec::krpc::{self, Ask, Envelope, ReplyBody, Want};
-use crate::peer::pieces::Pieces;
 
 fn hash(n: u8) -> InfoHash {
     InfoHash([n; 20])
@@ -301,25 +299,4 @@ fn i4_4_the_node_that_gave_an_infohash_is_asked_twice_before_a_walk() {
         .map(|asked| seconds(asked.at))
         .collect();
     assert_eq!(asked, [0, 6, 12], "and once more by the walk");
-}
-
-#[test]
-fn h24_unfinished_metadata_is_kept_up_to_64_mib_and_not_a_byte_more() {
-    const MIB: usize = 1 << 20;
-    for (last, kept) in [(4 * MIB, true), (4 * MIB + 1, false)] {
-        let mut keys = Slab::new(100);
-        let mut cache = PieceCache::default();
-        for size in [10 * MIB; 6].into_iter().chain([last]) {
-            let mut pieces = Pieces::new(size as i64).expect("a legal size");
-            for piece in 0..pieces.pieces_total() {
-                let len = pieces.piece_len(piece);
-                assert!(pieces.begin(piece) && pieces.fill(&vec![0; len]));
-            }
-            let key = keys.insert(()).expect("room");
-            cache.put(key, pieces);
-            if size == last {
-                assert_eq!(cache.take(key).is_some(), kept, "{size}");
-            }
-        }
-    }
 }
