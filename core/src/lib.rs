@@ -111,6 +111,7 @@ pub use config::{Config, ConfigError, Mode};
 pub use crawl::crawler::{Bootstrap, Crawler, Full, Transmit};
 pub use crawl::dial::{Dial, PeerKey};
 pub use crawl::row::{FailureCause, Row, Verdict};
+pub use crawl::session;
 pub use peer::exchange::{Exchange, Fetched, Metadata, Outcome, Step, Transport};
 pub use stats::Stats;
 
@@ -126,8 +127,8 @@ pub mod keyed {
 #[doc(hidden)]
 pub mod internal {
     pub use crate::base::{addr, fault, id, planted, rng, store, time};
-    pub use crate::crawl::{crawler, job, row};
-    pub use crate::dht::{endpoint, sweep, table, walk};
+    pub use crate::crawl::{crawler, row};
+    pub use crate::dht::{endpoint, table, walk};
     pub use crate::peer::{exchange, pieces};
 }
 

@@ -12,11 +12,10 @@ use crate::base::rng::{Rng, Seed};
 use crate::base::store::{FingerprintSet, Key, Seen, Slab};
 use crate::base::time::{Duration, Instant, Lane, earliest};
 use crate::codec::krpc::{Ask, Message};
-use crate::crawl::piece_cache::PieceCache;
 use crate::dht::endpoint::{Endpoint, Silence};
-use crate::dht::sweep::{Offer, Sweep, SweepAsk, SweepQuery, Turn};
-use crate::limits::{EXPIRE_AFTER, INTERVAL_MIN, OPEN_MAX, PARTIAL_BYTES_MAX, PIECE_LEN};
-use crate::peer::pieces::Pieces;
+use crate::dht::sweep::tests::SweepAlone;
+use crate::dht::sweep::{Offer, Reason, SweepAsk};
+use crate::limits::{EXPIRE_AFTER, INTERVAL_MIN, OPEN_MAX};
 
 fn rng() -> Rng {
     Rng::new(Seed::from_u64(7))
@@ -142,8 +141,7 @@ proptest! {
     fn a_sweep_keeps_its_invariants_and_samples_nobody_inside_the_interval(
         steps in prop::collection::vec((0u8..8, 0u8..40, 0u16..2_000), 1..300),
     ) {
-        let own = SocketAddr::from(([9, 9, 9, 9], 6_881));
-        let mut sweep = Sweep::new(AddressPolicy::Public, NodeId([1; 20]), own, rng());
+        let mut sweep = SweepAlone::new(rng());
         let mut now = Instant::START;
         let mut not_before: BTreeMap<SocketAddr, Instant> = BTreeMap::new();
         for (kind, n, extra) in steps {
@@ -220,62 +218,22 @@ fn quick_answers_behind_one_open_query_do_not_grow_the_books() {
     assert!(endpoint.poll_silence(Instant::START + EXPIRE_AFTER).is_none());
 }
 
-#[test]
-fn unfinished_metadata_is_kept_within_one_budget_and_the_fuller_one_wins() {
-    let size = PARTIAL_BYTES_MAX / 8;
-    let unfinished = |held: usize| {
-        let mut pieces = Pieces::new(size.min(10 << 20) as i64).expect("a legal size");
-        for piece in 0..held {
-            let len = pieces.piece_len(piece as u16);
-            assert!(pieces.begin(piece as u16) && pieces.fill(&vec![0; len]));
-        }
-        pieces
-    };
-    let mut slab = Slab::new(100);
-    let mut piece_cache = PieceCache::new(&mut rng());
-    let first = slab.insert(()).expect("room");
-    piece_cache.put(first, unfinished(2));
-    piece_cache.put(first, unfinished(1));
-    assert_eq!(piece_cache.take(first).map(|kept| kept.pieces_held()), Some(2));
-    assert!(piece_cache.take(first).is_none());
-    let fits = PARTIAL_BYTES_MAX / (500 * PIECE_LEN);
-    for n in 0..fits + 3 {
-        let key = slab.insert(()).expect("room");
-        piece_cache.put(key, unfinished(500));
-        piece_cache.check();
-        assert_eq!(piece_cache.take(key).is_some(), n < fits, "{n}");
-        piece_cache.put(key, unfinished(500));
-    }
-}
-
-/// The next query to somebody whose turn it is, questions about gaps answered on the way.
-fn next_turn(sweep: &mut Sweep, now: Instant) -> Option<SweepQuery> {
-    loop {
-        let query = sweep.poll_query(now)?;
-        if query.turn != Turn::Gap {
-            return Some(query);
-        }
-        sweep.on_reply(now, query, query.waiting.contact.id);
-    }
-}
-
 /// Found by the property above: both of its pages of the calendar were due at once.
 #[test]
 fn a_node_sampled_again_before_its_page_came_up_is_not_sampled_twice_in_the_next_pass() {
-    let own = SocketAddr::from(([9, 9, 9, 9], 6_881));
-    let mut sweep = Sweep::new(AddressPolicy::Public, NodeId([1; 20]), own, rng());
+    let mut sweep = SweepAlone::new(rng());
     let mut now = Instant::START + Duration::from_secs(60);
     let _ = sweep.offer(now, node(1), None);
-    let query = next_turn(&mut sweep, now).expect("its turn");
+    let query = sweep.poll_visit(now).expect("its turn");
     sweep.on_samples(now, query, node(1).id, Some(300));
     // A second pass, for somebody who was silent in the first.
     let _ = sweep.offer(now, node(3), None);
     for _ in 0..2 {
-        let query = next_turn(&mut sweep, now).expect("its turn");
+        let query = sweep.poll_visit(now).expect("its turn");
         assert_eq!(query.waiting.contact, node(3));
         sweep.on_silence(now, query);
     }
-    let query = next_turn(&mut sweep, now).expect("its turn again");
+    let query = sweep.poll_visit(now).expect("its turn again");
     sweep.on_samples(now, query, node(3).id, None);
 
     // Its interval is over; its page of the calendar comes up with the next minute.
@@ -285,7 +243,7 @@ fn a_node_sampled_again_before_its_page_came_up_is_not_sampled_twice_in_the_next
     }
     let mut open = None;
     for _ in 0..2 {
-        let query = next_turn(&mut sweep, now).expect("two turns");
+        let query = sweep.poll_visit(now).expect("two turns");
         if query.waiting.contact == node(1) {
             sweep.on_samples(now, query, node(1).id, Some(300));
         } else {
@@ -297,6 +255,6 @@ fn a_node_sampled_again_before_its_page_came_up_is_not_sampled_twice_in_the_next
     // Before any answer: whoever rests by then is passed over anyway.
     let queries = std::iter::from_fn(|| sweep.poll_query(now));
     let to_it =
-        queries.filter(|query| query.waiting.contact == node(1) && query.turn == Turn::First);
+        queries.filter(|query| query.waiting.contact == node(1) && query.reason == Reason::First);
     assert_eq!(to_it.count(), 1);
 }

@@ -3,7 +3,7 @@
 //! [`Message::parse`] reads one datagram in one pass, borrows from it and allocates nothing.
 //! [`emit_query`], [`emit_method`], [`emit_reply`] and [`emit_error`] append canonical bencode to
 //! the caller's buffer. What the field gets wrong is tolerated as far as it still means something
-//! (protocol catalogue 1.90, cited here as D1-D21) and flagged in [`Tolerated`].
+//! (catalogue D1-D21) and flagged in [`Tolerated`].
 //!
 //! The codec must never judge: it neither filters addresses nor clamps intervals nor counts
 //! anything, and no content of a datagram may make it panic. Whoever uses a message applies the

@@ -324,6 +324,16 @@ impl Admission {
         self.retries.iter().map(Lane::poll_timeout).fold(later, earliest)
     }
 
+    /// Whether an infohash was ever heard of.
+    pub(crate) fn knows(&self, hash: InfoHash) -> bool {
+        self.known.contains(&hash.0)
+    }
+
+    /// Whether an infohash of an earlier run still waits here, for a job or for another chance.
+    pub(crate) fn keeps(&self, hash: InfoHash) -> bool {
+        self.aside.contains_key(&hash) || self.later_at.contains_key(&hash)
+    }
+
     pub(crate) fn check(&self) {
         assert!(self.pending.len() <= PENDING_MAX);
         assert!(self.admitted <= self.aside.len() && self.aside.len() <= PENDING_SAVED_MAX);
@@ -339,6 +349,7 @@ impl Admission {
 mod tests {
     use super::*;
     use crate::base::rng::Seed;
+    use crate::base::time::Duration;
 
     fn admission(max: Option<u64>) -> Admission {
         Admission::new(max, 100, &mut Rng::new(Seed::from_u64(1)))
@@ -364,7 +375,7 @@ mod tests {
         let mut admission = admission(None);
         let mut now = Instant::START;
         let mut failed = Lead::new(hash(1), now, Origin::Sample);
-        for wait in SECOND_CHANCE_AFTER {
+        for wait in [3_600, 14_400, 86_400].map(Duration::from_secs) {
             admission.retry_later(now, failed);
             assert_eq!(admission.next(now), None);
             now = now + wait;

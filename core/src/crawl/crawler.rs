@@ -10,36 +10,38 @@
 //!                                  └─► dialer ─► Exchange ─► outcome ─► Row
 //! ```
 
-mod lookup;
+mod begin;
+mod check;
+mod dials;
+mod needs;
 mod persist;
 mod receive;
+mod settle;
 mod transmit;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use crate::base::addr::{AddressPolicy, Family};
+use crate::base::addr::Family;
 use crate::base::fault::PeerFault;
 use crate::base::id::{InfoHash, NodeId};
 use crate::base::planted::{self, Bug};
 use crate::base::rng::{Rng, Seed};
-use crate::base::store::{Key, KeyedMap, KeyedState, Slab};
-use crate::base::time::{Instant, Lane, earliest};
+use crate::base::time::{Instant, earliest};
 use crate::config::Config;
 use crate::crawl::admission::Admission;
 use crate::crawl::dialer::Dialer;
-use crate::crawl::job::{Job, JobLimits};
+use crate::crawl::jobs::{JobLimits, Jobs};
 use crate::crawl::outage::Outage;
 use crate::crawl::pace::{AddressPacer, FlowPacer, QueryPacer};
-use crate::crawl::piece_cache::PieceCache;
 use crate::crawl::row::Row;
 use crate::crawl::rows::Rows;
 use crate::crawl::rows::Untaken;
+use crate::crawl::session::{Progress, Work};
 use crate::dht::bootstrap::Bootstraps;
 use crate::dht::network::Network;
 use crate::limits::{
-    JOB_PATIENCE, JOBS_BACKLOG_MINUTES, JOBS_MAX, JOBS_PER_CONNECTION, PENDING_ENOUGH,
-    SEEDS_WITHIN, WALKS_MAX, WALKS_PER_RATE,
+    JOBS_BACKLOG_MINUTES, JOBS_MAX, JOBS_PER_CONNECTION, PENDING_ENOUGH, SEEDS_WITHIN, WALKS_MAX,
+    WALKS_PER_RATE,
 };
 use crate::peer::exchange::Outcome;
 use crate::state::{Carried, Journal};
@@ -74,14 +76,9 @@ pub struct Crawler {
     flows: FlowPacer,
     per_address: AddressPacer,
     admission: Admission,
-    jobs: Slab<Job>,
-    by_hash: KeyedMap<InfoHash, Key>,
-    /// When jobs to which nothing happens are given up.
-    patience: Lane<Key>,
-    waiting_for_walk: VecDeque<Key>,
+    jobs: Jobs,
     outage: Outage,
     dialer: Dialer,
-    piece_cache: PieceCache,
     rows: Rows,
     journal: Option<Journal>,
     carried: Carried,
@@ -103,20 +100,18 @@ impl Crawler {
         };
         let jobs_max = jobs_max(&config);
         let enough = jobs_max.min(PENDING_ENOUGH);
+        let networks = Family::ALL.map(network);
+        let limits = job_limits(&config, networks.iter().any(Option::is_some));
         Self {
-            networks: Family::ALL.map(network),
+            networks,
             bootstraps: Bootstraps::new(now),
             queries: QueryPacer::new(config.rate),
             flows: FlowPacer::new(config.new_flows, &mut rng.fork("flows")),
             per_address: AddressPacer::new(config.policy, &mut rng.fork("courtesy")),
             admission: Admission::new(config.max_infohashes, enough, &mut rng.fork("intake")),
-            jobs: Slab::new(jobs_max),
-            by_hash: KeyedMap::with_hasher(KeyedState::new(&mut rng.fork("jobs"))),
-            patience: Lane::new(JOB_PATIENCE),
-            waiting_for_walk: VecDeque::new(),
+            jobs: Jobs::new(limits, jobs_max, &rng),
             outage: Outage::default(),
             dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
-            piece_cache: PieceCache::new(&mut rng.fork("partials")),
             rows: Rows::default(),
             journal: None,
             carried: Carried::new(rng.fork("state").bytes()),
@@ -132,7 +127,7 @@ impl Crawler {
     pub fn handle_bootstrap(&mut self, now: Instant, nodes: &[SocketAddr], kind: Bootstrap) {
         self.advance(now);
         for addr in nodes {
-            self.bootstraps.add(*addr, kind);
+            self.bootstraps.add(self.now, *addr, kind);
         }
     }
 
@@ -181,13 +176,10 @@ impl Crawler {
             self.expire_queries(family);
         }
         while let Some((peer, key)) = self.dialer.poll_overtake(self.now) {
-            // Only the connection begun last says that the job is slow.
-            if let Some(job) = self.jobs.get_mut(key).filter(|job| job.latest == Some(peer)) {
-                job.allow_overtaking();
-                self.settle_or_continue(key);
-            }
+            self.jobs.on_dial_slow(key, peer);
+            self.carry_out();
         }
-        self.rescue_jobs();
+        self.release_jobs();
         self.expire_jobs();
         self.begin_walks();
         self.fill_jobs();
@@ -196,7 +188,7 @@ impl Crawler {
     /// Begins nothing new from now on: no query, no dial. What is finished is still reported.
     pub fn handle_shutdown(&mut self, now: Instant) {
         self.advance(now);
-        self.shut_down = true;
+        self.shut_down = !planted::is(Bug::WorkAfterEnd);
         self.admission.close();
     }
 
@@ -217,12 +209,7 @@ impl Crawler {
         if self.shut_down || !self.rows.have_room() || self.outage.is_suspected(self.now) {
             return None;
         }
-        let dial = self.dialer.poll_dial(
-            self.now,
-            &mut self.jobs,
-            &mut self.flows,
-            &mut self.piece_cache,
-        )?;
+        let dial = self.dialer.poll_dial(self.now, &mut self.jobs, &mut self.flows)?;
         self.stats.dialled += 1;
         Some(dial)
     }
@@ -254,10 +241,10 @@ impl Crawler {
         let begins = (takes_jobs && self.admission.pending() > 0).then_some(self.now);
         let second_chance = self.admission.poll_timeout().filter(|_| takes_jobs);
         let given_up = self.begun + SEEDS_WITHIN;
-        let seeds = (given_up > self.now && !self.waiting_for_walk.is_empty()).then_some(given_up);
-        let dialer = self.dialer.poll_timeout(self.now);
-        let outage = self.outage.poll_timeout().filter(|at| *at > self.now);
-        [dialer, second_chance, self.patience.poll_timeout(), seeds, outage, begins]
+        let seeds = (given_up > self.now && self.jobs.has_to_walk()).then_some(given_up);
+        let dialer = self.dialer.poll_timeout(self.now, self.jobs.has_to_dial());
+        let outage = self.outage.poll_timeout(self.jobs.has_held()).filter(|at| *at > self.now);
+        [dialer, second_chance, self.jobs.poll_timeout(), seeds, outage, begins]
             .into_iter()
             .chain(Family::ALL.map(of_family))
             .fold(None, earliest)
@@ -282,12 +269,30 @@ impl Crawler {
         }
     }
 
+    /// What a [`Session`](crate::session::Session) asks in every turn: cheaper than
+    /// [`Crawler::stats`].
+    pub fn progress(&self) -> Progress {
+        let work = match (self.is_finished(), self.is_idle()) {
+            (true, _) => Work::Finished,
+            (false, true) => Work::Idle,
+            (false, false) => Work::Busy,
+        };
+        Progress {
+            replies: self.stats.answered + self.stats.refused,
+            asked: self.stats.contacts_asked,
+            dialled: self.stats.dialled,
+            work,
+        }
+    }
+
     /// Every counter, with the levels as they are now.
     pub fn stats(&self) -> Stats {
         let networks = || self.networks.iter().flatten();
-        let first_round = self.jobs.iter().filter(|(_, job)| job.round == 0).count();
+        let finds = self.jobs.finds();
         Stats {
-            unfinished: (first_round + self.admission.pending()) as u64,
+            infohashes_with_peers: finds.infohashes,
+            peers_found: finds.peers,
+            unfinished: (self.jobs.first_rounds() + self.admission.pending()) as u64,
             infohashes_open: (self.jobs.len() + self.admission.pending()) as u64,
             queries_open: networks().map(|network| network.endpoint.open_count() as u64).sum(),
             connections_open: self.dialer.open_count() as u64,
@@ -295,30 +300,6 @@ impl Crawler {
             table_nodes: networks().map(|network| network.table.len() as u64).sum(),
             ..self.stats.clone()
         }
-    }
-
-    /// Asserts every invariant that can be seen from here. For tests, simulation and fuzzing.
-    pub fn check(&self) {
-        self.networks.iter().flatten().for_each(|network| network.check());
-        self.admission.check();
-        self.dialer.check();
-        self.piece_cache.check();
-        self.rows.check();
-        self.outage.check(JOBS_MAX);
-        self.journal.iter().for_each(Journal::check);
-        assert!(self.jobs.len() <= JOBS_MAX);
-        assert!(self.patience.len() <= 2 * JOBS_MAX);
-        assert_eq!(self.jobs.len(), self.by_hash.len(), "every job is found by its infohash");
-        let stats = &self.stats;
-        let ended = stats.faults.iter().sum::<u64>() + stats.delivered;
-        assert_eq!(stats.dialled, ended + self.dialer.open_count() as u64, "every dial ends once");
-        let open: u64 =
-            self.networks.iter().flatten().map(|p| p.endpoint.open_count() as u64).sum();
-        assert_eq!(
-            stats.queries(),
-            stats.answered + stats.refused + stats.expired + open,
-            "queries balance"
-        );
     }
 
     fn is_settled(&self) -> bool {
@@ -334,18 +315,20 @@ impl Crawler {
         self.networks[family.index()].as_deref_mut()
     }
 
-    fn job_limits(&self) -> JobLimits {
-        JobLimits {
-            peers: self.config.peers_per_infohash as usize,
-            attempts: u8::try_from(self.config.peer_attempts).unwrap_or(u8::MAX),
-            may_walk: self.config.mode.uses_dht() && self.networks.iter().any(Option::is_some),
-            dials: self.config.mode.dials(),
-            one_host_per_ip: self.config.policy == AddressPolicy::Public,
-        }
-    }
-
     fn count_fault(&mut self, fault: PeerFault) {
         self.stats.faults[fault as usize] += 1;
+    }
+}
+
+/// The settings that bear on one infohash; `networks` if any family is on.
+fn job_limits(config: &Config, networks: bool) -> JobLimits {
+    JobLimits {
+        peers: config.peers_per_infohash as usize,
+        attempts: u8::try_from(config.peer_attempts).unwrap_or(u8::MAX),
+        may_walk: config.mode.uses_dht() && networks,
+        dials: config.mode.dials(),
+        policy: config.policy,
+        own: config.own,
     }
 }
 

@@ -1,10 +1,10 @@
-//! Which peer is connected to when: the caps that span infohashes, and the connections open.
+//! When peers may be connected to: the caps that span infohashes, and the connections open.
 //!
 //! At most so many connections in all, two per address, thirty a minute to one neighbourhood, so
 //! many new flows; the next peer of an infohash starts when the last one failed or is slow.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
 
 use crate::base::addr::{AddressPolicy, address_key};
@@ -13,15 +13,13 @@ use crate::base::rng::{Rng, Seed};
 use crate::base::store::{FingerprintSet, Key, KeyedMap, KeyedState, Seen, Slab};
 use crate::base::time::{Duration, Instant, earliest};
 use crate::crawl::dial::{Dial, PeerKey};
-use crate::crawl::job::Job;
+use crate::crawl::jobs::{Begun, Jobs};
 use crate::crawl::pace::{FlowKind, FlowPacer, PrefixPacer};
-use crate::crawl::piece_cache::PieceCache;
 use crate::limits::{
     BLOCKED_PAUSE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PRESSURE_PAUSE,
     PRESSURE_PAUSE_MAX, SERIAL_ADDRESSES_MAX,
 };
-use crate::peer::exchange::{Attempt, Exchange, Transport};
-use crate::peer::pieces::Pieces;
+use crate::peer::exchange::Exchange;
 
 /// A connection under way.
 #[derive(Clone, Copy, Debug)]
@@ -43,13 +41,12 @@ struct Presence {
     begun: u32,
 }
 
-/// Queue, caps and open connections.
+/// Caps and open connections.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     policy: AddressPolicy,
     max_connections: usize,
     rng: Rng,
-    ready: VecDeque<Key>,
     open: Slab<OpenDial>,
     per_address: KeyedMap<[u8; 18], Presence>,
     /// Addresses that take one connection at a time: transmission hangs up on a second handshake
@@ -71,7 +68,6 @@ impl Dialer {
         Self {
             policy,
             max_connections: max_connections as usize,
-            ready: VecDeque::new(),
             open: Slab::new(max_connections as usize),
             per_address: KeyedMap::with_hasher(KeyedState::new(&mut rng)),
             serial: FingerprintSet::new(&mut rng, SERIAL_ADDRESSES_MAX),
@@ -86,62 +82,36 @@ impl Dialer {
         }
     }
 
-    /// Queues a job that wants a connection; once, however often it is said.
-    pub(crate) fn enqueue(&mut self, key: Key, job: &mut Job) {
-        if !job.queued {
-            job.queued = true;
-            self.ready.push_back(key);
-        }
-    }
-
     /// The next connection to open, if every limit allows one.
     pub(crate) fn poll_dial(
         &mut self,
         now: Instant,
-        jobs: &mut Slab<Job>,
+        jobs: &mut Jobs,
         flows: &mut FlowPacer,
-        piece_cache: &mut PieceCache,
     ) -> Option<Dial> {
         if self.open.len() >= self.max_connections || self.not_before.is_some_and(|at| at > now) {
             return None;
         }
         self.not_before = None;
-        let mut scanned = 0;
-        while scanned < DIAL_SCAN_MAX {
-            let Some(&key) = self.ready.front() else { break };
-            let Some(job) = jobs.get_mut(key) else {
-                self.ready.pop_front();
-                continue;
-            };
+        for _ in 0..DIAL_SCAN_MAX {
+            jobs.next_to_dial()?;
             if let Err(at) = flows.ready_for_new(now, FlowKind::Tcp) {
                 self.not_before = Some(at);
                 return None;
             }
-            self.ready.pop_front();
-            scanned += 1;
-            job.queued = false;
-            let Some((to, pipeline)) = job.begin_dial(|addr| self.may_dial(now, addr)) else {
-                self.enqueue(key, job);
-                self.not_before = Some(now + BLOCKED_PAUSE);
-                continue;
-            };
-            self.not_before = None;
-            flows.take(now, FlowKind::Tcp, to);
-            let attempt = Attempt { transport: Transport::Tcp, pipeline };
-            return Some(self.open(now, key, job, to, attempt, piece_cache.take(key)));
+            if let Some(begun) = jobs.begin_dial(|addr| self.may_dial(now, addr)) {
+                self.not_before = None;
+                flows.take(now, FlowKind::Tcp, begun.to);
+                return Some(self.open(now, begun, jobs));
+            }
+            // Each of its peers is over some limit for now; the next job's may not be.
+            self.not_before = Some(now + BLOCKED_PAUSE);
         }
         None
     }
 
-    fn open(
-        &mut self,
-        now: Instant,
-        key: Key,
-        job: &mut Job,
-        to: SocketAddr,
-        attempt: Attempt,
-        resume: Option<Pieces>,
-    ) -> Dial {
+    fn open(&mut self, now: Instant, begun: Begun, jobs: &mut Jobs) -> Dial {
+        let Begun { job, hash, to, attempt, resume } = begun;
         self.prefixes.take(now, to);
         let presence = self.per_address.entry(address_key(self.policy, to)).or_default();
         presence.open += 1;
@@ -149,7 +119,7 @@ impl Dialer {
         let (crowded, nth) = (presence.open > 1, presence.begun);
         let peer = self
             .open
-            .insert(OpenDial { to, job: key, crowded, nth })
+            .insert(OpenDial { to, job, crowded, nth })
             .expect("poll_dial checked that a connection is free");
         self.sequence += 1;
         let due = now + self.slowness.estimate().max(OVERTAKE_MIN);
@@ -158,9 +128,9 @@ impl Dialer {
             self.overtakes.retain(|Reverse((_, _, peer))| open.get(*peer).is_some());
         }
         self.overtakes.push(Reverse((due, self.sequence, peer)));
-        job.latest = Some(peer);
+        jobs.on_dial_named(job, peer);
         let seed = Seed(self.rng.bytes());
-        let exchange = Exchange::new(now, job.hash, attempt, resume, seed);
+        let exchange = Exchange::new(now, hash, attempt, resume, seed);
         Dial { peer, to, transport: attempt.transport, exchange }
     }
 
@@ -221,19 +191,36 @@ impl Dialer {
         self.open.len()
     }
 
-    /// When there is something to do again; a limit that is over waits for a poll, not for time.
-    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+    /// A connection, if it is open.
+    pub(crate) fn get(&self, peer: PeerKey) -> Option<&OpenDial> {
+        self.open.get(peer)
+    }
+
+    /// Every open connection.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &OpenDial> {
+        self.open.iter().map(|(_, dial)| dial)
+    }
+
+    /// When there is something to do again, for jobs that want a connection if any is `wanted`; a
+    /// limit that is over waits for a poll, not for time.
+    pub(crate) fn poll_timeout(&self, now: Instant, wanted: bool) -> Option<Instant> {
         let overtake = self.overtakes.peek().map(|Reverse((due, _, _))| *due);
-        let dial = self.not_before.filter(|at| *at > now && !self.ready.is_empty());
+        let dial = self.not_before.filter(|at| *at > now && wanted);
         earliest(overtake, dial)
     }
 
     pub(crate) fn check(&self) {
         assert!(self.open.len() <= self.max_connections);
         assert!(self.overtakes.len() <= 2 * self.max_connections);
-        let open = self.per_address.values().map(|presence| presence.open);
-        assert_eq!(open.clone().map(usize::from).sum::<usize>(), self.open.len());
-        assert!(open.into_iter().all(|open| open <= PER_ADDRESS_MAX));
+        let mut open = BTreeMap::<_, u8>::new();
+        for (_, dial) in self.open.iter() {
+            *open.entry(address_key(self.policy, dial.to)).or_default() += 1;
+        }
+        assert_eq!(self.per_address.len(), open.len());
+        for (key, count) in open {
+            assert_eq!(self.per_address.get(&key).map(|presence| presence.open), Some(count));
+            assert!(count <= PER_ADDRESS_MAX);
+        }
     }
 
     fn may_dial(&self, now: Instant, to: SocketAddr) -> bool {

@@ -7,9 +7,6 @@
 //! the bootstrap nodes go out until somebody answers. Nothing is held up for ever: what has waited
 //! for [`OUTAGE_HOLD`] is settled as it stands.
 
-use std::collections::VecDeque;
-
-use crate::base::store::Key;
 use crate::base::time::{Duration, Instant};
 use crate::limits::{
     OUTAGE_AFTER, OUTAGE_HOLD, OUTAGE_PROBE_EVERY, SUSPECT_AFTER, SUSPECT_UNHEARD,
@@ -28,8 +25,6 @@ pub(crate) struct Outage {
     false_alarm: bool,
     /// When the next probe is due, while there is suspicion.
     next_probe: Instant,
-    /// Infohashes that would have been settled as failed.
-    held_by_outage: VecDeque<Key>,
 }
 
 impl Outage {
@@ -64,6 +59,11 @@ impl Outage {
         self.since.is_some_and(|since| now.since(since) < OUTAGE_HOLD)
     }
 
+    /// Whether there has been suspicion since the last sign of life.
+    pub(crate) fn is_open(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// Whether nothing but probes is to be sent.
     pub(crate) fn is_on(&self, now: Instant) -> bool {
         self.is_suspected(now) && self.since.is_some_and(|since| now.since(since) >= OUTAGE_AFTER)
@@ -82,32 +82,12 @@ impl Outage {
         self.since.is_some() && self.next_probe <= now
     }
 
-    /// Keeps an infohash that is to be tried again when the network is back.
-    pub(crate) fn hold(&mut self, key: Key) {
-        self.held_by_outage.push_back(key);
-    }
-
-    /// An infohash whose waiting is over, because the network is back or has been gone for too
-    /// long.
-    pub(crate) fn rescue(&mut self, now: Instant) -> Option<Key> {
-        if self.is_suspected(now) { None } else { self.held_by_outage.pop_front() }
-    }
-
-    /// When time alone changes something.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+    /// When time alone changes something: for what the outage holds up, if it `holds` anything, it
+    /// is over after [`OUTAGE_HOLD`].
+    pub(crate) fn poll_timeout(&self, holds: bool) -> Option<Instant> {
         let since = self.since?;
         let given_up = since + OUTAGE_HOLD;
-        Some(if self.held_by_outage.is_empty() {
-            self.next_probe
-        } else {
-            self.next_probe.min(given_up)
-        })
-    }
-
-    /// Asserts the invariants; `jobs_max` is how many infohashes can be under way. Of those that
-    /// lost patience keys may be left for as long as the others wait.
-    pub(crate) fn check(&self, jobs_max: usize) {
-        assert!(self.held_by_outage.len() <= 2 * jobs_max, "each infohash is held_by_outage once");
+        Some(if holds { self.next_probe.min(given_up) } else { self.next_probe })
     }
 }
 
@@ -140,12 +120,12 @@ mod tests {
         assert!(outage.is_suspected(at(16)) && !outage.is_on(at(16)));
         assert!(!outage.was_false_alarm());
         assert!(outage.take_probe(at(16)) && !outage.take_probe(at(16)));
-        assert_eq!(outage.poll_timeout(), Some(at(16) + OUTAGE_PROBE_EVERY));
+        assert_eq!(outage.poll_timeout(false), Some(at(16) + OUTAGE_PROBE_EVERY));
         assert!(outage.is_on(at(16) + OUTAGE_AFTER));
         let over = at(16) + OUTAGE_HOLD;
         assert!(!outage.is_suspected(over) && !outage.is_on(over));
         assert!(outage.on_sign_of_life(over) && !outage.was_false_alarm());
-        assert_eq!(outage.poll_timeout(), None);
+        assert_eq!(outage.poll_timeout(true), None);
     }
 
     #[test]

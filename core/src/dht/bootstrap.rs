@@ -1,4 +1,6 @@
-//! The first nodes: asked at the start, and again as long as nobody else is known.
+//! The first nodes: asked at the start, and again as long as no other node is known.
+//!
+//! Must never let a public router into a table or a sweep: it is asked for neighbours, no more.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -18,7 +20,7 @@ pub enum Bootstrap {
 
 /// One bootstrap address.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct BootstrapNode {
     pub(crate) addr: SocketAddr,
     pub(crate) kind: Bootstrap,
     answered: bool,
@@ -27,7 +29,7 @@ pub(crate) struct Entry {
 /// The bootstrap addresses and when to ask them.
 #[derive(Debug)]
 pub(crate) struct Bootstraps {
-    entries: Vec<Entry>,
+    nodes: Vec<BootstrapNode>,
     routers: BTreeSet<SocketAddr>,
     families: [Round; 2],
 }
@@ -47,27 +49,32 @@ impl Bootstraps {
             retry_at: now + BOOTSTRAP_RETRY_MIN,
             pause: BOOTSTRAP_RETRY_MIN,
         };
-        Self { entries: Vec::new(), routers: BTreeSet::new(), families: Family::ALL.map(round) }
+        Self { nodes: Vec::new(), routers: BTreeSet::new(), families: Family::ALL.map(round) }
     }
 
     /// Adds an address, once. What the user names may be private; what no host can own is refused.
-    pub(crate) fn add(&mut self, addr: SocketAddr, kind: Bootstrap) {
-        let known = self.entries.iter().any(|entry| entry.addr == addr);
-        if known
-            || self.entries.len() >= BOOTSTRAPS_MAX
-            || !AddressPolicy::AllowPrivate.admits(addr)
+    /// The first address of a family begins its rounds, however late it comes.
+    pub(crate) fn add(&mut self, now: Instant, addr: SocketAddr, kind: Bootstrap) {
+        let known = self.nodes.iter().any(|node| node.addr == addr);
+        if known || self.nodes.len() >= BOOTSTRAPS_MAX || !AddressPolicy::AllowPrivate.admits(addr)
         {
             return;
         }
         if kind == Bootstrap::Router {
             self.routers.insert(addr);
         }
-        self.families[Family::of(addr).index()].queue.push_back(self.entries.len());
-        self.entries.push(Entry { addr, kind, answered: false });
+        let family = Family::of(addr);
+        let is_first = !self.knows(family);
+        let round = &mut self.families[family.index()];
+        if is_first {
+            (round.retry_at, round.pause) = (now + BOOTSTRAP_RETRY_MIN, BOOTSTRAP_RETRY_MIN);
+        }
+        round.queue.push_back(self.nodes.len());
+        self.nodes.push(BootstrapNode { addr, kind, answered: false });
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<Entry> {
-        self.entries.get(index).copied()
+    pub(crate) fn get(&self, index: usize) -> Option<BootstrapNode> {
+        self.nodes.get(index).copied()
     }
 
     /// Whether `addr` is a public router, which no table may hold.
@@ -78,7 +85,7 @@ impl Bootstraps {
     /// The next address of a family to ask.
     pub(crate) fn poll(&mut self, family: Family) -> Option<(usize, SocketAddr)> {
         let index = self.families[family.index()].queue.pop_front()?;
-        self.get(index).map(|entry| (index, entry.addr))
+        self.get(index).map(|node| (index, node.addr))
     }
 
     pub(crate) fn has_queued(&self, family: Family) -> bool {
@@ -87,18 +94,18 @@ impl Bootstraps {
 
     /// A node answered: should it fall silent again, it is asked soon.
     pub(crate) fn on_reply(&mut self, now: Instant, index: usize) {
-        if let Some(entry) = self.entries.get_mut(index) {
-            entry.answered = true;
-            let round = &mut self.families[Family::of(entry.addr).index()];
+        if let Some(node) = self.nodes.get_mut(index) {
+            node.answered = true;
+            let round = &mut self.families[Family::of(node.addr).index()];
             round.pause = BOOTSTRAP_RETRY_MIN;
             round.retry_at = now + round.pause;
         }
     }
 
-    /// User-named nodes that answered: where a walk may start when nobody else is known.
+    /// User-named nodes that answered: where a walk may start when no other node is known.
     pub(crate) fn answering_nodes(&self, family: Family) -> impl Iterator<Item = SocketAddr> {
-        let named = self.entries.iter().filter(|e| e.kind == Bootstrap::Node && e.answered);
-        named.map(|entry| entry.addr).filter(move |addr| Family::of(*addr) == family)
+        let named = self.nodes.iter().filter(|n| n.kind == Bootstrap::Node && n.answered);
+        named.map(|node| node.addr).filter(move |addr| Family::of(*addr) == family)
     }
 
     /// When due, queues every address of a family again that never answered, or all of them if
@@ -110,9 +117,9 @@ impl Bootstraps {
         }
         round.retry_at = now + round.pause;
         round.pause = (round.pause * 2).min(BOOTSTRAP_RETRY_MAX);
-        for (index, entry) in self.entries.iter().enumerate() {
-            let wanted = lonely || (entry.kind == Bootstrap::Node && !entry.answered);
-            let ours = Family::of(entry.addr) == family;
+        for (index, node) in self.nodes.iter().enumerate() {
+            let wanted = lonely || (node.kind == Bootstrap::Node && !node.answered);
+            let ours = Family::of(node.addr) == family;
             if ours && wanted && !round.queue.contains(&index) {
                 round.queue.push_back(index);
             }
@@ -120,6 +127,33 @@ impl Bootstraps {
     }
 
     pub(crate) fn poll_timeout(&self, family: Family) -> Option<Instant> {
-        (!self.entries.is_empty()).then_some(self.families[family.index()].retry_at)
+        self.knows(family).then_some(self.families[family.index()].retry_at)
+    }
+
+    fn knows(&self, family: Family) -> bool {
+        self.nodes.iter().any(|node| Family::of(node.addr) == family)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_come_late_are_asked_once_and_again_after_the_first_pause() {
+        let (begun, late) = (Instant::START, Instant::from_micros(9_000_000));
+        let mut bootstraps = Bootstraps::new(begun);
+        bootstraps.retry(late, Family::V4, true);
+        assert_eq!(bootstraps.poll_timeout(Family::V4), None);
+        let addr = SocketAddr::from(([192, 0, 2, 1], 6881));
+        bootstraps.add(late, addr, Bootstrap::Router);
+        assert_eq!(bootstraps.poll(Family::V4), Some((0, addr)));
+        bootstraps.retry(late, Family::V4, true);
+        assert_eq!(bootstraps.poll(Family::V4), None, "it was just asked");
+        let due = late + BOOTSTRAP_RETRY_MIN;
+        assert_eq!(bootstraps.poll_timeout(Family::V4), Some(due));
+        bootstraps.retry(due, Family::V4, true);
+        assert_eq!(bootstraps.poll(Family::V4), Some((0, addr)));
+        assert_eq!(bootstraps.poll_timeout(Family::V6), None);
     }
 }

@@ -22,9 +22,9 @@ pub const VERSION: [u8; 4] = *b"EY\x00\x01";
 /// One query on its way.
 #[derive(Clone, Copy, Debug)]
 pub struct Open<O> {
-    /// Whom it was sent to.
+    /// Where it was sent.
     pub to: SocketAddr,
-    /// Who must be told of the answer.
+    /// What the answer is for.
     pub owner: O,
     /// When it was sent.
     pub sent: Instant,
@@ -41,7 +41,7 @@ pub enum Silence {
     Expired,
 }
 
-/// Transactions of one socket. `O` tells whom an answer is for.
+/// Transactions of one socket. `O` says what an answer is for.
 #[derive(Debug)]
 pub struct Endpoint<O> {
     family: Family,

@@ -1,5 +1,5 @@
-//! What one address family has for itself: socket, table, sweep, walks. Nothing below the crawler
-//! sees two families.
+//! What one address family has for itself: socket, table, sweep, walks, and what is known of its
+//! nodes. Nothing below the crawler sees two families.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use crate::base::rng::Rng;
 use crate::base::store::Key;
 use crate::base::time::{Instant, earliest};
 use crate::dht::endpoint::Endpoint;
+use crate::dht::known::Known;
 use crate::dht::sweep::Sweep;
 use crate::dht::table::{K, Table};
 use crate::dht::walks::Walks;
@@ -21,14 +22,15 @@ use crate::limits::HEARSAY_MAX;
 /// One family's half of the control plane.
 #[derive(Debug)]
 pub(crate) struct Network {
+    /// The open queries of its socket.
     pub(crate) endpoint: Endpoint<Owner>,
     pub(crate) table: Table,
     /// Our address as nodes of this family see it. Nothing learns it yet.
     pub(crate) external: Option<SocketAddr>,
+    /// What is known of nodes from all traffic; lent to the sweep.
+    pub(crate) known: Known,
     pub(crate) sweep: Sweep,
     pub(crate) walks: Walks,
-    /// Jobs whose question to their source waits for its turn.
-    pub(crate) asking: VecDeque<Key>,
     pub(crate) delayed: Delayed,
     /// Contacts that only bootstrap nodes vouch for: where walks start while the table is empty.
     hearsay: VecDeque<Contact>,
@@ -54,13 +56,15 @@ impl Network {
         let mut table = Table::new(id, family, policy);
         table.exclude(Instant::START, own);
         table.reseed(rng.fork("table"));
+        let mut sweep_rng = rng.fork("sweep");
+        let known = Known::new(policy, &mut sweep_rng);
         Self {
             endpoint: Endpoint::new(family, id, rng.fork("endpoint")),
             table,
             external: None,
-            sweep: Sweep::new(policy, id, own, rng.fork("sweep")),
+            known,
+            sweep: Sweep::new(policy, id, own, sweep_rng),
             walks: Walks::new(id, own, policy, walks_max),
-            asking: VecDeque::new(),
             delayed: Delayed::default(),
             hearsay: VecDeque::new(),
             warm: WarmStart::new(),
@@ -87,21 +91,21 @@ impl Network {
     }
 
     /// Begins a walk for `job`: from nodes that answered near `hash`, then the table's nearest; if
-    /// there is nobody, from hearsay and from the addresses the user `named`. `false` when there is
-    /// no room, or nobody at all.
+    /// there is none, from hearsay and from the addresses the user `named`. `None` when there is
+    /// no room, or no node at all.
     pub(crate) fn begin_walk(
         &mut self,
         job: Key,
         hash: InfoHash,
         named: impl Iterator<Item = SocketAddr>,
-    ) -> bool {
-        // While nobody of a saved state has answered, a walk would most likely end before it began.
+    ) -> Option<Key> {
+        // Until a node of the saved state answers, a walk would most likely end before it began.
         if !self.walks.has_room() || self.warm.is_waiting() {
-            return false;
+            return None;
         }
-        let mut nearest = Table::NOBODY;
+        let mut nearest = Table::NO_CONTACTS;
         let count = self.table.closest(hash.id(), &mut nearest);
-        let landmarks = self.sweep.landmarks(hash.id(), 2 * K);
+        let landmarks = self.known.landmarks.near(hash.id(), 2 * K);
         let mut vouched = landmarks.chain(nearest.into_iter().take(count)).peekable();
         let alone = vouched.peek().is_none();
         let hearsay = self.hearsay.iter().copied().filter(|_| alone);
@@ -109,7 +113,7 @@ impl Network {
         self.walks.begin(job, hash, vouched.chain(hearsay), named)
     }
 
-    /// A node did not answer; `blameless` if perhaps nobody could.
+    /// A node did not answer; `blameless` if perhaps none could.
     pub(crate) fn fail(&mut self, now: Instant, contact: Contact, blameless: bool) {
         if !blameless {
             self.table.on_failure(now, contact);
@@ -123,7 +127,7 @@ impl Network {
             self.endpoint.poll_timeout(),
             ahead(self.blocked_until),
             ahead(self.delayed.poll_timeout()),
-            ahead(self.sweep.poll_timeout()),
+            ahead(self.sweep.poll_timeout(&self.known)),
             ahead(self.table.poll_timeout()),
             self.warm.poll_timeout(),
         ]
@@ -134,6 +138,7 @@ impl Network {
     pub(crate) fn check(&self) {
         self.endpoint.check();
         self.table.check();
+        self.known.check();
         self.sweep.check();
         self.walks.check();
         self.delayed.check();

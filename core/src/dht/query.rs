@@ -1,4 +1,4 @@
-//! A query ready to be sent, and whom its answer is for.
+//! A query ready to be sent, and what its answer is for.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use crate::codec::krpc::Ask;
 use crate::dht::sweep::SweepQuery;
 use crate::dht::walk::WalkContact;
 
-/// Whom the answer to an open query is for.
+/// What the answer to an open query is for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Owner {
     /// The bootstrap node of this index.
@@ -21,7 +21,7 @@ pub(crate) enum Owner {
     Walk(Key, WalkContact),
     /// The routing table, probing this contact.
     Probe(Contact),
-    /// Nobody: any answer shows that the network is there.
+    /// Nothing else: any answer shows that the network is there.
     LivenessProbe,
 }
 

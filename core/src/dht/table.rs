@@ -11,13 +11,18 @@
 //! became of it through [`Table::on_reply`] and [`Table::on_failure`].
 
 mod bucket;
+mod check;
+mod index;
+mod nearest;
 #[cfg(test)]
 mod tests;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use self::bucket::{Bucket, Entry, Want};
-use crate::base::addr::{AddressPolicy, Contact, Family, NETWORK_OF_NODES, address_key, prefix};
+use self::bucket::{Bucket, Member, Upkeep};
+use self::index::AddressIndex;
+use self::nearest::Nearest;
+use crate::base::addr::{AddressPolicy, Contact, Family};
 use crate::base::id::{Id, NodeId};
 use crate::base::rng::{Rng, Seed};
 use crate::base::time::{Instant, earliest};
@@ -82,18 +87,15 @@ pub struct Table {
     /// Bucket `i` holds ids that share exactly `i` leading bits with ours; the last one holds all
     /// that share more, too.
     buckets: Vec<Bucket>,
-    /// Every address held, live or waiting, sorted, with the id that stands there.
-    index: Vec<(AddressKey, NodeId)>,
+    /// Every address held, live or waiting, with the id that stands there.
+    index: AddressIndex,
     /// Draws refresh targets.
     rng: Rng,
 }
 
-/// What may be held once, see [`address_key`].
-type AddressKey = [u8; 18];
-
 impl Table {
     /// Fills arrays for [`Self::closest`] before anything is known.
-    pub const NOBODY: [Contact; K] = [Contact {
+    pub const NO_CONTACTS: [Contact; K] = [Contact {
         id: NodeId([0; 20]),
         addr: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
     }; K];
@@ -106,7 +108,7 @@ impl Table {
             family,
             policy,
             buckets: vec![Bucket::new(Instant::START)],
-            index: Vec::new(),
+            index: AddressIndex::new(policy),
             rng: refresh_rng(own, family),
         }
     }
@@ -126,22 +128,22 @@ impl Table {
     }
 
     /// Takes up a node that answered us before we were restarted. It owes us an answer: handed
-    /// out, but bad at its next silence, and replaced by whoever answers. `false` if it has no
+    /// out, but bad at its next silence, and replaced by any node that answers. `false` if it has no
     /// place here.
     pub fn restore(&mut self, now: Instant, c: Contact) -> bool {
         let c = Contact { addr: plain(c.addr), ..c };
-        let taken = self.holder(c.addr).is_some() || self.entry(c.id).is_some();
+        let taken = self.index.holder(c.addr).is_some() || self.entry(c.id).is_some();
         if self.refuses(c).is_some() || taken {
             return false;
         }
-        let entry = Entry { failures: BAD_AFTER - 1, ..Entry::new(now, c) };
+        let entry = Member { failures: BAD_AFTER - 1, ..Member::new(now, c) };
         matches!(self.admit(now, entry), Insertion::Inserted | Insertion::Cached)
     }
 
     /// Every node held, in the order in which they are best restored: those in use, the last to
     /// answer first and bad ones at the end, then those that wait.
     pub fn saved(&self) -> Vec<Contact> {
-        let mut live: Vec<&Entry> = self.buckets.iter().flat_map(|bucket| &bucket.live).collect();
+        let mut live: Vec<&Member> = self.buckets.iter().flat_map(|bucket| &bucket.live).collect();
         live.sort_by_key(|entry| (entry.is_bad(), std::cmp::Reverse(entry.seen())));
         let waiting = self.buckets.iter().flat_map(|bucket| &bucket.replacements);
         live.into_iter().chain(waiting).map(|entry| entry.contact).collect()
@@ -151,7 +153,7 @@ impl Table {
     pub fn exclude(&mut self, now: Instant, addr: SocketAddr) {
         let addr = plain(addr);
         self.own_addr = Some(addr);
-        if let Some(id) = self.holder(addr)
+        if let Some(id) = self.index.holder(addr)
             && self.entry(id).is_some_and(|entry| entry.contact.addr == addr)
         {
             self.remove(now, id);
@@ -164,7 +166,7 @@ impl Table {
         if let Some(refusal) = self.refuses(c) {
             return Insertion::Refused(refusal);
         }
-        if let Some(id) = self.holder(c.addr) {
+        if let Some(id) = self.index.holder(c.addr) {
             let Some(held) = self.entry(id).copied() else {
                 debug_assert!(false, "the index names only entries that exist");
                 return Insertion::Refused(Refusal::AddressTaken);
@@ -180,12 +182,12 @@ impl Table {
             }
             self.remove(now, id);
         }
-        match self.entry(c.id).map(Entry::is_bad) {
+        match self.entry(c.id).map(Member::is_bad) {
             Some(false) => return Insertion::Refused(Refusal::IdTaken),
             Some(true) => self.remove(now, c.id),
             None => {}
         }
-        self.admit(now, Entry::new(now, c))
+        self.admit(now, Member::new(now, c))
     }
 
     /// A node asked us something. Keeps a known node good; never lets one in. Not to be called for
@@ -225,20 +227,20 @@ impl Table {
         // Seen from the target, its own bucket is nearest; then, all at the same leading bit of
         // distance, the deeper ones; then the shallower ones, each farther than the one before.
         let home = self.bucket_of(NodeId(target.0));
-        let mut best = Nearest { target, out, len: 0 };
+        let mut best = Nearest::new(target, out);
         best.add_all(&self.buckets[home]);
-        if best.len < K {
+        if !best.is_full() {
             for bucket in &self.buckets[home + 1..] {
                 best.add_all(bucket);
             }
         }
         for bucket in self.buckets[..home].iter().rev() {
-            if best.len == K {
+            if best.is_full() {
                 break;
             }
             best.add_all(bucket);
         }
-        best.len
+        best.len()
     }
 
     /// The next query to send, or `None` when nothing is due at `now`. To be drained.
@@ -248,8 +250,8 @@ impl Table {
         }
         for index in 0..self.buckets.len() {
             match self.buckets[index].poll(now) {
-                Some(Want::Ping(contact)) => return Some(Probe::Ping(contact)),
-                Some(Want::Refresh) => return Some(Probe::Refresh(self.point_in(index))),
+                Some(Upkeep::Ping(contact)) => return Some(Probe::Ping(contact)),
+                Some(Upkeep::Refresh) => return Some(Probe::Refresh(self.point_in(index))),
                 None => {}
             }
         }
@@ -267,7 +269,7 @@ impl Table {
 
     /// Some node that may be handed out, another one each time.
     pub fn random_contact(&mut self) -> Option<Contact> {
-        let (point, mut nearest) = (Id(self.rng.bytes()), Self::NOBODY);
+        let (point, mut nearest) = (Id(self.rng.bytes()), Self::NO_CONTACTS);
         let count = self.closest(point, &mut nearest);
         nearest[..count].first().copied()
     }
@@ -312,35 +314,7 @@ impl Table {
         }
     }
 
-    /// Asserts every invariant of the table. For tests, simulation and fuzzing.
-    pub fn check(&self) {
-        assert!((1..=BUCKETS_MAX).contains(&self.buckets.len()), "between one bucket and the cap");
-        let mut held = 0;
-        for (depth, bucket) in self.buckets.iter().enumerate() {
-            assert!(bucket.live.len() <= bucket_limit(depth), "a bucket holds at most its limit");
-            assert!(bucket.replacements.len() <= REPLACEMENTS_MAX, "the cache is bounded");
-            assert!(
-                bucket.replacements.is_empty() || bucket.live.len() == bucket_limit(depth),
-                "nobody waits beside a free place"
-            );
-            let entries: Vec<&Entry> = bucket.live.iter().chain(&bucket.replacements).collect();
-            held += entries.len();
-            for (n, entry) in entries.iter().enumerate() {
-                let contact = entry.contact;
-                assert_eq!(self.bucket_of(contact.id), depth, "a node stands in its own bucket");
-                assert_eq!(self.refuses(contact), None, "only admissible nodes are held");
-                assert_eq!(self.holder(contact.addr), Some(contact.id), "every entry is indexed");
-                assert!(entry.failures < DROP_AFTER, "a spent node is gone");
-                assert!(entries[..n].iter().all(|other| other.contact.id != contact.id));
-                let lonely = |other: &&Entry| !same_network(self.policy, &other.contact, &contact);
-                assert!(entries[..n].iter().all(lonely), "one node per /24 or /64 in a bucket");
-            }
-        }
-        assert_eq!(held, self.index.len(), "the index holds nothing else");
-        assert!(self.index.is_sorted_by(|a, b| a.0 < b.0), "each address once, in order");
-    }
-
-    /// Why `c` may not stand here whoever else does.
+    /// Why `c` may not stand here whichever other nodes do.
     fn refuses(&self, c: Contact) -> Option<Refusal> {
         if c.id == self.own {
             Some(Refusal::OwnId)
@@ -366,8 +340,8 @@ impl Table {
         bucket.settle_probe(id);
     }
 
-    /// Finds a place for an entry whose id and address nobody holds.
-    fn admit(&mut self, now: Instant, entry: Entry) -> Insertion {
+    /// Finds a place for an entry whose id and address no other holds.
+    fn admit(&mut self, now: Instant, entry: Member) -> Insertion {
         let id = entry.contact.id;
         loop {
             let index = self.bucket_of(id);
@@ -385,7 +359,7 @@ impl Table {
             if bucket.live.len() < bucket_limit(index) {
                 bucket.live.push(entry);
                 bucket.touch(now);
-                self.index_insert(entry.contact);
+                self.index.insert(entry.contact);
                 return Insertion::Inserted;
             }
             if let Some(bad) = bucket.live.iter().find(|entry| entry.is_bad()) {
@@ -398,9 +372,9 @@ impl Table {
                 continue;
             }
             if let Some(dropped) = self.buckets[index].wait(entry) {
-                self.index_remove(dropped.contact);
+                self.index.remove(dropped.contact);
             }
-            self.index_insert(entry.contact);
+            self.index.insert(entry.contact);
             return Insertion::Cached;
         }
     }
@@ -442,7 +416,7 @@ impl Table {
             if bucket.live.len() < bucket_limit(index) {
                 bucket.live.push(entry);
             } else if let Some(dropped) = bucket.wait(entry) {
-                self.index_remove(dropped.contact);
+                self.index.remove(dropped.contact);
             }
         }
     }
@@ -462,10 +436,10 @@ impl Table {
         bucket.touch(now);
         bucket.settle_probe(id);
         bucket.rearm();
-        self.index_remove(removed.contact);
+        self.index.remove(removed.contact);
     }
 
-    fn entry(&self, id: NodeId) -> Option<&Entry> {
+    fn entry(&self, id: NodeId) -> Option<&Member> {
         self.buckets[self.bucket_of(id)].find(id)
     }
 
@@ -488,66 +462,11 @@ impl Table {
         }
         point
     }
-
-    fn holder(&self, addr: SocketAddr) -> Option<NodeId> {
-        let key = address_key(self.policy, addr);
-        let found = self.index.binary_search_by_key(&key, |(key, _)| *key).ok()?;
-        self.index.get(found).map(|(_, id)| *id)
-    }
-
-    fn index_insert(&mut self, c: Contact) {
-        let key = address_key(self.policy, c.addr);
-        match self.index.binary_search_by_key(&key, |(key, _)| *key) {
-            Ok(_) => debug_assert!(false, "callers made sure that the address is free"),
-            Err(place) => self.index.insert(place, (key, c.id)),
-        }
-    }
-
-    fn index_remove(&mut self, c: Contact) {
-        let key = address_key(self.policy, c.addr);
-        if let Ok(place) = self.index.binary_search_by_key(&key, |(key, _)| *key) {
-            self.index.remove(place);
-        }
-    }
-}
-
-/// The best found so far, nearest first.
-struct Nearest<'a> {
-    target: Id,
-    out: &'a mut [Contact; K],
-    len: usize,
-}
-
-impl Nearest<'_> {
-    fn add_all(&mut self, bucket: &Bucket) {
-        for entry in bucket.live.iter().filter(|entry| !entry.is_bad()) {
-            self.add(entry.contact);
-        }
-    }
-
-    fn add(&mut self, contact: Contact) {
-        let target = self.target;
-        let distance = contact.id.id().distance(target);
-        let nearer = |other: &Contact| other.id.id().distance(target) < distance;
-        if self.len == K && self.out.last().is_some_and(nearer) {
-            return;
-        }
-        let place = self.out[..self.len].partition_point(nearer);
-        self.len = (self.len + 1).min(K);
-        self.out[place..self.len].rotate_right(1);
-        self.out[place] = contact;
-    }
 }
 
 /// How many live nodes bucket `index` holds.
 fn bucket_limit(index: usize) -> usize {
     LOW_BUCKETS.get(index).copied().unwrap_or(K)
-}
-
-/// Whether two nodes are too near each other on the public network to share a bucket.
-fn same_network(policy: AddressPolicy, a: &Contact, b: &Contact) -> bool {
-    let net = |node: &Contact| prefix(node.addr, NETWORK_OF_NODES);
-    policy == AddressPolicy::Public && net(a) == net(b)
 }
 
 /// The address without what a socket may add to it (IPv6 flow label and scope).

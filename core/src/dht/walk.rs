@@ -59,9 +59,9 @@ struct Candidate {
     state: State,
     /// Its place in `referrers`, once asked.
     asked: u8,
-    /// Who named it: the first one that is still followed; [`NOBODY`] for the owner.
+    /// The node that named it first and is still followed; [`NO_NODE`] for the owner.
     referrer: u8,
-    /// Who named it last, so that naming it twice in one reply counts once.
+    /// The node that named it last, so that naming it twice in one reply counts once.
     latest: u8,
     /// How many different nodes named it.
     named: u8,
@@ -89,13 +89,13 @@ enum Next {
     Done,
 }
 
-/// Stands for the owner as a referrer, and for "not asked".
-const NOBODY: u8 = u8::MAX;
+/// Stands for no node of the walk: its owner as a referrer, or a candidate that was not asked.
+const NO_NODE: u8 = u8::MAX;
 
-const _: () = assert!(WALK_CANDIDATES_MAX < NOBODY as usize, "every asked node has a number");
+const _: () = assert!(WALK_CANDIDATES_MAX < NO_NODE as usize, "every asked node has a number");
 
 impl Walk {
-    /// A walk to `target` that knows nobody yet.
+    /// A walk to `target` that knows no node yet.
     pub fn new(target: Id, own: NodeId, policy: AddressPolicy, family: Family) -> Self {
         Self {
             target,
@@ -125,18 +125,18 @@ impl Walk {
     /// Adds a contact that the owner vouches for, as from the routing table.
     pub fn add(&mut self, c: Contact) {
         if self.admits(c) {
-            self.consider(c, NOBODY);
+            self.consider(c, NO_NODE);
         }
     }
 
     /// Adds a bootstrap address of unknown id; it is asked before all others. A user may name a
-    /// private one (design 4), so only what no host can own is refused.
+    /// private one, so only what no host can own is refused.
     pub fn add_address(&mut self, a: SocketAddr) {
         let usable = AddressPolicy::AllowPrivate.admits(a) && Family::of(a) == self.family;
         if !usable || self.own_addr == Some(a) || self.holds_address(a) {
             return;
         }
-        let unknown = Candidate { known: false, ..Candidate::new(Id::ZERO, a, NOBODY) };
+        let unknown = Candidate { known: false, ..Candidate::new(Id::ZERO, a, NO_NODE) };
         self.insert(unknown);
     }
 
@@ -212,7 +212,7 @@ impl Walk {
     }
 
     /// Whether the walk is over: the eight nearest have answered and none nearer is outstanding, or
-    /// nobody is left to ask.
+    /// no node is left to ask.
     pub fn is_done(&self) -> bool {
         matches!(self.next(), Next::Done)
     }
@@ -245,7 +245,11 @@ impl Walk {
         let count = |state| self.candidates.iter().filter(|c| c.state == state).count();
         assert_eq!(count(State::InFlight), self.in_flight(), "slots are counted");
         let asked = self.candidates.iter().filter(|c| c.state != State::Fresh);
-        assert_eq!(asked.clone().count(), self.referrers.len(), "whoever was asked stays known");
+        assert_eq!(
+            asked.clone().count(),
+            self.referrers.len(),
+            "every node that was asked stays known"
+        );
         let mut numbers: Vec<u8> = asked.map(|c| c.asked).collect();
         numbers.sort_unstable();
         assert!(numbers.iter().enumerate().all(|(n, number)| n == usize::from(*number)));
@@ -312,8 +316,8 @@ impl Walk {
         };
         let held = &self.candidates[index];
         let abandoned = held.state == State::Fresh && !self.is_followed(held.referrer);
-        if referrer != NOBODY && held.asked == referrer {
-            // A node that names itself vouches for nobody.
+        if referrer != NO_NODE && held.asked == referrer {
+            // A node that names itself vouches for none.
         } else if held.addr() == c.addr {
             let candidate = &mut self.candidates[index];
             if candidate.latest != referrer {
@@ -345,7 +349,7 @@ impl Walk {
         self.candidates.insert(place, candidate);
     }
 
-    /// Ends a query: frees its slot and lets whoever named the node answer for it.
+    /// Ends a query: frees its slot and holds the node that named it to account.
     fn settle(&mut self, index: usize, state: State, genuine: bool) {
         let candidate = &mut self.candidates[index];
         if candidate.state == State::InFlight {
@@ -358,7 +362,7 @@ impl Walk {
         }
     }
 
-    /// Where a known id at this distance stands, or belongs.
+    /// The place where a known id at this distance stands, or belongs.
     fn place(&self, distance: Id) -> Result<usize, usize> {
         self.candidates.binary_search_by(|c| c.key().cmp(&(true, distance)))
     }
@@ -388,7 +392,7 @@ impl Candidate {
             ip: addr.ip(),
             port: addr.port(),
             state: State::Fresh,
-            asked: NOBODY,
+            asked: NO_NODE,
             referrer,
             latest: referrer,
             named: 1,

@@ -1,4 +1,7 @@
-//! The walks under way in one family, and whose turn it is.
+//! The walks under way in one family, and the order in which they ask.
+//!
+//! Must never hold more than [`WALKS_MAX`] walks, nor let one of them ask twice before all others
+//! that can ask did.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,7 +19,7 @@ struct Slot {
     job: Key,
     hash: InfoHash,
     queued: bool,
-    /// Whether it asks nobody for now.
+    /// Whether it asks no node for now.
     paused: bool,
 }
 
@@ -62,15 +65,15 @@ impl Walks {
         !self.slots.is_full()
     }
 
-    /// Begins a walk for `job` from `seeds` and from `addresses` of unknown id. `false`, and no
-    /// walk, if none of them may be asked. The caller asked [`Walks::has_room`].
+    /// Begins a walk for `job` from `seeds` and from `addresses` of unknown id. `None`, and no walk,
+    /// if none of them may be asked or there is no room.
     pub(crate) fn begin(
         &mut self,
         job: Key,
         hash: InfoHash,
         seeds: impl Iterator<Item = Contact>,
         addresses: impl Iterator<Item = SocketAddr>,
-    ) -> bool {
+    ) -> Option<Key> {
         let mut walk = self.spare.pop().unwrap_or_else(|| {
             let mut walk = Walk::new(hash.id(), self.own, self.policy, self.family);
             walk.exclude(self.own_addr);
@@ -81,13 +84,18 @@ impl Walks {
         addresses.for_each(|addr| walk.add_address(addr));
         if walk.is_done() {
             self.spare.push(walk);
-            return false;
+            return None;
         }
         match self.slots.insert(Slot { walk, job, hash, queued: true, paused: false }) {
-            Ok(key) => self.turns.push_back(key),
-            Err(slot) => self.spare.push(slot.walk),
+            Ok(key) => {
+                self.turns.push_back(key);
+                Some(key)
+            }
+            Err(slot) => {
+                self.spare.push(slot.walk);
+                None
+            }
         }
-        true
     }
 
     /// The next query of any walk, in turn.
@@ -135,7 +143,7 @@ impl Walks {
         self.change(key, |walk| walk.on_failure(addr));
     }
 
-    /// Whether the walk has nobody left to ask.
+    /// Whether the walk has no node left to ask.
     pub(crate) fn is_done(&self, key: Key) -> bool {
         self.slots.get(key).is_some_and(|slot| slot.walk.is_done())
     }
@@ -145,33 +153,38 @@ impl Walks {
         self.slots.get(key).is_some_and(|slot| slot.walk.in_flight() > 0)
     }
 
-    /// Asks nobody else until the walk goes on; what is under way may still be answered.
+    /// Asks no further node until the walk goes on; what is under way may still be answered.
     pub(crate) fn pause(&mut self, key: Key) {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.paused = true;
         }
     }
 
-    /// Goes on with a paused walk of `job`; which that is, if there is one.
-    pub(crate) fn resume(&mut self, job: Key) -> Option<Key> {
-        let key = self.paused().find(|(_, of)| *of == job)?.0;
-        self.slots.get_mut(key)?.paused = false;
-        self.change(key, |_| {});
-        Some(key)
+    /// Whether a walk asks nobody for now.
+    pub(crate) fn is_paused(&self, key: Key) -> bool {
+        self.slots.get(key).is_some_and(|slot| slot.paused)
     }
 
-    /// Ends a paused walk, of `job` if that is given; whose it was.
-    pub(crate) fn end_paused(&mut self, job: Option<Key>) -> Option<Key> {
-        let key = self.paused().find(|(_, of)| job.is_none_or(|job| job == *of))?.0;
+    /// Goes on with a walk; `false` if it was not paused.
+    pub(crate) fn resume(&mut self, key: Key) -> bool {
+        let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.paused) else { return false };
+        slot.paused = false;
+        self.change(key, |_| {});
+        true
+    }
+
+    /// Ends one paused walk of at most [`WALKS_MAX`], if there is any; the job that it served.
+    pub(crate) fn end_paused(&mut self) -> Option<Key> {
+        let key = self.slots.iter().find(|(_, slot)| slot.paused)?.0;
         self.end(key)
     }
 
-    /// The paused walks and their jobs: at most [`WALKS_MAX`].
-    fn paused(&self) -> impl Iterator<Item = (Key, Key)> {
-        self.slots.iter().filter(|(_, slot)| slot.paused).map(|(key, slot)| (key, slot.job))
+    /// Every walk and the job that it serves, if that still lives.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, Key)> {
+        self.slots.iter().map(|(key, slot)| (key, slot.job))
     }
 
-    /// Ends a walk; answers that still come find nothing.
+    /// Ends a walk and returns the job it served; answers that still come find nothing.
     pub(crate) fn end(&mut self, key: Key) -> Option<Key> {
         let slot = self.slots.remove(key)?;
         self.spare.push(slot.walk);

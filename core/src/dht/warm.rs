@@ -1,9 +1,8 @@
-//! The way into the DHT without a bootstrap node: whom a saved state knows is asked for its
-//! neighbours, again and again until somebody answers.
+//! The way into the DHT without a bootstrap node: contacts of a saved state are asked for their
+//! neighbours, again and again until one answers.
 //!
-//! Contacts of the saved routing table come first. Nodes of the saved calendar, though they answered
-//! last, must not be sampled yet; being asked for neighbours they do not mind, but only if nobody
-//! else answers.
+//! Contacts of the saved routing table come first. Nodes of the saved calendar answered last, and
+//! must not be sampled yet: they are asked for neighbours, and only if no other node answers.
 
 use std::collections::VecDeque;
 
@@ -16,7 +15,7 @@ use crate::limits::{
 /// Saved contacts of one family, until one of them has answered and all were asked.
 #[derive(Debug)]
 pub(crate) struct WarmStart {
-    /// Contacts of the table, then those of the calendar. Empty once somebody answered.
+    /// Contacts of the table, then those of the calendar. Empty once one answered.
     known: Vec<Contact>,
     /// How many of these are of the table.
     of_table: usize,
@@ -49,7 +48,7 @@ impl WarmStart {
         }
     }
 
-    /// Adds a node of the calendar, for when nobody else answers.
+    /// Adds a node of the calendar, for when no other contact answers.
     pub(crate) fn add_reserve(&mut self, now: Instant, contact: Contact) {
         if self.known.len() - self.of_table < WARM_RESERVE_MAX {
             self.known.push(contact);
@@ -64,12 +63,12 @@ impl WarmStart {
         }
     }
 
-    /// Whether somebody is known and nobody has answered.
+    /// Whether contacts are known and none has answered.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.known.is_empty()
     }
 
-    /// Somebody answered. Who was not asked yet need not be, unless `all` are to be met.
+    /// Some node answered. Contacts not asked yet need not be, unless `all` are to be met.
     pub(crate) fn on_answer(&mut self, all: bool) {
         if self.is_waiting() {
             let of_table = self.known.get(..self.of_table).unwrap_or_default();
@@ -91,7 +90,7 @@ impl WarmStart {
         !self.queue.is_empty()
     }
 
-    /// When due, queues everybody again, the reserve included.
+    /// When due, queues every contact again, the reserve included.
     pub(crate) fn retry(&mut self, now: Instant) {
         if !self.is_waiting() || now < self.retry_at {
             return;

@@ -21,6 +21,8 @@
 mod outcome;
 mod reading;
 
+use std::mem;
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
 use self::reading::Reading;
@@ -86,6 +88,8 @@ pub struct Exchange {
     /// Asked for and neither come nor refused.
     asked: PieceSet,
     nuisance: Nuisance,
+    /// Peers that this one told of.
+    found_peers: Vec<SocketAddr>,
     ended: bool,
 }
 
@@ -123,6 +127,7 @@ impl Exchange {
             inherited: 0,
             asked: PieceSet::default(),
             nuisance: Nuisance::default(),
+            found_peers: Vec::new(),
             ended: false,
         }
     }
@@ -235,7 +240,7 @@ impl Exchange {
         Outcome {
             partial: partial.filter(|_| result.is_err()),
             result: result.map(Fetched::read),
-            found_peers: Vec::new(),
+            found_peers: mem::take(&mut self.found_peers),
             transport: self.attempt.transport,
             timings: self.timings,
             progress: self.progress,
@@ -392,7 +397,7 @@ impl Exchange {
         if let Some(metadata) = Metadata::verify(self.hash, pieces.assembled().into_owned()) {
             return ControlFlow::Break(Ok(metadata));
         }
-        pieces.forget_first(std::mem::take(&mut self.inherited));
+        pieces.forget_first(mem::take(&mut self.inherited));
         self.progress = Progress::Offered;
         self.ask(out)
     }

@@ -4,38 +4,57 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What a part of a source file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Code,
+    Comment,
+    /// A string or a character that would be mistaken for the begin of one.
+    Text,
+}
+
 /// The source with comments and the insides of strings blanked, lines kept.
 pub(crate) fn without_comments_and_strings(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(c) = rest.chars().next() {
-        let blank = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            rest.find("*/").map_or(rest.len(), |end| end + 2)
-        } else if let Some(len) = raw_string(rest).filter(|_| !out.ends_with(char::is_alphanumeric))
-        {
-            len
-        } else if c == '"' {
-            string(rest)
-        } else if rest.starts_with("'\"'") {
-            3
-        } else if let Some(escape) = rest.strip_prefix("'\\") {
-            let second = escape.chars().next().map_or(0, char::len_utf8);
-            escape[second..].find('\'').map_or(0, |end| 2 + second + end + 1)
+    for (part, text) in parts(source) {
+        if part == Part::Code {
+            out.push_str(text);
         } else {
-            0
-        };
-        let (taken, next) = rest.split_at(blank.max(c.len_utf8()));
-        if blank == 0 {
-            out.push(c);
-        } else {
-            out.extend(taken.chars().filter(|c| *c == '\n'));
+            out.extend(text.chars().filter(|c| *c == '\n'));
             out.push(' ');
         }
-        rest = next;
     }
     out
+}
+
+/// The source cut into code, comments and strings: nothing is left out. Code comes in characters.
+pub(crate) fn parts(source: &str) -> impl Iterator<Item = (Part, &str)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let rest = &source[at..];
+        let c = rest.chars().next()?;
+        let after_word = source[..at].ends_with(char::is_alphanumeric);
+        let (part, len) = if rest.starts_with("//") {
+            (Part::Comment, rest.find('\n').unwrap_or(rest.len()))
+        } else if rest.starts_with("/*") {
+            (Part::Comment, rest.find("*/").map_or(rest.len(), |end| end + 2))
+        } else if let Some(len) = raw_string(rest).filter(|_| !after_word) {
+            (Part::Text, len)
+        } else if c == '"' {
+            (Part::Text, string(rest))
+        } else if rest.starts_with("'\"'") {
+            (Part::Text, 3)
+        } else if let Some(escape) = rest.strip_prefix("'\\") {
+            let second = escape.chars().next().map_or(0, char::len_utf8);
+            let end = escape[second..].find('\'');
+            end.map_or((Part::Code, 0), |end| (Part::Text, 2 + second + end + 1))
+        } else {
+            (Part::Code, 0)
+        };
+        let start = at;
+        at += len.max(c.len_utf8());
+        Some((part, &source[start..at]))
+    })
 }
 
 /// Length of the quoted string that `rest` begins with.

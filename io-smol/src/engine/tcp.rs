@@ -418,3 +418,29 @@ pub fn connect_fault(error: &io::Error) -> PeerFault {
         _ => PeerFault::Unreachable,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn h24_connections_hold_256_mib_together_and_not_a_byte_more() {
+        const MIB: usize = 1 << 20;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let to = listener.local_addr().expect("bound");
+        let all = Connections::<()>::new(Clock::start(), [None; 2]);
+        let line = || Line {
+            shared: &all.shared,
+            stream: Async::new(TcpStream::connect(to).expect("it listens")).expect("a stream"),
+            alarm: Alarm::new(&all.shared.alarms),
+            unsent: Vec::new(),
+            held: 0,
+        };
+        let (mut first, mut second) = (line(), line());
+        assert!(first.hold(200 * MIB) && second.hold(56 * MIB));
+        assert!(!second.hold(56 * MIB + 1));
+        assert!(second.hold(0) && first.hold(256 * MIB) && !second.hold(1));
+    }
+}

@@ -20,7 +20,7 @@ pub use names::display;
 
 /// Bytes of a metadata piece (BEP 9, 9.1).
 pub const METADATA_PIECE_LEN: u32 = 16_384;
-/// Largest metadata that a world may hold: what the crawler accepts (protocol.md 9.5).
+/// Largest metadata that a world may hold: what the crawler accepts (9.5).
 pub const METADATA_LEN_MAX: u32 = 10 * 1024 * 1024;
 /// Smallest metadata that can be asked for: below, no name and hash would fit.
 pub const METADATA_LEN_MIN: u32 = 256;
@@ -78,7 +78,7 @@ impl MetadataSizes {
     }
 }
 
-/// What a correct reader finds in an info dictionary (design.md 5).
+/// What a correct reader finds in an info dictionary (README.md, "Output").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The name as the CSV shows it.

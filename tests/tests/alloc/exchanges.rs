@@ -13,7 +13,7 @@ use sha1::{Digest, Sha1};
 
 use crate::counting::cost;
 
-/// Most bytes of a connection before a size is accepted (design.md 7).
+/// Most bytes of a connection before a size is accepted (H28).
 const BEFORE_SIZE_MAX: usize = 4 * 1_024;
 
 /// Blocks that an exchange of one piece takes: the piece, the list that it is entered in, and the
@@ -81,7 +81,7 @@ fn the_control_plane_moves_what_an_exchange_brings_and_copies_none_of_it() {
         let message = MetadataMessage::Data { piece, total_size: size };
         message.emit(&mut said, OUR_METADATA_ID, data);
     }
-    let config = Config { mode: Mode::Direct, ..Config::default() };
+    let config = Config::new(Mode::Direct);
     let mut crawler = Crawler::new(config, Seed::from_u64(1), Instant::START);
     let peer = SocketAddr::from(([1, 2, 3, 4], 5_678));
     crawler.handle_request(Instant::START, hash, &[peer]).expect("room");

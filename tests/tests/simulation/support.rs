@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use estudely_core::krpc::{Kind, Message, Method};
+use estudely_core::limits::{EXPIRE_AFTER, SWEEP_PAUSE_MIN};
 use estudely_core::{Duration, Family, InfoHash, Instant, PeerFault, Stats, Verdict};
 use estudely_sim::checker::Checker;
 use estudely_sim::direct;
@@ -92,7 +93,7 @@ impl Observer for Notes {
                 verified: matches!(row.verdict, Verdict::Verified { .. }),
                 text: format!("{row:?}"),
             }),
-            Event::ShutDown => self.over = true,
+            Event::ShutDown { .. } => self.over = true,
             Event::Drained { stats, .. } if !self.over => self.stats.clone_from(stats),
             _ => {}
         }
@@ -186,6 +187,13 @@ pub(crate) fn try_play(scenario: &Scenario) -> (Played, Option<Broken>) {
 /// That many seconds after the start.
 pub(crate) fn second(seconds: u64) -> Instant {
     Instant::START + Duration::from_secs(seconds)
+}
+
+/// From one attempt at a silent address to the next, whole seconds: its sample and its `find_node`
+/// expire, and then the pass pauses, each time twice as long. `doubled` times it was longer before.
+pub(crate) fn passes(doubled: u32, gaps: u8) -> Vec<u64> {
+    let pause = |turn: u32| SWEEP_PAUSE_MIN.as_secs() << (doubled + turn);
+    (0..gaps.into()).map(|turn| 2 * EXPIRE_AFTER.as_secs() + pause(turn)).collect()
 }
 
 /// Whole seconds between each of `times` and the next: exact to the microsecond, or a failure.

@@ -1,4 +1,4 @@
-//! The scenarios of protocol catalogue 6.1 and the values of BEP 3.
+//! The scenarios of catalogue S2 and the values of BEP 3.
 
 use std::collections::BTreeMap;
 

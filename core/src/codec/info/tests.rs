@@ -1,4 +1,4 @@
-//! The parsing table of the catalogue's 6.5 as far as it concerns info dictionaries, with this
+//! The parsing table of catalogue S5 as far as it concerns info dictionaries, with this
 //! project's contract: what LT refuses for breaking a rule is a row with a flag here.
 
 use proptest::prelude::*;

@@ -1,5 +1,5 @@
-//! The vectors of BEP 5 (catalogue 5.1), each tolerated deviation by number (1.90), and what the
-//! codec carries of libtorrent's DHT scenarios (6.2).
+//! The vectors of BEP 5 (catalogue S1), each tolerated deviation by number (D1-D21), and what the
+//! codec carries of libtorrent's DHT scenarios (S3).
 
 mod deviations;
 mod properties;

@@ -1,4 +1,4 @@
-//! The scenarios of libtorrent's `test_magnet.cpp` (catalogue 6.5), and our bounds.
+//! The scenarios of libtorrent's `test_magnet.cpp` (catalogue S5), and our bounds.
 
 use proptest::prelude::*;
 

@@ -11,7 +11,6 @@ use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::store::Key;
 use crate::base::time::{Duration, Instant};
-use crate::crawl::job::Source;
 use crate::crawl::rows::Leaves;
 use crate::dht::sweep::{Offer, Rested};
 use crate::lead::{Lead, Origin};
@@ -59,13 +58,8 @@ impl Crawler {
             let lead = Lead::new(row.infohash, row.found, Origin::Sample);
             writer.lead(&lead, 0, row.peers.iter().copied());
         }
-        for (_, job) in self.jobs.iter().filter(|(_, job)| job.round == 0) {
-            let source = match job.source {
-                Source::Pending { node, .. } => Some(node),
-                Source::Done => None,
-            };
-            let lead = Lead::new(job.hash, job.found, job.origin).from(source);
-            writer.lead(&lead, 0, job.saved_peers());
+        for lead in self.jobs.saved().filter(|lead| lead.round == 0) {
+            writer.lead(&lead, 0, lead.peers.iter().copied());
         }
         // More than can be read again is not written; no run gets there.
         let room = PENDING_SAVED_MAX.saturating_sub(self.rows.len() + self.jobs.len());
@@ -79,10 +73,9 @@ impl Crawler {
                 writer.lead(lead, left, lead.peers.iter().copied());
             }
         }
-        for (_, job) in self.jobs.iter().filter(|(_, job)| job.round > 0) {
+        for lead in self.jobs.saved().filter(|lead| lead.round > 0) {
             // Its next round begins anew: the peers of this one have failed, or are about to.
-            let lead = Lead::new(job.hash, job.found, job.origin);
-            writer.lead(&Lead { round: job.round, ..lead }, 0, std::iter::empty());
+            writer.lead(&Lead { source: None, ..lead }, 0, std::iter::empty());
         }
         for hash in self.admission.saved_settled().filter(|hash| !untaken.contains(hash)) {
             writer.settled(hash);
@@ -147,7 +140,7 @@ impl Crawler {
             let router = self.bootstraps.is_router(contact.addr);
             let network = self.network(Family::of(contact.addr)).filter(|_| !router);
             let rested = Rested { contact, by_id, until };
-            if network.is_some_and(|network| network.sweep.restore(now, rested)) {
+            if network.is_some_and(|n| n.sweep.restore(&mut n.known, now, rested)) {
                 restored.resting += usize::from(left > 0);
                 restored.due += usize::from(left == 0);
                 self.stats.contacts_heard += 1;
@@ -177,10 +170,10 @@ impl Crawler {
             return false;
         }
         let (new, queued) = if sweeps {
-            let offer = network.sweep.offer(now, contact, None);
+            let offer = network.sweep.offer(&mut network.known, now, contact, None);
             (offer == Offer::New, offer != Offer::Ignored)
         } else {
-            (network.sweep.hear(now, contact), false)
+            (network.known.hear(now, contact), false)
         };
         network.warm.add_table(now, contact, queued);
         self.stats.contacts_heard += u64::from(new);
@@ -236,13 +229,12 @@ impl Crawler {
         let waited = self.admission.held();
         let lead = self.admission.claim(hash)?;
         self.stats.infohashes_new += u64::from(self.admission.held() < waited);
-        self.begin_job(Lead { found: self.now, ..lead })
+        self.begin_job(&Lead { found: self.now, ..lead })
     }
 
-    /// Notes a node that has just begun to rest.
-    pub(super) fn note_rest(&mut self, family: Family) {
-        let Some(network) = self.networks[family.index()].as_deref_mut() else { return };
-        if let (Some(rested), Some(journal)) = (network.sweep.take_rested(), &mut self.journal) {
+    /// Notes a node that has just begun to rest, if one has.
+    pub(super) fn note_rest(&mut self, rested: Option<Rested>) {
+        if let (Some(rested), Some(journal)) = (rested, &mut self.journal) {
             journal.answer(rested.contact, rested.by_id, rested.until);
         }
     }

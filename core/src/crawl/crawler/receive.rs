@@ -11,7 +11,7 @@ use crate::crawl::admission::Admitted;
 use crate::dht::endpoint::{Open, Silence};
 use crate::dht::query::Owner;
 use crate::dht::sweep::{Offer, SweepAsk, SweepQuery};
-use crate::limits::{CONTACTS_PER_REPLY, SAMPLES_PER_REPLY, VALUES_PER_REPLY};
+use crate::limits::{CONTACTS_PER_REPLY, SAMPLES_PER_REPLY};
 
 impl Crawler {
     pub(super) fn receive(&mut self, from: SocketAddr, payload: &[u8]) {
@@ -98,7 +98,7 @@ impl Crawler {
         self.stats.answered += 1;
         let answerer = Contact { id: reply.id, addr: open.to };
         let Some(network) = self.networks[family.index()].as_deref_mut() else { return };
-        self.stats.contacts_answered += u64::from(network.sweep.note_answered(now, open.to));
+        self.stats.contacts_answered += u64::from(network.known.note_answered(now, open.to));
         if reply.id == network.endpoint.id() {
             return self.on_silence(family, open.to, open.owner); // a reflector (H16)
         }
@@ -108,7 +108,7 @@ impl Crawler {
             && let Some(network) = self.network(family)
         {
             let _ = network.table.on_reply(now, answerer);
-            network.sweep.add_landmark(answerer);
+            network.known.landmarks.add(answerer);
         }
         match open.owner {
             Owner::Bootstrap(index) => self.on_bootstrap_reply(index, answerer, reply),
@@ -116,11 +116,13 @@ impl Crawler {
             Owner::Sweep(query) => self.on_sweep_reply(family, query, reply),
             Owner::Source(key, _) => {
                 self.hear_contacts(answerer, reply);
-                let found = self.add_peers(key, reply.values.clone().heard_over(family), true);
+                let peers = reply.values.clone().heard_over(family);
+                let found = self.jobs.on_peers(now, key, peers, true);
                 if let Some(network) = self.network(family).filter(|_| found) {
-                    network.sweep.on_yield(answerer.addr);
+                    network.known.referrers.on_yield(answerer.addr);
                 }
-                self.source_answered(key);
+                self.jobs.on_source_answer(key);
+                self.carry_out();
             }
             Owner::Walk(key, _) => {
                 self.hear_contacts(answerer, reply);
@@ -173,20 +175,20 @@ impl Crawler {
             Family::V4 => reply.nodes.clone(),
             Family::V6 => reply.nodes6.clone(),
         };
-        network.sweep.on_neighbours(&query, reply.id, near);
+        network.sweep.on_neighbours(&network.known, &query, reply.id, near);
         match &reply.samples {
             Some(samples) if query.ask == SweepAsk::Sample => {
-                let trusted = network.sweep.is_trusted(source.addr);
-                network.sweep.on_samples(now, query, reply.id, reply.interval);
-                let rested = network.sweep.take_rested();
+                let trusted = !network.known.referrers.is_sterile(source.addr);
+                let (sweep, known) = (&mut network.sweep, &mut network.known);
+                let rested = sweep.on_samples(known, now, query, reply.id, reply.interval);
                 self.stats.nodes_sampling +=
-                    u64::from(network.sweep.note_sampled(now, source.addr));
+                    u64::from(network.known.note_sampled(now, source.addr));
                 for hash in samples.clone().take(SAMPLES_PER_REPLY).filter(|_| trusted) {
                     self.stats.infohashes_sampled += 1;
                     let taken = self.admission.offer(now, hash, Some(source));
                     if taken == Admitted::New {
                         self.stats.infohashes_new += 1;
-                        network.sweep.on_new_infohash(source.addr);
+                        network.known.referrers.on_new_infohash(source.addr);
                     }
                     if let Some(journal) = &mut self.journal
                         && matches!(taken, Admitted::New | Admitted::Held)
@@ -194,13 +196,11 @@ impl Crawler {
                         journal.sample(hash);
                     }
                 }
-                if let (Some(journal), Some(rested)) = (&mut self.journal, rested) {
-                    journal.answer(rested.contact, rested.by_id, rested.until);
-                }
+                self.note_rest(Some(rested));
             }
             _ => {
-                network.sweep.on_reply(now, query, reply.id);
-                self.note_rest(family);
+                let rested = network.sweep.on_reply(&mut network.known, now, query, reply.id);
+                self.note_rest(rested);
             }
         }
     }
@@ -215,8 +215,9 @@ impl Crawler {
         let found = found.filter(|contact| !routers.is_router(contact.addr));
         network.walks.on_reply(key, from.addr, from.id, found);
         if let Some(job) = network.walks.job(key) {
-            self.add_peers(job, reply.values.clone().heard_over(family), false);
-            self.settle_or_continue(job);
+            let peers = reply.values.clone().heard_over(family);
+            self.jobs.on_peers(self.now, job, peers, false);
+            self.carry_out();
         }
         self.end_walk_if_done(family, key);
     }
@@ -227,15 +228,13 @@ impl Crawler {
         let Some(network) = self.network(family) else { return };
         match open.owner {
             Owner::Sweep(query) => {
-                network.sweep.on_error(now, query);
-                self.note_rest(family);
+                let rested = network.sweep.on_error(&mut network.known, now, query);
+                self.note_rest(rested);
             }
             Owner::Source(key, _) => {
                 // It refuses: asking again will not help.
-                if let Some(job) = self.jobs.get_mut(key) {
-                    job.source = crate::crawl::job::Source::Done;
-                }
-                self.settle_or_continue(key);
+                self.jobs.on_source_answer(key);
+                self.carry_out();
             }
             // It lives: neither its place in the table nor its referrer suffers.
             Owner::Walk(key, _) => {
@@ -261,20 +260,11 @@ impl Crawler {
         }
         let Some(network) = self.network(Family::of(contact.addr)) else { return };
         let new = if sweeps {
-            network.sweep.offer(now, contact, referrer) == Offer::New
+            network.sweep.offer(&mut network.known, now, contact, referrer) == Offer::New
         } else {
-            network.sweep.hear(now, contact)
+            network.known.hear(now, contact)
         };
         self.stats.contacts_heard += u64::from(new);
-    }
-
-    fn add_peers(
-        &mut self,
-        key: Key,
-        values: impl Iterator<Item = SocketAddr>,
-        source: bool,
-    ) -> bool {
-        self.keep_peers(key, values.take(VALUES_PER_REPLY), source)
     }
 }
 

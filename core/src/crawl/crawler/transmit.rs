@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use super::{Crawler, Transmit};
 use crate::base::addr::{Contact, Family};
 use crate::codec::krpc::Ask;
-use crate::crawl::job::Source;
 use crate::crawl::pace::FlowKind;
 use crate::dht::query::Owner;
 use crate::dht::query::Query;
@@ -49,7 +48,7 @@ impl Crawler {
         self.per_address.take(now, query.to);
         let network = self.network(family)?;
         network.endpoint.ask(now, query.to, &query.ask, query.owner, buf);
-        let first = network.sweep.note_asked(now, query.to);
+        let first = network.known.note_asked(now, query.to);
         let len = buf.len() - start;
         self.stats.contacts_asked += u64::from(first);
         self.stats.datagrams_sent += 1;
@@ -72,10 +71,10 @@ impl Crawler {
         self.bootstraps.has_queued(family)
             || self.outage.is_probe_due(self.now)
             || network.warm.has_queued()
-            || !network.asking.is_empty()
+            || self.jobs.has_question(family)
             || network.walks.has_turns()
             || network.delayed.poll_timeout().is_some_and(|at| at <= self.now)
-            || (self.sweep_wanted() && network.sweep.has_work(self.now))
+            || (self.sweep_wanted() && network.sweep.has_work(&network.known, self.now))
             || network.table.poll_timeout().is_some_and(|at| at <= self.now)
     }
 
@@ -134,14 +133,9 @@ impl Crawler {
     }
 
     fn source_query(&mut self, family: Family) -> Option<Query> {
-        while let Some(key) = self.network(family)?.asking.pop_front() {
-            let Some(job) = self.jobs.get_mut(key) else { continue };
-            let Source::Pending { node, asks } = job.source else { continue };
-            job.source = Source::Pending { node, asks: asks + 1 };
-            let ask = Ask::GetPeers { info_hash: job.hash };
-            return Some(Query { to: node.addr, ask, owner: Owner::Source(key, node) });
-        }
-        None
+        let (key, info_hash, node) = self.jobs.poll_question(family)?;
+        let ask = Ask::GetPeers { info_hash };
+        Some(Query { to: node.addr, ask, owner: Owner::Source(key, node) })
     }
 
     fn walk_query(&mut self, family: Family) -> Option<Query> {
@@ -158,7 +152,7 @@ impl Crawler {
         }
         let now = self.now;
         let network = self.network(family)?;
-        let query = network.sweep.poll_query(now)?;
+        let query = network.sweep.poll_query(&mut network.known, now)?;
         let target = query.target;
         network.sweep_turns = network.sweep_turns.saturating_add(1);
         let ask = match query.ask {
@@ -178,7 +172,7 @@ impl Crawler {
             match probe {
                 Probe::Ping(contact) => return Some(query(contact, Ask::Ping)),
                 Probe::Refresh(target) => {
-                    let mut nearest = Table::NOBODY;
+                    let mut nearest = Table::NO_CONTACTS;
                     let count = table.closest(target, &mut nearest);
                     if let Some(contact) = nearest[..count].first() {
                         return Some(query(*contact, Ask::FindNode { target }));
@@ -193,7 +187,7 @@ impl Crawler {
     fn is_obsolete(&self, family: Family, query: &Query) -> bool {
         let walks = self.networks[family.index()].as_ref().map(|network| &network.walks);
         match query.owner {
-            Owner::Source(key, _) => self.jobs.get(key).is_none(),
+            Owner::Source(key, _) => !self.jobs.is_open(key),
             Owner::Walk(key, _) => walks.is_none_or(|walks| walks.job(key).is_none()),
             Owner::Bootstrap(_) | Owner::Sweep(_) | Owner::Probe(_) | Owner::LivenessProbe => false,
         }
@@ -221,11 +215,14 @@ impl Crawler {
             Owner::Bootstrap(_) | Owner::LivenessProbe => {}
             Owner::Probe(contact) => network.fail(now, contact, blameless),
             Owner::Sweep(query) => {
-                network.sweep.on_silence(now, query);
+                let rested = network.sweep.on_silence(&mut network.known, now, query);
                 network.fail(now, query.waiting.contact, blameless);
-                self.note_rest(family);
+                self.note_rest(rested);
             }
-            Owner::Source(key, _) => self.source_failed(key),
+            Owner::Source(key, _) => {
+                self.jobs.on_source_silence(key, blameless);
+                self.carry_out();
+            }
             Owner::Walk(key, contact) => {
                 network.walks.on_failure(key, to);
                 if let Some(id) = contact.id {

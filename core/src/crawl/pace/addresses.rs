@@ -1,4 +1,5 @@
-//! Datagrams to one address.
+//! Datagrams to one address. Must never let more than [`ADDRESS_PER_TEN_SECONDS`] to one of them go
+//! out in any 10 s, whatever an option says.
 
 use std::net::SocketAddr;
 

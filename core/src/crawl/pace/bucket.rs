@@ -1,4 +1,4 @@
-//! A limit of so many tokens a period, kept in every window of that length.
+//! A limit of so many tokens a period. Must never be exceeded in any window of that length.
 
 use crate::base::time::{Duration, Instant};
 
@@ -39,6 +39,7 @@ impl Bucket {
         self.arrival = self.arrival.max(nanos(now)).saturating_add(self.step);
     }
 
+    /// Whether there is a limit at all.
     pub(super) fn is_limited(&self) -> bool {
         self.step != 0
     }

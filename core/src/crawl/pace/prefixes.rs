@@ -1,4 +1,5 @@
-//! Connections to one neighbourhood of addresses.
+//! Connections to one neighbourhood of addresses. Must never let more than
+//! [`PER_PREFIX_A_MINUTE`] to one of them begin in any minute.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -33,7 +34,7 @@ impl PrefixPacer {
     }
 }
 
-/// The bytes of the prefix, and of which family it is.
+/// The bytes of the prefix, and one for its family.
 fn key(addr: SocketAddr) -> [u8; 7] {
     let mut key = [0; 7];
     match prefix(addr, NETWORK_OF_PEERS) {
@@ -71,7 +72,7 @@ mod tests {
             let at_once = dialled.iter().filter(|at| **at == 0).count();
             assert_eq!(at_once as u64, PER_PREFIX_A_MINUTE / 2);
             let most = most_in_a_window(&dialled, 60_000_000) as u64;
-            assert_eq!(most, PER_PREFIX_A_MINUTE);
+            assert!((PER_PREFIX_A_MINUTE - 1..=PER_PREFIX_A_MINUTE).contains(&most), "{most}");
             let last = Instant::from_micros(*dialled.last().expect("some"));
             assert!(!pacer.is_ready(last, one) && !pacer.is_ready(last, other));
             assert!(pacer.is_ready(last, outside));

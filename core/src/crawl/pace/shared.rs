@@ -1,4 +1,5 @@
-//! One limit shared by two claimants.
+//! One limit shared by two claimants. Must never let both together exceed it, nor leave one without
+//! its part while it has work.
 
 use super::bucket::Bucket;
 use crate::base::time::{Duration, Instant};
@@ -17,11 +18,11 @@ pub(super) struct SharedBucket {
 impl SharedBucket {
     /// How long a claimant counts as having work after it last asked, at least.
     pub(super) const WANTED_FOR: Duration = Duration::from_secs(1);
-    /// The same in tokens of a claimant's part: whoever is told to wait for one asks again when it
-    /// comes, and must not have been forgotten by then.
+    /// The same in tokens of a claimant's part: a claimant that is told to wait for one asks again
+    /// when it comes, and must not have been forgotten by then.
     const WANTED_TOKENS: u32 = 2;
 
-    /// `n` tokens a `period`, of which one claimant gets at most `quarters` while both want some.
+    /// `n` tokens a `period`. While both claimants want some, each gets at most `quarters` of them.
     pub(super) fn new(n: Option<u32>, quarters: u32, period: Duration) -> Self {
         let all = Bucket::new(n, period);
         let most = all.part(quarters);
@@ -37,6 +38,7 @@ impl SharedBucket {
         if self.is_contested(now, claimant) { self.most[claimant].ready(now) } else { Ok(()) }
     }
 
+    /// Takes a token that [`SharedBucket::ready`] said is there.
     pub(super) fn take(&mut self, now: Instant, claimant: usize) {
         self.all.take(now);
         if self.is_contested(now, claimant) {
@@ -54,6 +56,12 @@ impl SharedBucket {
         self.most[claimant].token()
     }
 
+    #[cfg(test)]
+    pub(super) fn try_take(&mut self, now: Instant, claimant: usize) -> Result<(), Instant> {
+        self.ready(now, claimant).map(|()| self.take(now, claimant))
+    }
+
+    /// Whether the other claimant has work as well.
     fn is_contested(&self, now: Instant, claimant: usize) -> bool {
         self.wanted[1 - claimant].is_some_and(|at| now.since(at) < self.wanted_for)
     }
@@ -87,7 +95,7 @@ mod tests {
         ) {
             let mut bucket = SharedBucket::new(Some(n), quarters, Duration::from_secs(seconds));
             let tokens = 40 * (n as usize).clamp(10, 100);
-            let taken = contend(&mut bucket, tokens);
+            let taken = contend(tokens, |now, claimant| bucket.try_take(now, claimant));
             // A burst of each part may be on top.
             let most = 1 + i64::from(n / 20);
             for claimant in [0, 1] {

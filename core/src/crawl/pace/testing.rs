@@ -1,6 +1,5 @@
 //! What the tests of several limiters share: claimants that take whatever they may.
 
-use super::shared::SharedBucket;
 use crate::base::time::Instant;
 
 /// Sends whenever allowed and returns the instants, in microseconds.
@@ -26,18 +25,19 @@ pub(super) fn most_in_a_window(sent: &[u64], window: u64) -> usize {
 }
 
 /// Two claimants that always want a token and ask whenever they were told to, the first one
-/// always first: who got one, in order.
-pub(super) fn contend(bucket: &mut SharedBucket, tokens: usize) -> Vec<usize> {
+/// always first: `take` gives a claimant a token or says when to ask. Gives the claimant of each
+/// token, in order.
+pub(super) fn contend(
+    tokens: usize,
+    mut take: impl FnMut(Instant, usize) -> Result<(), Instant>,
+) -> Vec<usize> {
     let (mut taken, mut next) = (Vec::new(), [Instant::START; 2]);
     while taken.len() < tokens {
         let now = next[0].min(next[1]);
         for claimant in [0, 1] {
             while next[claimant] <= now {
-                match bucket.ready(now, claimant) {
-                    Ok(()) => {
-                        bucket.take(now, claimant);
-                        taken.push(claimant);
-                    }
+                match take(now, claimant) {
+                    Ok(()) => taken.push(claimant),
                     Err(at) => next[claimant] = at,
                 }
             }

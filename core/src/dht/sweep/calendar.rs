@@ -1,4 +1,4 @@
-//! When whom to visit again: contacts by the minute in which their interval ends (BEP 51).
+//! When to visit nodes again: by the minute in which their interval ends (BEP 51).
 //!
 //! Contacts of one minute are a chain through one shared store, so that a visit noted takes the
 //! place of one that was made, and a warm calendar asks nothing of the allocator.
@@ -13,9 +13,11 @@ const MINUTE_MICROS: u64 = 60_000_000;
 /// Ends a chain.
 const NONE: u32 = u32::MAX;
 
-/// A node to be visited again.
+/// A node that was told to rest, to be visited again: what a journal and a saved state say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Visit {
+#[must_use = "the journal must be told"]
+pub(crate) struct Rested {
+    /// The node.
     pub(crate) contact: Contact,
     /// Whether its id rests as well as its address.
     pub(crate) by_id: bool,
@@ -24,12 +26,12 @@ pub(crate) struct Visit {
     pub(crate) until: Instant,
 }
 
-/// A visit and its place in the chain of its minute, or of the free places.
+/// A visit to come, and the next one in the chain of its minute or of the free places.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct Link {
     contact: Contact,
     next: u32,
-    /// [`Visit::until`] in seconds, rounded up, above one bit for [`Visit::by_id`].
+    /// [`Rested::until`] in seconds, rounded up, above one bit for [`Rested::by_id`].
     rest: u32,
 }
 
@@ -46,7 +48,7 @@ struct Page {
 pub(crate) struct Calendar {
     /// By minute. A few hundred: intervals are at most six hours.
     pages: VecDeque<Page>,
-    entries: Vec<Entry>,
+    links: Vec<Link>,
     free: u32,
     len: usize,
     limit: usize,
@@ -56,11 +58,11 @@ impl Calendar {
     /// An empty calendar of at most `limit` visits.
     pub(crate) fn new(limit: usize) -> Self {
         debug_assert!(limit < NONE as usize);
-        Self { pages: VecDeque::new(), entries: Vec::new(), free: NONE, len: 0, limit }
+        Self { pages: VecDeque::new(), links: Vec::new(), free: NONE, len: 0, limit }
     }
 
     /// Notes a visit at `until`, rounded up to whole minutes; `false` when there is no room.
-    pub(crate) fn note(&mut self, until: Instant, visit: Visit) -> bool {
+    pub(crate) fn note(&mut self, until: Instant, visit: Rested) -> bool {
         if self.len >= self.limit {
             return false;
         }
@@ -69,7 +71,7 @@ impl Calendar {
         match self.pages.binary_search_by_key(&minute, |page| page.minute) {
             Ok(index) => {
                 let page = &mut self.pages[index];
-                self.entries[page.last as usize].next = place;
+                self.links[page.last as usize].next = place;
                 page.last = place;
             }
             Err(index) => self.pages.insert(index, Page { minute, first: place, last: place }),
@@ -85,13 +87,13 @@ impl Calendar {
         }
         let page = self.pages.front_mut()?;
         let place = page.first;
-        let Entry { contact, next, .. } = self.entries[place as usize];
+        let Link { contact, next, .. } = self.links[place as usize];
         if next == NONE {
             self.pages.pop_front();
         } else {
             page.first = next;
         }
-        self.entries[place as usize].next = self.free;
+        self.links[place as usize].next = self.free;
         self.free = place;
         self.len -= 1;
         Some(contact)
@@ -104,23 +106,23 @@ impl Calendar {
     }
 
     /// Every visit to come, the earliest minute first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Visit> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Rested> {
         self.until(u64::MAX)
     }
 
     /// Those that are due at `now`.
-    pub(crate) fn due(&self, now: Instant) -> impl Iterator<Item = Visit> {
+    pub(crate) fn due(&self, now: Instant) -> impl Iterator<Item = Rested> {
         self.until(now.as_micros() / MINUTE_MICROS)
     }
 
-    fn until(&self, minute: u64) -> impl Iterator<Item = Visit> {
-        let entry = |place: u32| self.entries.get(place as usize);
+    fn until(&self, minute: u64) -> impl Iterator<Item = Rested> {
+        let link = |place: u32| self.links.get(place as usize);
         self.pages.iter().take_while(move |page| page.minute <= minute).flat_map(move |page| {
-            let next = move |last: &&Entry| entry(last.next);
-            std::iter::successors(entry(page.first), next).map(|entry| Visit {
-                contact: entry.contact,
-                by_id: entry.rest & 1 == 1,
-                until: Instant::from_micros(u64::from(entry.rest >> 1) * 1_000_000),
+            let next = move |last: &&Link| link(last.next);
+            std::iter::successors(link(page.first), next).map(|link| Rested {
+                contact: link.contact,
+                by_id: link.rest & 1 == 1,
+                until: Instant::from_micros(u64::from(link.rest >> 1) * 1_000_000),
             })
         })
     }
@@ -129,31 +131,31 @@ impl Calendar {
     pub(crate) fn check(&self) {
         assert!(self.len <= self.limit);
         assert!(self.pages.iter().is_sorted_by(|a, b| a.minute < b.minute));
-        let follow = |place: &u32| self.entries.get(*place as usize).map(|entry| entry.next);
+        let follow = |place: &u32| self.links.get(*place as usize).map(|link| link.next);
         let chain = |first: u32| {
             std::iter::successors(Some(first), follow).take_while(|place| *place != NONE)
         };
         let noted: usize = self.pages.iter().map(|page| chain(page.first).count()).sum();
         assert_eq!(noted, self.len);
-        assert_eq!(noted + chain(self.free).count(), self.entries.len());
+        assert_eq!(noted + chain(self.free).count(), self.links.len());
         let ends = |page: &Page| chain(page.first).last() == Some(page.last);
         assert!(self.pages.iter().all(ends));
     }
 
-    fn store(&mut self, visit: Visit) -> u32 {
+    fn store(&mut self, visit: Rested) -> u32 {
         let seconds = visit.until.as_micros().div_ceil(1_000_000).min(u64::from(u32::MAX >> 1));
         let rest = (seconds as u32) << 1 | u32::from(visit.by_id);
-        let entry = Entry { contact: visit.contact, next: NONE, rest };
-        match self.entries.get_mut(self.free as usize) {
+        let link = Link { contact: visit.contact, next: NONE, rest };
+        match self.links.get_mut(self.free as usize) {
             Some(free) => {
                 let place = self.free;
                 self.free = free.next;
-                *free = entry;
+                *free = link;
                 place
             }
             None => {
-                self.entries.push(entry);
-                (self.entries.len() - 1) as u32
+                self.links.push(link);
+                (self.links.len() - 1) as u32
             }
         }
     }
@@ -174,8 +176,8 @@ mod tests {
         Contact { id: NodeId(id), addr: ([9, 9, 9, 9], 1).into() }
     }
 
-    fn visit(n: u32, until: Instant) -> Visit {
-        Visit { contact: contact(n), by_id: n.is_multiple_of(2), until }
+    fn visit(n: u32, until: Instant) -> Rested {
+        Rested { contact: contact(n), by_id: n.is_multiple_of(2), until }
     }
 
     fn at(seconds: u64) -> Instant {

@@ -1,7 +1,7 @@
-//! Of which places of the keyspace some answer told, and of which none did.
+//! Places of the keyspace, each with or without an answer that told of it.
 //!
-//! Answers name nodes near the target, so a neighbourhood of which no contact was ever heard is
-//! never aimed at, and stays unheard of. This map of the targets of answers finds such gaps.
+//! Answers name nodes near the target, so a neighbourhood without any contact heard of is
+//! never aimed at, and stays without. This map of the targets of answers finds such gaps.
 
 use crate::base::id::Id;
 
@@ -20,7 +20,7 @@ pub(crate) struct Coverage {
 }
 
 impl Coverage {
-    /// Notes an answer about `target` that named somebody.
+    /// Notes an answer about `target` that named a contact.
     pub(crate) fn mark(&mut self, target: Id) {
         self.words.resize(CELLS / 64, 0);
         let cell = cell_of(target);

@@ -1,14 +1,14 @@
 //! How crowded the keyspace is, learned from answers: how much of an id a target keeps, and how
-//! finely to look for places that nobody was asked about.
+//! finely to look for places that no answer told of.
 
 use crate::base::addr::Contact;
 use crate::base::id::{Id, NodeId};
 use crate::limits::CONTACTS_PER_REPLY;
 
 /// How many leading bits the eight nodes nearest to a point share: a running median, so that a few
-/// liars cannot move it far. A node knows few of those that are far from itself: an answer none of
-/// whose contacts is farther from the target, by shared bits, than whoever gave it comes from one
-/// bucket of a table, and only says that there are at least so many.
+/// liars cannot move it far. A node knows few nodes that are far from itself: if no contact of an
+/// answer is farther from the target, by shared bits, than the answering node, the answer comes from
+/// one bucket of a table, and only says that there are at least so many.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Density {
     /// In quarters of a bit.
@@ -35,8 +35,7 @@ impl Density {
         self.shared() + 1
     }
 
-    /// What whoever met these nodes had learned, give or take: the median over them. `ids` are
-    /// sorted.
+    /// About what a run that met these nodes had learned: the median over them. `ids` are sorted.
     pub(super) fn of(ids: &[NodeId]) -> Self {
         // The eight nearest to a node are among its neighbours in order.
         let windows: Vec<u32> = ids

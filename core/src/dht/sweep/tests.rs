@@ -1,17 +1,99 @@
-//! The sweep alone: whom it asks what, and when.
+//! The sweep alone: which node it asks what, and when.
 
 use std::collections::BTreeMap;
 
 use super::*;
 use crate::base::rng::Seed;
-use crate::limits::{REFERRER_DEAD_MAX, STERILE_SAMPLES};
+use crate::base::time::Duration;
+use crate::limits::{
+    COVERAGE_REST, GAP_ASKED_MAX, REFERRER_DEAD_MAX, STERILE_SAMPLES, SWEEP_PAUSE_MAX,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn sweep() -> Sweep {
-    let own_addr = SocketAddr::from(([9, 9, 9, 9], 6_881));
-    let rng = Rng::new(Seed::from_u64(1));
-    Sweep::new(AddressPolicy::Public, NodeId([1; 20]), own_addr, rng)
+/// A sweep, what is known of nodes, which it is lent, and every rest that began.
+pub(crate) struct SweepAlone {
+    sweep: Sweep,
+    known: Known,
+    rested: Vec<Rested>,
+}
+
+impl SweepAlone {
+    /// One that knows no contact.
+    pub(crate) fn new(mut rng: Rng) -> Self {
+        let own_addr = SocketAddr::from(([9, 9, 9, 9], 6_881));
+        let known = Known::new(AddressPolicy::Public, &mut rng);
+        let sweep = Sweep::new(AddressPolicy::Public, NodeId([1; 20]), own_addr, rng);
+        Self { sweep, known, rested: Vec::new() }
+    }
+
+    pub(crate) fn offer(
+        &mut self,
+        now: Instant,
+        contact: Contact,
+        referrer: Option<SocketAddr>,
+    ) -> Offer {
+        self.sweep.offer(&mut self.known, now, contact, referrer)
+    }
+
+    pub(crate) fn poll_query(&mut self, now: Instant) -> Option<SweepQuery> {
+        self.sweep.poll_query(&mut self.known, now)
+    }
+
+    /// The next query about a contact, questions about gaps answered on the way.
+    pub(crate) fn poll_visit(&mut self, now: Instant) -> Option<SweepQuery> {
+        loop {
+            let query = self.poll_query(now)?;
+            if !query.reason.is_gap() {
+                return Some(query);
+            }
+            self.on_reply(now, query, query.waiting.contact.id);
+        }
+    }
+
+    pub(crate) fn on_samples(
+        &mut self,
+        now: Instant,
+        query: SweepQuery,
+        id: NodeId,
+        interval: Option<i64>,
+    ) {
+        self.rested.push(self.sweep.on_samples(&mut self.known, now, query, id, interval));
+    }
+
+    pub(crate) fn on_reply(&mut self, now: Instant, query: SweepQuery, id: NodeId) {
+        self.rested.extend(self.sweep.on_reply(&mut self.known, now, query, id));
+    }
+
+    pub(crate) fn on_error(&mut self, now: Instant, query: SweepQuery) {
+        self.rested.extend(self.sweep.on_error(&mut self.known, now, query));
+    }
+
+    pub(crate) fn on_silence(&mut self, now: Instant, query: SweepQuery) {
+        self.rested.extend(self.sweep.on_silence(&mut self.known, now, query));
+    }
+
+    pub(crate) fn on_neighbours(
+        &mut self,
+        query: &SweepQuery,
+        id: NodeId,
+        contacts: impl Iterator<Item = Contact> + Clone,
+    ) {
+        self.sweep.on_neighbours(&self.known, query, id, contacts);
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.sweep.poll_timeout(&self.known)
+    }
+
+    pub(crate) fn check(&self) {
+        self.sweep.check();
+        self.known.check();
+    }
+}
+
+fn sweep() -> SweepAlone {
+    SweepAlone::new(Rng::new(Seed::from_u64(1)))
 }
 
 fn contact(n: u8) -> Contact {
@@ -19,9 +101,13 @@ fn contact(n: u8) -> Contact {
     Contact { id: NodeId([n; 20]), addr }
 }
 
-/// Asks everybody whose turn it is, each answering with samples and its own interval, and gives
-/// whom was sampled.
-fn answer_all(sweep: &mut Sweep, now: Instant, interval: impl Fn(Contact) -> i64) -> Vec<Contact> {
+/// Asks every node whose turn it is, each answering with samples and its own interval, and gives
+/// the sampled contacts.
+fn answer_all(
+    sweep: &mut SweepAlone,
+    now: Instant,
+    interval: impl Fn(Contact) -> i64,
+) -> Vec<Contact> {
     let mut sampled = Vec::new();
     while let Some(query) = sweep.poll_query(now) {
         let contact = query.waiting.contact;
@@ -62,13 +148,46 @@ fn every_node_comes_back_when_its_interval_ends_whatever_those_of_others() {
     }
 }
 
+/// What a node does with each query in turn.
+#[derive(Clone, Copy)]
+enum Does {
+    Sample,
+    Reply,
+    Refuse,
+    Nothing,
+}
+
 #[test]
-fn an_interval_that_is_missing_negative_or_huge_counts_as_the_longest_and_a_short_one_as_300() {
-    let cases = [(None, 21_600), (Some(-1), 21_600), (Some(21_601), 21_600), (Some(0), 300)];
-    for (sent, kept) in cases {
-        assert_eq!(clamp_interval(sent), SECOND * kept, "{sent:?}");
+fn each_way_to_end_a_visit_tells_once_which_node_rests_and_for_how_long() {
+    use Does::{Nothing, Refuse, Reply, Sample};
+    let cases: [(&[Does], Option<Duration>); 8] = [
+        (&[Sample], Some(SECOND * 600)),
+        (&[Reply], Some(SECOND * 3_600)),
+        (&[Refuse, Reply], Some(SECOND * 3_600)),
+        (&[Refuse, Refuse], Some(SECOND * 3_600)),
+        (&[Refuse, Nothing], Some(SECOND * 3_600)),
+        (&[Nothing, Reply, Sample], Some(SECOND * 600)),
+        (&[Nothing, Reply, Nothing, Nothing, Reply], Some(SECOND * 900)),
+        (&[Nothing, Nothing], None),
+    ];
+    for (what, rest) in cases {
+        let (mut sweep, node, now) = (sweep(), contact(0x11), Instant::START);
+        sweep.offer(now, node, None);
+        for does in what {
+            assert_eq!(sweep.rested, [], "the visit goes on");
+            let query = sweep.poll_visit(now).expect("its turn");
+            match does {
+                Sample => sweep.on_samples(now, query, node.id, Some(600)),
+                Reply => sweep.on_reply(now, query, node.id),
+                Refuse => sweep.on_error(now, query),
+                Nothing => sweep.on_silence(now, query),
+            }
+        }
+        // To the second above, since wall clocks are read to the second below.
+        let rested =
+            rest.map(|rest| Rested { contact: node, by_id: true, until: now + rest + SECOND });
+        assert_eq!(sweep.rested, Vec::from_iter(rested));
     }
-    assert_eq!(clamp_interval(Some(21_600)), INTERVAL_MAX);
 }
 
 #[test]
@@ -76,12 +195,12 @@ fn the_dead_are_asked_again_after_pauses_that_double_and_a_newcomer_resets_them(
     let mut sweep = sweep();
     sweep.offer(Instant::START, contact(0x33), None);
     let mut asked = Vec::new();
-    let mut run = |sweep: &mut Sweep, from: u32, to: u32| {
+    let mut run = |sweep: &mut SweepAlone, from: u32, to: u32| {
         asked.clear();
         for second in from..to {
             let now = Instant::START + SECOND * second;
             while let Some(query) = sweep.poll_query(now) {
-                if query.turn == Turn::First {
+                if query.reason == Reason::First {
                     asked.push(second);
                 }
                 sweep.on_silence(now, query);
@@ -89,7 +208,7 @@ fn the_dead_are_asked_again_after_pauses_that_double_and_a_newcomer_resets_them(
         }
         asked.clone()
     };
-    // The first pass met somebody new, so the next one follows at once; then 2, 4, 8 s.
+    // The first pass met a new contact, so the next one follows at once; then 2, 4, 8 s.
     assert_eq!(run(&mut sweep, 0, 100), [0, 0, 2, 6, 14], "and given up after five passes");
     sweep.offer(Instant::START + SECOND * 100, contact(0x44), None);
     assert_eq!(run(&mut sweep, 100, 200), [100, 100, 102, 106, 114]);
@@ -108,9 +227,9 @@ fn an_address_that_is_due_and_has_stayed_silent_under_another_id_is_asked_once()
     let now = Instant::START + SECOND * 430;
     let after = Contact { id: NodeId([0x77; 20]), ..before };
     assert_eq!(sweep.offer(now, after, None), Offer::Queued);
-    for turn in [Turn::First, Turn::Retry] {
+    for reason in [Reason::First, Reason::Retry] {
         let query = sweep.poll_query(now).expect("its turn");
-        assert_eq!((query.waiting.contact, query.turn), (after, turn));
+        assert_eq!((query.waiting.contact, query.reason), (after, reason));
         sweep.on_silence(now, query);
     }
     assert_eq!(sweep.poll_query(now).map(|query| query.waiting.contact), Some(after));
@@ -126,13 +245,13 @@ fn a_quiet_sweep_looks_for_nodes_it_has_missed_every_half_hour_and_counts_as_idl
     for second in 0..2 * 3_600 {
         let now = Instant::START + SECOND * second;
         while let Some(query) = sweep.poll_query(now) {
-            looked.extend((query.turn == Turn::Gap).then_some(u64::from(second)));
+            looked.extend((query.reason.is_gap()).then_some(u64::from(second)));
             match query.ask {
                 SweepAsk::Sample => sweep.on_samples(now, query, query.waiting.contact.id, None),
                 SweepAsk::FindNode => sweep.on_reply(now, query, query.waiting.contact.id),
             }
         }
-        assert!(sweep.is_idle(now));
+        assert!(sweep.sweep.is_idle(now));
         let wakes = sweep.poll_timeout().expect("the next look");
         assert!(wakes > now && wakes <= now + COVERAGE_REST);
     }
@@ -142,31 +261,31 @@ fn a_quiet_sweep_looks_for_nodes_it_has_missed_every_half_hour_and_counts_as_idl
 }
 
 #[test]
-fn who_answers_under_another_id_neither_stands_there_nor_silences_its_owner() {
+fn a_node_that_answers_under_another_id_neither_stands_there_nor_silences_its_owner() {
     let mut sweep = sweep();
     let (liar, victim) = (contact(0x55), contact(0xaa));
     sweep.offer(Instant::START, liar, None);
     let query = sweep.poll_query(Instant::START).expect("the liar");
     sweep.on_samples(Instant::START, query, victim.id, Some(21_600));
-    assert_eq!(sweep.landmarks(victim.id.id(), 8).count(), 0);
+    assert_eq!(sweep.known.landmarks.near(victim.id.id(), 8).count(), 0);
     assert_eq!(sweep.offer(Instant::START, victim, None), Offer::New);
     let next = sweep.poll_query(Instant::START).map(|query| query.waiting.contact);
     assert_eq!(next, Some(victim));
 }
 
 #[test]
-fn a_node_whose_infohashes_nobody_has_is_left_alone_for_a_day() {
+fn a_node_whose_infohashes_have_no_peers_is_left_alone_for_a_day() {
     let mut sweep = sweep();
     let node = contact(0x66);
     sweep.offer(Instant::START, node, None);
     for _ in 0..STERILE_SAMPLES {
-        assert!(sweep.is_trusted(node.addr));
-        sweep.on_new_infohash(node.addr);
+        assert!(!sweep.known.referrers.is_sterile(node.addr));
+        sweep.known.referrers.on_new_infohash(node.addr);
     }
-    assert!(!sweep.is_trusted(node.addr));
+    assert!(sweep.known.referrers.is_sterile(node.addr));
     let query = sweep.poll_query(Instant::START).expect("its turn");
     sweep.on_samples(Instant::START, query, node.id, Some(300));
-    let sampled_at = |sweep: &mut Sweep, second| {
+    let sampled_at = |sweep: &mut SweepAlone, second| {
         answer_all(sweep, Instant::START + SECOND * second, |_| 300).len()
     };
     assert_eq!(sampled_at(&mut sweep, 23 * 3_600), 0);
@@ -174,12 +293,12 @@ fn a_node_whose_infohashes_nobody_has_is_left_alone_for_a_day() {
 }
 
 #[test]
-fn one_visit_in_a_hundred_that_bears_fruit_is_enough() {
+fn peers_for_one_infohash_in_a_hundred_are_enough_to_be_trusted() {
     let mut sweep = sweep();
     let node = contact(0x67);
-    sweep.on_yield(node.addr);
-    (0..100).for_each(|_| sweep.on_new_infohash(node.addr));
-    assert!(sweep.is_trusted(node.addr));
+    sweep.known.referrers.on_yield(node.addr);
+    (0..100).for_each(|_| sweep.known.referrers.on_new_infohash(node.addr));
+    assert!(!sweep.known.referrers.is_sterile(node.addr));
 }
 
 #[test]
@@ -192,7 +311,7 @@ fn a_referrer_of_three_dead_and_no_living_is_not_followed() {
     let mut now = Instant::START;
     for _ in 0..2 * REFERRER_DEAD_MAX {
         now = now + SECOND;
-        let query = sweep.poll_query(now).expect("somebody's turn");
+        let query = sweep.poll_query(now).expect("a turn");
         sweep.on_silence(now, query);
     }
     assert_eq!(sweep.offer(now, contact(0x70), Some(referrer)), Offer::Ignored);
@@ -210,9 +329,9 @@ fn hearsay_of_low_ports_and_private_addresses_is_ignored_but_not_what_the_user_n
     assert_eq!(sweep.offer(Instant::START, at([10, 0, 0, 1], 6_881), None), Offer::New);
 }
 
-/// Found by the simulator: seed 1091, where every other node names nobody whom one may visit.
+/// Found by the simulator: seed 1091, where every other node names no contact that may be visited.
 #[test]
-fn a_place_is_asked_about_until_somebody_names_whom_to_visit() {
+fn a_place_is_asked_about_until_a_node_names_a_contact_to_visit() {
     let mut sweep = sweep();
     let nodes: Vec<Contact> = (1..=6).map(|n| contact(n << 4)).collect();
     for node in &nodes {
@@ -221,9 +340,9 @@ fn a_place_is_asked_about_until_somebody_names_whom_to_visit() {
     let mut asked: BTreeMap<Id, Vec<NodeId>> = BTreeMap::new();
     while let Some(query) = sweep.poll_query(Instant::START) {
         let node = query.waiting.contact.id;
-        if query.turn == Turn::Gap {
+        if query.reason.is_gap() {
             asked.entry(query.target).or_default().push(node);
-            // Only the third names somebody else than itself.
+            // Only the third names others than itself.
             let helpful = asked[&query.target].len() == 3;
             let known = nodes.iter().copied().filter(|known| helpful || known.id == node);
             sweep.on_neighbours(&query, node, known);
@@ -243,7 +362,7 @@ fn a_place_is_asked_about_until_somebody_names_whom_to_visit() {
 }
 
 #[test]
-fn nobody_is_bothered_for_ever_about_a_place_of_which_nobody_tells() {
+fn a_place_that_no_node_tells_of_is_asked_about_only_so_often() {
     let mut sweep = sweep();
     for n in 1..=9 {
         sweep.offer(Instant::START, contact(n << 4), None);
@@ -251,7 +370,7 @@ fn nobody_is_bothered_for_ever_about_a_place_of_which_nobody_tells() {
     let mut gaps: BTreeMap<Id, u8> = BTreeMap::new();
     while let Some(query) = sweep.poll_query(Instant::START) {
         let node = query.waiting.contact.id;
-        *gaps.entry(query.target).or_default() += u8::from(query.turn == Turn::Gap);
+        *gaps.entry(query.target).or_default() += u8::from(query.reason.is_gap());
         sweep.on_neighbours(&query, node, std::iter::empty());
         match query.ask {
             SweepAsk::Sample => sweep.on_samples(Instant::START, query, node, None),

@@ -10,7 +10,7 @@ use crate::base::time::{Instant, earliest};
 
 /// A node that answered us at least once.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
+pub(super) struct Member {
     pub(super) contact: Contact,
     /// When it last answered us.
     pub(super) answered: Instant,
@@ -20,12 +20,12 @@ pub(super) struct Entry {
     pub(super) failures: u8,
 }
 
-impl Entry {
+impl Member {
     pub(super) fn new(now: Instant, contact: Contact) -> Self {
         Self { contact, answered: now, asked_us: None, failures: 0 }
     }
 
-    /// Failed several queries in a row (BEP 5): not handed out, replaced by whoever comes first.
+    /// Failed several queries in a row (BEP 5): not handed out, replaced by the next node that comes.
     pub(super) fn is_bad(&self) -> bool {
         self.failures >= BAD_AFTER
     }
@@ -51,9 +51,9 @@ impl Entry {
 #[derive(Clone, Debug)]
 pub(super) struct Bucket {
     /// The nodes in use, in no particular order.
-    pub(super) live: Vec<Entry>,
+    pub(super) live: Vec<Member>,
     /// Answering nodes that found no room. Empty unless `live` is full.
-    pub(super) replacements: Vec<Entry>,
+    pub(super) replacements: Vec<Member>,
     /// When a node last answered, entered or left (BEP 5: the refresh clock).
     changed: Instant,
     /// The questionable node being pinged, and until when its answer is waited for.
@@ -63,7 +63,7 @@ pub(super) struct Bucket {
 }
 
 /// What a bucket wants sent.
-pub(super) enum Want {
+pub(super) enum Upkeep {
     /// A ping to its least recently seen questionable node.
     Ping(Contact),
     /// A lookup within its range.
@@ -87,17 +87,17 @@ impl Bucket {
     }
 
     /// The entry of this id, live or waiting.
-    pub(super) fn find(&self, id: NodeId) -> Option<&Entry> {
+    pub(super) fn find(&self, id: NodeId) -> Option<&Member> {
         self.live.iter().chain(&self.replacements).find(|entry| entry.contact.id == id)
     }
 
     /// The entry of this id, live or waiting.
-    pub(super) fn find_mut(&mut self, id: NodeId) -> Option<&mut Entry> {
+    pub(super) fn find_mut(&mut self, id: NodeId) -> Option<&mut Member> {
         self.live.iter_mut().chain(&mut self.replacements).find(|entry| entry.contact.id == id)
     }
 
     /// The entry, live or waiting, whose address stands in the same /24 or /64.
-    pub(super) fn neighbour(&self, addr: SocketAddr) -> Option<&Entry> {
+    pub(super) fn neighbour(&self, addr: SocketAddr) -> Option<&Member> {
         let mut all = self.live.iter().chain(&self.replacements);
         let net = prefix(addr, NETWORK_OF_NODES);
         all.find(|entry| prefix(entry.contact.addr, NETWORK_OF_NODES) == net)
@@ -118,8 +118,8 @@ impl Bucket {
 
     /// Keeps `entry` for when room appears; a full cache forgets the one that answered longest
     /// ago, and returns it.
-    pub(super) fn wait(&mut self, entry: Entry) -> Option<Entry> {
-        let oldest = |(_, entry): &(usize, &Entry)| entry.answered;
+    pub(super) fn wait(&mut self, entry: Member) -> Option<Member> {
+        let oldest = |(_, entry): &(usize, &Member)| entry.answered;
         let dropped = (self.replacements.len() >= REPLACEMENTS_MAX)
             .then(|| self.replacements.iter().enumerate().min_by_key(oldest))
             .flatten()
@@ -142,7 +142,7 @@ impl Bucket {
     }
 
     /// The next query this bucket needs, if one is due.
-    pub(super) fn poll(&mut self, now: Instant) -> Option<Want> {
+    pub(super) fn poll(&mut self, now: Instant) -> Option<Upkeep> {
         if self.wake.is_none_or(|wake| wake > now) {
             return None;
         }
@@ -151,10 +151,10 @@ impl Bucket {
             && let Some(contact) = self.least_recently_seen(now)
         {
             self.probe = Some((contact.id, now + PROBE_PATIENCE));
-            want = Some(Want::Ping(contact));
+            want = Some(Upkeep::Ping(contact));
         } else if self.refresh_due() <= now {
             self.changed = now;
-            want = Some(Want::Refresh);
+            want = Some(Upkeep::Refresh);
         }
         self.rearm();
         want
@@ -181,7 +181,7 @@ impl Bucket {
         if self.replacements.is_empty() {
             return None;
         }
-        let questionable = self.live.iter().map(Entry::good_until).min()?;
+        let questionable = self.live.iter().map(Member::good_until).min()?;
         Some(self.probe.map_or(questionable, |(_, until)| questionable.max(until)))
     }
 

@@ -1,4 +1,4 @@
-//! The routing table scenarios of protocol catalogue 6.2, and the table against a naive model.
+//! The routing table scenarios of catalogue S3, and the table against a naive model.
 
 use std::collections::BTreeSet;
 
@@ -185,13 +185,21 @@ fn a_bad_node_is_not_handed_out_and_leaves_at_the_twentieth_failure() {
     for failures in 1..20 {
         table.on_failure(at(0), node(0, 1));
         table.check();
-        let mut out = Table::NOBODY;
+        let mut out = Table::NO_CONTACTS;
         let expected = usize::from(failures < 2);
         assert_eq!(table.closest(OWN.id(), &mut out), expected);
         assert_eq!((table.contacts().count(), table.len()), (expected, 1));
     }
     table.on_failure(at(0), node(0, 1));
     assert!(table.is_empty());
+}
+
+#[test]
+fn i5_10_the_first_buckets_hold_128_64_32_16_and_then_eight_and_not_one_more() {
+    let mut table = full(); // exactly so many
+    for bits in 0..=4 {
+        assert_eq!(seen(&mut table, at(1), node(bits, 5_000 + bits)), Insertion::Cached, "{bits}");
+    }
 }
 
 #[test]
@@ -326,7 +334,7 @@ fn nodes_that_no_split_can_part_do_not_deepen_the_table() {
     for n in 0..500 {
         let _ = seen(&mut table, at(0), node(34, n));
     }
-    assert_eq!((table.depth(), table.len()), (1, LOW_BUCKETS[0]));
+    assert_eq!((table.depth(), table.len()), (1, 128));
 }
 
 #[test]
@@ -399,7 +407,7 @@ fn members(own: NodeId, offered: &[Contact]) -> BTreeSet<Contact> {
 }
 
 fn closest(table: &Table, target: Id) -> Vec<Contact> {
-    let mut out = Table::NOBODY;
+    let mut out = Table::NO_CONTACTS;
     let len = table.closest(target, &mut out);
     out[..len].to_vec()
 }

@@ -1,5 +1,5 @@
-//! Walks against simulated networks, honest and hostile, and the traversal scenarios of protocol
-//! catalogue 6.2.
+//! Walks against simulated networks, honest and hostile, and the traversal scenarios of
+//! catalogue S3.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use turmoil::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use turmoil::net::{TcpListener, TcpStream, UdpSocket};
@@ -21,7 +21,7 @@ use crate::net::event::Conn;
 use crate::net::internet::{Delivery, Net};
 
 /// What a stream brings.
-enum Heard {
+enum StreamEvent {
     /// The crawler wants a connection.
     Dialled { conn: Conn, to: SocketAddr, writer: OwnedWriteHalf },
     /// It wrote to it.
@@ -39,7 +39,7 @@ pub(super) async fn serve(net: Rc<RefCell<Net>>) -> turmoil::Result {
     let mut tasks: JoinSet<io::Result<()>> = JoinSet::new();
     let mut datagram = vec![0; DATAGRAM_MAX];
     loop {
-        deliver(&net, &udp, &mut writers).await?;
+        deliver(&net, &udp, &mut writers)?;
         let due = net.borrow().poll_timeout();
         tokio::select! {
             biased;
@@ -55,12 +55,14 @@ pub(super) async fn serve(net: Rc<RefCell<Net>>) -> turmoil::Result {
                 tasks.spawn_local(listen(stream, events.clone()));
             }
             Some(heard) = heard.recv() => match heard {
-                Heard::Dialled { conn, to, writer } => {
-                    writers.insert(conn, writer);
+                StreamEvent::Dialled { conn, to, writer } => {
+                    let (queue, queued) = mpsc::unbounded_channel();
+                    writers.insert(conn, queue);
+                    tasks.spawn_local(write(writer, queued));
                     net.borrow_mut().dial(now(), conn, to);
                 }
-                Heard::Bytes(conn, bytes) => net.borrow_mut().write(now(), conn, &bytes),
-                Heard::Closed(conn) => {
+                StreamEvent::Bytes(conn, bytes) => net.borrow_mut().write(now(), conn, &bytes),
+                StreamEvent::Closed(conn) => {
                     // Unless it was closed from here.
                     if writers.remove(&conn).is_some() {
                         net.borrow_mut().close(now(), conn);
@@ -73,11 +75,12 @@ pub(super) async fn serve(net: Rc<RefCell<Net>>) -> turmoil::Result {
     }
 }
 
-/// Sends what the virtual internet has for the crawler.
-async fn deliver(
+/// Sends what the virtual internet has for the crawler. Never waits: one stream must not hold up
+/// the others, let alone the datagrams.
+fn deliver(
     net: &RefCell<Net>,
     udp: &UdpSocket,
-    writers: &mut BTreeMap<Conn, OwnedWriteHalf>,
+    writers: &mut BTreeMap<Conn, UnboundedSender<Vec<u8>>>,
 ) -> turmoil::Result {
     let mut out = Vec::new();
     loop {
@@ -91,17 +94,31 @@ async fn deliver(
         let Some((conn, frame)) = frame(&delivery) else { continue };
         let over =
             matches!(delivery, Delivery::Refused(_) | Delivery::Closed(_) | Delivery::Reset(_));
-        if let Some(writer) = writers.get_mut(&conn)
-            && (writer.write_all(&frame).await.is_err() || over)
+        if let Some(writer) = writers.get(&conn)
+            && (writer.send(frame).is_err() || over)
         {
-            // A crawler that is gone has nothing to read; its end of the stream says so as well.
             writers.remove(&conn);
         }
     }
 }
 
+/// Writes to one stream what is queued for it, until that is all or the crawler is gone: then it
+/// has nothing to read, and its end of the stream says so as well. Where [`super::CAPACITY`] segments are
+/// still unread when the crawler leaves, turmoil never wakes who waits for room.
+async fn write(
+    mut writer: OwnedWriteHalf,
+    mut queued: UnboundedReceiver<Vec<u8>>,
+) -> io::Result<()> {
+    while let Some(frame) = queued.recv().await {
+        if writer.write_all(&frame).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Reads one stream to its end.
-async fn listen(stream: TcpStream, events: UnboundedSender<Heard>) -> io::Result<()> {
+async fn listen(stream: TcpStream, events: UnboundedSender<StreamEvent>) -> io::Result<()> {
     let (mut reader, writer) = stream.into_split();
     let mut pending = Vec::new();
     let (conn, to) = loop {
@@ -113,13 +130,13 @@ async fn listen(stream: TcpStream, events: UnboundedSender<Heard>) -> io::Result
         }
     };
     // Nobody listens any more only when the simulation is about to end.
-    let _ = events.send(Heard::Dialled { conn, to, writer });
+    let _ = events.send(StreamEvent::Dialled { conn, to, writer });
     loop {
         if !pending.is_empty() {
-            let _ = events.send(Heard::Bytes(conn, std::mem::take(&mut pending)));
+            let _ = events.send(StreamEvent::Bytes(conn, std::mem::take(&mut pending)));
         }
         if read(&mut reader, &mut pending).await == 0 {
-            let _ = events.send(Heard::Closed(conn));
+            let _ = events.send(StreamEvent::Closed(conn));
             return Ok(());
         }
     }

@@ -1,7 +1,13 @@
+use estudely_core::Family;
+use tokio::io::AsyncWriteExt;
+use turmoil::net::TcpStream;
+
 use super::*;
+use crate::net::event::Conn;
 use crate::run::direct;
 use crate::subject::tests::Notes;
 use crate::world::scenario::Families;
+use crate::world::vice::{PeerVice, PeerVices};
 
 fn small(seed: u64) -> Scenario {
     Scenario { nodes: 200, torrents: 60, broken_s: 60, ..Scenario::calm(seed) }
@@ -74,6 +80,49 @@ fn five_thousand_nodes_and_two_thousand_peers() {
     };
     let (notes, _) = run_to_the_end(&scenario);
     assert!(notes.verified.len() > 900, "{}", notes.verified.len());
+}
+
+/// Some of the peers say more at once than turmoil lets wait on a stream.
+#[test]
+fn a_stream_that_nobody_reads_holds_up_nothing_else() {
+    let storm = PeerVices::of(&[PeerVice::MessageStorm]);
+    let hostile = Scenario { hostile_peers: 100, peer_vices: storm, ..small(1) };
+    let scenario = Scenario { chunk: 3, ..hostile };
+    let universe = universe(&scenario);
+    let net = Net::new(universe.clone(), &scenario, Shard { index: 0, count: 1 });
+    let net = Rc::new(RefCell::new(net));
+    let mut sim = simulation(&scenario);
+    sim.host(IpAddr::V4(gateway(0)), move || host::serve(net.clone()));
+    sim.client(IpAddr::V4(CRAWLER), async move {
+        let world = universe.world(Family::V4).expect("a world");
+        let own = universe.own(Family::V4).expect("an address");
+        let there = SocketAddr::new(IpAddr::V4(gateway(0)), PORT);
+        let mut lines = Vec::new();
+        for peer in 0..world.peer_count() {
+            let mut line = TcpStream::connect(there).await?;
+            line.write_all(&frame::hello(Conn(peer.into()), world.peer(peer).addr)).await?;
+            lines.push((peer, line));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for (peer, line) in &mut lines {
+            let hash = world.key(world.peer(*peer).torrent).0;
+            let start: &[u8] = b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\0";
+            line.write_all(&[start, &hash, b"-XX0000-abcdefghijkl"].concat()).await?;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(lines);
+        let udp = bind_udp().await?;
+        let node = world.contact(world.bootstraps()[0]).addr;
+        let ping = b"d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe";
+        let mut datagram = Vec::new();
+        frame::emit_datagram(&mut datagram, own, node, false, ping);
+        udp.send_to(&datagram, there).await?;
+        let mut answer = vec![0; DATAGRAM_MAX];
+        let answered = udp.recv_from(&mut answer);
+        tokio::time::timeout(Duration::from_secs(5), answered).await.expect("an answer")?;
+        Ok(())
+    });
+    sim.run().expect("nothing is held up");
 }
 
 /// Panics on the crawler's host.

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use estudely_core::limits::{SILENT_REST, UNSUPPORTED_REST};
+use estudely_core::limits::{GAPS_FREE, SILENT_REST, UNSUPPORTED_REST};
 use estudely_core::{Family, Instant};
 use estudely_sim::scenario::Scenario;
 use estudely_sim::world::NodeKind;
@@ -17,8 +17,6 @@ use estudely_sim::world::NodeKind;
 use crate::tape::{Asks, Played, play_whole, second};
 
 const NODES: u32 = 300;
-/// Places of which no answer told: each is asked about once.
-const GAPS: u32 = 24;
 
 fn unsampled(seconds: u32) -> Played {
     let calm = Scenario::calm(42);
@@ -66,7 +64,9 @@ fn everybody_is_met_and_nobody_asked_more_than_each_kind_of_refusal_calls_for() 
     let bootstraps = played.universe.bootstrap(Family::V4).len() as u32;
     assert_eq!(stats.queries_sample, u64::from(3 * silent + refuses + other));
     let owed = bootstraps + 2 * silent + refuses;
-    assert_eq!(stats.queries_find_node, u64::from(owed + GAPS));
+    // Beside those some are asked about places of which no answer told.
+    let gaps = stats.queries_find_node - u64::from(owed);
+    assert!(gaps <= u64::from(GAPS_FREE), "{gaps} about gaps");
     assert_eq!((stats.refused, stats.expired), (u64::from(refuses), u64::from(3 * silent)));
 }
 

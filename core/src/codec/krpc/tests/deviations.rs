@@ -1,4 +1,4 @@
-//! D1-D21 of catalogue 1.90, the limits of B.7 and H5, and malformed queries.
+//! D1-D21 of the catalogue, the limits of B.7 and H5, and malformed queries.
 
 use super::*;
 use crate::codec::bencode::ErrorKind;

@@ -60,10 +60,9 @@ struct Measured {
 impl Measured {
     fn new() -> Self {
         let config = Config {
-            mode: Mode::Fetch,
             policy: AddressPolicy::AllowPrivate,
             own: [Some(SocketAddr::from(([9, 9, 9, 9], 6_881))), None],
-            ..Config::new(Mode::Crawl)
+            ..Config::new(Mode::Fetch)
         };
         let now = Instant::START;
         Self { crawler: Crawler::new(config, Seed::from_u64(3), now), now, longest: 0 }

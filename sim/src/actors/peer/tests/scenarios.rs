@@ -1,5 +1,5 @@
 //! The metadata and peer-wire scenarios of libtorrent's own simulations, as far as they concern a
-//! fetcher (protocol.md 6.4): the same situation, what this crawler does, exactly.
+//! fetcher (catalogue S4): the same situation, what this crawler does, exactly.
 
 use estudely_core::PeerFault;
 use estudely_core::internal::exchange::Progress;

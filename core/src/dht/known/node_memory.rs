@@ -1,6 +1,6 @@
 //! What is remembered about every address and node id ever met: eight bytes each.
 //!
-//! The sweep asks here whether a contact was visited in this pass and whether its sampling
+//! Here it stands whether a contact was visited in this pass of the sweep and whether its sampling
 //! interval still runs (BEP 51). Entries whose interval is over and whose pass is past are
 //! forgotten when room is needed.
 
@@ -19,11 +19,11 @@ pub(crate) struct NodeFacts {
     /// The pass it was last visited in, see [`pass_mark`]; 0 for never.
     pass: u8,
     /// Whether it was ever sent a query.
-    pub asked: bool,
+    pub(crate) asked: bool,
     /// Whether it ever answered one.
-    pub answered: bool,
+    pub(crate) answered: bool,
     /// Whether it ever answered with samples.
-    pub sampled: bool,
+    pub(crate) sampled: bool,
 }
 
 impl NodeFacts {
@@ -87,7 +87,7 @@ fn minute(at: Instant) -> u16 {
     (at.as_micros() / MINUTE % u64::from(MINUTES)) as u16 + 1
 }
 
-/// The notes, in open addressing. Two keys share a fingerprint with probability 2^-40:
+/// The facts, in open addressing. Two keys share a fingerprint with probability 2^-40:
 /// such a contact is then thought to be known.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeMemory {
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_the_calendar_calls_due_rests_no_more_on_any_minute_of_the_wrap() {
+    fn a_node_that_the_calendar_calls_due_rests_no_more_on_any_minute_of_the_wrap() {
         for minutes in (65_530..=65_540).chain(131_060..=131_080) {
             for micros in [0, 1, MINUTE - 1] {
                 let until = Instant::from_micros(minutes * MINUTE - micros);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_ledger_forgets_past_passes_before_it_refuses() {
+    fn a_full_memory_forgets_past_passes_before_it_refuses() {
         let mut memory = memory(1_000);
         let mut fill = |pass: u64, count: u32| {
             let mut note = NodeFacts::default();
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_ledger_still_takes_notes_of_whom_it_knows() {
+    fn a_full_memory_still_takes_notes_of_the_nodes_it_knows() {
         let mut memory = memory(1_000);
         let mut note = NodeFacts::default();
         note.visit(1);

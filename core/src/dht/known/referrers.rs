@@ -14,7 +14,7 @@ struct Score {
     live: u8,
     /// Contacts that did not.
     dead: u8,
-    /// Infohashes that nobody had named before.
+    /// Infohashes that no node had named before.
     sampled: u16,
     /// Of these, those for which it named a peer when asked.
     yielding: u16,
@@ -29,7 +29,7 @@ impl Score {
 
 /// The scores of all nodes, in a fixed table without keys: two that fall into one cell share it.
 #[derive(Debug)]
-pub(super) struct Referrers {
+pub(crate) struct Referrers {
     policy: AddressPolicy,
     scores: Cells<Score>,
     /// Contacts judged since all scores were halved.
@@ -37,28 +37,28 @@ pub(super) struct Referrers {
 }
 
 impl Referrers {
-    pub(super) fn new(policy: AddressPolicy, rng: &mut Rng) -> Self {
+    pub(crate) fn new(policy: AddressPolicy, rng: &mut Rng) -> Self {
         Self { policy, scores: Cells::new(rng, REFERRER_CELLS), judged: 0 }
     }
 
     /// Whether contacts that it names are worth a visit.
-    pub(super) fn is_followed(&self, node: SocketAddr) -> bool {
+    pub(crate) fn is_followed(&self, node: SocketAddr) -> bool {
         let score = self.score(node);
         score.live > 0 || score.dead < REFERRER_DEAD_MAX
     }
 
     /// Whether it makes infohashes up (H19).
-    pub(super) fn is_sterile(&self, node: SocketAddr) -> bool {
+    pub(crate) fn is_sterile(&self, node: SocketAddr) -> bool {
         self.score(node).is_sterile()
     }
 
     /// A contact that it had named answered, or never did.
-    pub(super) fn judge(&mut self, node: SocketAddr, lives: bool) {
+    pub(crate) fn judge(&mut self, node: SocketAddr, lives: bool) {
         let score = self.score_mut(node);
         let count = if lives { &mut score.live } else { &mut score.dead };
         *count = count.saturating_add(1);
         self.judged += 1;
-        // Old merits and old faults fade, so that a cell tells of those who use it now.
+        // Old merits and old faults fade, so that a cell tells of its present nodes.
         if self.judged >= REFERRER_CELLS {
             self.judged = 0;
             for score in self.scores.iter_mut() {
@@ -68,19 +68,19 @@ impl Referrers {
     }
 
     /// It named an infohash that was new.
-    pub(super) fn on_new_infohash(&mut self, node: SocketAddr) {
+    pub(crate) fn on_new_infohash(&mut self, node: SocketAddr) {
         let score = self.score_mut(node);
         score.sampled = score.sampled.saturating_add(1);
     }
 
     /// It named a peer for an infohash that it had sampled.
-    pub(super) fn on_yield(&mut self, node: SocketAddr) {
+    pub(crate) fn on_yield(&mut self, node: SocketAddr) {
         let score = self.score_mut(node);
         score.yielding = score.yielding.saturating_add(1);
     }
 
     /// Its infohashes are judged anew from now on.
-    pub(super) fn forgive(&mut self, node: SocketAddr) {
+    pub(crate) fn forgive(&mut self, node: SocketAddr) {
         let score = self.score_mut(node);
         (score.sampled, score.yielding) = (0, 0);
     }
@@ -91,5 +91,42 @@ impl Referrers {
 
     fn score_mut(&mut self, node: SocketAddr) -> &mut Score {
         self.scores.get_mut(&address_key(self.policy, node))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::Seed;
+
+    fn referrers() -> (Referrers, SocketAddr) {
+        let referrers = Referrers::new(AddressPolicy::Public, &mut Rng::new(Seed::from_u64(1)));
+        (referrers, SocketAddr::from(([20, 1, 1, 1], 6_881)))
+    }
+
+    #[test]
+    fn h17_a_referrer_of_two_dead_contacts_is_followed_and_of_three_only_if_one_lives() {
+        let (mut referrers, node) = referrers();
+        let mut dies = || {
+            referrers.judge(node, false);
+            referrers.is_followed(node)
+        };
+        assert_eq!([dies(), dies(), dies(), dies()], [true, true, false, false]);
+        referrers.judge(node, true);
+        assert!(referrers.is_followed(node));
+    }
+
+    #[test]
+    fn h19_samples_are_distrusted_from_fifty_on_if_less_than_one_in_a_hundred_has_a_peer() {
+        let (mut referrers, node) = referrers();
+        (0..49).for_each(|_| referrers.on_new_infohash(node));
+        assert!(!referrers.is_sterile(node));
+        referrers.on_new_infohash(node);
+        assert!(referrers.is_sterile(node));
+        referrers.on_yield(node);
+        (50..100).for_each(|_| referrers.on_new_infohash(node));
+        assert!(!referrers.is_sterile(node), "one in a hundred");
+        referrers.on_new_infohash(node);
+        assert!(referrers.is_sterile(node), "one in a hundred and one");
     }
 }

@@ -1,0 +1,67 @@
+//! Which infohashes become jobs, and when: those asked for by name, and those that wait in the
+//! admission until a job is free.
+
+use std::net::SocketAddr;
+
+use super::{Crawler, Full};
+use crate::base::addr::Family;
+use crate::base::id::InfoHash;
+use crate::base::store::Key;
+use crate::crawl::admission::Admitted;
+use crate::lead::{Lead, Origin};
+
+impl Crawler {
+    pub(super) fn request(&mut self, hash: InfoHash, peers: &[SocketAddr]) -> Result<(), Full> {
+        let key = match self.jobs.find(hash) {
+            Some(key) => key,
+            None if self.jobs.is_full() || !self.rows.have_room() => return Err(Full),
+            None => match self.admission.admit(hash) {
+                Admitted::Full => return Err(Full),
+                Admitted::Known => match self.claim(hash) {
+                    Some(key) => key,
+                    // It is settled, or waits for its turn: there is nothing to begin.
+                    None => return Ok(()),
+                },
+                Admitted::Closed | Admitted::Held => return Ok(()),
+                Admitted::New => {
+                    self.stats.infohashes_new += 1;
+                    let lead = Lead::new(hash, self.now, Origin::Request);
+                    let Some(key) = self.begin_job(&lead) else { return Err(Full) };
+                    if let Some(journal) = &mut self.journal {
+                        journal.taken(hash, peers.iter().copied());
+                    }
+                    key
+                }
+            },
+        };
+        self.jobs.on_named_peers(self.now, key, peers);
+        self.carry_out();
+        Ok(())
+    }
+
+    /// Whether an infohash that waits for a job may have one: as long as rows are taken, and not
+    /// before some node answered. What waits until then is an earlier run's; in a dead network it
+    /// would only fail, and have lost its source.
+    pub(super) fn takes_jobs(&self) -> bool {
+        let cut_off = self.stats.answered == 0 && self.networks.iter().any(Option::is_some);
+        !self.shut_down && !cut_off && !self.jobs.is_full() && self.rows.have_room()
+    }
+
+    /// Gives free jobs to infohashes that wait for one.
+    pub(super) fn fill_jobs(&mut self) {
+        while self.takes_jobs() {
+            let Some(lead) = self.admission.next(self.now) else { break };
+            if self.begin_job(&lead).is_none() {
+                break;
+            }
+            self.carry_out();
+        }
+    }
+
+    /// Begins work on `lead`. The caller carries out what it needs.
+    pub(super) fn begin_job(&mut self, lead: &Lead) -> Option<Key> {
+        let of_source = |node| self.networks[Family::of(node).index()].is_some();
+        let asks = lead.source.is_some_and(|node| of_source(node.addr));
+        self.jobs.begin(self.now, lead, asks)
+    }
+}

@@ -1,0 +1,84 @@
+//! What must agree between the parts of a crawl, asserted: for tests, simulation and fuzzing. Each
+//! part asserts what it alone knows; here stands what two of them know of the same thing.
+
+use super::Crawler;
+use crate::base::addr::Family;
+use crate::state::Journal;
+
+impl Crawler {
+    /// Asserts every invariant that can be seen from here.
+    pub fn check(&self) {
+        self.networks.iter().flatten().for_each(|network| network.check());
+        self.admission.check();
+        self.dialer.check();
+        self.jobs.check();
+        self.rows.check();
+        self.journal.iter().for_each(Journal::check);
+        self.check_walks();
+        self.check_dials();
+        self.check_infohashes();
+        self.check_queries();
+    }
+
+    /// Jobs and walks.
+    fn check_walks(&self) {
+        let mut open = 0;
+        for (family, network) in Family::ALL.into_iter().zip(&self.networks) {
+            for (walk, job) in network.iter().flat_map(|network| network.walks.iter()) {
+                self.jobs.check_walk(job, family, walk);
+                open += usize::from(self.jobs.is_open(job));
+            }
+        }
+        assert_eq!(self.jobs.walks_open(), open, "a job knows only walks that are under way");
+    }
+
+    /// Jobs, connections and counters.
+    fn check_dials(&self) {
+        let mut open = 0;
+        for dial in self.dialer.iter() {
+            self.jobs.check_dial(dial.job, dial.to);
+            open += usize::from(self.jobs.is_open(dial.job));
+        }
+        assert_eq!(
+            self.jobs.dials_open(),
+            open,
+            "a job tries only peers to which a connection is open"
+        );
+        for (job, latest) in self.jobs.latest_dials() {
+            let dial = self.dialer.get(latest);
+            let own = dial.is_none_or(|dial| dial.job == job);
+            assert!(own, "the connection that a job began last is its own");
+        }
+        let stats = &self.stats;
+        let ended = stats.faults.iter().sum::<u64>() + stats.delivered;
+        assert_eq!(stats.dialled, ended + self.dialer.open_count() as u64, "every dial ends once");
+    }
+
+    /// Admission, jobs, outage and counters.
+    fn check_infohashes(&self) {
+        assert!(
+            self.outage.is_open() || !self.jobs.has_held(),
+            "jobs are held only while there is suspicion that the network is gone"
+        );
+        let unsettled = self.jobs.first_rounds() + self.admission.pending();
+        assert_eq!(
+            self.stats.infohashes_new,
+            self.stats.settled + unsettled as u64,
+            "what is taken on waits, is under way or is settled"
+        );
+        for hash in self.jobs.hashes() {
+            assert!(self.admission.knows(hash), "an infohash under way was taken on");
+            // So the saved state says each thing of an infohash once.
+            assert!(!self.admission.keeps(hash), "an infohash under way waits nowhere else");
+        }
+    }
+
+    /// Queries and counters.
+    fn check_queries(&self) {
+        let networks = self.networks.iter().flatten();
+        let open: u64 = networks.map(|network| network.endpoint.open_count() as u64).sum();
+        let stats = &self.stats;
+        let ended = stats.answered + stats.refused + stats.expired;
+        assert_eq!(stats.queries(), ended + open, "queries balance");
+    }
+}

@@ -1,0 +1,67 @@
+//! The ends of connections: what each says about the peer, its address, the network and us.
+
+use super::Crawler;
+use crate::base::fault::PeerFault;
+use crate::crawl::attempts::{Circumstances, Failure};
+use crate::crawl::dialer::OpenDial;
+use crate::peer::exchange::{Fetched, Outcome, Progress};
+
+impl Crawler {
+    pub(super) fn finish_dial(&mut self, dial: OpenDial, mut outcome: Outcome) {
+        let too_much = |fetched: &Fetched| !self.rows.have_room_for(fetched);
+        if outcome.result.as_ref().is_ok_and(too_much) {
+            // Rows are not taken: the peer, to whom nothing of that is due, is asked once more.
+            outcome.result = Err(PeerFault::Pressure);
+        }
+        self.count_progress(&outcome);
+        if let Some(done) = outcome.timings.handshaken {
+            self.dialer.on_handshake(done.since(outcome.timings.started));
+        }
+        let fault = match outcome.result {
+            Ok(fetched) => {
+                self.sign_of_life();
+                self.stats.delivered += 1;
+                self.dialer.on_relief();
+                return self.settle_fetched(dial, fetched, outcome.transport);
+            }
+            Err(fault) => fault,
+        };
+        if fault == PeerFault::Refused {
+            self.sign_of_life();
+        }
+        self.count_fault(fault);
+        if self.shut_down || fault == PeerFault::Aborted {
+            // Cut off, not failed: the infohash is new to the next run.
+            return self.jobs.on_dial_broken_off(dial.job, dial.to);
+        }
+        self.dial_failed(dial, fault, outcome);
+    }
+
+    fn dial_failed(&mut self, dial: OpenDial, fault: PeerFault, outcome: Outcome) {
+        let failure = Failure::of(&outcome, fault);
+        let around = Circumstances {
+            cut_off: self.outage.is_suspected(self.now),
+            held_up: !self.rows.have_room(),
+            crowded: dial.crowded,
+        };
+        if failure.is_shortage() {
+            self.dialer.on_pressure(self.now);
+        } else {
+            self.dialer.on_relief();
+        }
+        if failure.is_hang_up(around) {
+            self.dialer.serialise(dial.to);
+        }
+        let blame = failure.blame(around);
+        self.jobs.on_dial_failed(self.now, (dial.job, dial.to), &failure, blame, outcome);
+        self.carry_out();
+    }
+
+    fn count_progress(&mut self, outcome: &Outcome) {
+        let reached = |step| u64::from(outcome.progress >= step);
+        self.stats.connected += reached(Progress::Connected);
+        self.stats.handshaken += reached(Progress::Handshaken);
+        self.stats.offering_metadata += reached(Progress::Offered);
+        self.stats.complete += reached(Progress::Complete);
+    }
+}

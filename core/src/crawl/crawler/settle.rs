@@ -1,0 +1,104 @@
+//! The ends of infohashes: verified, broken, failed, or waiting for the network to come back. Each
+//! leaves a row, another chance, or the note that there is none.
+
+use std::net::SocketAddr;
+
+use super::Crawler;
+use crate::base::planted::{self, Bug};
+use crate::base::store::Key;
+use crate::crawl::dialer::OpenDial;
+use crate::crawl::jobs::Finished;
+use crate::crawl::row::{FailureCause, Row, Verdict};
+use crate::crawl::rows::{Leaves, Untaken};
+use crate::peer::exchange::{Fetched, Transport};
+
+impl Crawler {
+    pub(super) fn settle_fetched(&mut self, dial: OpenDial, fetched: Fetched, how: Transport) {
+        let Some(job) = self.finish_job(dial.job) else { return };
+        let Fetched { metadata, info } = fetched;
+        let (verdict, leaves) = match info {
+            Ok(info) => {
+                self.stats.verified += 1;
+                (Verdict::Verified { metadata, info }, Leaves::Nothing)
+            }
+            Err(error) => {
+                self.admission.settle_for_good(job.hash());
+                if job.round() > 0 {
+                    // A row says already that there is nothing usable.
+                    return self.note_settled(job.hash(), Leaves::Over);
+                }
+                self.stats.broken += 1;
+                (Verdict::Broken { metadata, error }, Leaves::Over)
+            }
+        };
+        self.stats.settled += u64::from(job.round() == 0);
+        self.push_row(&job, verdict, leaves, Some((dial.to, how)));
+    }
+
+    /// Settles an infohash without metadata, unless the network seems to be gone: then it waits.
+    pub(super) fn settle_failed(&mut self, key: Key, cause: FailureCause) {
+        if !self.shut_down && self.outage.is_suspected(self.now) {
+            self.jobs.hold(key);
+        } else {
+            self.give_up(key, cause);
+        }
+    }
+
+    /// Settles an infohash without metadata. A run that ends leaves it as it is: for the next one
+    /// it is still under way.
+    pub(super) fn give_up(&mut self, key: Key, cause: FailureCause) {
+        if self.shut_down {
+            return;
+        }
+        let Some(job) = self.finish_job(key) else { return };
+        let (hash, first) = (job.hash(), job.round() == 0);
+        if !self.config.mode.dials() && job.peer_count() > 0 {
+            self.stats.settled += u64::from(first);
+            return self.push_row(&job, Verdict::PeersOnly, Leaves::Nothing, None);
+        }
+        let leaves = if self.config.mode.sweeps() {
+            let retry = self.admission.retry_later(self.now, job.lead());
+            retry.map_or(Leaves::Over, |(due, round)| Leaves::Retry(due, round))
+        } else {
+            Leaves::Nothing
+        };
+        if first {
+            self.stats.settled += 1;
+            self.stats.failed += 1;
+            self.push_row(&job, Verdict::Failed { cause }, leaves, None);
+        } else {
+            self.note_settled(hash, leaves); // there is no row to wait for
+        }
+    }
+
+    /// Takes a job out, and gives the places of its paused walks back. Those that ask go on until
+    /// the next answer shows that nothing needs them.
+    fn finish_job(&mut self, key: Key) -> Option<Finished> {
+        let job = self.jobs.finish(key)?;
+        for (family, walk) in job.walks() {
+            if let Some(network) = self.network(family).filter(|n| n.walks.is_paused(walk)) {
+                network.walks.end(walk);
+            }
+        }
+        Some(job)
+    }
+
+    fn push_row(
+        &mut self,
+        job: &Finished,
+        verdict: Verdict,
+        leaves: Leaves,
+        serving: Option<(SocketAddr, Transport)>,
+    ) {
+        let row = Row {
+            infohash: job.hash(),
+            verdict,
+            peers: job.peers(serving.map(|(addr, _)| addr)),
+            transport: serving.map(|(_, transport)| transport),
+            found: job.found(),
+            settled: self.now,
+        };
+        let times = 1 + usize::from(planted::is(Bug::RepeatedRows));
+        std::iter::repeat_n(Untaken { row, leaves }, times).for_each(|row| self.rows.push(row));
+    }
+}

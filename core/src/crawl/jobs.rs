@@ -1,0 +1,482 @@
+//! Every infohash under way: what is known of it, what it waits for, and what it needs next.
+//!
+//! The only owner of all of that. Events go in as verbs, each of which changes one job and notes
+//! that it changed; what follows is polled with [`Jobs::poll_need`], so no step calls another.
+//! What waits for a limit that spans jobs stands in a line here, until the crawl has room for it: a
+//! question to a source, a walk, a connection, the end of an outage. Nothing here sends, dials,
+//! walks or writes a row.
+
+mod check;
+mod dials;
+mod job;
+mod line;
+mod peers;
+mod piece_cache;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use self::job::{Job, Next, Source, Standing, WalkState};
+use self::line::Line;
+use self::piece_cache::PieceCache;
+use crate::base::addr::{AddressPolicy, Contact, Family};
+use crate::base::id::InfoHash;
+use crate::base::rng::Rng;
+use crate::base::store::{Key, KeyedMap, KeyedState, Slab};
+use crate::base::time::{Instant, Lane};
+use crate::crawl::row::FailureCause;
+use crate::lead::Lead;
+use crate::limits::{JOB_PATIENCE, JOBS_MAX, VALUES_PER_REPLY};
+
+pub(crate) use self::dials::Begun;
+
+/// Settings that bear on one infohash.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JobLimits {
+    /// Most peers kept.
+    pub(crate) peers: usize,
+    /// Most peers that accepted a connection.
+    pub(crate) attempts: u8,
+    /// Whether the DHT may be walked for it.
+    pub(crate) may_walk: bool,
+    /// Whether peers are dialled at all.
+    pub(crate) dials: bool,
+    /// Which addresses from hearsay may be used.
+    pub(crate) policy: AddressPolicy,
+    /// Our own address in each family; `None` for a family that is off.
+    pub(crate) own: [Option<SocketAddr>; 2],
+}
+
+impl JobLimits {
+    /// Whether one host or neighbourhood may fill only so many places.
+    fn is_public(&self) -> bool {
+        self.policy == AddressPolicy::Public
+    }
+
+    /// Which peers may be dialled: those of a family that is on, unless they are ourselves.
+    fn usable(&self) -> impl Fn(&SocketAddr) -> bool + use<> {
+        let (policy, own) = (self.policy, self.own);
+        move |peer| {
+            let family = own[Family::of(*peer).index()];
+            policy.admits(*peer) && family.is_some() && family != Some(*peer)
+        }
+    }
+}
+
+/// What a job needs from the crawl now. A connection and a question to its source it does not ask
+/// for: those are taken from their lines when there is room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A walk: it stands in line for one.
+    Walk,
+    /// That its walks go on, if they are paused: every peer that they found is tried.
+    MorePeers,
+    /// To be settled without metadata.
+    Settle(FailureCause),
+}
+
+/// What a job hopes for from a walk of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// Nothing: it has every peer it may keep, or is gone.
+    None,
+    /// Any peer at all.
+    Any,
+    /// More peers.
+    More,
+    /// Nothing for now: there are peers enough to try first.
+    Later,
+}
+
+/// A job that has just been settled, taken out.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    job: Job,
+}
+
+impl Finished {
+    pub(crate) fn hash(&self) -> InfoHash {
+        self.job.hash
+    }
+
+    /// Rounds that ended without metadata before this one.
+    pub(crate) fn round(&self) -> u8 {
+        self.job.round
+    }
+
+    /// How many peers it kept.
+    pub(crate) fn peer_count(&self) -> usize {
+        self.job.peers.len()
+    }
+
+    /// Every peer it kept, `serving` first.
+    pub(crate) fn peers(&self, serving: Option<SocketAddr>) -> Vec<SocketAddr> {
+        self.job.peers.list(serving)
+    }
+
+    /// The walks that were under way for it.
+    pub(crate) fn walks(&self) -> impl Iterator<Item = (Family, Key)> + use<> {
+        by_family(walks_of(&self.job))
+    }
+
+    /// When it was admitted.
+    pub(crate) fn found(&self) -> Instant {
+        self.job.found
+    }
+
+    /// What is left of it for a later round: where it was named is forgotten with its peers.
+    pub(crate) fn lead(&self) -> Lead {
+        Lead { source: None, ..self.job.lead() }
+    }
+}
+
+/// Counters of what was found; they only grow.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Finds {
+    /// Infohashes for which a peer was found.
+    pub(crate) infohashes: u64,
+    /// Distinct peers, counted per infohash.
+    pub(crate) peers: u64,
+}
+
+/// The infohashes under way.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    limits: JobLimits,
+    jobs: Slab<Job>,
+    by_hash: KeyedMap<InfoHash, Key>,
+    /// When jobs to which nothing happens are given up.
+    patience: Lane<Key>,
+    /// Jobs whose question to their source waits to be sent, by the family of the source.
+    to_ask: [Line; 2],
+    /// Jobs that wait for a walk.
+    to_walk: Line,
+    /// Jobs that want a connection.
+    to_dial: Line,
+    /// Jobs that wait for the network to come back.
+    held: Line,
+    /// Jobs that changed since their need was polled.
+    changed: VecDeque<Key>,
+    pieces: PieceCache,
+    finds: Finds,
+}
+
+impl Jobs {
+    /// No jobs, and never more than `most`.
+    pub(crate) fn new(limits: JobLimits, most: usize, rng: &Rng) -> Self {
+        Self {
+            limits,
+            jobs: Slab::new(most),
+            by_hash: KeyedMap::with_hasher(KeyedState::new(&mut rng.fork("jobs"))),
+            patience: Lane::new(JOB_PATIENCE),
+            to_ask: Default::default(),
+            to_walk: Line::default(),
+            to_dial: Line::default(),
+            held: Line::default(),
+            changed: VecDeque::new(),
+            pieces: PieceCache::default(),
+            finds: Finds::default(),
+        }
+    }
+
+    /// Begins work on `lead`; `asks` if its source can be asked. `None` if no job is free.
+    pub(crate) fn begin(&mut self, now: Instant, lead: &Lead, asks: bool) -> Option<Key> {
+        let source = lead.source.filter(|_| asks);
+        let state = source.map_or(Source::Done, |node| Source::Queued(node, 0));
+        let key = self.jobs.insert(Job::new(now, lead, state)).ok()?;
+        self.by_hash.insert(lead.hash, key);
+        if self.patience.len() >= 2 * JOBS_MAX {
+            // Most are of jobs long settled; those that live are at most half.
+            self.patience.retain(|key| self.jobs.get(*key).is_some());
+        }
+        self.patience.push(now, key);
+        if let Some(node) = source {
+            self.queue_question(key, node);
+        }
+        if !lead.peers.is_empty() {
+            let usable = self.limits.usable();
+            self.keep(now, key, lead.peers.iter().copied().filter(usable), usize::MAX);
+        }
+        self.note(key);
+        Some(key)
+    }
+
+    /// Keeps peers that the user named: only what no host can own is refused.
+    pub(crate) fn on_named_peers(&mut self, now: Instant, key: Key, peers: &[SocketAddr]) {
+        let own_able = |peer: &SocketAddr| AddressPolicy::AllowPrivate.admits(*peer);
+        self.keep(now, key, peers.iter().copied().filter(own_able), usize::MAX);
+        self.note(key);
+    }
+
+    /// Keeps peers of one answer, of the source or another node: usable ones, as far as one answer
+    /// may fill the places. `true` if any was usable.
+    pub(crate) fn on_peers(
+        &mut self,
+        now: Instant,
+        key: Key,
+        peers: impl Iterator<Item = SocketAddr>,
+        from_source: bool,
+    ) -> bool {
+        let Some(job) = self.jobs.get(key) else { return false };
+        let places = job.peers.places_for_answer(&self.limits, from_source);
+        let usable = self.limits.usable();
+        self.note(key);
+        self.keep(now, key, peers.take(VALUES_PER_REPLY).filter(usable), places)
+    }
+
+    fn keep(
+        &mut self,
+        now: Instant,
+        key: Key,
+        peers: impl Iterator<Item = SocketAddr>,
+        places: usize,
+    ) -> bool {
+        let Some(job) = self.jobs.get_mut(key) else { return false };
+        let had_none = job.peers.len() == 0;
+        let (any, new) = job.keep(now, &self.limits, peers, places);
+        self.finds.peers += new as u64;
+        self.finds.infohashes += u64::from(had_none && new > 0);
+        any
+    }
+
+    /// Notes that a job changed.
+    fn note(&mut self, key: Key) {
+        if self.changed.back() != Some(&key) {
+            self.changed.push_back(key);
+        }
+    }
+
+    /// The next job that needs something from the crawl, and what. To be called until there is none
+    /// after each verb.
+    pub(crate) fn poll_need(&mut self) -> Option<(Key, Need)> {
+        while let Some(key) = self.changed.pop_front() {
+            let Some(job) = self.jobs.get_mut(key) else { continue };
+            let mut next = job.next(&self.limits);
+            if matches!(next, Next::Settle(_)) {
+                // Before it is given up those in reserve get their chance.
+                self.finds.peers += job.peers.admit_reserve(&self.limits) as u64;
+                next = job.next(&self.limits);
+            }
+            match next {
+                Next::Wait if job.peers.waiting() == 0 && is_walking(job) => {
+                    return Some((key, Need::MorePeers));
+                }
+                Next::Wait => {}
+                Next::Dial => self.queue_dial(key),
+                Next::Walk => {
+                    job.walk = WalkState::Waiting;
+                    self.to_walk.push(key, |key| self.jobs.get(key).is_some());
+                    return Some((key, Need::Walk));
+                }
+                Next::Settle(cause) => return Some((key, Need::Settle(cause))),
+            }
+        }
+        None
+    }
+
+    fn queue_question(&mut self, key: Key, node: Contact) {
+        let line = &mut self.to_ask[Family::of(node.addr).index()];
+        line.push(key, |key| self.jobs.get(key).is_some());
+    }
+
+    /// Whether a question to a source of this family may be due.
+    pub(crate) fn has_question(&self, family: Family) -> bool {
+        !self.to_ask[family.index()].is_empty()
+    }
+
+    /// The next question to a source of this family: of which job, for what, to whom.
+    pub(crate) fn poll_question(&mut self, family: Family) -> Option<(Key, InfoHash, Contact)> {
+        while let Some(key) = self.to_ask[family.index()].pop() {
+            let Some(job) = self.jobs.get_mut(key) else { continue };
+            if let Some(node) = job.ask_source() {
+                return Some((key, job.hash, node));
+            }
+        }
+        None
+    }
+
+    /// The source answered, or refused: it has had its say.
+    pub(crate) fn on_source_answer(&mut self, key: Key) {
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.source = Source::Done;
+            self.note(key);
+        }
+    }
+
+    /// The source did not answer; `blameless` if perhaps no node could.
+    pub(crate) fn on_source_silence(&mut self, key: Key, blameless: bool) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        match job.on_source_silence(blameless) {
+            Some(node) => self.queue_question(key, node),
+            None => self.changed.push_back(key),
+        }
+    }
+
+    /// The first job that waits for a walk.
+    pub(crate) fn next_to_walk(&mut self) -> Option<(Key, InfoHash)> {
+        let key = self.to_walk.front(|key| self.jobs.get(key).is_some())?;
+        Some((key, self.jobs.get(key)?.hash))
+    }
+
+    /// Whether jobs wait for a walk.
+    pub(crate) fn has_to_walk(&self) -> bool {
+        !self.to_walk.is_empty()
+    }
+
+    /// The walks of the job that waited longest, at least one, have begun.
+    pub(crate) fn on_walks_begun(&mut self, now: Instant, walks: [Option<Key>; 2]) {
+        let Some(key) = self.to_walk.pop() else { return };
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.walk = WalkState::Walking(walks);
+            job.touched = now;
+        }
+    }
+
+    /// No walk can begin: the jobs that wait for one do without.
+    pub(crate) fn forgo_walks(&mut self) {
+        while let Some(key) = self.to_walk.pop() {
+            if let Some(job) = self.jobs.get_mut(key) {
+                job.walk = WalkState::Done;
+                self.note(key);
+            }
+        }
+    }
+
+    /// What a job, if it lives, hopes for from a walk of its own.
+    pub(crate) fn demand(&self, key: Key) -> Demand {
+        self.jobs.get(key).map_or(Demand::None, |job| job.demand(&self.limits))
+    }
+
+    /// The walks under way for a job.
+    pub(crate) fn walks(&self, key: Key) -> impl Iterator<Item = (Family, Key)> + use<> {
+        by_family(self.jobs.get(key).map_or([None; 2], walks_of))
+    }
+
+    /// The walk of a family is over; `in_doubt` if perhaps no node could answer it.
+    pub(crate) fn on_walk_ended(&mut self, key: Key, family: Family, in_doubt: bool) {
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.on_walk_ended(family.index(), in_doubt);
+            self.note(key);
+        }
+    }
+
+    /// A paused walk had to make room for another: its job has peers to try.
+    pub(crate) fn on_walk_displaced(&mut self, key: Key, family: Family) {
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.on_walk_ended(family.index(), false);
+        }
+    }
+
+    /// Keeps a job that failed until the network is back.
+    pub(crate) fn hold(&mut self, key: Key) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        if job.standing == Standing::AtWork {
+            job.standing = Standing::Held;
+            self.held.push(key, |key| self.jobs.get(key).is_some());
+        }
+    }
+
+    /// Whether jobs wait for the network to come back.
+    pub(crate) fn has_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Jobs go on that an outage has held up; walks that it may have spoilt are repeated if
+    /// `walk_again`.
+    pub(crate) fn release_held(&mut self, walk_again: bool) {
+        while let Some(key) = self.held.pop() {
+            if let Some(job) = self.jobs.get_mut(key) {
+                job.on_released(walk_again);
+                self.note(key);
+            }
+        }
+    }
+
+    /// The next job to which nothing has happened for too long, and the most telling reason for its
+    /// failures: whatever is over some limit must not hold a place for ever. Unless `held_up`, by
+    /// what is not its fault; or, if it waits for a place among the walks, `walks_full`.
+    pub(crate) fn poll_impatient(
+        &mut self,
+        now: Instant,
+        held_up: bool,
+        walks_full: bool,
+    ) -> Option<(Key, FailureCause)> {
+        while let Some(key) = self.patience.pop_due(now) {
+            let Some(job) = self.jobs.get(key) else { continue };
+            let excused = held_up || job.walk == WalkState::Waiting && walks_full;
+            if !excused && now.since(job.touched) >= JOB_PATIENCE {
+                return Some((key, job.cause()));
+            }
+            self.patience.push(now, key);
+        }
+        None
+    }
+
+    /// When some job may be given up.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.patience.poll_timeout()
+    }
+
+    /// Takes a job out that is settled.
+    pub(crate) fn finish(&mut self, key: Key) -> Option<Finished> {
+        let job = self.jobs.remove(key)?;
+        self.by_hash.remove(&job.hash);
+        self.pieces.take(key);
+        Some(Finished { job })
+    }
+
+    /// The job of an infohash.
+    pub(crate) fn find(&self, hash: InfoHash) -> Option<Key> {
+        self.by_hash.get(&hash).copied()
+    }
+
+    /// Whether a job is under way.
+    pub(crate) fn is_open(&self, key: Key) -> bool {
+        self.jobs.get(key).is_some()
+    }
+
+    /// Whether no job is free.
+    pub(crate) fn is_full(&self) -> bool {
+        self.jobs.is_full()
+    }
+
+    /// Whether nothing is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// How many are under way.
+    pub(crate) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// How many of them are in their first round.
+    pub(crate) fn first_rounds(&self) -> usize {
+        self.jobs.iter().filter(|(_, job)| job.round == 0).count()
+    }
+
+    /// What was found so far.
+    pub(crate) fn finds(&self) -> Finds {
+        self.finds
+    }
+
+    /// What is known of each infohash under way, with its peers: what a saved state says.
+    pub(crate) fn saved(&self) -> impl Iterator<Item = Lead> {
+        self.jobs.iter().map(|(_, job)| Lead { peers: job.peers.saved().collect(), ..job.lead() })
+    }
+}
+
+fn is_walking(job: &Job) -> bool {
+    matches!(job.walk, WalkState::Walking(_))
+}
+
+fn walks_of(job: &Job) -> [Option<Key>; 2] {
+    if let WalkState::Walking(walks) = job.walk { walks } else { [None; 2] }
+}
+
+fn by_family(walks: [Option<Key>; 2]) -> impl Iterator<Item = (Family, Key)> {
+    Family::ALL.into_iter().zip(walks).filter_map(|(family, walk)| Some((family, walk?)))
+}
+
+#[cfg(test)]
+mod tests;

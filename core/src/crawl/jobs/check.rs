@@ -1,0 +1,75 @@
+//! What must agree about the jobs, asserted: for tests, simulation and fuzzing.
+
+use std::net::SocketAddr;
+
+use super::Jobs;
+use super::job::{DialTurn, Job, Source, Standing, WalkState};
+use crate::base::addr::Family;
+use crate::base::id::InfoHash;
+use crate::base::store::Key;
+use crate::crawl::dial::PeerKey;
+use crate::limits::JOBS_MAX;
+
+impl Jobs {
+    /// Asserts that every fact about a job is where it belongs, once.
+    pub(crate) fn check(&self) {
+        assert!(self.jobs.len() <= JOBS_MAX, "{} jobs", self.jobs.len());
+        assert_eq!(self.jobs.len(), self.by_hash.len(), "every job is found by its infohash");
+        assert!(self.patience.len() <= 2 * JOBS_MAX, "patience is kept with living jobs");
+        assert!(self.changed.is_empty(), "every need is carried out before a call returns");
+        self.pieces.check(|key| self.jobs.get(key).is_some());
+        for (key, job) in self.jobs.iter() {
+            let found = self.by_hash.get(&job.hash);
+            assert_eq!(found, Some(&key), "an infohash leads to its own job");
+            job.check();
+        }
+        for (family, line) in Family::ALL.into_iter().zip(&self.to_ask) {
+            self.check_line(line, "to ask their source", |job| {
+                matches!(job.source, Source::Queued(node, _) if Family::of(node.addr) == family)
+            });
+        }
+        self.check_line(&self.to_walk, "for a walk", |job| job.walk == WalkState::Waiting);
+        self.check_line(&self.to_dial, "to dial", |job| job.dial_turn == DialTurn::InLine);
+        self.check_line(&self.held, "for the network", |job| job.standing == Standing::Held);
+    }
+
+    fn check_line(&self, line: &super::Line, what: &str, says: impl Fn(&Job) -> bool) {
+        let saying = self.jobs.iter().filter(|(_, job)| says(job)).count();
+        line.check(what, saying, |key| self.jobs.get(key).map(&says));
+    }
+
+    /// Asserts that a walk, if its job lives, is the one that the job knows.
+    pub(crate) fn check_walk(&self, key: Key, family: Family, walk: Key) {
+        let Some(job) = self.jobs.get(key) else { return };
+        let known = matches!(job.walk, WalkState::Walking(walks)
+            if walks[family.index()] == Some(walk));
+        assert!(known, "a walk serves a job that does not know it");
+    }
+
+    /// How many walks jobs say are under way.
+    pub(crate) fn walks_open(&self) -> usize {
+        self.jobs.iter().map(|(_, job)| super::walks_of(job).iter().flatten().count()).sum()
+    }
+
+    /// Asserts that a connection, if its job lives, is to a peer that the job is trying.
+    pub(crate) fn check_dial(&self, key: Key, to: SocketAddr) {
+        let Some(job) = self.jobs.get(key) else { return };
+        let tried = job.peers.under_way().any(|peer| peer == to);
+        assert!(tried, "a connection is open to a peer that its job does not try");
+    }
+
+    /// The connection that each job has begun last.
+    pub(crate) fn latest_dials(&self) -> impl Iterator<Item = (Key, PeerKey)> {
+        self.jobs.iter().filter_map(|(key, job)| Some((key, job.latest?)))
+    }
+
+    /// The infohash of each job.
+    pub(crate) fn hashes(&self) -> impl Iterator<Item = InfoHash> {
+        self.jobs.iter().map(|(_, job)| job.hash)
+    }
+
+    /// How many connections jobs say are open.
+    pub(crate) fn dials_open(&self) -> usize {
+        self.jobs.iter().map(|(_, job)| job.peers.under_way().count()).sum()
+    }
+}

@@ -1,0 +1,338 @@
+//! One infohash on its way from discovery to settlement: its peers, its questions, and what it
+//! needs next. Pure book-keeping of one job; queues and limits that span jobs are elsewhere.
+
+use std::net::SocketAddr;
+
+use crate::base::addr::Contact;
+use crate::base::fault::PeerFault;
+use crate::base::id::InfoHash;
+use crate::base::store::Key;
+use crate::base::time::Instant;
+use crate::crawl::attempts::{Blame, Failure, Moved};
+use crate::crawl::dial::PeerKey;
+use crate::crawl::jobs::peers::Peers;
+use crate::crawl::jobs::{Demand, JobLimits};
+use crate::crawl::row::FailureCause;
+use crate::lead::{Lead, Origin};
+use crate::limits::{RACES_MAX, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
+use crate::peer::exchange::Attempt;
+
+/// How far the question to the node that named the infohash is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// No node is to be asked, or it has had its say.
+    Done,
+    /// The question stands in line; it was sent so often before.
+    Queued(Contact, u8),
+    /// The question was sent for the so manieth time.
+    Asked(Contact, u8),
+}
+
+/// How far the walk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WalkState {
+    /// Not needed so far.
+    NotNeeded,
+    /// In line for a place.
+    Waiting,
+    /// Under way: the walk of each family, of which at least one is left.
+    Walking([Option<Key>; 2]),
+    /// Over.
+    Done,
+}
+
+/// Whether the job waits to be connected to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DialTurn {
+    NotWanted,
+    InLine,
+}
+
+/// Whether the job waits for the network to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    AtWork,
+    /// It would have been settled as failed while the network was perhaps gone.
+    Held,
+}
+
+/// Whether what a walk did not find is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Findings {
+    Sound,
+    /// Some walk ended while the network was perhaps gone.
+    InDoubt,
+}
+
+/// Whether another connection may begin beside one that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Race {
+    Closed,
+    /// The connection begun last is slow.
+    Open,
+}
+
+/// Whether pieces of one peer may be completed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pooling {
+    Allowed,
+    /// The whole hashed wrong once, and whichever peer had part in it may have lied (H29).
+    Refused,
+}
+
+/// What a job needs now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Something under way will decide.
+    Wait,
+    /// A connection to its next peer.
+    Dial,
+    /// A walk, to find more peers.
+    Walk,
+    /// Nothing more: it is settled without metadata.
+    Settle(FailureCause),
+}
+
+/// One infohash under way.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) hash: InfoHash,
+    pub(super) round: u8,
+    pub(super) source: Source,
+    pub(super) walk: WalkState,
+    pub(super) dial_turn: DialTurn,
+    pub(super) standing: Standing,
+    /// When something last happened to it.
+    pub(super) touched: Instant,
+    /// The connection begun last.
+    pub(super) latest: Option<PeerKey>,
+    pub(super) peers: Peers,
+    pub(super) found: Instant,
+    origin: Origin,
+    findings: Findings,
+    /// Answers with usable peers, saturating.
+    answers: u8,
+    /// Attempts under way, and those broken off with the run, which nothing follows.
+    in_flight: u8,
+    /// Peers that accepted a connection and have nothing left to try.
+    spent: u8,
+    race: Race,
+    pooling: Pooling,
+    cause: FailureCause,
+}
+
+impl Job {
+    /// A job for `lead`, whose source is `source`.
+    pub(super) fn new(now: Instant, lead: &Lead, source: Source) -> Self {
+        Self {
+            hash: lead.hash,
+            round: lead.round,
+            source,
+            walk: WalkState::NotNeeded,
+            dial_turn: DialTurn::NotWanted,
+            standing: Standing::AtWork,
+            touched: now,
+            latest: None,
+            peers: Peers::default(),
+            found: lead.found,
+            origin: lead.origin,
+            findings: Findings::Sound,
+            answers: 0,
+            in_flight: 0,
+            spent: 0,
+            race: Race::Closed,
+            pooling: Pooling::Allowed,
+            cause: FailureCause::NoPeers,
+        }
+    }
+
+    /// What is known of the infohash, but for its peers.
+    pub(super) fn lead(&self) -> Lead {
+        let source = match self.source {
+            Source::Queued(node, _) | Source::Asked(node, _) => Some(node),
+            Source::Done => None,
+        };
+        let lead = Lead::new(self.hash, self.found, self.origin);
+        Lead { source, round: self.round, ..lead }
+    }
+
+    /// Keeps `found`, as many as `places`, and others in reserve; whether there was any, and how
+    /// many are new.
+    pub(super) fn keep(
+        &mut self,
+        now: Instant,
+        limits: &JobLimits,
+        found: impl Iterator<Item = SocketAddr>,
+        places: usize,
+    ) -> (bool, usize) {
+        let before = self.peers.len();
+        let mut any = false;
+        for peer in found {
+            any = true;
+            if self.peers.len() - before < places {
+                self.peers.add(limits, peer);
+            } else {
+                self.peers.add_reserve(peer);
+            }
+        }
+        self.touched = now;
+        self.answers = self.answers.saturating_add(u8::from(any));
+        (any, self.peers.len() - before)
+    }
+
+    /// What to do next.
+    pub(super) fn next(&self, limits: &JobLimits) -> Next {
+        if !limits.dials {
+            return self.next_for_peers(limits);
+        }
+        let in_play = self.spent.saturating_add(self.in_flight);
+        let may_dial = in_play < limits.attempts && self.in_flight < RACES_MAX;
+        let alone = self.in_flight == 0 || self.race == Race::Open;
+        if may_dial && alone && self.peers.waiting() > 0 {
+            return Next::Dial;
+        }
+        if self.in_flight > 0 {
+            return Next::Wait;
+        }
+        if self.spent >= limits.attempts {
+            return Next::Settle(self.cause);
+        }
+        self.next_for_lookup(limits)
+    }
+
+    /// Where peers are all that is wanted: they are, as soon as some node named one.
+    fn next_for_peers(&self, limits: &JobLimits) -> Next {
+        let looking = matches!(self.walk, WalkState::Waiting | WalkState::Walking(_));
+        if self.peers.len() > 0 && !looking && self.source == Source::Done {
+            return Next::Settle(self.cause);
+        }
+        self.next_for_lookup(limits)
+    }
+
+    fn next_for_lookup(&self, limits: &JobLimits) -> Next {
+        if self.source != Source::Done {
+            return Next::Wait;
+        }
+        match self.walk {
+            WalkState::Waiting | WalkState::Walking(_) => Next::Wait,
+            WalkState::NotNeeded if limits.may_walk && self.peers.len() < limits.peers => {
+                Next::Walk
+            }
+            WalkState::NotNeeded | WalkState::Done => Next::Settle(self.cause),
+        }
+    }
+
+    /// What it hopes for from a walk of its own.
+    pub(super) fn demand(&self, limits: &JobLimits) -> Demand {
+        if self.peers.len() >= limits.peers {
+            Demand::None
+        } else if self.peers.len() == 0 {
+            Demand::Any
+        } else if self.peers.waiting() >= WALK_PEERS_ENOUGH && self.answers > 1 {
+            // One node alone may have made them all up (H21).
+            Demand::Later
+        } else {
+            Demand::More
+        }
+    }
+
+    /// The node to ask, which is asked from now on, if the question stands in line.
+    pub(super) fn ask_source(&mut self) -> Option<Contact> {
+        let Source::Queued(node, asks) = self.source else { return None };
+        self.source = Source::Asked(node, asks.saturating_add(1));
+        Some(node)
+    }
+
+    /// The source did not answer: the node to ask once more, which stands in line from now on.
+    pub(super) fn on_source_silence(&mut self, blameless: bool) -> Option<Contact> {
+        match self.source {
+            Source::Asked(node, asks) if asks < SOURCE_ASKS_MAX || blameless => {
+                self.source = Source::Queued(node, asks);
+                Some(node)
+            }
+            _ => {
+                self.source = Source::Done;
+                None
+            }
+        }
+    }
+
+    /// The walk of a family is over; `in_doubt` if perhaps no node could answer it.
+    pub(super) fn on_walk_ended(&mut self, family: usize, in_doubt: bool) {
+        let WalkState::Walking(mut walks) = self.walk else { return };
+        walks[family] = None;
+        let over = walks.iter().all(Option::is_none);
+        self.walk = if over { WalkState::Done } else { WalkState::Walking(walks) };
+        if in_doubt {
+            self.findings = Findings::InDoubt;
+        }
+    }
+
+    /// The network is back, or has been gone for too long: `walk_again` if a walk that ended
+    /// meanwhile perhaps asked nodes that could not answer.
+    pub(super) fn on_released(&mut self, walk_again: bool) {
+        self.standing = Standing::AtWork;
+        if self.findings == Findings::InDoubt && walk_again && self.walk == WalkState::Done {
+            self.walk = WalkState::NotNeeded;
+        }
+        self.findings = Findings::Sound;
+    }
+
+    /// The next peer to dial, and how, which is then under way.
+    pub(super) fn begin_dial(
+        &mut self,
+        usable: impl Fn(SocketAddr) -> bool,
+    ) -> Option<(SocketAddr, Attempt)> {
+        let begun = self.peers.begin(usable)?;
+        self.in_flight += 1;
+        self.race = Race::Closed;
+        Some(begun)
+    }
+
+    /// The connection begun last is slow: another may overtake it.
+    pub(super) fn allow_overtaking(&mut self) {
+        self.race = if self.in_flight > 0 { Race::Open } else { Race::Closed };
+    }
+
+    /// A dial ended without metadata.
+    pub(super) fn on_failure(&mut self, addr: SocketAddr, failure: &Failure, blame: Blame) {
+        let Some(moved) = self.peers.on_failure(addr, failure, blame) else { return };
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if moved == Moved::Again {
+            return;
+        }
+        // A peer costs one attempt, however many connections it is tried with.
+        self.spent += u8::from(failure.was_accepted() && moved == Moved::Over);
+        if failure.fault == PeerFault::BadHash {
+            self.pooling = Pooling::Refused;
+        }
+        let telling = match self.cause {
+            FailureCause::NoPeers => true,
+            FailureCause::Peer(before) => failure.fault >= before,
+        };
+        if telling {
+            self.cause = FailureCause::Peer(failure.fault);
+        }
+    }
+
+    /// The most telling reason for its peers' failures so far.
+    pub(super) fn cause(&self) -> FailureCause {
+        self.cause
+    }
+
+    /// Whether pieces of one peer may be completed by another.
+    pub(super) fn may_pool(&self) -> bool {
+        self.pooling == Pooling::Allowed
+    }
+
+    pub(super) fn check(&self) {
+        let under_way = self.peers.under_way().count();
+        assert!(under_way <= usize::from(self.in_flight), "every attempt under way is counted");
+        assert!(self.in_flight <= RACES_MAX, "{} connections at once", self.in_flight);
+        let none = matches!(self.walk, WalkState::Walking(walks) if walks == [None; 2]);
+        assert!(!none, "a job without a walk is not walking");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+use super::*;
+use crate::base::addr::AddressPolicy;
+use crate::crawl::attempts::Clue;
+use crate::limits::{PEERS_PER_PREFIX_MAX, PUT_BACKS_MAX};
+use crate::peer::exchange::{Pipeline, Progress};
+
+const LIMITS: JobLimits = JobLimits {
+    peers: 4,
+    attempts: 2,
+    may_walk: true,
+    dials: true,
+    policy: AddressPolicy::Public,
+    own: [None; 2],
+};
+
+fn peer(n: u8) -> SocketAddr {
+    SocketAddr::from(([9, 0, n, 1], 1))
+}
+
+fn job() -> Job {
+    let lead = Lead::new(InfoHash([7; 20]), Instant::START, Origin::Request);
+    Job::new(Instant::START, &lead, Source::Done)
+}
+
+fn add(job: &mut Job, limits: &JobLimits, addr: SocketAddr) -> bool {
+    job.peers.add(limits, addr)
+}
+
+fn dial(job: &mut Job) -> Option<SocketAddr> {
+    job.begin_dial(|_| true).map(|(addr, _)| addr)
+}
+
+fn fail(job: &mut Job, addr: SocketAddr, fault: PeerFault, progress: Progress) {
+    job.on_failure(addr, &Failure { fault, progress, clue: Clue::None }, Blame::Peer);
+}
+
+#[test]
+fn without_peers_the_source_comes_first_then_a_walk_then_the_end() {
+    let node = Contact { id: crate::base::id::NodeId([1; 20]), addr: peer(99) };
+    let mut job = job();
+    job.source = Source::Queued(node, 0);
+    assert_eq!(job.next(&LIMITS), Next::Wait);
+    assert_eq!(job.ask_source(), Some(node));
+    assert_eq!(job.next(&LIMITS), Next::Wait);
+    job.source = Source::Done;
+    assert_eq!(job.next(&LIMITS), Next::Walk);
+    job.walk = WalkState::Waiting;
+    assert_eq!(job.next(&LIMITS), Next::Wait);
+    job.walk = WalkState::Done;
+    assert_eq!(job.next(&LIMITS), Next::Settle(FailureCause::NoPeers));
+}
+
+#[test]
+fn a_silent_source_is_asked_once_more_and_without_end_while_the_network_may_be_gone() {
+    let node = Contact { id: crate::base::id::NodeId([1; 20]), addr: peer(99) };
+    let mut job = job();
+    job.source = Source::Queued(node, 0);
+    for (blameless, again) in [(false, true), (true, true), (true, true), (false, false)] {
+        assert_eq!(job.ask_source(), Some(node));
+        assert_eq!(job.on_source_silence(blameless).is_some(), again);
+    }
+    assert_eq!(job.source, Source::Done);
+}
+
+#[test]
+fn a_slow_connection_is_overtaken_and_a_failed_one_replaced() {
+    let mut job = job();
+    for n in 1..=3 {
+        assert!(add(&mut job, &LIMITS, peer(n)));
+    }
+    assert_eq!(dial(&mut job), Some(peer(1)));
+    assert_eq!(job.next(&LIMITS), Next::Wait);
+    job.allow_overtaking();
+    assert_eq!(job.next(&LIMITS), Next::Dial);
+    assert_eq!(dial(&mut job), Some(peer(2)));
+    fail(&mut job, peer(2), PeerFault::Refused, Progress::Nothing);
+    fail(&mut job, peer(1), PeerFault::ConnectTimeout, Progress::Nothing);
+    assert_eq!(job.next(&LIMITS), Next::Dial);
+}
+
+#[test]
+fn only_accepted_connections_use_up_attempts() {
+    let mut job = job();
+    for n in 1..=4 {
+        assert!(add(&mut job, &LIMITS, peer(n)));
+    }
+    assert!(!add(&mut job, &LIMITS, peer(5)), "room for four");
+    for progress in [Progress::Nothing, Progress::Connected] {
+        let addr = dial(&mut job).expect("a waiting peer");
+        fail(&mut job, addr, PeerFault::NoMetadata, progress);
+        assert_eq!(job.next(&LIMITS), Next::Dial);
+    }
+    let addr = dial(&mut job).expect("a waiting peer");
+    fail(&mut job, addr, PeerFault::Refused, Progress::Connected);
+    let telling = FailureCause::Peer(PeerFault::NoMetadata);
+    assert_eq!(job.next(&LIMITS), Next::Settle(telling));
+}
+
+#[test]
+fn a_peer_that_chokes_on_pipelining_gets_one_more_try_after_all_others() {
+    let mut job = job();
+    add(&mut job, &LIMITS, peer(1));
+    add(&mut job, &LIMITS, peer(2));
+    let choked = Failure {
+        fault: PeerFault::MetadataTimeout,
+        progress: Progress::Offered,
+        clue: Clue::Choked,
+    };
+    assert_eq!(dial(&mut job), Some(peer(1)));
+    job.on_failure(peer(1), &choked, Blame::Peer);
+    assert_eq!(dial(&mut job), Some(peer(2)));
+    fail(&mut job, peer(2), PeerFault::Refused, Progress::Nothing);
+    let (addr, attempt) = job.begin_dial(|_| true).expect("once more");
+    assert_eq!((addr, attempt.pipeline), (peer(1), Pipeline::OneByOne));
+    job.on_failure(peer(1), &choked, Blame::Peer);
+    assert_eq!(dial(&mut job), None);
+    assert_eq!(job.spent, 1, "one peer, one attempt");
+}
+
+#[test]
+fn pressure_costs_the_peer_nothing() {
+    let mut job = job();
+    add(&mut job, &LIMITS, peer(1));
+    let pressure =
+        Failure { fault: PeerFault::Pressure, progress: Progress::Offered, clue: Clue::None };
+    for blame in [Blame::Crowd, Blame::Us].repeat(usize::from(PUT_BACKS_MAX)) {
+        assert_eq!(dial(&mut job), Some(peer(1)));
+        job.on_failure(peer(1), &pressure, blame);
+        assert_eq!((job.spent, job.cause), (0, FailureCause::NoPeers));
+    }
+    assert_eq!(dial(&mut job), Some(peer(1)));
+    job.on_failure(peer(1), &pressure, Blame::Crowd);
+    assert_eq!((dial(&mut job), job.spent), (None, 1), "but not for ever");
+}
+
+#[test]
+fn after_a_wrong_hash_no_pieces_are_pooled() {
+    let mut job = job();
+    add(&mut job, &LIMITS, peer(1));
+    assert!(job.may_pool());
+    assert_eq!(dial(&mut job), Some(peer(1)));
+    fail(&mut job, peer(1), PeerFault::BadHash, Progress::Complete);
+    assert!(!job.may_pool());
+}
+
+#[test]
+fn one_ip_fills_no_more_than_two_places() {
+    let mut job = job();
+    let same = |port| SocketAddr::from(([9, 9, 9, 9], port));
+    assert!(add(&mut job, &LIMITS, same(1)) && !add(&mut job, &LIMITS, same(1)));
+    assert!(add(&mut job, &LIMITS, same(2)) && !add(&mut job, &LIMITS, same(3)));
+}
+
+#[test]
+fn one_neighbourhood_fills_no_more_than_its_places() {
+    let mut job = job();
+    let near = |n| SocketAddr::from(([9, 9, 9, n], 1));
+    let kept = (0..4).filter(|n| add(&mut job, &LIMITS, near(*n))).count();
+    assert_eq!(kept, PEERS_PER_PREFIX_MAX);
+}
+
+#[test]
+fn no_single_answer_fills_every_place() {
+    let limits = JobLimits { peers: 20, ..LIMITS };
+    let mut job = job();
+    assert_eq!(job.peers.places_for_answer(&limits, true), 15);
+    for n in 0..15 {
+        assert!(add(&mut job, &limits, peer(n)));
+    }
+    assert_eq!(job.peers.places_for_answer(&limits, true), 5);
+    assert_eq!(job.peers.places_for_answer(&limits, false), 3);
+    let one = JobLimits { peers: 1, ..LIMITS };
+    assert_eq!(self::job().peers.places_for_answer(&one, true), 1);
+    let asks_only = JobLimits { dials: false, ..limits };
+    assert_eq!(self::job().peers.places_for_answer(&asks_only, true), 20);
+}
+
+#[test]
+fn where_only_peers_are_wanted_the_source_suffices() {
+    let limits = JobLimits { dials: false, ..LIMITS };
+    let mut job = job();
+    assert_eq!(job.next(&limits), Next::Walk);
+    add(&mut job, &limits, peer(1));
+    assert_eq!(job.next(&limits), Next::Settle(FailureCause::NoPeers));
+}
+
+#[test]
+fn a_walk_in_doubt_is_repeated_once_the_network_is_back_unless_it_was_never_gone() {
+    for (walk_again, walk) in [(true, WalkState::NotNeeded), (false, WalkState::Done)] {
+        let mut job = job();
+        let key = crate::base::store::Slab::new(1).insert(()).expect("room");
+        job.walk = WalkState::Walking([Some(key), Some(key)]);
+        job.on_walk_ended(0, true);
+        assert!(matches!(job.walk, WalkState::Walking([None, Some(_)])));
+        job.on_walk_ended(1, false);
+        assert_eq!(job.walk, WalkState::Done);
+        job.on_released(walk_again);
+        assert_eq!(job.walk, walk);
+    }
+}

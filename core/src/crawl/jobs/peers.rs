@@ -1,0 +1,127 @@
+//! The peers of one infohash: which are kept, which stand by, and what is tried on each.
+
+use std::net::SocketAddr;
+
+use crate::base::addr::{NETWORK_OF_PEERS, prefix};
+use crate::crawl::attempts::{Blame, Failure, Moved, Plan};
+use crate::crawl::jobs::JobLimits;
+use crate::limits::{PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX, RESERVE_MAX};
+use crate::peer::exchange::Attempt;
+
+#[derive(Clone, Debug)]
+struct Peer {
+    addr: SocketAddr,
+    plan: Plan,
+}
+
+/// The peers of one infohash, in the order they were heard of.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    kept: Vec<Peer>,
+    /// Peers beyond what one answer may fill.
+    reserve: Vec<SocketAddr>,
+}
+
+impl Peers {
+    /// Keeps a peer if it is new and there is room.
+    pub(super) fn add(&mut self, limits: &JobLimits, addr: SocketAddr) -> bool {
+        let same_ip = self.kept.iter().filter(|peer| peer.addr.ip() == addr.ip()).count();
+        let net = |addr: SocketAddr| prefix(addr, NETWORK_OF_PEERS);
+        let same_net = self.kept.iter().filter(|peer| net(peer.addr) == net(addr)).count();
+        let too_many = same_ip >= PORTS_PER_IP_MAX || same_net >= PEERS_PER_PREFIX_MAX;
+        let crowded = limits.is_public() && too_many;
+        let known = self.kept.iter().any(|peer| peer.addr == addr);
+        if crowded || known || self.kept.len() >= limits.peers {
+            return false;
+        }
+        self.kept.push(Peer { addr, plan: Plan::new() });
+        true
+    }
+
+    /// How many peers of one answer to `get_peers` are kept: of the source's all but a quarter of
+    /// the places, of others' half of those that are free, so that no single node fills them with
+    /// inventions (H21). The rest goes to the reserve. Where nobody is dialled there is nothing to
+    /// save places for.
+    pub(super) fn places_for_answer(&self, limits: &JobLimits, from_source: bool) -> usize {
+        let free = limits.peers.saturating_sub(self.kept.len());
+        match (limits.dials, from_source) {
+            (false, _) => free,
+            (true, true) => free.min(limits.peers - limits.peers / 4),
+            (true, false) => free.div_ceil(2),
+        }
+    }
+
+    /// Remembers a peer for which there was no place yet.
+    pub(super) fn add_reserve(&mut self, addr: SocketAddr) {
+        if self.reserve.len() < RESERVE_MAX && !self.reserve.contains(&addr) {
+            self.reserve.push(addr);
+        }
+    }
+
+    /// Gives the places still free to the reserve; how many it took. Only when no other peer is
+    /// left to try.
+    pub(super) fn admit_reserve(&mut self, limits: &JobLimits) -> usize {
+        let reserve = std::mem::take(&mut self.reserve);
+        reserve.into_iter().filter(|peer| self.add(limits, *peer)).count()
+    }
+
+    /// Begins the next attempt on a peer that `usable` does not veto for the moment: every peer's
+    /// first attempt comes before any second.
+    pub(super) fn begin(
+        &mut self,
+        usable: impl Fn(SocketAddr) -> bool,
+    ) -> Option<(SocketAddr, Attempt)> {
+        let is_next = |peer: &Peer, number| peer.plan.due() == Some(number) && usable(peer.addr);
+        let index = (0..Plan::LEN)
+            .find_map(|number| self.kept.iter().position(|peer| is_next(peer, number)))?;
+        let peer = self.kept.get_mut(index)?;
+        Some((peer.addr, peer.plan.begin()?))
+    }
+
+    /// An attempt failed; `None` if none is under way there.
+    pub(super) fn on_failure(
+        &mut self,
+        addr: SocketAddr,
+        failure: &Failure,
+        blame: Blame,
+    ) -> Option<Moved> {
+        let open = self.kept.iter_mut().find(|peer| peer.addr == addr && peer.plan.is_under_way());
+        Some(open?.plan.on_failure(failure, blame))
+    }
+
+    /// An attempt was broken off with the run.
+    pub(super) fn break_off(&mut self, addr: SocketAddr) {
+        let of_peer = self.kept.iter_mut().find(|peer| peer.addr == addr);
+        of_peer.into_iter().for_each(|peer| peer.plan.break_off());
+    }
+
+    /// Peers with an attempt due.
+    pub(super) fn waiting(&self) -> usize {
+        self.kept.iter().filter(|peer| peer.plan.due().is_some()).count()
+    }
+
+    /// Peers with a connection open.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = SocketAddr> {
+        self.kept.iter().filter(|peer| peer.plan.is_under_way()).map(|peer| peer.addr)
+    }
+
+    /// Peers kept.
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Every peer kept, `serving` first.
+    pub(super) fn list(&self, serving: Option<SocketAddr>) -> Vec<SocketAddr> {
+        let others = self.kept.iter().map(|peer| peer.addr).filter(|addr| Some(*addr) != serving);
+        serving.into_iter().chain(others).collect()
+    }
+
+    /// Every peer kept, those with nothing left to try last: what a saved state says.
+    pub(super) fn saved(&self) -> impl Iterator<Item = SocketAddr> {
+        let of = |over: bool| {
+            let wanted = move |peer: &&Peer| peer.plan.is_over() == over;
+            self.kept.iter().filter(wanted).map(|peer| peer.addr)
+        };
+        of(false).chain(of(true))
+    }
+}
