@@ -13,7 +13,6 @@
 
 use sha1::{Digest, Sha1};
 
-use super::body::Body;
 use crate::limits::STATE_CHUNK_MAX;
 
 /// What sums of one file cover besides its bytes.
@@ -65,7 +64,7 @@ pub(super) fn end(salt: Salt, start: usize, out: &mut Vec<u8>) {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'a> {
     pub(super) kind: u8,
-    pub(super) body: Body<'a>,
+    pub(super) body: &'a [u8],
     /// Bytes of the whole record.
     len: usize,
 }
@@ -96,7 +95,7 @@ fn frame(salt: Salt, bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     if sum != digest::<SUM_LEN>(salt, &bytes[..end]) {
         return Err(FrameError::Body(end + SUM_LEN));
     }
-    Ok(Frame { kind: *kind, body: Body(&bytes[HEADER_LEN..end]), len: end + SUM_LEN })
+    Ok(Frame { kind: *kind, body: &bytes[HEADER_LEN..end], len: end + SUM_LEN })
 }
 
 /// The whole records of a file, one after the other.

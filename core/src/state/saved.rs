@@ -67,7 +67,7 @@ impl Saved {
         let (mut senseless, mut has_end) = (0, false);
         for Frame { kind, body, .. } in frames.by_ref() {
             has_end |= kind == kind::END;
-            senseless += usize::from(saved.take(kind, body, passed, wall).is_none());
+            senseless += usize::from(saved.take(kind, Body(body), passed, wall).is_none());
             saved.check_counts()?;
         }
         // A snapshot without its end lacks at least that.
@@ -238,7 +238,8 @@ pub(super) const HEAD_LEN: usize = super::frame::HEADER_LEN + 16 + super::frame:
 fn heads(bytes: &[u8]) -> Option<(WallTime, Salt)> {
     let places = [bytes.get(..HEAD_LEN), bytes.get(HEAD_LEN..2 * HEAD_LEN)];
     places.into_iter().flatten().find_map(|place| {
-        let Frame { kind, mut body, .. } = Frames::new(HEAD_SALT, place).next()?;
+        let Frame { kind, body, .. } = Frames::new(HEAD_SALT, place).next()?;
+        let mut body = Body(body);
         (kind == kind::HEAD).then_some(())?;
         let head = (body.wall()?, body.eight()?);
         body.is_empty().then_some(head)
