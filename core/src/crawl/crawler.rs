@@ -13,20 +13,23 @@
 mod lookup;
 mod persist;
 mod receive;
+mod sources;
 mod transmit;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use self::sources::Sending;
 use crate::base::addr::{AddressPolicy, Family};
 use crate::base::fault::PeerFault;
 use crate::base::id::{InfoHash, NodeId};
 use crate::base::planted::{self, Bug};
 use crate::base::rng::{Rng, Seed};
 use crate::base::store::{Key, KeyedMap, KeyedState, Slab};
-use crate::base::time::{Instant, Lane, earliest};
+use crate::base::time::{Instant, Lane};
 use crate::config::Config;
 use crate::crawl::admission::Admission;
+use crate::crawl::deadline::{Deadline, Why};
 use crate::crawl::dialer::Dialer;
 use crate::crawl::job::{Job, JobLimits};
 use crate::crawl::outage::Outage;
@@ -71,6 +74,7 @@ pub struct Crawler {
     begun: Instant,
     now: Instant,
     networks: [Option<Box<Network>>; 2],
+    sending: [Sending; 2],
     bootstraps: Bootstraps,
     queries: QueryPacer,
     flows: FlowPacer,
@@ -106,6 +110,7 @@ impl Crawler {
         let enough = jobs_max.min(PENDING_ENOUGH);
         Self {
             networks: Family::ALL.map(network),
+            sending: Default::default(),
             bootstraps: Bootstraps::new(now),
             queries: QueryPacer::new(config.rate),
             flows: FlowPacer::new(config.new_flows, &mut rng.fork("flows")),
@@ -241,27 +246,37 @@ impl Crawler {
     /// When [`Crawler::handle_timeout`] must be called, after every other `poll_*` was drained.
     /// `None`: only input can help.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        self.poll_deadline().map(|deadline| deadline.at)
+    }
+
+    /// The same with the reason.
+    pub fn poll_deadline(&self) -> Option<Deadline> {
         if self.shut_down {
             return None;
         }
         if planted::is(Bug::StaleDeadline) {
-            return Some(self.now);
+            return Some(Deadline { at: self.now, why: Why::Begin });
         }
-        let of_family = |family: Family| {
-            let network = self.networks[family.index()].as_ref()?;
-            earliest(network.poll_timeout(self.now), self.bootstraps.poll_timeout(family))
-        };
+        let ahead = |at: Option<Instant>| at.filter(|at| *at > self.now);
         let takes_jobs = self.takes_jobs();
         let begins = (takes_jobs && self.admission.pending() > 0).then_some(self.now);
         let second_chance = self.admission.poll_timeout().filter(|_| takes_jobs);
-        let given_up = self.begun + SEEDS_WITHIN;
-        let seeds = (given_up > self.now && !self.waiting_for_walk.is_empty()).then_some(given_up);
-        let dialer = self.dialer.poll_timeout(self.now);
-        let outage = self.outage.poll_timeout().filter(|at| *at > self.now);
-        [dialer, second_chance, self.patience.poll_timeout(), seeds, outage, begins]
-            .into_iter()
-            .chain(Family::ALL.map(of_family))
-            .fold(None, earliest)
+        let waits = !self.waiting_for_walk.is_empty();
+        let no_answer = ahead(waits.then_some(self.begun + SEEDS_WITHIN));
+        let own = [
+            Deadline::of(begins, Why::Begin),
+            Deadline::of(second_chance, Why::SecondChance),
+            Deadline::of(self.patience.poll_timeout(), Why::Patience),
+            Deadline::of(no_answer, Why::NoAnswer),
+            Deadline::of(ahead(self.outage.poll_timeout()), Why::OutageOver),
+            self.dialer.poll_deadline(self.now),
+        ];
+        let of_family = |family: Family| {
+            let network = self.networks[family.index()].as_ref()?;
+            let silence = Deadline::of(network.endpoint.poll_timeout(), Why::Silence);
+            Deadline::first([silence, self.sending_deadline(family)])
+        };
+        Deadline::first(own.into_iter().chain(Family::ALL.map(of_family)))
     }
 
     /// Whether nothing is open or due: no connection, infohash or row is under way, and the sweep

@@ -11,10 +11,11 @@ use crate::base::addr::{AddressPolicy, address_key};
 use crate::base::planted::{self, Bug};
 use crate::base::rng::{Rng, Seed};
 use crate::base::store::{FingerprintSet, Key, KeyedMap, KeyedState, Seen, Slab};
-use crate::base::time::{Duration, Instant, earliest};
+use crate::base::time::{Duration, Instant};
+use crate::crawl::deadline::{Deadline, Why};
 use crate::crawl::dial::{Dial, PeerKey};
 use crate::crawl::job::Job;
-use crate::crawl::pace::{FlowKind, FlowPacer, PrefixPacer};
+use crate::crawl::pace::{FlowPacer, PrefixPacer, Purpose};
 use crate::crawl::piece_cache::PieceCache;
 use crate::limits::{
     BLOCKED_PAUSE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PRESSURE_PAUSE,
@@ -113,7 +114,7 @@ impl Dialer {
                 self.ready.pop_front();
                 continue;
             };
-            if let Err(at) = flows.ready_for_new(now, FlowKind::Tcp) {
+            if let Err(at) = flows.ready_for_new(now, Purpose::Fetch) {
                 self.not_before = Some(at);
                 return None;
             }
@@ -126,7 +127,7 @@ impl Dialer {
                 continue;
             };
             self.not_before = None;
-            flows.take(now, FlowKind::Tcp, to);
+            flows.take(now, Purpose::Fetch, to);
             let attempt = Attempt { transport: Transport::Tcp, pipeline };
             return Some(self.open(now, key, job, to, attempt, piece_cache.take(key)));
         }
@@ -222,10 +223,10 @@ impl Dialer {
     }
 
     /// When there is something to do again; a limit that is over waits for a poll, not for time.
-    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn poll_deadline(&self, now: Instant) -> Option<Deadline> {
         let overtake = self.overtakes.peek().map(|Reverse((due, _, _))| *due);
         let dial = self.not_before.filter(|at| *at > now && !self.ready.is_empty());
-        earliest(overtake, dial)
+        Deadline::first([Deadline::of(overtake, Why::Overtake), Deadline::of(dial, Why::Dial)])
     }
 
     pub(crate) fn check(&self) {

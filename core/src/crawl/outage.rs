@@ -93,15 +93,15 @@ impl Outage {
         if self.is_suspected(now) { None } else { self.held_by_outage.pop_front() }
     }
 
-    /// When time alone changes something.
+    /// When the next probe is due; `None` without suspicion.
+    pub(crate) fn next_probe(&self) -> Option<Instant> {
+        self.since.map(|_| self.next_probe)
+    }
+
+    /// When infohashes are held no longer.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let since = self.since?;
-        let given_up = since + OUTAGE_HOLD;
-        Some(if self.held_by_outage.is_empty() {
-            self.next_probe
-        } else {
-            self.next_probe.min(given_up)
-        })
+        let since = self.since.filter(|_| !self.held_by_outage.is_empty())?;
+        Some(since + OUTAGE_HOLD)
     }
 
     /// Asserts the invariants; `jobs_max` is how many infohashes can be under way. Of those that
@@ -140,12 +140,12 @@ mod tests {
         assert!(outage.is_suspected(at(16)) && !outage.is_on(at(16)));
         assert!(!outage.was_false_alarm());
         assert!(outage.take_probe(at(16)) && !outage.take_probe(at(16)));
-        assert_eq!(outage.poll_timeout(), Some(at(16) + OUTAGE_PROBE_EVERY));
+        assert_eq!(outage.next_probe(), Some(at(16) + OUTAGE_PROBE_EVERY));
         assert!(outage.is_on(at(16) + OUTAGE_AFTER));
         let over = at(16) + OUTAGE_HOLD;
         assert!(!outage.is_suspected(over) && !outage.is_on(over));
         assert!(outage.on_sign_of_life(over) && !outage.was_false_alarm());
-        assert_eq!(outage.poll_timeout(), None);
+        assert_eq!((outage.next_probe(), outage.poll_timeout()), (None, None));
     }
 
     #[test]
