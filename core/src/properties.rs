@@ -232,7 +232,7 @@ fn unfinished_metadata_is_kept_within_one_budget_and_the_fuller_one_wins() {
         pieces
     };
     let mut slab = Slab::new(100);
-    let mut piece_cache = PieceCache::new(&mut rng());
+    let mut piece_cache = PieceCache::default();
     let first = slab.insert(()).expect("room");
     piece_cache.put(first, unfinished(2));
     piece_cache.put(first, unfinished(1));

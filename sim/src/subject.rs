@@ -31,7 +31,7 @@ use crate::world::universe::Universe;
 
 /// Bytes of the adapter's receive buffer: a longer datagram arrives cut (H5).
 pub const RECEIVE_BUFFER: usize = 2048 + 1;
-/// Between two whole snapshots (design.md 4).
+/// Between two whole snapshots, as the program does it.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 /// More outputs than this at one instant are an endless loop.
 const OUTPUTS_MAX: usize = 1 << 20;

@@ -118,7 +118,7 @@ impl Crawler {
             waiting_for_walk: VecDeque::new(),
             outage: Outage::default(),
             dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
-            piece_cache: PieceCache::new(&mut rng.fork("partials")),
+            piece_cache: PieceCache::default(),
             rows: Rows::default(),
             journal: None,
             stats: Stats::default(),

@@ -4,7 +4,7 @@
 //! many new flows; the next peer of an infohash starts when the last one failed or is slow.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 
 use crate::base::addr::{AddressPolicy, address_key};
@@ -231,9 +231,15 @@ impl Dialer {
     pub(crate) fn check(&self) {
         assert!(self.open.len() <= self.max_connections);
         assert!(self.overtakes.len() <= 2 * self.max_connections);
-        let open = self.per_address.values().map(|presence| presence.open);
-        assert_eq!(open.clone().map(usize::from).sum::<usize>(), self.open.len());
-        assert!(open.into_iter().all(|open| open <= PER_ADDRESS_MAX));
+        let mut open = BTreeMap::<_, u8>::new();
+        for (_, dial) in self.open.iter() {
+            *open.entry(address_key(self.policy, dial.to)).or_default() += 1;
+        }
+        assert_eq!(self.per_address.len(), open.len());
+        for (key, count) in open {
+            assert_eq!(self.per_address.get(&key).map(|presence| presence.open), Some(count));
+            assert!(count <= PER_ADDRESS_MAX);
+        }
     }
 
     fn may_dial(&self, now: Instant, to: SocketAddr) -> bool {

@@ -1,23 +1,20 @@
 //! Pieces that peers gave before they failed, kept for the next peer of the same infohash, within
 //! one budget for all.
 
-use crate::base::rng::Rng;
-use crate::base::store::{Key, KeyedMap, KeyedState};
+use std::collections::BTreeMap;
+
+use crate::base::store::Key;
 use crate::limits::PARTIAL_BYTES_MAX;
 use crate::peer::pieces::Pieces;
 
 /// Unfinished metadata by job.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PieceCache {
-    by_job: KeyedMap<Key, Pieces>,
+    by_job: BTreeMap<Key, Pieces>,
     bytes: usize,
 }
 
 impl PieceCache {
-    pub(crate) fn new(rng: &mut Rng) -> Self {
-        Self { by_job: KeyedMap::with_hasher(KeyedState::new(rng)), bytes: 0 }
-    }
-
     /// Keeps pieces for a job in place of fewer kept before, if the budget allows.
     pub(crate) fn put(&mut self, job: Key, pieces: Pieces) {
         if self.by_job.get(&job).is_some_and(|kept| kept.bytes_held() > pieces.bytes_held()) {

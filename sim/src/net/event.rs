@@ -130,7 +130,7 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     }
 }
 
-/// Nobody looks.
+/// An observer that sees nothing.
 impl Observer for () {
     fn observe(&mut self, _now: Instant, _event: &Event<'_>) {}
 }

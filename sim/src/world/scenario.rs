@@ -81,7 +81,7 @@ scenario! {
         families: Families = Families::V4,
         /// Nodes of each DHT, the dead included.
         nodes: u32 = 300,
-        /// Percent of them at whose address nobody ever lives.
+        /// Percent of them whose address never has a resident.
         dead_nodes: u32 = 0,
         /// Percent of the live nodes without BEP 51.
         unsampled: u32 = 0,
@@ -111,7 +111,7 @@ scenario! {
         vanishing: u32 = 0,
         /// The second in which they go.
         vanish_s: u32 = 60,
-        /// Second from which nodes store no peers any more: nobody announces; 0 for never.
+        /// Second from which nodes store no peers any more, for want of announces; 0 for never.
         expires_s: u32 = 0,
     }
     links {
@@ -139,7 +139,7 @@ scenario! {
         bandwidth: u32 = 0,
         /// Forged datagrams from spoofed sources for each thousand delivered.
         forged: u32 = 0,
-        /// Partitions of the crawler from everybody.
+        /// Partitions of the crawler from all remote addresses.
         partitions: u32 = 0,
         /// How long each lasts, in seconds.
         partition_s: u32 = 20,

@@ -22,9 +22,9 @@ use estudely_core::{Duration, Instant, Stats};
 
 use super::address::{endpoint_key, ip_key, key};
 use super::calm::{Demand, HOSTILE_FACTOR, HOSTILE_MAX};
-use super::expected::{Due, Truth};
-use super::krpc::Ask;
+use super::expected::{Due, GroundTruth};
 use super::rows::Rows;
+use super::sent::Ask;
 use super::sets::{Known, Seen};
 use crate::judge::rule::hex;
 use crate::judge::rule::{
@@ -95,20 +95,20 @@ impl Liveness {
         }
     }
 
-    pub(super) fn on_started(&mut self, truth: &dyn Truth) {
+    pub(super) fn on_started(&mut self, truth: &dyn GroundTruth) {
         self.bootstrap = truth.bootstrap().into_iter().map(endpoint_key).collect();
         (self.bootstrapped, self.table) = (None, 0);
         (self.over, self.cut_short) = (false, false);
     }
 
-    pub(super) fn on_healed(&mut self, now: Instant, truth: &dyn Truth) {
+    pub(super) fn on_healed(&mut self, now: Instant, truth: &dyn GroundTruth) {
         self.healed = Some(now);
         self.bootstrapped = self.bootstrapped.map(|_| now);
         (self.nodes, self.due) = self.expected(truth);
     }
 
     /// The nodes that must be sampled and the torrents that must be found.
-    fn expected(&self, truth: &dyn Truth) -> (Vec<SocketAddr>, Vec<Due>) {
+    fn expected(&self, truth: &dyn GroundTruth) -> (Vec<SocketAddr>, Vec<Due>) {
         let (mut nodes, mut due) = (truth.nodes_due(), truth.due());
         if self.routers {
             let is_router = |node: &SocketAddr| self.bootstrap.contains(&endpoint_key(*node));
@@ -178,7 +178,12 @@ impl Liveness {
     }
 
     /// What must be there soon where nothing is broken: see [`Demand`].
-    pub(super) fn check_demand(&mut self, found: &mut Findings, truth: &dyn Truth, rows: &Rows) {
+    pub(super) fn check_demand(
+        &mut self,
+        found: &mut Findings,
+        truth: &dyn GroundTruth,
+        rows: &Rows,
+    ) {
         let due = self.first.and_then(|first| self.demand.due(first));
         if self.over || due.is_none_or(|due| found.now < due) {
             return;

@@ -1,13 +1,15 @@
 //! Rules 1, 2 and 17 of rows, and rule 5 of the peers that they name.
 
+use std::collections::BTreeMap;
+
 use estudely_core::{Instant, Row, Verdict};
 use sha2::{Digest, Sha256};
 
 use super::address::key;
-use super::datagrams::{Heard, peer_key};
-use super::expected::Truth;
+use super::expected::GroundTruth;
+use super::heard::{Heard, peer_key};
 use super::saved::Kept;
-use super::sets::{Known, Seen};
+use super::sets::Seen;
 use crate::judge::rule::hex;
 use crate::judge::rule::{Findings, MATCHED_REPLIES, METADATA_TRUE, ONE_ROW, TIME_MONOTONE};
 
@@ -21,7 +23,7 @@ struct Given {
 /// Rows given out so far.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    given: Known<Given>,
+    given: BTreeMap<u64, Given>,
     /// Connections that delivered and whose row has not come yet.
     delivered: Seen,
     /// When the crawler's clock said that the last row was settled.
@@ -65,7 +67,7 @@ impl Rows {
     pub(super) fn on_row(
         &mut self,
         found: &mut Findings,
-        truth: &dyn Truth,
+        truth: &dyn GroundTruth,
         heard: &Heard,
         row: &Row,
     ) -> bool {
@@ -123,7 +125,7 @@ impl Rows {
     }
 }
 
-fn check_metadata(found: &mut Findings, truth: &dyn Truth, row: &Row, raw: &[u8]) {
+fn check_metadata(found: &mut Findings, truth: &dyn GroundTruth, row: &Row, raw: &[u8]) {
     let hash = row.infohash.0;
     let sha1 = sha1_smol::Sha1::from(raw).digest().bytes();
     let is_true = sha1 == hash || Sha256::digest(raw)[..20] == hash;

@@ -11,7 +11,7 @@ use estudely_core::session::{Ended, Failure};
 use estudely_core::{Duration, Instant};
 
 use super::address::endpoint_key;
-use super::expected::Truth;
+use super::expected::GroundTruth;
 use super::lag::Lag;
 use super::saved::Kept;
 use super::sets::Seen;
@@ -76,7 +76,7 @@ impl Sessions {
         }
     }
 
-    pub(super) fn on_started(&mut self, now: Instant, truth: &dyn Truth, kept: Kept) {
+    pub(super) fn on_started(&mut self, now: Instant, truth: &dyn GroundTruth, kept: Kept) {
         self.bootstrap = truth.bootstrap().into_iter().map(endpoint_key).collect();
         if self.routers != Routers::None {
             let warm = kept != Kept::Nothing && self.contacts_saved;

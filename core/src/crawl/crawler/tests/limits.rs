@@ -308,7 +308,7 @@ fn h24_unfinished_metadata_is_kept_up_to_64_mib_and_not_a_byte_more() {
     const MIB: usize = 1 << 20;
     for (last, kept) in [(4 * MIB, true), (4 * MIB + 1, false)] {
         let mut keys = Slab::new(100);
-        let mut cache = PieceCache::new(&mut Rng::new(Seed::from_u64(1)));
+        let mut cache = PieceCache::default();
         for size in [10 * MIB; 6].into_iter().chain([last]) {
             let mut pieces = Pieces::new(size as i64).expect("a legal size");
             for piece in 0..pieces.pieces_total() {
