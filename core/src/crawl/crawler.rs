@@ -47,7 +47,7 @@ use crate::limits::{
     WALKS_PER_RATE,
 };
 use crate::peer::exchange::Outcome;
-use crate::state::Journal;
+use crate::state::{Carried, Journal};
 use crate::stats::Stats;
 
 pub use crate::crawl::dial::{Dial, PeerKey};
@@ -71,8 +71,6 @@ pub struct Full;
 #[derive(Debug)]
 pub struct Crawler {
     config: Config,
-    /// Who we are, in both families.
-    id: NodeId,
     begun: Instant,
     now: Instant,
     networks: [Option<Box<Network>>; 2],
@@ -87,6 +85,7 @@ pub struct Crawler {
     dialer: Dialer,
     rows: Rows,
     journal: Option<Journal>,
+    carried: Carried,
     stats: Stats,
     shut_down: bool,
 }
@@ -120,10 +119,10 @@ impl Crawler {
             dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
             rows: Rows::default(),
             journal: None,
+            carried: Carried::new(rng.fork("state").bytes()),
             stats: Stats::default(),
             shut_down: false,
             config,
-            id,
             begun: now,
             now,
         }

@@ -25,6 +25,8 @@ pub(crate) struct Network {
     /// The open queries of its socket.
     pub(crate) endpoint: Endpoint<Owner>,
     pub(crate) table: Table,
+    /// Our address as nodes of this family see it. Nothing learns it yet.
+    pub(crate) external: Option<SocketAddr>,
     /// What is known of nodes from all traffic; lent to the sweep.
     pub(crate) known: Known,
     pub(crate) sweep: Sweep,
@@ -53,6 +55,7 @@ impl Network {
         Self {
             endpoint: Endpoint::new(family, id, rng.fork("endpoint")),
             table,
+            external: None,
             known,
             sweep: Sweep::new(policy, id, own, sweep_rng),
             walks: Walks::new(id, own, policy, walks_max),
