@@ -94,14 +94,19 @@ impl Network {
         if !self.walks.has_room() || self.warm.is_waiting() {
             return None;
         }
-        let mut nearest = Table::NO_CONTACTS;
-        let count = self.table.closest(hash.id(), &mut nearest);
-        let landmarks = self.known.landmarks.near(hash.id(), 2 * K);
-        let mut vouched = landmarks.chain(nearest.into_iter().take(count)).peekable();
+        let mut vouched = vouched(&self.table, &self.known, hash).peekable();
         let alone = vouched.peek().is_none();
         let hearsay = self.hearsay.iter().copied().filter(|_| alone);
         let named = named.filter(|_| alone);
         self.walks.begin(job, hash, vouched.chain(hearsay), named)
+    }
+
+    /// Goes on with a walk that is over although no node answered it, from nodes that have answered
+    /// other queries meanwhile; `false` if there are none. After a long rest every node that it
+    /// began with may be gone, which says nothing about its infohash.
+    pub(crate) fn walk_on(&mut self, walk: Key) -> bool {
+        let Some(hash) = self.walks.unanswered(walk) else { return false };
+        self.walks.extend(walk, vouched(&self.table, &self.known, hash))
     }
 
     /// A node did not answer; `blameless` if perhaps none could.
@@ -121,4 +126,11 @@ impl Network {
         self.warm.check();
         assert!(self.hearsay.len() <= HEARSAY_MAX);
     }
+}
+
+/// Nodes near `hash` that answered: from these a walk starts.
+fn vouched(table: &Table, known: &Known, hash: InfoHash) -> impl Iterator<Item = Contact> {
+    let mut nearest = Table::NO_CONTACTS;
+    let count = table.closest(hash.id(), &mut nearest);
+    known.landmarks.near(hash.id(), 2 * K).chain(nearest.into_iter().take(count))
 }
