@@ -11,4 +11,5 @@ pub(crate) mod attempts;
 pub(crate) mod jobs;
 pub(crate) mod dialer;
 pub(crate) mod outage;
+pub mod session;
 pub mod crawler;

@@ -111,6 +111,7 @@ pub use config::{Config, ConfigError, Mode};
 pub use crawl::crawler::{Bootstrap, Crawler, Full, Transmit};
 pub use crawl::dial::{Dial, PeerKey};
 pub use crawl::row::{FailureCause, Row, Verdict};
+pub use crawl::session;
 pub use peer::exchange::{Exchange, Fetched, Metadata, Outcome, Step, Transport};
 pub use stats::Stats;
 

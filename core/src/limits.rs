@@ -478,6 +478,38 @@ pub const ROW_BYTES_ENOUGH: usize = 64 << 20;
 /// as the most connections of a profile.
 pub const ROW_BYTES_MAX: usize = 3 * ROW_BYTES_ENOUGH;
 
+// A run from its beginning to its end
+
+/// How long after a round of resolving the names of bootstrap nodes are asked again, if none of
+/// those nodes has answered: a resolver that is just starting needs seconds.
+pub const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
+
+/// How long contacts of an earlier run have to answer before public routers are asked: routers are
+/// few and everybody asks them, and a live contact answers within a second.
+pub const ROUTERS_AFTER: Duration = Duration::from_secs(5);
+
+/// The same when some contact did answer, and then every node fell silent: an outage of minutes
+/// must not send every crawler to the routers.
+pub const ROUTERS_AFTER_QUIET: Duration = Duration::from_secs(300);
+
+/// Without an answer for so long, the network is as good as absent: bootstrap nodes were asked five
+/// times by then, at 0, 2, 4, 8 and 16 s.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long before the overall timeout the shutdown begins, so that the end falls on it; at most
+/// half of that timeout.
+pub const SHUTDOWN_LEAD: Duration = Duration::from_millis(100);
+
+/// Most time for connections that were cut off to hand in their outcomes: a first signal ends a run
+/// within 2 s.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_millis(1500);
+
+/// Most time for writing the state whole when the end is promised for a moment.
+pub const SAVE_IN_A_HURRY: Duration = Duration::from_millis(300);
+
+/// The same when nothing presses.
+pub const SAVE_AT_THE_END: Duration = Duration::from_secs(10);
+
 // The saved state
 
 /// Infohashes settled for good that are in no output as verified (unreadable metadata, the last
@@ -533,6 +565,10 @@ const _: () = {
     assert!(SAMPLES_PER_REPLY <= u8::MAX as usize && SAVED_PEERS_MAX <= u8::MAX as usize);
     assert!(STATE_CHUNK_FILL + 80 + SAVED_PEERS_MAX * 19 <= STATE_CHUNK_MAX);
     assert!(SAMPLES_PER_REPLY * 20 + 128 <= STATE_CHUNK_MAX);
+    // The two waits of an end that is promised within 2 s.
+    assert!(SHUTDOWN_GRACE.as_millis() + SAVE_IN_A_HURRY.as_millis() < 2_000);
+    // Routers, and names once more, have their turn before a run fails.
+    assert!(ROUTERS_AFTER.as_secs() + RESOLVE_AGAIN.as_secs() < ANSWER_WITHIN.as_secs());
     // The largest metadata that can be, with a name as long, always fits once rows are taken.
     assert!(ROW_BYTES_ENOUGH + 2 * METADATA_MAX <= ROW_BYTES_MAX);
     // A state at every limit can be read again.

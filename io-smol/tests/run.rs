@@ -236,7 +236,7 @@ fn a_run_that_fails_before_any_answer_leaves_the_sink_alone_and_reports_what_it_
     let mut rows = Rows::default();
     let failed = run(options, &mut rows, &mut Watch::default()).expect_err("nobody answers");
     let report = failed.report.expect("it asked");
-    assert_eq!((report.ended, report.stats.queries() > 0), (Ended::Failed, true));
+    assert!(!report.ended.is_clean() && report.stats.queries() > 0);
     assert!(!rows.begun);
 }
 

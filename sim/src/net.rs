@@ -7,4 +7,4 @@ pub mod event;
 pub mod link;
 pub mod internet;
 
-pub use internet::*;
+pub use internet::{Delivery, Net, Shard};

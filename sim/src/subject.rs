@@ -8,6 +8,7 @@
 //! asking once more must change nothing (rule 16).
 
 mod disk;
+mod entry;
 mod replay;
 mod exchanges;
 pub(crate) mod script;
@@ -16,11 +17,11 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use estudely_core::internal::time::earliest;
-use estudely_core::{
-    Bootstrap, Config, Crawler, Duration, Family, Instant, Outcome, PeerKey, Seed, Stats,
-};
+use estudely_core::session::{Facts, Output, Phase, Requests, Session, Start, Step};
+use estudely_core::{Config, Crawler, Duration, Family, Instant, Outcome, PeerKey, Seed, Stats};
 
 use self::disk::Disk;
+use self::entry::{Answer, Entry, Resolver};
 use self::exchanges::Exchanges;
 use crate::net::event::{Conn, Event, Observer};
 use crate::net::internet::Delivery;
@@ -30,7 +31,7 @@ use crate::world::universe::Universe;
 
 /// Bytes of the adapter's receive buffer: a longer datagram arrives cut (H5).
 pub const RECEIVE_BUFFER: usize = 2048 + 1;
-/// Between two whole snapshots (design.md 4).
+/// Between two whole snapshots, as the program does it.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 /// More outputs than this at one instant are an endless loop.
 const OUTPUTS_MAX: usize = 1 << 20;
@@ -90,7 +91,7 @@ pub struct Ending {
 pub struct Subject<O> {
     seed: u64,
     config: Config,
-    bootstrap: Vec<SocketAddr>,
+    entry: Entry,
     observer: O,
     clock: Clock,
     /// The harness's time as last told.
@@ -110,6 +111,9 @@ pub struct Subject<O> {
 /// A crawler that runs.
 struct Live {
     crawler: Crawler,
+    /// When it enters the DHT, and when it is over.
+    session: Session,
+    resolver: Resolver,
     /// What the clock read when it began.
     begun: Instant,
     exchanges: Exchanges,
@@ -137,7 +141,7 @@ impl<O: Observer> Subject<O> {
                 .config()
                 .and_then(|config| own.into_iter().flatten().try_fold(config, Config::with_own))
                 .expect("a scenario that was checked, and addresses with a port"),
-            bootstrap,
+            entry: Entry::new(scenario, bootstrap),
             observer,
             clock: Clock::of(scenario),
             now: Instant::START,
@@ -165,12 +169,14 @@ impl<O: Observer> Subject<O> {
         let state = self.disk.state();
         self.observer.observe(now, &Event::Started { own: self.config.own(), state });
         let restored = self.disk.restore(now, &mut crawler);
-        crawler.handle_bootstrap(Instant::START, &self.bootstrap, Bootstrap::Node);
+        let start = restored.as_ref().map_or(Start::Cold, Start::after);
         self.live = Some(Live {
             crawler,
+            session: Session::new(self.entry.terms(start), &self.entry.doors(), Instant::START),
+            resolver: self.entry.resolver(),
             begun: self.clock.reading(now),
             exchanges: Exchanges::default(),
-            save_at: Some(if restored { now + SAVE_EVERY } else { now }),
+            save_at: Some(if restored.is_some() { now + SAVE_EVERY } else { now }),
         });
         self.turn(now, false);
     }
@@ -184,20 +190,14 @@ impl<O: Observer> Subject<O> {
         self.observer.observe(now, &Event::Killed);
     }
 
-    /// Tells it to begin nothing new, cuts off its connections, as the adapter does, and takes
-    /// down what it has finished.
+    /// A signal asks it to end.
     pub fn shut_down(&mut self, now: Instant) {
-        self.observer.observe(now, &Event::ShutDown);
-        let Some(core) = self.advance(now) else { return };
-        let Some(live) = &mut self.live else { return };
-        live.crawler.handle_shutdown(core);
-        for (conn, peer, outcome) in live.exchanges.abort(core) {
-            self.end(now, conn, peer, outcome, true);
-        }
-        self.turn(now, false);
-        self.save(now);
-        if let Some(live) = &mut self.live {
-            live.save_at = None;
+        let Some(core) = self.advance(now) else {
+            return self.observer.observe(now, &Event::ShutDown { ended: None });
+        };
+        if let Some(live) = self.live.as_mut().filter(|live| live.session.is_working()) {
+            live.session.handle_signal(core);
+            self.turn(now, false);
         }
     }
 
@@ -218,6 +218,7 @@ impl<O: Observer> Subject<O> {
         let Some(live) = &mut self.live else { return };
         let payload = &payload[..payload.len().min(RECEIVE_BUFFER)];
         self.observer.observe(now, &Event::Received { from, payload, forged });
+        live.session.handle_datagram(from);
         live.crawler.handle_datagram(core, from, payload);
         self.turn(now, false);
     }
@@ -274,6 +275,7 @@ impl<O: Observer> Subject<O> {
         {
             self.end(now, conn, peer, outcome, true);
         }
+        self.take_names(core);
         if let Some(live) = &mut self.live
             && live.crawler.poll_timeout().is_some_and(|at| at <= core)
         {
@@ -293,14 +295,22 @@ impl<O: Observer> Subject<O> {
     /// the crawler's clock may slip.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let live = self.live.as_ref()?;
-        let core = earliest(live.crawler.poll_timeout(), live.exchanges.poll_timeout());
-        let core = core.map(|at| self.harness_time(live, at));
+        let session = live.session.poll_timeout().map(|(at, _)| at);
+        let names = live.resolver.poll_timeout();
+        let core = [live.crawler.poll_timeout(), live.exchanges.poll_timeout(), session, names];
+        let core = core.into_iter().fold(None, earliest).map(|at| self.harness_time(live, at));
         earliest(core, live.save_at)
     }
 
     /// Every counter of the crawler that runs; zeros if none does.
     pub fn stats(&self) -> Stats {
         self.live.as_ref().map(|live| live.crawler.stats()).unwrap_or_default()
+    }
+
+    /// Whether the run of the crawler that was started last has ended, by itself or as it was
+    /// told.
+    pub fn has_ended(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| !live.session.is_working())
     }
 
     /// Whether a crawler runs.
@@ -375,7 +385,7 @@ impl<O: Observer> Subject<O> {
         self.disk.begin_turn(by_stream);
         let mut outputs = 0;
         loop {
-            let more = self.drain(now);
+            let more = self.turn_session(now) + self.drain(now);
             outputs += more;
             assert!(outputs < OUTPUTS_MAX, "rule 16: output without end at {now:?}");
             if more == 0 {
@@ -395,6 +405,70 @@ impl<O: Observer> Subject<O> {
         {
             let (timeout, stats) = (self.poll_timeout(), live.crawler.stats());
             self.observer.observe(now, &Event::Drained { timeout, stats: &stats });
+        }
+        self.close(now);
+    }
+
+    /// Lets the session look at what the work has come to and does what it says; how much that
+    /// was.
+    fn turn_session(&mut self, now: Instant) -> usize {
+        let Some(core) = self.advance(now) else { return 0 };
+        let Some(live) = &mut self.live else { return 0 };
+        let facts = Facts { progress: live.crawler.progress(), requests: Requests::NONE };
+        live.session.handle_turn(core, &facts);
+        if self.entry.ends() && matches!(live.session.phase(), Phase::Draining(_)) {
+            // Every row taken is on the disk.
+            live.session.handle_output(core, Output::Flushed);
+        }
+        let mut steps = 0;
+        while let Some(live) = &mut self.live
+            && let Some(step) = live.session.poll_step()
+        {
+            steps += 1;
+            match step {
+                Step::Resolve(at) => live.resolver.resolve(core, at),
+                Step::Enter(addr, kind) => live.crawler.handle_bootstrap(core, &[addr], kind),
+                Step::Begin => {}
+                Step::ShutDown => self.stop(now, core),
+            }
+        }
+        steps
+    }
+
+    /// Tells the session what became of names.
+    fn take_names(&mut self, core: Instant) {
+        let Some(live) = &mut self.live else { return };
+        while let Some((at, answer)) = live.resolver.poll(core) {
+            match answer {
+                Answer::Found(addr) => live.session.handle_resolved(core, at, &[addr]),
+                Answer::Failed => drop(live.session.handle_unresolved(core, at)),
+            }
+        }
+    }
+
+    /// Tells the crawler to begin nothing new, and cuts off its connections, as the adapter does.
+    fn stop(&mut self, now: Instant, core: Instant) {
+        let Some(live) = &mut self.live else { return };
+        self.observer.observe(now, &Event::ShutDown { ended: live.session.ended() });
+        live.crawler.handle_shutdown(core);
+        for (conn, peer, outcome) in live.exchanges.abort(core) {
+            self.end(now, conn, peer, outcome, true);
+        }
+        if let Some(live) = &mut self.live {
+            live.session.handle_disconnected(core);
+        }
+    }
+
+    /// Ends a turn in which the run was shut down: what it has finished is taken down by now.
+    fn close(&mut self, now: Instant) {
+        let Some(core) = self.advance(now) else { return };
+        let closing = |live: &Live| matches!(live.session.phase(), Phase::Closing(_));
+        if self.live.as_ref().is_some_and(closing) {
+            self.save(now);
+            if let Some(live) = &mut self.live {
+                live.save_at = None;
+                live.session.handle_output(core, Output::Flushed);
+            }
         }
     }
 

@@ -57,7 +57,7 @@ pub struct Traffic {
     pub datagrams_out: AtomicU64,
     /// Datagrams thrown away as the weather said, both ways.
     pub lost: AtomicU64,
-    /// Datagrams and connections for nobody, or not for 127/8.
+    /// Datagrams and connections for an address without a resident, or not for 127/8.
     pub strays: AtomicU64,
     /// Connections accepted.
     pub accepted: AtomicU64,
@@ -73,7 +73,7 @@ impl Traffic {
 
 /// Where sample queries are noted: a line for each, in one write, with the microseconds since the
 /// swarm started and the address of the node asked.
-pub type Asked = Box<dyn io::Write + Send>;
+pub type AskedLog = Box<dyn io::Write + Send>;
 
 /// A world being served. Dropping it ends the threads and closes every socket.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl Swarm {
         world: Arc<World>,
         sockets: Sockets,
         weather: Weather,
-        asked: Option<Asked>,
+        asked: Option<AskedLog>,
     ) -> io::Result<Self> {
         debug_assert_eq!(world.plan().addresses, sockets.addresses());
         let shared = Arc::new(Shared {
@@ -125,8 +125,8 @@ impl Swarm {
             stop: AtomicBool::new(false),
             started: std::time::Instant::now(),
         });
-        let udp = udp::Server::new(shared.clone(), sockets.udp, asked)?;
-        let tcp = tcp::Server::new(shared.clone(), sockets.tcp, sockets.absent)?;
+        let udp = udp::UdpServer::new(shared.clone(), sockets.udp, asked)?;
+        let tcp = tcp::TcpServer::new(shared.clone(), sockets.tcp, sockets.absent)?;
         let wakers = [udp.waker(), tcp.waker()];
         let threads = vec![
             std::thread::Builder::new().name("swarm-udp".to_owned()).spawn(|| udp.run())?,
@@ -168,7 +168,7 @@ impl Swarm {
 
 impl Drop for Swarm {
     fn drop(&mut self) {
-        // Whoever wants the error calls `stop`.
+        // A caller that wants the error calls `stop`.
         let _ = self.halt();
     }
 }

@@ -14,5 +14,4 @@ pub(crate) mod skew;
 pub mod universe;
 pub mod truth;
 
-pub use addresses::{Addresses, Loopback};
-pub use dht::*;
+pub use dht::{NodeKind, PeerState, World};

@@ -79,6 +79,12 @@ bugs! {
     SplitFrames = "split-frames",
     /// A lookup asks a node that did not answer again.
     AskTwice = "ask-twice",
+    /// Public routers are asked at once although contacts of an earlier run are known.
+    RoutersAtOnce = "routers-at-once",
+    /// A run without any answer is given twice the time before it fails.
+    EndlessPatience = "endless-patience",
+    /// What was told to end goes on asking.
+    WorkAfterEnd = "work-after-end",
 }
 
 /// Keeps a bug planted on this thread; dropped, it is gone.

@@ -36,6 +36,7 @@ use crate::crawl::pace::{AddressPacer, FlowPacer, QueryPacer};
 use crate::crawl::row::Row;
 use crate::crawl::rows::Rows;
 use crate::crawl::rows::Untaken;
+use crate::crawl::session::{Progress, Work};
 use crate::dht::bootstrap::Bootstraps;
 use crate::dht::network::Network;
 use crate::limits::{
@@ -127,7 +128,7 @@ impl Crawler {
     pub fn handle_bootstrap(&mut self, now: Instant, nodes: &[SocketAddr], kind: Bootstrap) {
         self.advance(now);
         for addr in nodes {
-            self.bootstraps.add(*addr, kind);
+            self.bootstraps.add(self.now, *addr, kind);
         }
     }
 
@@ -188,7 +189,7 @@ impl Crawler {
     /// Begins nothing new from now on: no query, no dial. What is finished is still reported.
     pub fn handle_shutdown(&mut self, now: Instant) {
         self.advance(now);
-        self.shut_down = true;
+        self.shut_down = !planted::is(Bug::WorkAfterEnd);
         self.admission.close();
     }
 
@@ -266,6 +267,22 @@ impl Crawler {
             self.rows.is_empty()
         } else {
             self.admission.is_closed() && self.is_settled()
+        }
+    }
+
+    /// What a [`Session`](crate::session::Session) asks in every turn: cheaper than
+    /// [`Crawler::stats`].
+    pub fn progress(&self) -> Progress {
+        let work = match (self.is_finished(), self.is_idle()) {
+            (true, _) => Work::Finished,
+            (false, true) => Work::Idle,
+            (false, false) => Work::Busy,
+        };
+        Progress {
+            replies: self.stats.answered + self.stats.refused,
+            asked: self.stats.contacts_asked,
+            dialled: self.stats.dialled,
+            work,
         }
     }
 

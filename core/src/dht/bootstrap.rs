@@ -53,7 +53,8 @@ impl Bootstraps {
     }
 
     /// Adds an address, once. What the user names may be private; what no host can own is refused.
-    pub(crate) fn add(&mut self, addr: SocketAddr, kind: Bootstrap) {
+    /// The first address of a family begins its rounds, however late it comes.
+    pub(crate) fn add(&mut self, now: Instant, addr: SocketAddr, kind: Bootstrap) {
         let known = self.nodes.iter().any(|node| node.addr == addr);
         if known || self.nodes.len() >= BOOTSTRAPS_MAX || !AddressPolicy::AllowPrivate.admits(addr)
         {
@@ -62,7 +63,13 @@ impl Bootstraps {
         if kind == Bootstrap::Router {
             self.routers.insert(addr);
         }
-        self.families[Family::of(addr).index()].queue.push_back(self.nodes.len());
+        let family = Family::of(addr);
+        let is_first = !self.knows(family);
+        let round = &mut self.families[family.index()];
+        if is_first {
+            (round.retry_at, round.pause) = (now + BOOTSTRAP_RETRY_MIN, BOOTSTRAP_RETRY_MIN);
+        }
+        round.queue.push_back(self.nodes.len());
         self.nodes.push(BootstrapNode { addr, kind, answered: false });
     }
 
@@ -120,6 +127,33 @@ impl Bootstraps {
     }
 
     pub(crate) fn poll_timeout(&self, family: Family) -> Option<Instant> {
-        (!self.nodes.is_empty()).then_some(self.families[family.index()].retry_at)
+        self.knows(family).then_some(self.families[family.index()].retry_at)
+    }
+
+    fn knows(&self, family: Family) -> bool {
+        self.nodes.iter().any(|node| Family::of(node.addr) == family)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_come_late_are_asked_once_and_again_after_the_first_pause() {
+        let (begun, late) = (Instant::START, Instant::from_micros(9_000_000));
+        let mut bootstraps = Bootstraps::new(begun);
+        bootstraps.retry(late, Family::V4, true);
+        assert_eq!(bootstraps.poll_timeout(Family::V4), None);
+        let addr = SocketAddr::from(([192, 0, 2, 1], 6881));
+        bootstraps.add(late, addr, Bootstrap::Router);
+        assert_eq!(bootstraps.poll(Family::V4), Some((0, addr)));
+        bootstraps.retry(late, Family::V4, true);
+        assert_eq!(bootstraps.poll(Family::V4), None, "it was just asked");
+        let due = late + BOOTSTRAP_RETRY_MIN;
+        assert_eq!(bootstraps.poll_timeout(Family::V4), Some(due));
+        bootstraps.retry(due, Family::V4, true);
+        assert_eq!(bootstraps.poll(Family::V4), Some((0, addr)));
+        assert_eq!(bootstraps.poll_timeout(Family::V6), None);
     }
 }

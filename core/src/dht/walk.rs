@@ -130,7 +130,7 @@ impl Walk {
     }
 
     /// Adds a bootstrap address of unknown id; it is asked before all others. A user may name a
-    /// private one (design 4), so only what no host can own is refused.
+    /// private one, so only what no host can own is refused.
     pub fn add_address(&mut self, a: SocketAddr) {
         let usable = AddressPolicy::AllowPrivate.admits(a) && Family::of(a) == self.family;
         if !usable || self.own_addr == Some(a) || self.holds_address(a) {

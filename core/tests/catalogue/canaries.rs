@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::citations::{in_source, in_text};
+use crate::citations::{documents, in_source, in_text};
 use crate::items::{World, items};
 use crate::test_names;
 
@@ -21,9 +21,12 @@ Dropped unread below 20 bytes.
 /// The faults of the only item of a document.
 fn faults(document: &str) -> Vec<String> {
     let tests = BTreeSet::from(["short_ones_are_dropped".to_owned()]);
-    let constants = BTreeSet::from(["LEN_MIN".to_owned()]);
-    let exists = |path: &str| ["core/src/first.rs", "core/src/second.rs"].contains(&path);
-    let world = World { tests: &tests, constants: &constants, exists: &exists };
+    let read = |path: &str| match path {
+        "core/src/first.rs" => Some("len < LEN_MIN".to_owned()),
+        "core/src/second.rs" => Some("len < OTHER_LEN_MIN".to_owned()),
+        _ => None,
+    };
+    let world = World { tests: &tests, read: &read };
     let items = items(document);
     assert_eq!(items.len(), 1);
     assert_eq!((items[0].code.as_str(), items[0].line), ("H5", 3));
@@ -34,10 +37,9 @@ fn faults(document: &str) -> Vec<String> {
 fn a_sound_item_has_no_fault_and_each_missing_part_is_found() {
     assert_eq!(faults(SOUND), [""; 0]);
     for (from, to, fault) in [
-        ("first.rs", "gone.rs", "names core/src/gone.rs, which does not exist"),
         ("second.rs", "gone.rs", "names core/src/gone.rs, which does not exist"),
         ("short_ones", "long_ones", "names long_ones_are_dropped, which is no test"),
-        ("LEN_MIN", "LEN_MAX", "names LEN_MAX, which is no constant"),
+        ("LEN_MIN", "LEN_MAX", "names LEN_MAX, of which its places do not know"),
         ("`short_ones_are_dropped`", "none yet", "names no test"),
         ("Dropped unread below 20 bytes.", "", "has no statement"),
         ("- Why: no message is shorter.\n", "", "has no reason"),
@@ -72,6 +74,13 @@ fn citations_are_seen_in_every_form_and_only_in_comments() {
         assert_eq!(cited(none), [""; 0], "{none}");
     }
     assert_eq!(in_text("answers to floods (H17): invented"), ["H17"]);
+}
+
+#[test]
+fn documents_are_seen_with_their_path_and_only_in_comments() {
+    let source = "let a = \"gone.md\";\n// as core/PROTOCOL.md and (style.md 7) say, in README.md.";
+    let expected = ["core/PROTOCOL.md", "style.md", "README.md"].map(|name| (2, name.to_owned()));
+    assert_eq!(documents(source), expected);
 }
 
 #[test]

@@ -23,6 +23,18 @@ pub(crate) fn in_source(source: &str) -> BTreeMap<String, usize> {
     found
 }
 
+/// Each document that the comments of a source file name, with the line of the comment.
+pub(crate) fn documents(source: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (line, comment) in comments(source) {
+        let paths = comment.split(|c: char| !(c.is_alphanumeric() || "._-/".contains(c)));
+        let named =
+            paths.map(|path| path.trim_end_matches('.')).filter(|path| path.ends_with(".md"));
+        found.extend(named.map(|path| (line, path.to_owned())));
+    }
+    found
+}
+
 /// The comments of a source file as they are read: lines that follow each other are one comment.
 fn comments(source: &str) -> Vec<(usize, String)> {
     let mut comments: Vec<(usize, String)> = Vec::new();

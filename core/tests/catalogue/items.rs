@@ -1,4 +1,4 @@
-//! The items of `PROTOCOL.md`, and what is wrong with one.
+//! The items of `core/PROTOCOL.md`, and what is wrong with one.
 //!
 //! An item is a heading `### CODE Title`, what it says, and three lines: `- Why:`, `- Where:` with
 //! paths and constants in backticks, `- Test:` with names of tests in backticks. A line that goes
@@ -22,8 +22,8 @@ pub(crate) struct Item {
 /// What the workspace has of that which an item may name.
 pub(crate) struct World<'a> {
     pub(crate) tests: &'a BTreeSet<String>,
-    pub(crate) constants: &'a BTreeSet<String>,
-    pub(crate) exists: &'a dyn Fn(&str) -> bool,
+    /// What stands in a file, if there is one.
+    pub(crate) read: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// Every item, in the order of the document.
@@ -78,11 +78,15 @@ impl Item {
                 faults.push(format!("names no {what}"));
             }
         }
-        let missing = places.iter().filter(|path| !(world.exists)(path));
-        faults.extend(missing.map(|path| format!("names {path}, which does not exist")));
-        let missing = constants.iter().filter(|name| is_shouted(name));
-        let missing = missing.filter(|name| !world.constants.contains(**name));
-        faults.extend(missing.map(|name| format!("names {name}, which is no constant")));
+        let mut seen = String::new();
+        for path in &places {
+            match (world.read)(path) {
+                Some(text) => seen.extend([&text, "\n"]),
+                None => faults.push(format!("names {path}, which does not exist")),
+            }
+        }
+        let missing = constants.iter().filter(|name| is_shouted(name) && !has_word(&seen, name));
+        faults.extend(missing.map(|name| format!("names {name}, of which its places do not know")));
         let missing = tests.iter().filter(|name| !world.tests.contains(**name));
         faults.extend(missing.map(|name| format!("names {name}, which is no test")));
         faults
@@ -92,6 +96,10 @@ impl Item {
 /// What stands in backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|other| other == word)
 }
 
 fn is_shouted(name: &str) -> bool {

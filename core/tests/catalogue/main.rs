@@ -1,5 +1,5 @@
-//! `PROTOCOL.md` and the code belong together: what a comment cites is there, and each item names
-//! its reason, a place that exists and a test that exists.
+//! `core/PROTOCOL.md` and the code belong together: what a comment cites is there, and each item
+//! names its reason, a place that exists and a test that exists.
 //!
 //! That the named test fails once the limit is off by one is not seen here: the tests of limits
 //! write the number out, at the limit and one past it. `canaries.rs` shows that each fault would be
@@ -43,17 +43,30 @@ fn every_item_that_the_code_cites_is_in_the_catalogue() {
 }
 
 #[test]
+fn every_document_that_the_code_names_is_in_the_repository() {
+    let mut missing = Vec::new();
+    // Beside the package alone the other documents are not there to be looked at.
+    for (path, source) in sources().iter().filter(|_| in_workspace()) {
+        let gone = citations::documents(source);
+        let gone = gone.iter().filter(|(_, name)| !workspace().join(name).exists());
+        missing.extend(gone.map(|(line, name)| format!("{}:{line}: {name}", path.display())));
+    }
+    assert!(missing.is_empty(), "\n{}\n", missing.join("\n"));
+}
+
+#[test]
 fn every_item_of_the_catalogue_says_why_where_and_which_test_shows_it() {
-    let (tests, constants) = names();
-    let exists = |path: &str| workspace().join(path).exists();
-    let world = World { tests: &tests, constants: &constants, exists: &exists };
+    let codes = sources().into_iter().map(|(_, source)| without_comments_and_strings(&source));
+    let tests: BTreeSet<String> = codes.flat_map(|code| test_names(&code)).collect();
+    let read = |path: &str| fs::read_to_string(workspace().join(path)).ok();
+    let world = World { tests: &tests, read: &read };
     let document = catalogue();
     let items = items(&document);
     assert!(items.len() >= 100, "{} items", items.len());
     let mut faults = Vec::new();
     let mut lines = BTreeMap::new();
     // Beside the package alone the other crates are not there to be looked at.
-    for item in items.iter().filter(|_| workspace().join("ARCHITECTURE.md").exists()) {
+    for item in items.iter().filter(|_| in_workspace()) {
         let found = item.faults(&world).into_iter();
         faults.extend(found.map(|fault| format!("{}: {} {fault}", item.line, item.code)));
         if let Some(first) = lines.insert(&item.code, item.line) {
@@ -68,6 +81,10 @@ fn every_item_of_the_catalogue_says_why_where_and_which_test_shows_it() {
 fn workspace() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     root.expect("the crate lies in a folder").to_owned()
+}
+
+fn in_workspace() -> bool {
+    workspace().join("ARCHITECTURE.md").exists()
 }
 
 fn catalogue() -> String {
@@ -87,17 +104,6 @@ fn sources() -> Vec<(PathBuf, String)> {
             (file.strip_prefix(&root).expect("below the workspace").to_owned(), source)
         })
         .collect()
-}
-
-/// The tests and the constants of the workspace by name.
-fn names() -> (BTreeSet<String>, BTreeSet<String>) {
-    let (mut tests, mut constants) = (BTreeSet::new(), BTreeSet::new());
-    for (_, source) in sources() {
-        let code = without_comments_and_strings(&source);
-        tests.extend(test_names(&code));
-        constants.extend(code.split("const ").skip(1).filter_map(leading_name));
-    }
-    (tests, constants)
 }
 
 /// The functions that `#[test]` stands before, in `proptest!` as anywhere else. Those that a macro

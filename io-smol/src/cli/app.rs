@@ -168,7 +168,7 @@ fn failure(
         }
         value = report::json(report, written);
     }
-    value["ended"] = report::ended_word(Ended::Failed).into();
+    value["ended"] = report::FAILED.into();
     value["error"] = error.to_string().into();
     let status = match error {
         RunError::BootstrapFamilyOff { .. } => USAGE,

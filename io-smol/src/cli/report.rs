@@ -24,6 +24,9 @@ pub struct OutputTotals {
     pub bytes: u64,
 }
 
+/// The word for a run that failed, as in `--stats`.
+pub const FAILED: &str = "error";
+
 /// The word for why a run ended, as in `--stats`.
 pub const fn ended_word(ended: Ended) -> &'static str {
     match ended {
@@ -34,7 +37,7 @@ pub const fn ended_word(ended: Ended) -> &'static str {
         Ended::RequestsDone => "requests-done",
         Ended::OutputLimit => "output-limit",
         Ended::OutputClosed => "output-closed",
-        Ended::Failed => "error",
+        Ended::Failed(_) => FAILED,
     }
 }
 
@@ -48,7 +51,7 @@ const fn ended_words(ended: Ended) -> &'static str {
         Ended::RequestsDone => "ended: everything asked for is settled",
         Ended::OutputLimit => "ended: the outputs would grow past --max-output-bytes",
         Ended::OutputClosed => "ended: the reader of the output left",
-        Ended::Failed => "ended: by a failure",
+        Ended::Failed(_) => "ended: by a failure",
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a run is given: its options, and whom it tells how it goes.
 
-use estudely_core::{Config, Duration, InfoHash, Seed, Stats};
+use estudely_core::{Bootstrap as Kind, Config, Duration, InfoHash, Seed, Stats};
 
 use super::bind::Bind;
 use super::signal::Interrupts;
@@ -42,6 +42,13 @@ pub struct Bootstrap {
     pub port: u16,
     /// A public router, asked once and never sampled; otherwise an ordinary node.
     pub router: bool,
+}
+
+impl Bootstrap {
+    /// What the core calls it.
+    pub(super) fn kind(&self) -> Kind {
+        if self.router { Kind::Router } else { Kind::Node }
+    }
 }
 
 /// Who watches a run. Called between turns of the loop: must not block for long.

@@ -9,6 +9,8 @@ use estudely_core::{Duration, Stats};
 use super::error::RunError;
 use crate::files::state::Kept;
 
+pub use estudely_core::session::{BootstrapReport, Ended, Failure};
+
 /// What a run did.
 #[derive(Debug)]
 pub struct Report {
@@ -24,40 +26,6 @@ pub struct Report {
     pub udp: UdpReport,
     /// What became of the state, if it was kept.
     pub state: Option<Kept>,
-}
-
-/// Why a run ended: all but the last are clean ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// As many infohashes as asked for are settled.
-    Limit,
-    /// The overall timeout.
-    Timeout,
-    /// Nothing was open or due for as long as asked.
-    Idle,
-    /// SIGINT or SIGTERM.
-    Signal,
-    /// Every request is settled.
-    RequestsDone,
-    /// The outputs reached their size limit.
-    OutputLimit,
-    /// The reader of an output went away.
-    OutputClosed,
-    /// It could not do its work: see [`RunFailed::error`].
-    Failed,
-}
-
-/// How entering the DHT went.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BootstrapReport {
-    /// Names that resolved to a usable address, in the end.
-    pub names_resolved: u32,
-    /// Names that did not.
-    pub names_failed: u32,
-    /// Distinct addresses handed to the core, literal ones included.
-    pub addresses_tried: u32,
-    /// How many of them sent us anything.
-    pub answered: u32,
 }
 
 /// What the UDP sockets did beside the core's own counters.

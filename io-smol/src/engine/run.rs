@@ -7,14 +7,14 @@ use estudely_core::{Family, Mode};
 use super::clock::Clock;
 use super::descriptors;
 use super::dns;
-use super::driver::Driver;
+use super::driver::{Driver, World};
 use super::tcp::Connections;
 use super::udp::Udp;
 
 pub use super::bind::Bind;
 pub use super::error::RunError;
 pub use super::options::{Bootstrap, Observer, Options};
-pub use super::outcome::{BootstrapReport, Ended, Report, RunFailed, UdpReport};
+pub use super::outcome::{BootstrapReport, Ended, Failure, Report, RunFailed, UdpReport};
 pub use crate::files::requests::{Request, Requests};
 pub use crate::files::sink::{RowTimes, Sink};
 
@@ -44,8 +44,9 @@ pub fn run(
     let interrupts = options.signals.take();
     let local = udp.each_ref().map(|socket| socket.as_ref().map(|udp| udp.local().ip()));
     let connections = Connections::new(clock, local);
-    let driver = Driver::new(options, clock, udp, &connections, interrupts.as_ref())?;
-    async_io::block_on(connections.run(driver.run(sink, observer)))
+    let world = World { clock, udp, connections: &connections, interrupts: interrupts.as_ref() };
+    let driver = Driver::new(options, world, sink, observer)?;
+    async_io::block_on(connections.run(driver.run()))
 }
 
 fn bind(options: &Options, observer: &mut dyn Observer) -> Result<[Option<Udp>; 2], RunError> {

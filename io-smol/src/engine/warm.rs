@@ -1,5 +1,6 @@
 //! Beginning a run with what an earlier one left.
 
+use estudely_core::session::Start;
 use estudely_core::state::WallTime;
 use estudely_core::{Crawler, Instant};
 
@@ -17,8 +18,8 @@ impl Core for Crawler {
     }
 }
 
-/// Gives a new crawler what `file` holds, and has it keep records from then on. Whether there are
-/// contacts among it that may be asked in place of routers.
+/// Gives a new crawler what `file` holds, and has it keep records from then on. What the
+/// run begins with.
 ///
 /// A file that the core does not take is set aside.
 ///
@@ -29,14 +30,13 @@ pub(super) fn begin(
     mut file: StateFile,
     now: Instant,
     wall: WallTime,
-) -> Result<(Keeper, bool), RunError> {
+) -> Result<(Keeper, Start), RunError> {
     let saved = file.take_saved();
-    let (mut warm, mut note, mut restored) = (false, None, None);
+    let (mut note, mut restored) = (None, None);
     if !saved.is_empty() {
         let shown = file.shown().to_owned();
         match crawler.restore(now, wall, &saved) {
             Ok(found) => {
-                warm = found.contacts + found.due > 0;
                 let torn = found.torn_bytes as u64;
                 if torn > 0 {
                     file.cut(file.len().saturating_sub(torn));
@@ -55,5 +55,6 @@ pub(super) fn begin(
         }
     }
     crawler.keep_journal();
-    Ok((Keeper::new(file, restored, note, now), warm))
+    let start = restored.as_ref().map_or(Start::Cold, Start::after);
+    Ok((Keeper::new(file, restored, note, now), start))
 }

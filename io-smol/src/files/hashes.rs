@@ -1,7 +1,7 @@
 //! A compact set of infohashes: what outputs of many gigabytes hold already.
 //!
 //! Built once by scanning, then only asked. 19 bytes an entry when finished, at most 32 on the
-//! way (design.md 7): entries are split by their first byte, so that growing one of 256 vectors
+//! way: entries are split by their first byte, so that growing one of 256 vectors
 //! never doubles the whole.
 
 use estudely_core::InfoHash;

@@ -30,7 +30,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// What spreadsheets put before the text: U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
-/// The first line of a metadata output, without line end (design.md 5).
+/// The first line of a metadata output, without line end.
 pub const ROWS_HEADER: &str =
     "infohash,name,file_count,total_bytes,piece_length,peer_ip,peer_port,metadata_ok";
 /// The first line of `peers.csv`, without line end.

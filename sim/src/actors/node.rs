@@ -3,7 +3,7 @@
 //! [`Node::handle_datagram`] answers honestly from the world's truth, with at most one datagram:
 //! contacts from its own routing table, the peers it stores, the sample of the running interval.
 //! [`Node::handle`] also plays what the world made of this node: its vice, its silence, and the
-//! query that it sends now and then to whoever asked it. A node keeps no clock and holds nothing
+//! query that it sends now and then to a node that asked it. A node keeps no clock and holds nothing
 //! for a stranger beyond a bounded list of announced peers.
 
 mod curious;
@@ -22,7 +22,7 @@ use sha1::{Digest, Sha1};
 
 use crate::world::dht::{NodeKind, World};
 use crate::world::routing::{Closest, K, VALUES_MAX, VALUES_MAX_V6};
-use vices::Stage;
+use vices::AnswerContext;
 
 /// Announced peers that a node remembers; the oldest goes first.
 pub const ANNOUNCED_MAX: usize = 256;
@@ -30,7 +30,7 @@ pub const ANNOUNCED_MAX: usize = 256;
 const TOKEN_LEN: usize = 4;
 /// How long a token's secret lasts, seconds; the one before is accepted too (5.7).
 const TOKEN_SECRET_SECS: u64 = 300;
-/// What `v` says: these nodes are nobody's client.
+/// What `v` says: no client has these letters.
 const VERSION: [u8; 4] = *b"SW\x00\x01";
 
 /// A datagram that an actor sends.
@@ -92,8 +92,8 @@ impl Node {
         }
         match world.node_vice(number) {
             Some(vice) => {
-                let mut stage = Stage { world, now, number, own, from, turn, dice };
-                vices::bend(vice, &mut stage, payload, answer, sends);
+                let mut context = AnswerContext { world, now, number, own, from, turn, dice };
+                vices::bend(vice, &mut context, payload, answer, sends);
             }
             None => {
                 let mut say = |payload| {
@@ -141,7 +141,8 @@ impl Node {
         query: &Query<'_>,
         out: &mut Vec<u8>,
     ) {
-        let envelope = envelope(transaction, from);
+        let call = Call { now, from, envelope: envelope(transaction, from) };
+        let envelope = &call.envelope;
         let own = world.contact(self.number).id;
         let wanted = query.want.includes(world.family(), Family::of(from));
         let pick = |target: Id| match wanted {
@@ -149,46 +150,44 @@ impl Node {
             false => Nearest::default(),
         };
         match query.method {
-            Method::Ping => emit_reply(out, &envelope, &ReplyBody::new(own)),
+            Method::Ping => emit_reply(out, envelope, &ReplyBody::new(own)),
             Method::FindNode { target } | Method::Unknown { target: Some(target), .. } => {
-                pick(target).emit(own, &envelope, out);
+                pick(target).emit(own, envelope, out);
             }
             Method::GetPeers { info_hash, .. } => {
                 let nearest = pick(info_hash.id());
-                self.answer_get_peers(world, now, from, info_hash, &nearest, &envelope, out);
+                self.answer_get_peers(world, &call, info_hash, &nearest, out);
             }
             Method::AnnouncePeer { info_hash, port, implied_port, token, .. } => {
                 let port = if implied_port { from.port() } else { port };
                 if self.accepts(world, now, from, token) {
                     self.remember(info_hash, SocketAddr::new(from.ip(), port));
-                    emit_reply(out, &envelope, &ReplyBody::new(own));
+                    emit_reply(out, envelope, &ReplyBody::new(own));
                 } else {
-                    emit_error(out, &envelope, code::PROTOCOL, b"invalid token");
+                    emit_error(out, envelope, code::PROTOCOL, b"invalid token");
                 }
             }
             Method::SampleInfohashes { target } => {
-                self.answer_sample(world, now, &pick(target), &envelope, out);
+                self.answer_sample(world, now, &pick(target), envelope, out);
             }
             Method::Malformed { argument, .. } => {
-                emit_error(out, &envelope, code::PROTOCOL, argument.text());
+                emit_error(out, envelope, code::PROTOCOL, argument.text());
             }
             Method::Unknown { target: None, .. } => {
-                emit_error(out, &envelope, code::METHOD_UNKNOWN, b"method unknown");
+                emit_error(out, envelope, code::METHOD_UNKNOWN, b"method unknown");
             }
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one answer's parts, passed down once")]
     fn answer_get_peers(
         &self,
         world: &World,
-        now: Instant,
-        from: SocketAddr,
+        call: &Call<'_>,
         info_hash: InfoHash,
         nearest: &Nearest,
-        envelope: &Envelope<'_>,
         out: &mut Vec<u8>,
     ) {
+        let Call { now, from, ref envelope } = *call;
         let mut values = [SocketAddr::from(([0, 0, 0, 0], 0)); VALUES_MAX];
         let mut count = 0;
         for peer in self.peers(world, now, info_hash).filter(|&p| Family::of(p) == Family::of(from))
@@ -291,6 +290,13 @@ impl Node {
         token.copy_from_slice(&hash.finalize()[..TOKEN_LEN]);
         token
     }
+}
+
+/// When a query came, from where, and what its answer begins with.
+struct Call<'a> {
+    now: Instant,
+    from: SocketAddr,
+    envelope: Envelope<'a>,
 }
 
 /// Up to eight contacts, ready to be written.

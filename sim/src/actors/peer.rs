@@ -13,19 +13,17 @@
 
 mod hearing;
 mod role;
+mod serving;
 mod speech;
 mod talk;
 mod timed;
 
 use estudely_core::{Duration, Instant};
 
-use self::hearing::{metadata_id, piece_asked_for};
-use self::role::{ABSURD_SIZES, BAD_IDS, BANNERS, GARBLED, HUGE_HEADERS, Point, Role};
-use self::speech::extended;
-use self::timed::{SERVICE, Storm, Timed};
+use self::role::{BANNERS, HUGE_HEADERS, Point, Role};
+use self::timed::{Storm, Timed};
 use crate::world::dht::{PeerState, World};
 use crate::world::draw::draw;
-use crate::world::torrent::METADATA_PIECE_LEN;
 use crate::world::vice::PeerVice;
 
 pub use self::talk::{Talk, talk};
@@ -38,8 +36,6 @@ pub const IDLE: Duration = Duration::from_secs(120);
 pub const MESSAGE_LEN_MAX: usize = 64 * 1024;
 /// Message id of BEP 10.
 const EXTENDED: u8 = 20;
-/// Pieces that nobody asked for, from one that sends such: more than a fetcher overlooks (M8).
-const STRAYS: usize = 12;
 /// Bytes that follow the header of a frame that is much too long (H28).
 const FILLER_LEN: usize = 256;
 
@@ -62,9 +58,7 @@ pub struct Peer {
     torrent: u32,
     role: Role,
     manners: Manners,
-    /// Reads and says nothing, or nothing more.
-    mute: bool,
-    handshaken: bool,
+    phase: Phase,
     /// Whether our extension handshake is out.
     introduced: bool,
     /// Whether a first request has come.
@@ -82,6 +76,26 @@ pub struct Peer {
     timed: Timed,
 }
 
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The dialler's handshake is due.
+    Handshake,
+    /// Messages are answered.
+    Messages,
+    /// Reads and says nothing, or nothing more.
+    Mute,
+}
+
+/// When a peer sends its extension handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Introduces {
+    /// Right after the base handshake.
+    Unasked,
+    /// After the dialler's.
+    InReturn,
+}
+
 /// In what permitted way this peer speaks.
 #[derive(Clone, Copy, Debug)]
 struct Manners {
@@ -89,8 +103,7 @@ struct Manners {
     own_id: u8,
     /// A bitfield, unchoke and PORT before the extension handshake (M3).
     chatters: bool,
-    /// Waits for the dialler's extension handshake before sending its own.
-    waits: bool,
+    introduces: Introduces,
     /// Sends its extension handshake once more after the first piece (10.3).
     repeats: bool,
     /// Claims to know the torrent's v2 side, rightly or not (BEP 52).
@@ -103,7 +116,10 @@ impl Manners {
         Self {
             own_id: if draw.bool() { 2 } else { draw.u8(1..=255) },
             chatters: draw.u8(0..4) == 0,
-            waits: draw.u8(0..4) == 0,
+            introduces: match draw.u8(0..4) {
+                0 => Introduces::InReturn,
+                _ => Introduces::Unasked,
+            },
             repeats: draw.u8(0..20) == 0,
             claims_v2: draw.u8(0..4) == 0,
         }
@@ -130,8 +146,10 @@ impl Peer {
             torrent: record.torrent,
             role,
             manners,
-            mute: record.state != PeerState::Live,
-            handshaken: false,
+            phase: match record.state {
+                PeerState::Live => Phase::Handshake,
+                PeerState::Refuses | PeerState::Silent | PeerState::Hangs => Phase::Mute,
+            },
             introduced: false,
             asked: false,
             own_ids: [manners.own_id, 0],
@@ -146,12 +164,12 @@ impl Peer {
     /// The connection is there: appends what is to be sent before the dialler said anything.
     pub fn handle_connected(&mut self, _: &World, now: Instant, out: &mut Vec<u8>) -> Step {
         self.deadline = now + IDLE;
-        if self.mute {
+        if self.phase == Phase::Mute {
             return Step::Continue;
         }
         if let Some(banner) = self.role.banner_first() {
             out.extend_from_slice(banner);
-            self.mute = true;
+            self.phase = Phase::Mute;
         }
         self.role.leaves(Point::Connected).unwrap_or(Step::Continue)
     }
@@ -165,7 +183,7 @@ impl Peer {
         out: &mut Vec<u8>,
     ) -> Step {
         self.deadline = now + IDLE;
-        if self.mute {
+        if self.phase == Phase::Mute {
             return Step::Continue;
         }
         let start = out.len();
@@ -203,7 +221,7 @@ impl Peer {
 
     /// Consumes the whole messages of `bytes` and keeps the rest.
     fn take(&mut self, world: &World, now: Instant, mut bytes: &[u8], out: &mut Vec<u8>) -> Step {
-        if !self.handshaken {
+        if self.phase == Phase::Handshake {
             let Some((handshake, rest)) = bytes.split_at_checked(HANDSHAKE_LEN) else {
                 self.pending = bytes.to_vec();
                 return Step::Continue;
@@ -221,7 +239,7 @@ impl Peer {
             }
             let Some((message, rest)) = rest.split_at_checked(length) else { break };
             if let [EXTENDED, id, payload @ ..] = message
-                && !self.mute
+                && self.phase != Phase::Mute
             {
                 let step = self.handle_extended(world, now, (*id, payload), out);
                 if step != Step::Continue {
@@ -246,14 +264,14 @@ impl Peer {
         if !for_us {
             return Step::Close;
         }
-        self.handshaken = true;
+        self.phase = Phase::Messages;
         let mut peer_id = *b"-SW0001-000000000000";
         peer_id[8..].copy_from_slice(format!("{:012}", self.number).as_bytes());
         let mut knows_extensions = true;
         match self.role.vice {
             Some(PeerVice::NotBittorrent) => {
                 out.extend_from_slice(self.role.pick(&BANNERS));
-                self.mute = true;
+                self.phase = Phase::Mute;
                 return Step::Continue;
             }
             Some(PeerVice::NoExtensions) => knows_extensions = false,
@@ -278,21 +296,21 @@ impl Peer {
     /// What follows our base handshake unasked.
     fn go_on(&mut self, world: &World, now: Instant, out: &mut Vec<u8>) {
         match self.role.vice {
-            Some(PeerVice::SilentAfterHandshake) => self.mute = true,
+            Some(PeerVice::SilentAfterHandshake) => self.phase = Phase::Mute,
             Some(PeerVice::HugeFrame) => {
                 out.extend_from_slice(self.role.pick(&HUGE_HEADERS));
                 out.resize(out.len() + FILLER_LEN, b'd');
-                self.mute = true;
+                self.phase = Phase::Mute;
             }
             Some(PeerVice::MessageStorm) => {
                 let bulk = self.role.whim.is_multiple_of(8);
                 let storm = if bulk { Storm::Bulk } else { Storm::Unannounced };
                 self.timed.begin(now, storm, out);
-                self.mute = true;
+                self.phase = Phase::Mute;
             }
             _ => {}
         }
-        if self.mute {
+        if self.phase == Phase::Mute {
             return;
         }
         if self.manners.chatters || self.role.is(PeerVice::Chatter) {
@@ -301,163 +319,10 @@ impl Peer {
         if self.role.is(PeerVice::Chatter) {
             speech::more_chatter(out);
         }
-        if !self.manners.waits {
+        if self.manners.introduces == Introduces::Unasked {
             self.introduce(world, out);
         }
     }
-
-    /// Our extension handshake (10.1).
-    fn introduce(&mut self, world: &World, out: &mut Vec<u8>) {
-        self.introduced = true;
-        let len = i64::from(self.role.shown_len(world.metadata_len(self.torrent)));
-        let mut size = Some(len);
-        let name = speech::metadata_name(self.own_ids[usize::from(self.own_ids[1] != 0)]);
-        let mut names = Some(name.as_str());
-        match self.role.vice {
-            Some(PeerVice::GarbledExtensions) => {
-                return extended(out, 0, &[self.role.pick(&GARBLED)]);
-            }
-            Some(PeerVice::NoSize) => size = self.role.pick(&[None, Some(0)]),
-            Some(PeerVice::AbsurdSize) => size = Some(self.role.pick(&ABSURD_SIZES)),
-            Some(PeerVice::BadMetadataId) => names = self.role.pick(&BAD_IDS),
-            Some(PeerVice::ChangingSize) if self.asked => size = Some(len + 1),
-            _ => {}
-        }
-        let odd_keys = self.role.is(PeerVice::OddKeys);
-        extended(out, 0, &[speech::introduction(names, size, odd_keys).as_bytes()]);
-    }
-
-    fn handle_extended(
-        &mut self,
-        world: &World,
-        now: Instant,
-        (id, payload): (u8, &[u8]),
-        out: &mut Vec<u8>,
-    ) -> Step {
-        if id == 0 {
-            if let Some(id) = metadata_id(payload) {
-                self.remote_id = id;
-            }
-            if !self.introduced {
-                self.introduce(world, out);
-            }
-            if self.role.is(PeerVice::RequestStorm) && self.remote_id != 0 {
-                self.timed.begin(now, Storm::Requests { id: self.remote_id }, out);
-            }
-            return Step::Continue;
-        }
-        // Ids are the receiver's own (10.2); a dialler that mixes them up is not understood.
-        if !self.own_ids.contains(&id) || self.remote_id == 0 {
-            return Step::Continue;
-        }
-        let Some(piece) = piece_asked_for(payload) else { return Step::Continue };
-        if id == self.own_ids[1] {
-            // It has heard of the second id: the first is no more.
-            self.own_ids[0] = id;
-        }
-        let first = !std::mem::replace(&mut self.asked, true);
-        self.answer(world, now, (piece, first), out)
-    }
-
-    /// What a request gets.
-    fn answer(
-        &mut self,
-        world: &World,
-        now: Instant,
-        (piece, first): (i64, bool),
-        out: &mut Vec<u8>,
-    ) -> Step {
-        if let Some(step) = self.role.leaves(Point::Asked) {
-            return step;
-        }
-        let count = world.metadata_len(self.torrent).div_ceil(METADATA_PIECE_LEN);
-        let some = u32::try_from(piece).is_ok_and(|piece| self.role.rejects(piece, count));
-        match self.role.vice {
-            Some(PeerVice::SilentAfterOffer) => return Step::Continue,
-            Some(PeerVice::OneAtATime) => {
-                self.timed.answer.get_or_insert((now + SERVICE, piece));
-                return Step::Continue;
-            }
-            Some(PeerVice::Rejects) => return self.reject(piece, out),
-            Some(PeerVice::RejectsSome) if some => return self.reject(piece, out),
-            Some(PeerVice::ChangingSize) if first => self.introduce(world, out),
-            Some(PeerVice::RemappedId) if first => {
-                // Any other id that is one.
-                self.own_ids[1] = self.own_ids[0] % 255 + 1;
-                self.introduce(world, out);
-            }
-            Some(PeerVice::StrayPieces) if first => self.stray(world, count, out),
-            _ => {}
-        }
-        self.serve(world, piece, out)
-    }
-
-    fn reject(&self, piece: i64, out: &mut Vec<u8>) -> Step {
-        extended(out, self.remote_id, &[speech::reject_head(piece).as_bytes()]);
-        Step::Continue
-    }
-
-    /// Pieces that nobody asked for: impossible ones, and where there are several the first one
-    /// again and again (M8).
-    fn stray(&mut self, world: &World, count: u32, out: &mut Vec<u8>) {
-        let impossible = [-1, i64::from(count), i64::MAX, i64::MIN, 65_536];
-        let total = Some(i64::from(world.metadata_len(self.torrent)));
-        for stray in 0..STRAYS {
-            if count > 1 && stray % 4 == 0 {
-                let _ = self.serve(world, 0, out);
-            } else {
-                let head = speech::data_head(impossible[stray % impossible.len()], total, false);
-                extended(out, self.remote_id, &[head.as_bytes(), b"nobody wants this"]);
-            }
-        }
-    }
-
-    /// One piece of metadata, or a reject for what does not exist (9.2).
-    fn serve(&mut self, world: &World, piece: i64, out: &mut Vec<u8>) -> Step {
-        let Role { vice, whim } = self.role;
-        let (torrent, role) = (self.torrent, self.role);
-        let info = self.info.get_or_insert_with(|| shown(world, torrent, role));
-        let start =
-            usize::try_from(piece).ok().map(|p| p.saturating_mul(METADATA_PIECE_LEN as usize));
-        let data = start.and_then(|start| info.get(start..)).filter(|rest| !rest.is_empty());
-        let Some(data) = data.map(|rest| &rest[..rest.len().min(METADATA_PIECE_LEN as usize)])
-        else {
-            return self.reject(piece, out);
-        };
-        let len = info.len() as i64;
-        let total = match vice {
-            Some(PeerVice::NoTotalSize) => None,
-            Some(PeerVice::OtherTotalSize) => Some(self.role.pick(&[len + 1, len - 1, 0, -1])),
-            _ => Some(len),
-        };
-        let (data, surplus): (_, &[u8]) = match vice {
-            Some(PeerVice::ShortPiece) => (&data[..data.len() - 1 - whim % data.len()], b""),
-            Some(PeerVice::LongPiece) => (data, &[b'e'; 512][..1 + whim % 512]),
-            _ => (data, b""),
-        };
-        let head = speech::data_head(piece, total, self.role.is(PeerVice::OddKeys));
-        let begun = out.len();
-        extended(out, self.remote_id, &[head.as_bytes(), data, surplus]);
-        if let Some(step) = self.role.leaves(Point::Piece) {
-            out.truncate(begun + (out.len() - begun) / 2);
-            return step;
-        }
-        if std::mem::take(&mut self.manners.repeats) {
-            self.introduce(world, out);
-        }
-        Step::Continue
-    }
-}
-
-/// The info dictionary as this peer shows it.
-fn shown(world: &World, torrent: u32, role: Role) -> Vec<u8> {
-    let mut info = world.torrent(torrent).info;
-    let len = role.shown_len(info.len() as u32) as usize;
-    info.resize(len, b'e');
-    if role.is(PeerVice::BadHash) {
-        info[role.whim % len] ^= 1;
-    }
-    info
 }
 
 #[cfg(test)]

@@ -12,12 +12,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use estudely_sim::command::campaign::Campaign;
-use estudely_sim::command::{Options, Refusal};
-use estudely_sim::curve::{NEARLY_ALL, Point};
+use estudely_sim::command::{Options, Refusal, Task};
+use estudely_sim::curve::{CurvePoint, NEARLY_ALL};
 use estudely_sim::inject::INJECTIONS;
 use estudely_sim::scenario::Scenario;
 use estudely_sim::shrink::shrink;
-use estudely_sim::verdict::{self, Failure, Report, Tracing, Verdict, Wanted};
+use estudely_sim::verdict::{self, Failure, Report, RunVerdict, Tracing, Wanted};
 
 /// Every rule held.
 const HELD: u8 = 0;
@@ -46,21 +46,19 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(options: &Options) -> Result<u8, String> {
-    if options.version {
-        out(&format!("sim {}\n", env!("CARGO_PKG_VERSION")))?;
-        return Ok(HELD);
-    }
-    if options.list_injections {
-        return list_injections().map(|()| HELD);
-    }
-    match options.seed {
-        Some(seed) if options.explain => {
+    match (options.task, options.seed) {
+        (Task::Version, _) => {
+            out(&format!("sim {}\n", env!("CARGO_PKG_VERSION")))?;
+            Ok(HELD)
+        }
+        (Task::ListInjections, _) => list_injections().map(|()| HELD),
+        (Task::Explain, Some(seed)) => {
             out(&options.scenario(seed)?.explain())?;
             Ok(HELD)
         }
-        Some(seed) if options.check => run_twice(options, seed),
-        Some(seed) => run_one(options, seed),
-        None => sweep(options),
+        (Task::Check, Some(seed)) => run_twice(options, seed),
+        (Task::Run, Some(seed)) => run_one(options, seed),
+        (Task::Run | Task::Check | Task::Explain, None) => sweep(options),
     }
 }
 
@@ -123,7 +121,7 @@ fn run_one(options: &Options, seed: u64) -> Result<u8, String> {
 }
 
 /// What finding nearly all that is exposed cost.
-fn nearly_all(point: Option<Point>) -> String {
+fn nearly_all(point: Option<CurvePoint>) -> String {
     let share = NEARLY_ALL * 100.0;
     let Some(point) = point else { return format!("{share} % of what is exposed was not found") };
     format!(
@@ -171,7 +169,7 @@ fn sweep(options: &Options) -> Result<u8, String> {
     };
     let (began, mut said_at) = (Instant::now(), Instant::now());
     let (mut done, mut complaint) = (0u64, None);
-    let mut broken: Vec<(Verdict, Failure)> = Vec::new();
+    let mut broken: Vec<(RunVerdict, Failure)> = Vec::new();
     let job = |seed| options.scenario(seed).and_then(|scenario| run(options, &scenario));
     campaign.run(job, |seed, result| {
         done += 1;
@@ -218,7 +216,7 @@ fn progress(done: u64, broken: usize, took: Duration) -> String {
 }
 
 /// The line that says everything about a failure, and how to see it again.
-fn failure_line(options: &Options, verdict: &Verdict, failure: &Failure) -> String {
+fn failure_line(options: &Options, verdict: &RunVerdict, failure: &Failure) -> String {
     let scenario = &verdict.scenario;
     let overrides = match scenario.overrides() {
         none if none.is_empty() => "as drawn".to_owned(),
@@ -227,12 +225,14 @@ fn failure_line(options: &Options, verdict: &Verdict, failure: &Failure) -> Stri
     format!("seed {} ({overrides}) {failure}; replay: {}", scenario.seed, options.replay(scenario))
 }
 
-fn shrink_if_wanted(options: &Options, verdict: &Verdict, failure: &Failure) -> Result<(), String> {
-    if !options.shrink {
-        return Ok(());
-    }
+fn shrink_if_wanted(
+    options: &Options,
+    verdict: &RunVerdict,
+    failure: &Failure,
+) -> Result<(), String> {
+    let Some(most) = options.shrink else { return Ok(()) };
     let wanted = Wanted { bug: wanted(options).bug, ..Wanted::default() };
-    let shrunk = shrink(&verdict.scenario, options.shrink_runs, |scenario| {
+    let shrunk = shrink(&verdict.scenario, most, |scenario| {
         let report = verdict::run(scenario, &wanted).ok();
         let again = report.and_then(|report| report.verdict.failure);
         again.is_some_and(|again| again.rule == failure.rule)
@@ -243,7 +243,7 @@ fn shrink_if_wanted(options: &Options, verdict: &Verdict, failure: &Failure) -> 
 }
 
 /// The events before a failure.
-fn show_tail(verdict: &Verdict) {
+fn show_tail(verdict: &RunVerdict) {
     let mut err = io::stderr().lock();
     for line in &verdict.tail {
         if writeln!(err, "{line}").is_err() {
@@ -268,7 +268,7 @@ fn out(text: &str) -> Result<(), String> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| format!("stdout: {e}"))
 }
 
-/// Lines for people. If nobody reads them, nothing is lost.
+/// Lines for people. A missing reader loses nothing.
 fn say(text: &str) {
     let _ = writeln!(io::stderr(), "# {text}");
 }

@@ -11,10 +11,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use estudely_sim::swarm::options::{Options, crawl_arguments};
+use estudely_sim::score;
+use estudely_sim::swarm::options::{SwarmOptions, crawl_arguments};
 use estudely_sim::swarm::output::{check_ours, check_usable};
-use estudely_sim::swarm::{Asked, Sockets, Swarm, crawl_self, raise_file_limit};
-use estudely_sim::truth::{self, Exposure, Truth};
+use estudely_sim::swarm::{AskedLog, Sockets, Swarm, crawl_self, raise_file_limit};
+use estudely_sim::truth::{self, Exposure, TruthFile};
 use estudely_sim::world::World;
 
 /// Nothing was found wanting.
@@ -26,7 +27,7 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let status = match Options::parse(&arguments) {
+    let status = match SwarmOptions::parse(&arguments) {
         Ok(options) => run(&options).unwrap_or_else(|complaint| {
             say(&complaint);
             WANTING
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     ExitCode::from(status)
 }
 
-fn run(options: &Options) -> Result<u8, String> {
+fn run(options: &SwarmOptions) -> Result<u8, String> {
     if let (Some(truth), Some(scored)) = (&options.compare, &options.scored) {
         return compare(truth, scored);
     }
@@ -62,7 +63,7 @@ fn run(options: &Options) -> Result<u8, String> {
     }
     let asked = options.asked.as_deref().map(|path| {
         let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok::<Asked, String>(Box::new(file))
+        Ok::<AskedLog, String>(Box::new(file))
     });
     let asked = asked.transpose()?;
     let swarm = Swarm::start_noting(Arc::new(world), sockets, options.weather(), asked)
@@ -90,9 +91,9 @@ fn crawl(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<u8, String> {
 
 fn compare(truth: &Path, scored: &Path) -> Result<u8, String> {
     let open = |path: &Path| File::open(path).map_err(|e| format!("{}: {e}", path.display()));
-    let known = Truth::read(BufReader::new(open(truth)?))
+    let known = TruthFile::read(BufReader::new(open(truth)?))
         .map_err(|error| format!("{}: {error}", truth.display()))?;
-    let score = truth::compare(&known, BufReader::new(open(scored)?))
+    let score = score::compare(&known, BufReader::new(open(scored)?))
         .map_err(|error| format!("{}: {error}", scored.display()))?;
     write_out(&format!("{score}\n"))?;
     Ok(if score.is_perfect() { PERFECT } else { WANTING })
@@ -121,7 +122,7 @@ fn describe(swarm: &Swarm, exposure: Exposure, took: Duration) {
 }
 
 /// Prints the command and serves until the time is up; without a limit, until killed.
-fn serve(options: &Options, swarm: Swarm, exposure: Exposure) -> Result<u8, String> {
+fn serve(options: &SwarmOptions, swarm: Swarm, exposure: Exposure) -> Result<u8, String> {
     let arguments = crawl_arguments(swarm.world(), exposure, "metadata.csv");
     write_out(&format!("crawl {}\n", arguments.join(" ")))?;
     match options.duration {
@@ -139,7 +140,7 @@ fn write_out(text: &str) -> Result<(), String> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| format!("stdout: {e}"))
 }
 
-/// Lines for people. If nobody reads them, nothing is lost.
+/// Lines for people. A missing reader loses nothing.
 fn say(text: &str) {
     let _ = writeln!(io::stderr(), "# {text}");
 }

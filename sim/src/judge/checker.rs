@@ -1,4 +1,4 @@
-//! Verifies what must hold in every run: the 22 safety and 5 liveness rules of [`rule`](super::rule).
+//! Verifies what must hold in every run: the 24 safety and 5 liveness rules of [`rule`](super::rule).
 //!
 //! Everything is computed from what crossed the boundary (datagrams, bytes of connections, rows,
 //! saved state) with code of the checker's own: bencode, KRPC, peer wire, hashes, address filter.
@@ -10,14 +10,17 @@
 //! whatever a rule has a time limit for.
 
 mod address;
+mod answers;
 mod bencode;
+mod callers;
 mod calm;
+mod class;
 mod counters;
-mod datagrams;
 mod dials;
 pub mod expected;
 mod families;
 mod frames;
+mod heard;
 mod intervals;
 mod krpc;
 mod lag;
@@ -26,11 +29,15 @@ mod lookups;
 mod pace;
 mod rows;
 mod saved;
+mod sent;
+mod session;
 mod sets;
 mod silence;
 mod table;
+mod traffic;
 mod transactions;
 mod universe;
+mod utp;
 mod wire;
 #[cfg(test)]
 mod tests;
@@ -42,21 +49,23 @@ use std::rc::Rc;
 use estudely_core::limits::EXPIRE_AFTER;
 use estudely_core::{Duration, Instant, PeerFault, Stats};
 
+use self::answers::{Answers, Duty};
+use self::callers::Callers;
 use self::counters::Counters;
-use self::datagrams::Heard;
 use self::dials::Dials;
-use self::expected::Truth;
-use self::families::Families;
+use self::expected::GroundTruth;
+use self::families::FamiliesApart;
+use self::heard::Heard;
 use self::intervals::Intervals;
-use self::krpc::{Ask, Received};
 use self::lag::Lag;
 use self::liveness::Liveness;
 use self::lookups::Lookups;
 use self::pace::Pace;
 use self::rows::Rows;
 use self::saved::Saved;
+use self::session::Sessions;
 use self::silence::Silence;
-use self::transactions::{Match, Transactions};
+use self::transactions::Transactions;
 use super::rule::{Broken, DEADLINE_AHEAD, Findings, TIME_MONOTONE};
 use crate::net::event::{Conn, Event, Observer};
 use crate::world::scenario::Scenario;
@@ -69,7 +78,7 @@ const TURNS_MAX: u32 = 4_096;
 
 /// Watches one run; see the module.
 pub struct Checker {
-    truth: Box<dyn Truth>,
+    truth: Box<dyn GroundTruth>,
     found: Findings,
     limited: bool,
     lag: Rc<Lag>,
@@ -83,11 +92,14 @@ pub struct Checker {
     intervals: Intervals,
     transactions: Transactions,
     pace: Pace,
+    answers: Answers,
+    callers: Callers,
     lookups: Lookups,
     dials: Dials,
-    families: Families,
+    families: FamiliesApart,
     counters: Counters,
     liveness: Liveness,
+    sessions: Sessions,
     events: u64,
 }
 
@@ -104,7 +116,7 @@ impl Checker {
     }
 
     /// Of a run of `scenario` in the world of which `truth` knows.
-    pub fn with_truth(scenario: &Scenario, truth: Box<dyn Truth>) -> Self {
+    pub fn with_truth(scenario: &Scenario, truth: Box<dyn GroundTruth>) -> Self {
         let lag = Rc::new(Lag::of(scenario));
         Self {
             truth,
@@ -120,13 +132,22 @@ impl Checker {
             intervals: Intervals::default(),
             transactions: Transactions::new(lag.clone()),
             pace: Pace::new(scenario),
+            answers: Answers::default(),
+            callers: Callers::default(),
             lookups: Lookups::default(),
+            sessions: Sessions::new(scenario, lag.clone()),
             dials: Dials::new(scenario.connections, lag),
-            families: Families::default(),
+            families: FamiliesApart::default(),
             counters: Counters::default(),
             liveness: Liveness::new(scenario),
             events: 0,
         }
+    }
+
+    /// The crawler may answer queries: it is judged how, and no longer has to say `ro`.
+    #[must_use]
+    pub fn serving(self) -> Self {
+        Self { answers: Answers::new(Duty::Serving), ..self }
     }
 
     /// The first rule that did not hold.
@@ -172,86 +193,13 @@ impl Checker {
         self.lookups.on_started(kept);
         self.transactions = Transactions::new(self.lag.clone());
         self.pace.on_started();
+        self.answers.on_started();
+        self.callers.on_started();
         self.dials.on_started();
         self.families.on_started(now, on, self.limited, kept);
         self.counters.on_started(state.is_none(), on);
         self.liveness.on_started(&*self.truth);
-    }
-
-    fn on_sent(&mut self, to: SocketAddr, payload: &[u8]) {
-        let found = &mut self.found;
-        self.liveness.on_begun(found, "a datagram", to);
-        self.pace.on_sent(found, to, payload.len());
-        self.families.on_sent(found.now, to);
-        let Some(query) = self.heard.on_sent(found, to, payload) else { return };
-        self.counters.on_sent(to, payload.len(), query.ask);
-        self.transactions.on_sent(found, to, query.transaction, query.ask);
-        self.liveness.on_asked(found.now, to, query.ask);
-        match query.ask {
-            Ask::Sample => self.intervals.on_asked(found, to),
-            Ask::GetPeers(hash) => {
-                self.lookups.on_asked(found, &self.heard, &self.silence, to, &hash)
-            }
-            Ask::Ping | Ask::FindNode => {}
-        }
-    }
-
-    fn on_received(&mut self, from: SocketAddr, payload: &[u8]) {
-        let now = self.found.now;
-        self.counters.on_received(payload.len());
-        let received = krpc::received(payload);
-        let (transaction, malformed) = match received {
-            Received::Malformed => return self.counters.on_malformed(),
-            Received::Query => return self.counters.on_query(),
-            Received::BadReply(transaction) => (transaction, true),
-            Received::Reply(transaction, _) | Received::Error(transaction) => (transaction, false),
-        };
-        if malformed {
-            self.counters.on_malformed();
-        }
-        let (open, sure) = match self.transactions.on_answer(now, from, transaction) {
-            Match::None if malformed => return,
-            Match::None => return self.counters.on_unmatched(),
-            Match::Sure(open) => (open, true),
-            Match::Doubtful(open) => (open, false),
-        };
-        if sure {
-            self.silence.on_life(now);
-        }
-        if open.ask == Ask::Sample {
-            self.intervals.on_answered(from);
-        }
-        if !matches!(received, Received::Reply(_, reply) if reply.samples.is_some()) {
-            self.liveness.on_no_samples(open.sent, from, open.ask);
-        }
-        match received {
-            Received::Reply(_, reply) => self.on_reply(from, open.ask, &reply, sure),
-            _ if sure => self.counters.on_refused(open.ask),
-            _ => {}
-        }
-    }
-
-    /// A matched reply. What a doubtful one says may be known, and need not be.
-    fn on_reply(&mut self, from: SocketAddr, ask: Ask, reply: &krpc::Reply<'_>, sure: bool) {
-        let now = self.found.now;
-        let is_own = self.heard.is_own(&reply.id);
-        self.heard.on_reply(from, ask, reply);
-        self.intervals.on_claim(&reply.id, from);
-        for (id, addr) in reply.contacts() {
-            self.intervals.on_claim(&id, addr);
-        }
-        if !sure {
-            return;
-        }
-        self.counters.on_reply(from, ask, reply, is_own);
-        let samples = ask == Ask::Sample && reply.samples.is_some() && !is_own;
-        if samples {
-            self.intervals.on_samples(now, from, reply);
-        }
-        if !is_own {
-            self.families.on_reply(now, from, reply);
-            self.liveness.on_reply(now, from, samples);
-        }
+        self.sessions.on_started(now, &*self.truth, kept);
     }
 
     fn on_drained(&mut self, timeout: Option<Instant>, stats: &Stats) {
@@ -261,6 +209,7 @@ impl Checker {
         }
         self.turns = 0;
         let found = &mut self.found;
+        self.sessions.on_drained(found);
         if self.over {
             self.dials.on_drained(found);
             return;
@@ -305,11 +254,15 @@ impl Observer for Checker {
         });
         match *event {
             Event::Started { own, state } => self.on_started(now, own, state),
-            Event::Killed => self.dials.on_started(),
-            Event::ShutDown => {
+            Event::Killed => {
+                self.dials.on_started();
+                self.sessions.on_killed();
+            }
+            Event::ShutDown { ended } => {
                 self.over = true;
                 self.families.on_shut_down();
-                self.liveness.on_shut_down();
+                self.liveness.on_shut_down(ended);
+                self.sessions.on_shut_down(&mut self.found, ended);
             }
             Event::Healed => self.liveness.on_healed(now, &*self.truth),
             Event::Sent { to, payload } => self.on_sent(to, payload),
@@ -341,6 +294,7 @@ impl Observer for Checker {
             }
             Event::Saved { bytes, whole } => {
                 self.saved.on_saved(now, bytes, whole);
+                self.sessions.on_saved(bytes, whole);
                 let len = self.saved.len();
                 table::check_saved(&mut self.found, &self.heard, bytes, whole, len);
             }

@@ -20,7 +20,7 @@ pub const NEARLY_ALL: f64 = 0.99;
 
 /// One point of the curve: totals since the run began.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Point {
+pub struct CurvePoint {
     /// Queries sent, of every method.
     pub queries: u64,
     /// Of these, `sample_infohashes`.
@@ -39,7 +39,7 @@ pub struct Point {
     pub share: f64,
 }
 
-impl Point {
+impl CurvePoint {
     /// Sample queries for each contact asked so far.
     pub fn sample_queries_per_contact(&self) -> f64 {
         self.sample_queries as f64 / self.contacts_asked.max(1) as f64
@@ -64,11 +64,11 @@ struct Found {
 pub struct Curve {
     exposed: BTreeMap<InfoHash, Found>,
     contacts: BTreeMap<SocketAddr, Contact>,
-    now: Point,
-    points: Vec<Point>,
+    now: CurvePoint,
+    points: Vec<CurvePoint>,
     /// Queries between two points.
     stride: u64,
-    nearly_all: Option<Point>,
+    nearly_all: Option<CurvePoint>,
     goal: Option<f64>,
 }
 
@@ -79,7 +79,7 @@ impl Curve {
         Self {
             exposed: exposed.into_iter().map(|hash| (hash, Found::default())).collect(),
             contacts: BTreeMap::new(),
-            now: Point::default(),
+            now: CurvePoint::default(),
             points: Vec::new(),
             stride: 1,
             nearly_all: None,
@@ -88,18 +88,18 @@ impl Curve {
     }
 
     /// Where the curve stands now.
-    pub fn last(&self) -> Point {
+    pub fn last(&self) -> CurvePoint {
         self.now
     }
 
     /// The curve, oldest point first, with the one where it stands now at the end.
-    pub fn points(&self) -> impl Iterator<Item = Point> + '_ {
+    pub fn points(&self) -> impl Iterator<Item = CurvePoint> + '_ {
         let last = self.points.last().is_none_or(|last| *last != self.now);
         self.points.iter().copied().chain(last.then_some(self.now))
     }
 
     /// Where it stood when [`NEARLY_ALL`] of what is exposed was found.
-    pub fn nearly_all(&self) -> Option<Point> {
+    pub fn nearly_all(&self) -> Option<CurvePoint> {
         self.nearly_all
     }
 
@@ -149,7 +149,7 @@ impl Curve {
     }
 
     fn on_received(&mut self, from: SocketAddr, payload: &[u8]) {
-        // Nobody who was not asked has answered.
+        // An address that was not asked has not answered.
         let Some(contact) = self.contacts.get_mut(&from) else { return };
         let Ok(Message { kind: Kind::Reply(reply), .. }) = Message::parse(payload) else { return };
         self.now.contacts_answered += u64::from(!std::mem::replace(&mut contact.answered, true));

@@ -33,43 +33,45 @@ rules! {
     ONE_ROW = "2" "one-row":
         "An infohash is emitted at most once as False and at most once as True, never False after True.";
     /// Per address means per IP on the public network (ARCHITECTURE). An id is held against an
-    /// address only if nobody ever named the address under another one (D12).
+    /// address only if no answer ever named the address under another one (D12).
     INTERVAL_KEPT = "3" "interval-kept":
         "No sample_infohashes before the last answered interval ends, by address and by id, crashes included.";
     TRANSACTIONS_BOUNDED = "4" "transactions-bounded":
         "Open queries keep within their caps, and each ends by its answer or its deadline.";
-    /// Seen from outside: whoever is asked, looked up or dialled stands whole in an answer that
-    /// matched. [`rows_equal_without_forgeries`](super::compare::rows_equal_without_forgeries) is the other half.
+    /// Seen from outside: what is asked, looked up, dialled, or sent uTP without having sent some,
+    /// stands whole in an answer that matched. [`rows_equal_without_forgeries`](super::compare::rows_equal_without_forgeries) is the other half.
     MATCHED_REPLIES = "5" "matched-replies":
         "A reply counts only if transaction and source match an open query.";
     /// A second limit of N is a bucket with N/20 as burst, so every window of a second holds at
     /// most N and longer windows need no check of their own. Per address 22 at once and 1.8 a
-    /// second, hence 40 in any 10 s (ARCHITECTURE; the 2 a second of design 6 would allow 42).
-    /// Silence after timeouts: nobody is sampled again while a sample query to it is open.
+    /// second, hence 40 in any 10 s (H10).
+    /// The rate is that of queries; answers count for their address alone, and open no flow, since
+    /// the question did. An endpoint's uTP is a flow of its own, beside that of its KRPC.
+    /// Silence after timeouts: no node is sampled again while a sample query to it is open.
     PACE_KEPT = "6" "pace-kept":
         "Datagrams, bytes and new flows keep within their rates in every window, and within courtesy per address.";
     ADMISSIBLE = "7" "admissible-address":
         "Nothing goes to a martian, multicast, port 0, our own or a wrong-family address.";
     WELL_FORMED = "8" "well-formed":
-        "Every datagram is canonical bencode with our node id, a fresh transaction, at most 1 024 bytes, and ro.";
+        "Queries and answers are canonical bencode under our node id, at most 1 024 bytes; a query has a fresh transaction, and ro unless queries are answered; a uTP packet is whole, at most 548 bytes; nothing else is sent.";
     /// One attempt an hour per infohash and endpoint. The same attempt goes on (ARCHITECTURE)
     /// after a hang-up on one of several connections to the address, after pressure, after a
-    /// failure while nobody else answered either, and once more piece by piece when a peer fell
+    /// failure while no other node answered either, and once more piece by piece when a peer fell
     /// silent with several pieces due.
     DIALS_BOUNDED = "9" "dials-bounded":
         "Connections keep within their caps, are not repeated, and end by their hard deadline.";
     MEMORY_BOUNDED = "10" "memory-bounded":
         "Levels, saved state and metadata under assembly keep within their constants.";
-    /// All pieces may be asked for in one write (design 3), so the depth is the piece count.
+    /// All pieces may be asked for in one write (9.6), so the depth is the piece count.
     REQUESTS_IN_ORDER = "11" "requests-in-order":
         "Pieces are asked for only after an acceptable offer, in range, once, under the id the peer announced.";
     SILENT_AFTER_END = "12" "silent-after-end":
         "Nothing is written to a connection after its outcome, and each connection has one outcome.";
     TABLE_SOUND = "13" "table-sound":
         "Routing tables hold only nodes that answered us, each once, in the right and bounded bucket.";
-    /// One contact per IP and round; whoever gave the sample is asked up to twice before. A query
+    /// One contact per IP and round; the node that gave the sample is asked up to twice before. A query
     /// that did not answer within a second has stalled and frees its place. A lookup that ended
-    /// while nobody answered anything at all is made once more when somebody does.
+    /// while no node answered anything at all is made once more when one does.
     WALKS_SOUND = "14" "walks-sound":
         "A lookup has at most alpha queries in flight per family, asks no contact twice, and ends.";
     /// Queries of a lookup under way when its infohash is settled may still leave.
@@ -79,10 +81,13 @@ rules! {
         "Once everything is drained, the next deadline lies ahead.";
     TIME_MONOTONE = "17" "time-monotone":
         "Time never runs backwards, in events or rows.";
+    /// Datagrams are counted by class.
     COUNTERS_BALANCE = "18" "counters-balance":
         "Every counter equals what the observer counted, and they balance.";
-    READ_ONLY_SILENT = "19" "read-only-silent":
-        "While read-only, nothing is answered.";
+    /// Judged of replies and errors. Whether a crawler serves is known to its harness; see
+    /// [`Checker::serving`](super::checker::Checker::serving).
+    ANSWERS_IN_ORDER = "19" "answers-in-order":
+        "What says ro answers nothing; else an answer goes to a query, once, under its transaction, of bounded size, and an announce needs our token.";
     FAMILIES_APART = "20" "families-apart":
         "Trouble in one address family never delays the other.";
     /// Judged by [`super::trace`].
@@ -91,6 +96,12 @@ rules! {
     /// Judged by [`splits`](super::compare::splits), which reads again what one connection in eight received.
     ANY_SPLIT = "22" "any-split":
         "Any split of a stream's input gives the same outcome and the same bytes out.";
+    /// A router that some node named while routers wait is a contact like any other.
+    ROUTERS_WAIT = "23" "routers-wait":
+        "After a warm start public routers are asked only after 5 s without an answer, or 300 s after the last one.";
+    /// 30 s, or the overall timeout if that is sooner. What comes after the end is rule d.
+    ENDS_ON_TIME = "24" "ends-on-time":
+        "A run to which no node answers fails in time and not before, and none outlives its overall timeout.";
     TABLE_FILLS = "a" "table-fills":
         "The table holds nodes soon after one honest bootstrap answer.";
     NODES_SAMPLED = "b" "nodes-sampled":
@@ -182,7 +193,7 @@ mod tests {
     #[test]
     fn marks_and_names_are_unique_and_complete() {
         let marks: Vec<_> = RULES.iter().map(|rule| rule.mark).collect();
-        let numbers = (1..=22).map(|n: u32| n.to_string());
+        let numbers = (1..=24).map(|n: u32| n.to_string());
         let expected: Vec<_> = numbers.chain("abcde".chars().map(String::from)).collect();
         assert_eq!(marks, expected);
         for rule in RULES {

@@ -2,7 +2,7 @@
 //!
 //! Hashes virtual time, kind, addresses, bytes and rows, not counters; SHA-1, so the number is
 //! the same in every process and on every platform. Keeps the last events as they were, to be put
-//! into words only when somebody asks. Judges nothing.
+//! into words only when they are asked for. Judges nothing.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write};
@@ -24,7 +24,7 @@ const KEPT: usize = 160;
 pub struct Trace {
     hasher: Sha1,
     events: u64,
-    tail: VecDeque<Kept>,
+    tail: VecDeque<TailEvent>,
     record: Record,
     frame: Vec<u8>,
 }
@@ -44,10 +44,10 @@ enum Record {
 
 /// An event as it was, bounded.
 #[derive(Clone, Copy)]
-struct Kept {
+struct TailEvent {
     number: u64,
     now: Instant,
-    kind: Kind,
+    kind: EventKind,
     addr: Option<SocketAddr>,
     conn: Option<u64>,
     /// What else there is to say: a flag's or fault's word.
@@ -59,7 +59,7 @@ struct Kept {
 /// The kinds of events, numbered for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum Kind {
+enum EventKind {
     Started = 1,
     Killed,
     ShutDown,
@@ -151,8 +151,8 @@ impl Trace {
         self.tail.iter().map(ToString::to_string)
     }
 
-    fn note(&mut self, kept: Kept, bytes: &[u8]) {
-        let mut kept = Kept { number: self.events, len: bytes.len(), ..kept };
+    fn note(&mut self, kept: TailEvent, bytes: &[u8]) {
+        let mut kept = TailEvent { number: self.events, len: bytes.len(), ..kept };
         let held = bytes.len().min(KEPT);
         kept.bytes[..held].copy_from_slice(&bytes[..held]);
         self.frame.clear();
@@ -193,7 +193,7 @@ impl Trace {
 
 impl Observer for Trace {
     fn observe(&mut self, now: Instant, event: &Event<'_>) {
-        let of = |kind| Kept {
+        let of = |kind| TailEvent {
             number: 0,
             now,
             kind,
@@ -203,37 +203,37 @@ impl Observer for Trace {
             bytes: [0; KEPT],
             len: 0,
         };
-        let to = |kind, addr| Kept { addr: Some(addr), ..of(kind) };
-        let on = |kind, conn: crate::net::event::Conn| Kept { conn: Some(conn.0), ..of(kind) };
+        let to = |kind, addr| TailEvent { addr: Some(addr), ..of(kind) };
+        let on = |kind, conn: crate::net::event::Conn| TailEvent { conn: Some(conn.0), ..of(kind) };
         match *event {
             Event::Started { own, state } => {
                 let mut bytes = Vec::new();
                 own.into_iter().for_each(|own| put_addr(own, &mut bytes));
                 bytes.extend_from_slice(state.unwrap_or_default());
                 let note = if state.is_some() { "with state" } else { "without state" };
-                self.note(Kept { note, ..of(Kind::Started) }, &bytes);
+                self.note(TailEvent { note, ..of(EventKind::Started) }, &bytes);
             }
-            Event::Killed => self.note(of(Kind::Killed), b""),
-            Event::ShutDown => self.note(of(Kind::ShutDown), b""),
-            Event::Healed => self.note(of(Kind::Healed), b""),
-            Event::Sent { to: addr, payload } => self.note(to(Kind::Sent, addr), payload),
+            Event::Killed => self.note(of(EventKind::Killed), b""),
+            Event::ShutDown { .. } => self.note(of(EventKind::ShutDown), b""),
+            Event::Healed => self.note(of(EventKind::Healed), b""),
+            Event::Sent { to: addr, payload } => self.note(to(EventKind::Sent, addr), payload),
             Event::Received { from, payload, forged } => {
                 let note = if forged { "forged" } else { "" };
-                self.note(Kept { note, ..to(Kind::Received, from) }, payload);
+                self.note(TailEvent { note, ..to(EventKind::Received, from) }, payload);
             }
             Event::Dialled { conn, to } => {
-                self.note(Kept { addr: Some(to), ..on(Kind::Dialled, conn) }, b"");
+                self.note(TailEvent { addr: Some(to), ..on(EventKind::Dialled, conn) }, b"");
             }
-            Event::Connected { conn } => self.note(on(Kind::Connected, conn), b""),
-            Event::Wrote { conn, bytes } => self.note(on(Kind::Wrote, conn), bytes),
-            Event::Read { conn, bytes } => self.note(on(Kind::Read, conn), bytes),
+            Event::Connected { conn } => self.note(on(EventKind::Connected, conn), b""),
+            Event::Wrote { conn, bytes } => self.note(on(EventKind::Wrote, conn), bytes),
+            Event::Read { conn, bytes } => self.note(on(EventKind::Read, conn), bytes),
             Event::Lost { conn, refused } => {
                 let note = if refused { "refused" } else { "" };
-                self.note(Kept { note, ..on(Kind::Lost, conn) }, b"");
+                self.note(TailEvent { note, ..on(EventKind::Lost, conn) }, b"");
             }
             Event::Ended { conn, fault } => {
                 let note = fault.map_or("delivered", |fault| fault.word());
-                self.note(Kept { note, ..on(Kind::Ended, conn) }, b"");
+                self.note(TailEvent { note, ..on(EventKind::Ended, conn) }, b"");
             }
             Event::Row(row) => {
                 let bytes = row_bytes(row);
@@ -243,18 +243,18 @@ impl Observer for Trace {
                     Verdict::Failed { cause } => cause.word(),
                     Verdict::PeersOnly => "peers",
                 };
-                self.note(Kept { note, ..of(Kind::Row) }, &bytes);
+                self.note(TailEvent { note, ..of(EventKind::Row) }, &bytes);
             }
             Event::Saved { bytes, whole } => {
                 let note = if whole { "whole" } else { "record" };
-                self.note(Kept { note, ..of(Kind::Saved) }, bytes);
+                self.note(TailEvent { note, ..of(EventKind::Saved) }, bytes);
             }
             Event::Drained { .. } => {}
         }
     }
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for TailEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, micros) =
             (self.now.as_micros() / 1_000_000, self.now.as_micros() % 1_000_000);

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use estudely_core::session::Ended;
 use estudely_core::{Instant, PeerFault, Row, Stats};
 
 /// Numbers a connection for a whole run, crashes included.
@@ -24,7 +25,10 @@ pub enum Event<'a> {
     /// It was killed: everything but its files is gone.
     Killed,
     /// It was told to begin nothing new.
-    ShutDown,
+    ShutDown {
+        /// Why its run ends; `None` if no crawler ran.
+        ended: Option<Ended>,
+    },
     /// Faults of the links ended.
     Healed,
     /// It sent a datagram.
@@ -126,7 +130,7 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     }
 }
 
-/// Nobody looks.
+/// An observer that sees nothing.
 impl Observer for () {
     fn observe(&mut self, _now: Instant, _event: &Event<'_>) {}
 }

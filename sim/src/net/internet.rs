@@ -3,7 +3,7 @@
 //!
 //! Datagrams and connections of the crawler go in, deliveries come out in order of time. In between
 //! lie the [`link`](crate::net::link)s and the nodes and peers of the [`Universe`], which are made when
-//! something first reaches them. Where nobody lives a datagram is lost and a connection hangs, as
+//! something first reaches them. Where an address has no resident, a datagram is lost and a connection hangs, as
 //! in real networks; ICMP is not modelled.
 //!
 //! A net serves one [`Shard`] of the address space and draws its dice by route or by connection,
@@ -72,7 +72,7 @@ pub struct Census {
     pub reached: u64,
     /// Datagrams that arrived where no node lives.
     pub unheard: u64,
-    /// Datagrams of nodes to somebody else than the crawler.
+    /// Datagrams of nodes to other addresses than the crawler's.
     pub astray: u64,
     /// Forged datagrams made.
     pub forged: u64,
@@ -82,7 +82,7 @@ pub struct Census {
     pub accepted: u64,
     /// Connections refused.
     pub refused: u64,
-    /// Connections that nobody ever answers.
+    /// Connections without an answer for ever.
     pub hung: u64,
     /// Connections reset by the network.
     pub resets: u64,
@@ -138,14 +138,14 @@ pub struct Net {
     forger: Forger,
     pool: Pool,
     census: Census,
-    knobs: Knobs,
+    settings: NetSettings,
     /// Kept for its room.
     sends: Vec<Sent>,
 }
 
 /// The streams' fields of a scenario.
 #[derive(Clone, Copy, Debug)]
-struct Knobs {
+struct NetSettings {
     seed: u64,
     chunk: usize,
     resets: u32,
@@ -165,7 +165,7 @@ impl Net {
             forger: Forger::new(scenario),
             pool: Pool::default(),
             census: Census::default(),
-            knobs: Knobs {
+            settings: NetSettings {
                 seed: scenario.seed,
                 chunk: scenario.chunk as usize,
                 resets: scenario.resets,

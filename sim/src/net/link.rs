@@ -22,7 +22,7 @@ mod tally;
 
 pub use partition::{Cut, Partition};
 pub use pipe::{Pipe, QUEUE_LEN_MIN, QUEUE_TIME};
-pub use tally::{Count, Loss, Tally};
+pub use tally::{Count, LinkTally, Loss};
 
 /// Routes that remote addresses share. A shard serves whole routes, however many shards there are.
 pub const ROUTES: u32 = 24;
@@ -116,19 +116,19 @@ struct Route {
 /// All paths of one shard.
 #[derive(Debug)]
 pub struct Link {
-    knobs: Knobs,
+    settings: LinkSettings,
     seed: u64,
     routes: Vec<Route>,
     partitions: Vec<Partition>,
     /// By direction: the bottleneck for datagrams, and that for streams.
     pipes: [Pipe; 2],
     stream_pipes: [Pipe; 2],
-    tallies: [Tally; 2],
+    tallies: [LinkTally; 2],
 }
 
 /// The links' fields of a scenario, in the units used here.
 #[derive(Clone, Copy, Debug)]
-struct Knobs {
+struct LinkSettings {
     loss: u32,
     burst: u32,
     burst_time: Duration,
@@ -153,7 +153,7 @@ impl Link {
             burst_until: [Instant::START; 2],
         };
         Self {
-            knobs: Knobs {
+            settings: LinkSettings {
                 loss: scenario.loss,
                 burst: scenario.burst,
                 burst_time: millis(scenario.burst_ms),
@@ -171,7 +171,7 @@ impl Link {
             partitions: partition::draw_all(scenario),
             pipes: [pipe(), pipe()],
             stream_pipes: [pipe(), pipe()],
-            tallies: [Tally::default(); 2],
+            tallies: [LinkTally::default(); 2],
         }
     }
 
@@ -242,8 +242,8 @@ impl Link {
 
     fn stream_path(&self, now: Instant, remote: SocketAddr, dice: &mut fastrand::Rng) -> Duration {
         let path = self.path_delay(remote);
-        let mut delay = path + upto(dice, self.knobs.jitter);
-        if self.faulty(now) && hit(dice, self.knobs.loss) {
+        let mut delay = path + upto(dice, self.settings.jitter);
+        if self.faulty(now) && hit(dice, self.settings.loss) {
             delay += RETRANSMISSION_MIN.max(2 * path);
         }
         delay
@@ -251,9 +251,9 @@ impl Link {
 
     /// The delay that every packet to or from this address has at least.
     pub fn path_delay(&self, remote: SocketAddr) -> Duration {
-        let spread = self.knobs.spread.as_micros() as u64 + 1;
+        let spread = self.settings.spread.as_micros() as u64 + 1;
         let share = mix(hash_of(remote.ip()) ^ mix(self.seed ^ u64::from(remote.port()))) % spread;
-        self.knobs.delay + Duration::from_micros(share)
+        self.settings.delay + Duration::from_micros(share)
     }
 
     /// Until when nothing passes in that direction, if something cuts it at `now`.
@@ -268,11 +268,11 @@ impl Link {
 
     /// Whether links still have faults.
     pub fn faulty(&self, now: Instant) -> bool {
-        now < self.knobs.heals
+        now < self.settings.heals
     }
 
     /// What went in that direction so far.
-    pub fn tally(&self, direction: Direction) -> &Tally {
+    pub fn tally(&self, direction: Direction) -> &LinkTally {
         &self.tallies[direction.index()]
     }
 
@@ -287,18 +287,18 @@ impl Link {
     ) -> Result<Duration, Loss> {
         let cut = self.cut_until(now, direction).is_some();
         let faulty = self.faulty(now);
-        let knobs = self.knobs;
+        let settings = self.settings;
         let route = &mut self.routes[route_of(remote.ip()) as usize];
         let dice = &mut route.dice[direction.index()];
-        let (lost, bursts) = (hit(dice, knobs.loss), hit(dice, knobs.burst));
+        let (lost, bursts) = (hit(dice, settings.loss), hit(dice, settings.burst));
         let burst_until = &mut route.burst_until[direction.index()];
         if faulty && bursts {
-            *burst_until = (*burst_until).max((now + knobs.burst_time).min(knobs.heals));
+            *burst_until = (*burst_until).max((now + settings.burst_time).min(settings.heals));
         }
         if cut {
             return Err(Loss::Partition);
         }
-        if faulty && knobs.size_cap.is_some_and(|cap| len > cap) {
+        if faulty && settings.size_cap.is_some_and(|cap| len > cap) {
             return Err(Loss::Oversize);
         }
         if faulty && now < *burst_until {
@@ -325,12 +325,12 @@ impl Link {
         remote: SocketAddr,
         len: usize,
     ) -> Fate {
-        let (knobs, faulty, path) = (self.knobs, self.faulty(now), self.path_delay(remote));
+        let (settings, faulty, path) = (self.settings, self.faulty(now), self.path_delay(remote));
         let dice = self.dice(direction, remote);
-        let jitter = upto(dice, knobs.jitter);
-        let held = hit(dice, knobs.reorder) && faulty;
+        let jitter = upto(dice, settings.jitter);
+        let held = hit(dice, settings.reorder) && faulty;
         let hold = if held { upto(dice, HOLD_MAX) } else { Duration::ZERO };
-        let flip = (hit(dice, knobs.corrupt) && faulty && len > 0)
+        let flip = (hit(dice, settings.corrupt) && faulty && len > 0)
             .then(|| Flip { at: dice.usize(..len), mask: dice.u8(1..) });
         Fate { at: now + queued + path + jitter + hold, flip }
     }
@@ -343,7 +343,7 @@ impl Link {
         remote: SocketAddr,
         len: usize,
     ) -> Option<Fate> {
-        let (faulty, share) = (self.faulty(now), self.knobs.duplicate);
+        let (faulty, share) = (self.faulty(now), self.settings.duplicate);
         let dice = self.dice(direction, remote);
         if !(hit(dice, share) && faulty) {
             return None;

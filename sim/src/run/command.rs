@@ -15,10 +15,91 @@ const SEEDS_UNBOUNDED: u64 = u64::MAX;
 /// Seeds that `--inject` tries without being told how many.
 const SEEDS_INJECTED: u64 = 50;
 
+/// What a command line wants done, and with which seeds and scenarios.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What to do.
+    pub task: Task,
+    /// The one seed to run.
+    pub seed: Option<u64>,
+    /// How many seeds to run.
+    pub seeds: Option<u64>,
+    /// The first of them.
+    pub seed_from: u64,
+    /// No further seed is begun after so long.
+    pub budget: Option<Duration>,
+    /// Seeds at once.
+    pub jobs: Option<usize>,
+    /// Most runs to look for the smallest scenario that breaks the same rule; `None`: do not look.
+    pub shrink: Option<u32>,
+    /// The bug to plant.
+    pub inject: Option<String>,
+    /// Where the curve goes.
+    pub curve: Option<PathBuf>,
+    /// Where the events go as text.
+    pub trace: Option<PathBuf>,
+    /// Fields with another value.
+    pub set: Vec<String>,
+    /// What those are fields of.
+    pub base: Base,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Run one seed or many.
+    Run,
+    /// Run one seed twice, and compare.
+    Check,
+    /// Say what the scenario of a seed is made of.
+    Explain,
+    /// Name the bugs that can be planted.
+    ListInjections,
+    /// Print the version.
+    Version,
+}
+
+/// The scenario that a run begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// That drawn from the seed.
+    Drawn,
+    /// A small one without any fault.
+    Calm,
+}
+
+impl From<Arguments> for Options {
+    fn from(given: Arguments) -> Self {
+        // Of several tasks the one that runs least.
+        let tasks = [
+            (given.version, Task::Version),
+            (given.list_injections, Task::ListInjections),
+            (given.explain, Task::Explain),
+            (given.check, Task::Check),
+        ];
+        let task = tasks.into_iter().find(|(times, _)| *times > 0);
+        Self {
+            task: task.map_or(Task::Run, |(_, task)| task),
+            seed: given.seed,
+            seeds: given.seeds,
+            seed_from: given.seed_from,
+            budget: given.budget,
+            jobs: given.jobs,
+            shrink: (given.shrink > 0).then_some(given.shrink_runs),
+            inject: given.inject,
+            curve: given.curve,
+            trace: given.trace,
+            set: given.set,
+            base: if given.calm > 0 { Base::Calm } else { Base::Drawn },
+        }
+    }
+}
+
+// How often each switch was given, and what each option was given last. argh wants plain types.
 /// run the crawler in a made-up internet where everything goes wrong, and check that no rule is
 /// broken. One seed is one scenario: the same seed gives the same run, byte for byte. Every field of
 /// a scenario is an option too: --nodes 500, --loss 100 (see --explain)
-#[derive(FromArgs, Clone, Debug)]
+#[derive(FromArgs, Debug)]
 #[argh(
     help_triggers("-h", "--help"),
     example = "{command_name} --seed 7",
@@ -27,55 +108,55 @@ const SEEDS_INJECTED: u64 = 50;
     note = "Status: 0 every rule held, 1 one was broken, 2 the command line makes no sense or names no file that can be written.",
     note = "stdout ends with the hash of everything that crossed the crawler's boundary."
 )]
-pub struct Options {
+struct Arguments {
     /// run this seed; the last line of stdout is the hash of its trace
     #[argh(option, arg_name = "n")]
-    pub seed: Option<u64>,
+    seed: Option<u64>,
     /// run so many seeds
     #[argh(option, arg_name = "n")]
-    pub seeds: Option<u64>,
+    seeds: Option<u64>,
     /// the first of them (1)
     #[argh(option, default = "1", arg_name = "n")]
-    pub seed_from: u64,
+    seed_from: u64,
     /// begin no further seed after so long: 60s, 5m, 2h
     #[argh(option, arg_name = "time", from_str_fn(parse_budget))]
-    pub budget: Option<Duration>,
+    budget: Option<Duration>,
     /// seeds at once (as many as there are cores)
     #[argh(option, arg_name = "n")]
-    pub jobs: Option<usize>,
+    jobs: Option<usize>,
     /// run the seed twice and name the first event that differs
     #[argh(switch)]
-    pub check: bool,
+    check: u8,
     /// after a failure, look for the smallest scenario that breaks the same rule
     #[argh(switch)]
-    pub shrink: bool,
+    shrink: u8,
     /// most runs that --shrink may take (300)
     #[argh(option, default = "300", arg_name = "n")]
-    pub shrink_runs: u32,
+    shrink_runs: u32,
     /// plant a bug in the crawler, to see it caught; without --seed in a small world made for it
     #[argh(option, arg_name = "name")]
-    pub inject: Option<String>,
+    inject: Option<String>,
     /// name the bugs that can be planted
     #[argh(switch)]
-    pub list_injections: bool,
+    list_injections: u8,
     /// write what was found for each query sent, as CSV
     #[argh(option, arg_name = "file")]
-    pub curve: Option<PathBuf>,
+    curve: Option<PathBuf>,
     /// write every event as a line of text
     #[argh(option, arg_name = "file")]
-    pub trace: Option<PathBuf>,
+    trace: Option<PathBuf>,
     /// give a field of the scenario another value: --set nodes=500 is --nodes 500
     #[argh(option, arg_name = "name=value")]
-    pub set: Vec<String>,
+    set: Vec<String>,
     /// begin with a small world without any fault in place of the one drawn
     #[argh(switch)]
-    pub calm: bool,
+    calm: u8,
     /// say what the scenario of --seed is made of, field by field, and run nothing
     #[argh(switch)]
-    pub explain: bool,
+    explain: u8,
     /// print the version
     #[argh(switch)]
-    pub version: bool,
+    version: u8,
 }
 
 /// What a command line asks for that is no run.
@@ -95,15 +176,17 @@ impl Options {
     pub fn parse(arguments: &[String]) -> Result<Self, Refusal> {
         let words = rewrite(arguments);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let options = Self::from_args(&["sim"], &words).map_err(|exit| match exit.status {
-            Ok(()) => Refusal::Help(exit.output),
-            Err(()) => Refusal::Complaint(with_suggestion(exit.output.trim_end(), &words)),
-        })?;
+        let arguments =
+            Arguments::from_args(&["sim"], &words).map_err(|exit| match exit.status {
+                Ok(()) => Refusal::Help(exit.output),
+                Err(()) => Refusal::Complaint(with_suggestion(exit.output.trim_end(), &words)),
+            })?;
+        let options = Self::from(arguments);
         options.complaint().map_or(Ok(options), |complaint| Err(Refusal::Complaint(complaint)))
     }
 
     fn complaint(&self) -> Option<String> {
-        if self.list_injections || self.version {
+        if matches!(self.task, Task::ListInjections | Task::Version) {
             return None;
         }
         if let Err(complaint) = self.overridden(Scenario::calm(0)) {
@@ -118,10 +201,10 @@ impl Options {
         }
         let sweeps = self.seeds.is_some() || self.budget.is_some();
         let one_seed = [
-            (self.check, "--check"),
+            (self.task == Task::Check, "--check"),
             (self.curve.is_some(), "--curve"),
             (self.trace.is_some(), "--trace"),
-            (self.explain, "--explain"),
+            (self.task == Task::Explain, "--explain"),
         ];
         match one_seed.iter().find(|(wanted, _)| *wanted && self.seed.is_none()) {
             Some((_, option)) => Some(format!("{option} needs --seed N")),
@@ -152,7 +235,7 @@ impl Options {
     pub fn scenario(&self, seed: u64) -> Result<Scenario, String> {
         let base = match self.injection() {
             Some(injection) if self.seed.is_none() => injection.scenario(seed),
-            _ if self.calm => Scenario::calm(seed),
+            _ if self.base == Base::Calm => Scenario::calm(seed),
             _ => Scenario::draw(seed),
         };
         self.overridden(base)

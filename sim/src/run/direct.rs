@@ -86,6 +86,9 @@ impl<O: Observer> Run<O> {
                 Action::Close { conn } => self.net.close(now, conn),
             }
         }
+        if self.subject.has_ended() {
+            self.script.run_ended(now);
+        }
         if !self.satisfied && self.subject.observer().satisfied() {
             self.satisfied = true;
             self.script.cut_short(now);

@@ -31,7 +31,7 @@ use crate::world::scenario::Scenario;
 use crate::world::universe::Universe;
 
 /// Gateway hosts: enough to have datagrams overtake each other between hosts, few enough for
-/// turmoil's cost for each pair (measured.md B).
+/// turmoil's cost for each pair.
 pub(crate) const GATEWAYS: u32 = 4;
 /// The crawler's host. Never seen by the core.
 const CRAWLER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -131,6 +131,9 @@ fn play<O: Observer + 'static>(
         }
         if let Err(error) = sim.step() {
             fail(error);
+        }
+        if stage.subject.borrow().has_ended() {
+            script.run_ended(Instant::START + sim.elapsed());
         }
         if !satisfied && stage.subject.borrow().observer().satisfied() {
             satisfied = true;

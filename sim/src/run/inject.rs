@@ -73,6 +73,15 @@ pub const INJECTIONS: &[Injection] = &[
         &["14", "panic"],
         &[("dead_nodes", "30"), ("dead_peers", "60"), ("clock_stalls", "1")],
     ),
+    // Long enough for a snapshot with contacts before the crash.
+    injection(
+        Bug::RoutersAtOnce,
+        &["23"],
+        &[("routers", "1"), ("crashes", "2"), ("broken_s", "600")],
+    ),
+    injection(Bug::EndlessPatience, &["24"], &[("ends", "1"), ("silent_s", "90")]),
+    // In the middle of its work.
+    injection(Bug::WorkAfterEnd, &["d"], &[("overall_s", "3"), ("rate", "100")]),
 ];
 
 impl Injection {

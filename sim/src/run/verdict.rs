@@ -3,20 +3,20 @@
 //! A verdict follows from the scenario and the planted bug alone. Whatever goes wrong inside a run
 //! becomes part of it: a failed assertion of the core is a broken rule like any other.
 
-use std::any::Any;
-use std::cell::{Cell, RefCell};
+mod panics;
+
+use std::cell::RefCell;
 use std::fmt;
 use std::mem;
-use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
-use std::sync::Once;
 
 use estudely_core::internal::planted::{self, Bug};
-use estudely_core::{InfoHash, Instant, Verdict as RowVerdict};
+use estudely_core::{InfoHash, Instant, Verdict};
 
+use self::panics::catch;
 use crate::judge::checker::Checker;
 use crate::judge::compare::{Said, rows_equal_without_forgeries};
-use crate::judge::curve::{Curve, Point};
+use crate::judge::curve::{Curve, CurvePoint};
 use crate::judge::rule::{Broken, RULES};
 use crate::judge::trace::{TAIL, Trace};
 use crate::net::event::{Event, Observer};
@@ -75,7 +75,7 @@ impl fmt::Display for Failure {
 
 /// What was counted while it ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct RunTally {
     /// Events that crossed the boundary.
     pub events: u64,
     /// Datagrams that the crawler sent.
@@ -90,7 +90,7 @@ pub struct Tally {
     pub ended: Instant,
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for RunTally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { events, sent, dialled, verified, failed, ended } = self;
         let seconds = ended.as_millis() as f64 / 1_000.0;
@@ -101,7 +101,7 @@ impl fmt::Display for Tally {
 
 /// What became of a run.
 #[derive(Clone, Debug)]
-pub struct Verdict {
+pub struct RunVerdict {
     /// What was run.
     pub scenario: Scenario,
     /// The first rule broken, if any.
@@ -111,7 +111,7 @@ pub struct Verdict {
     /// The last events, readable; kept for failures only.
     pub tail: Vec<String>,
     /// What was counted.
-    pub tally: Tally,
+    pub tally: RunTally,
 }
 
 /// What a trace is for besides its hash.
@@ -143,7 +143,7 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Report {
     /// The verdict.
-    pub verdict: Verdict,
+    pub verdict: RunVerdict,
     /// Every event, if wanted.
     pub text: Vec<String>,
     /// What [`Tracing::Compare`] takes, if wanted.
@@ -151,7 +151,7 @@ pub struct Report {
     /// The curve as CSV, if wanted.
     pub curve: Option<Vec<u8>>,
     /// Where the curve stood when nearly all that is exposed was found, if wanted.
-    pub nearly_all: Option<Point>,
+    pub nearly_all: Option<CurvePoint>,
 }
 
 /// Runs `scenario` and judges it.
@@ -227,7 +227,7 @@ struct Watched {
     checker: Checker,
     trace: Trace,
     curve: Option<Curve>,
-    tally: Tally,
+    tally: RunTally,
     rows: Vec<Said>,
     /// Whether to keep every event as text, and what is kept so far.
     text: Option<Vec<String>>,
@@ -240,7 +240,7 @@ impl Watched {
 
     fn report(&mut self, scenario: &Scenario, failure: Option<Failure>) -> (Report, Vec<Said>) {
         let tail = if failure.is_some() { self.trace.tail().collect() } else { Vec::new() };
-        let verdict = Verdict {
+        let verdict = RunVerdict {
             scenario: scenario.clone(),
             failure,
             hash: self.trace.hash(),
@@ -292,7 +292,7 @@ impl Watch {
             checker: Checker::new(scenario, Rc::clone(universe)),
             trace,
             curve: wanted.curve.then(|| Curve::new(exposed(universe), None)),
-            tally: Tally::default(),
+            tally: RunTally::default(),
             rows: Vec::new(),
             text: (wanted.tracing == Tracing::Text).then(Vec::new),
         })))
@@ -312,7 +312,7 @@ impl Observer for Watch {
             Event::Dialled { .. } => tally.dialled += 1,
             Event::Row(row) => {
                 match row.verdict {
-                    RowVerdict::Verified { .. } => tally.verified += 1,
+                    Verdict::Verified { .. } => tally.verified += 1,
                     _ => tally.failed += 1,
                 }
                 watched.rows.push(Said::of(row));
@@ -329,42 +329,4 @@ impl Observer for Watch {
         let watched = self.0.borrow();
         watched.checker.satisfied()
     }
-}
-
-thread_local! {
-    /// What the last panic of a run on this thread said; `None` outside runs.
-    static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
-    /// Whether this thread is inside a run.
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `job`; what it said if it panicked, without printing it.
-fn catch(job: impl FnOnce()) -> Option<String> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let outer = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !INSIDE.get() {
-                return outer(info);
-            }
-            let place =
-                info.location().map(|place| format!(" ({}:{})", place.file(), place.line()));
-            let text = format!("{}{}", message(info.payload()), place.unwrap_or_default());
-            // The first one is the cause of those that follow.
-            SAID.with_borrow_mut(|said| {
-                said.get_or_insert(text);
-            });
-        }));
-    });
-    SAID.set(None);
-    INSIDE.set(true);
-    let result = panic::catch_unwind(AssertUnwindSafe(job));
-    INSIDE.set(false);
-    let said = SAID.take();
-    result.err().map(|payload| said.unwrap_or_else(|| message(&*payload).to_owned()))
-}
-
-fn message(payload: &dyn Any) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic")
 }

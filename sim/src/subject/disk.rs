@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use estudely_core::state::WallTime;
+use estudely_core::state::{Restored, WallTime};
 use estudely_core::{Crawler, InfoHash, Instant, Row, Verdict};
 
 use crate::world::draw::draw;
@@ -46,20 +46,21 @@ impl Disk {
     }
 
     /// Tells a new crawler what the files hold, and has it keep records from now on. A torn end is
-    /// cut off, as the adapter does. Whether there was a state.
-    pub(super) fn restore(&mut self, now: Instant, crawler: &mut Crawler) -> bool {
+    /// cut off, as the adapter does. What was taken up, if there was a state.
+    pub(super) fn restore(&mut self, now: Instant, crawler: &mut Crawler) -> Option<Restored> {
         for hash in &self.verified {
             crawler.handle_known(*hash);
         }
-        let found = !self.state.is_empty();
-        if found {
+        let restored = (!self.state.is_empty()).then(|| {
             let restored = crawler.restore(Instant::START, wall_time(now), &self.state);
-            let restored = restored.expect("the crawler takes the state that it saved itself");
+            restored.expect("the crawler takes the state that it saved itself")
+        });
+        if let Some(restored) = &restored {
             self.state.truncate(self.state.len() - restored.torn_bytes);
         }
         self.last_record = self.state.len();
         crawler.keep_journal();
-        found
+        restored
     }
 
     /// A row is written to the CSV file.

@@ -66,6 +66,13 @@ impl Script {
         self.acts.last().map(|(at, _)| *at)
     }
 
+    /// The run ended by itself: unless it is begun once more, nothing else is to come.
+    pub(crate) fn run_ended(&mut self, now: Instant) {
+        if !self.acts.iter().any(|(_, act)| *act == Act::Start) {
+            self.cut_short(now);
+        }
+    }
+
     /// Nothing more is wanted: the shutdown comes now. A crawler that is down stays down.
     pub(crate) fn cut_short(&mut self, now: Instant) {
         if self.acts.iter().any(|(_, act)| *act == Act::ShutDown) {

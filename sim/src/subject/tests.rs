@@ -45,7 +45,7 @@ impl Observer for Notes {
                 self.restored += u32::from(state.is_some());
             }
             Event::Healed => self.healed = true,
-            Event::ShutDown => self.shut_down = true,
+            Event::ShutDown { .. } => self.shut_down = true,
             Event::Sent { .. } | Event::Dialled { .. } => {
                 self.sent_after_shutdown += u32::from(self.shut_down);
             }

@@ -14,11 +14,12 @@ use estudely_io_smol::signal::Interrupts;
 use estudely_io_smol::sink::{OutputError, Place, Plan, RowsPer, Table, open};
 
 use super::{Swarm, raise_file_limit};
+use crate::judge::score::{self, Score};
 use crate::world::dht::INTERVAL_DEFAULT;
-use crate::world::truth::{self, Exposure, Score, Truth};
+use crate::world::truth::{Exposure, TruthFile};
 
 /// Connections at a time, where the limit of open files allows: silent peers hold theirs for
-/// seconds, and on loopback nobody is bothered.
+/// seconds, and on loopback no stranger is bothered.
 const CONNECTIONS_MAX: u64 = 8_000;
 /// Open files that are no connections.
 const OTHER_FILES: u64 = 64;
@@ -101,11 +102,11 @@ pub fn crawl_self(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<Score
             signals: Some(interrupts),
         };
         // On this thread: the swarm answers from its own two.
-        run(options, &mut opened.fanout, &mut Lines).map_err(CrawlError::Run)?;
+        run(options, &mut opened.fanout, &mut ProgressLines).map_err(CrawlError::Run)?;
     }
     let file = std::fs::File::open(out).map_err(|error| CrawlError::Scoring(error.into()))?;
-    let truth = Truth::of(swarm.world());
-    truth::compare(&truth, BufReader::new(file)).map_err(CrawlError::Scoring)
+    let truth = TruthFile::of(swarm.world());
+    score::compare(&truth, BufReader::new(file)).map_err(CrawlError::Scoring)
 }
 
 /// Both ends of a connection are open files of this process.
@@ -115,9 +116,9 @@ fn connections_max() -> u32 {
 }
 
 /// Tells people how it goes, on stderr.
-struct Lines;
+struct ProgressLines;
 
-impl Observer for Lines {
+impl Observer for ProgressLines {
     fn tick(&mut self, elapsed: Duration, stats: &Stats) {
         if elapsed.as_secs() > 0 && elapsed.as_secs().is_multiple_of(REPORT_EVERY) {
             self.note(&format!(
@@ -131,7 +132,7 @@ impl Observer for Lines {
     }
 
     fn note(&mut self, line: &str) {
-        // If nobody reads it, nothing is lost.
+        // A missing reader loses nothing.
         let _ = writeln!(io::stderr(), "# {line}");
     }
 }

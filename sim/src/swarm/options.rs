@@ -21,7 +21,7 @@ use crate::world::truth::Exposure;
     example = "{command_name} --nodes 2000 --torrents 5000",
     example = "{command_name} --crawl metadata.csv"
 )]
-pub struct Options {
+pub struct SwarmOptions {
     /// addresses of nodes, dead ones included (2000)
     #[argh(option, default = "2000", arg_name = "n")]
     pub nodes: u32,
@@ -113,7 +113,7 @@ impl std::str::FromStr for Range {
     }
 }
 
-impl Options {
+impl SwarmOptions {
     /// Reads arguments without the program's name; `Err` holds what to print, and whether it is
     /// help rather than a complaint.
     pub fn parse(arguments: &[String]) -> Result<Self, (String, bool)> {
@@ -196,8 +196,8 @@ pub fn crawl_arguments(world: &World, exposure: Exposure, out: &str) -> Vec<Stri
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Options, (String, bool)> {
-        Options::parse(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    fn parse(text: &str) -> Result<SwarmOptions, (String, bool)> {
+        SwarmOptions::parse(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]

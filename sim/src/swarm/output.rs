@@ -1,5 +1,5 @@
 //! The file of `--crawl`, looked at before there is anything to crawl: invented torrents must
-//! never be added to a file that holds others, and nobody should wait for a world in vain.
+//! never be added to a file that holds others, and a user should not wait for a world in vain.
 //!
 //! Changes nothing that was there.
 
@@ -12,7 +12,7 @@ use estudely_io_smol::resume::{Foreign, each_row};
 use crate::world::dht::World;
 
 /// Whether rows can be written to `path`: nothing is there and it can be made, or an output of
-/// `crawl` is there that nobody else writes.
+/// `crawl` is there that no other program writes.
 ///
 /// # Errors
 /// One line that says what is wrong and what to do.

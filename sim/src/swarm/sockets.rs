@@ -1,4 +1,4 @@
-//! The sockets of a swarm, and the two ports at which nobody can be met: one refuses every
+//! The sockets of a swarm, and the two ports at which no peer can be met: one refuses every
 //! connection, one never completes it.
 
 use std::io;
@@ -27,7 +27,7 @@ pub struct Sockets {
 /// What must stay open for dead peers to be dead in their own way.
 #[derive(Debug)]
 pub(super) struct Absent {
-    /// Bound but not listening: the kernel refuses, and nobody else takes the port.
+    /// Bound but not listening: the kernel refuses, and no other program takes the port.
     _refusing: Socket,
     /// Listens with a queue that is full: the kernel drops every further SYN.
     _silent: Socket,

@@ -29,14 +29,14 @@ const PRESSURE_PAUSE: Duration = Duration::from_millis(5);
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
-pub(super) struct Server {
+pub(super) struct TcpServer {
     shared: Arc<Shared>,
     poll: Poll,
     waker: Arc<Waker>,
     listener: mio::net::TcpListener,
     /// Whether the listener may still hold connections to accept.
     acceptable: bool,
-    connections: Slab<Connection>,
+    connections: Slab<Accepted>,
     /// Tells a connection from an earlier one in its slot.
     serial: u64,
     /// When each connection is next looked at for idleness, in the order of those times.
@@ -49,7 +49,7 @@ pub(super) struct Server {
     _absent: Absent,
 }
 
-struct Connection {
+struct Accepted {
     stream: TcpStream,
     peer: Peer,
     serial: u64,
@@ -63,12 +63,12 @@ struct Connection {
 }
 
 #[derive(PartialEq, Eq)]
-enum Fate {
+enum Readiness {
     Stays,
     Ends,
 }
 
-impl Server {
+impl TcpServer {
     pub(super) fn new(
         shared: Arc<Shared>,
         listener: TcpListener,
@@ -172,7 +172,7 @@ impl Server {
         }
         self.serial += 1;
         self.idle.push_back((now + IDLE, slot, self.serial));
-        entry.insert(Connection {
+        entry.insert(Accepted {
             stream,
             peer: Peer::with_vice(&shared.world, now, peer, None),
             serial: self.serial,
@@ -186,39 +186,39 @@ impl Server {
     fn serve(&mut self, slot: usize, event: &Event) {
         // An event may be older than the connection in its slot: then there is nothing to read.
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let mut fate = Fate::Stays;
+        let mut fate = Readiness::Stays;
         if event.is_writable() {
             fate = connection.flush(&self.shared, &self.poll, slot);
         }
-        if fate == Fate::Stays {
+        if fate == Readiness::Stays {
             fate = self.read(slot, event.is_read_closed() || event.is_error());
         }
-        if fate == Fate::Ends {
+        if fate == Readiness::Ends {
             self.end(slot);
         }
     }
 
-    fn read(&mut self, slot: usize, ended: bool) -> Fate {
+    fn read(&mut self, slot: usize, ended: bool) -> Readiness {
         let connection = &mut self.connections[slot];
         while connection.unsent.is_empty() {
             let count = match connection.stream.read(&mut self.scratch) {
-                Ok(0) => return Fate::Ends,
+                Ok(0) => return Readiness::Ends,
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Fate::Stays,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Readiness::Stays,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => return Fate::Ends,
+                Err(_) => return Readiness::Ends,
             };
             let now = self.shared.now();
             let input = &self.scratch[..count];
             let world = &self.shared.world;
             let step = connection.peer.handle_bytes(world, now, input, &mut connection.unsent);
             if step != Step::Continue {
-                return Fate::Ends;
+                return Readiness::Ends;
             }
             let delay = self.shared.weather.delay(&mut self.draw);
             if delay.is_zero() || connection.unsent.is_empty() {
-                if connection.flush(&self.shared, &self.poll, slot) == Fate::Ends {
-                    return Fate::Ends;
+                if connection.flush(&self.shared, &self.poll, slot) == Readiness::Ends {
+                    return Readiness::Ends;
                 }
             } else {
                 connection.not_before = now + delay;
@@ -226,10 +226,10 @@ impl Server {
             }
             // A short read has emptied the stream, unless its end came along with the bytes.
             if count < self.scratch.len() && !ended {
-                return Fate::Stays;
+                return Readiness::Stays;
             }
         }
-        Fate::Stays
+        Readiness::Stays
     }
 
     fn send_due(&mut self) {
@@ -245,11 +245,11 @@ impl Server {
             let connection = self.connections.get_mut(slot);
             let Some(connection) = connection.filter(|c| c.serial == serial) else { continue };
             let mut fate = connection.flush(&self.shared, &self.poll, slot);
-            if fate == Fate::Stays {
+            if fate == Readiness::Stays {
                 // Bytes or the end may have come meanwhile, their edge unused.
                 fate = self.read(slot, true);
             }
-            if fate == Fate::Ends {
+            if fate == Readiness::Ends {
                 self.end(slot);
             }
         }
@@ -279,11 +279,11 @@ impl Server {
     }
 }
 
-impl Connection {
+impl Accepted {
     /// Writes what is held back no longer; what the kernel will not take waits for its event.
-    fn flush(&mut self, shared: &Shared, poll: &Poll, slot: usize) -> Fate {
+    fn flush(&mut self, shared: &Shared, poll: &Poll, slot: usize) -> Readiness {
         if self.unsent.is_empty() || shared.now() < self.not_before {
-            return Fate::Stays;
+            return Readiness::Stays;
         }
         while self.sent < self.unsent.len() {
             match self.stream.write(&self.unsent[self.sent..]) {
@@ -295,24 +295,24 @@ impl Connection {
                     return self.want_write(poll, slot, true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Fate::Ends,
+                Err(_) => return Readiness::Ends,
             }
         }
         self.unsent = Vec::new();
         self.sent = 0;
-        if self.wants_write { self.want_write(poll, slot, false) } else { Fate::Stays }
+        if self.wants_write { self.want_write(poll, slot, false) } else { Readiness::Stays }
     }
 
-    fn want_write(&mut self, poll: &Poll, slot: usize, wanted: bool) -> Fate {
+    fn want_write(&mut self, poll: &Poll, slot: usize, wanted: bool) -> Readiness {
         if self.wants_write == wanted {
-            return Fate::Stays;
+            return Readiness::Stays;
         }
         self.wants_write = wanted;
         let interest =
             if wanted { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         match poll.registry().reregister(&mut self.stream, Token(slot), interest) {
-            Ok(()) => Fate::Stays,
-            Err(_) => Fate::Ends,
+            Ok(()) => Readiness::Stays,
+            Err(_) => Readiness::Ends,
         }
     }
 }

@@ -12,7 +12,7 @@ use estudely_core::Instant;
 use mio::{Events, Interest, Poll, Token, Waker};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
-use super::{Asked, Shared, Traffic, is_ours};
+use super::{AskedLog, Shared, Traffic, is_ours};
 use crate::actors::node::Node;
 use crate::world::dht::Resident;
 use crate::world::draw::draw;
@@ -26,7 +26,7 @@ const SAMPLE_METHOD: &[u8] = b"1:q17:sample_infohashes";
 const SOCKET: Token = Token(0);
 const WAKER: Token = Token(1);
 
-pub(super) struct Server {
+pub(super) struct UdpServer {
     shared: Arc<Shared>,
     poll: Poll,
     waker: Arc<Waker>,
@@ -37,7 +37,7 @@ pub(super) struct Server {
     delayed: BinaryHeap<Reverse<Delayed>>,
     delayed_count: u64,
     out: Vec<u8>,
-    asked: Option<Asked>,
+    asked: Option<AskedLog>,
 }
 
 /// An answer that waits; ordered by when it is due, then by age.
@@ -50,11 +50,11 @@ struct Delayed {
     bytes: Box<[u8]>,
 }
 
-impl Server {
+impl UdpServer {
     pub(super) fn new(
         shared: Arc<Shared>,
         socket: UdpSocket,
-        asked: Option<Asked>,
+        asked: Option<AskedLog>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -146,7 +146,7 @@ impl Server {
         {
             let line = format!("{} {own}\n", now.since(Instant::START).as_micros());
             if asked.write_all(line.as_bytes()).is_err() {
-                // Whoever reads it sees that it ends.
+                // Its reader sees that it ends.
                 self.asked = None;
             }
         }

@@ -1,4 +1,4 @@
-//! Where everybody lives: a plan of addresses maps slots, counted from 0, to addresses and back.
+//! Where residents live: a plan of addresses maps slots, counted from 0, to addresses and back.
 //!
 //! [`Loopback`] gives each slot the next address of 127/8, for `swarm`. The public plans
 //! scatter slots over globally routable space, keyed by the seed: in IPv4 the first million slots
@@ -16,7 +16,7 @@ use crate::world::draw::draw;
 const NETS_V4: [u8; 16] = [2, 5, 23, 31, 37, 41, 46, 62, 77, 78, 80, 84, 86, 91, 93, 109];
 /// The /16s of 2000::/3 that residents are scattered over.
 const NETS_V6: [u16; 4] = [0x2400, 0x2600, 0x2804, 0x2a02];
-/// Networks in which nobody ever lives: invented contacts and forged sources come from there.
+/// Networks without any resident: invented contacts and forged sources come from there.
 const NOBODY_V4: [u8; 2] = [94, 95];
 const NOBODY_V6: u16 = 0x2a03;
 /// The crawler's own addresses, in networks of their own.
@@ -98,7 +98,7 @@ impl Addresses {
         (self.ip(seed, slot) == ip).then_some(slot)
     }
 
-    /// The port on which whoever lives in `slot` listens.
+    /// The port on which the resident of `slot` listens.
     pub fn port(&self, seed: u64, slot: u32) -> u16 {
         match self {
             Self::Loopback(plan) => plan.port,
@@ -123,7 +123,7 @@ pub fn own(family: Family) -> SocketAddr {
     }
 }
 
-/// The public address of nobody number `index`: globally routable, and no slot has it.
+/// Empty public address number `index`: globally routable, and no slot has it.
 pub fn nobody(family: Family, seed: u64, index: u64) -> SocketAddr {
     let mut draw = draw(seed, "nobody", index);
     let port = draw.u16(1_024..);

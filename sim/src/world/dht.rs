@@ -8,92 +8,36 @@
 //! With churn, what nodes know of each other is that of the running epoch's start ([`EPOCH_S`]).
 
 mod lives;
-mod make;
 mod plan;
+mod resident;
 mod view;
+mod knowledge;
+mod make;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 
 use estudely_core::internal::store::KeyedMap;
-use estudely_core::{Contact, Family, Id, InfoHash, Instant, NodeId};
+use estudely_core::{Contact, Family, InfoHash, Instant, NodeId};
 
 use crate::world::draw::draw;
-use crate::world::routing::{Closest, Population, Tables};
+use crate::world::routing::Population;
 use crate::world::torrent::{self, Facts, Torrent};
 use crate::world::vice::{NodeVice, PeerVice};
+use knowledge::Knowledge;
 use lives::{Slots, seconds};
-use view::{View, Views};
 
 pub use crate::world::addresses::{Addresses, Loopback};
 pub use lives::Life;
-pub use plan::*;
+pub use plan::{
+    Churn, Hostility, INTERVAL_DEFAULT, LIVES_MAX, PEERS_PER_TORRENT_MAX, Percent, Plan, PlanError,
+    Routing, SAMPLES_MAX,
+};
+pub(crate) use plan::{check, check_addresses};
+pub use resident::{NodeKind, PeerRecord, PeerState, Resident};
 pub use view::EPOCH_S;
-
-/// What lives at a node's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeKind {
-    /// Nobody.
-    Dead,
-    /// A node with BEP 51.
-    Sampler,
-    /// Does not answer sample_infohashes at all.
-    SampleSilent,
-    /// Answers it with error 204.
-    SampleUnknown,
-    /// Answers it as find_node.
-    SampleAsFindNode,
-}
-
-/// What a dialler meets at a peer's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeerState {
-    /// Serves the metadata.
-    Live,
-    /// Refuses the connection.
-    Refuses,
-    /// Accepts the connection and stays silent.
-    Silent,
-    /// Never completes the connection.
-    Hangs,
-}
-
-impl PeerState {
-    /// The word in the truth file.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Refuses => "refuses",
-            Self::Silent => "silent",
-            Self::Hangs => "hangs",
-        }
-    }
-}
-
-/// One peer of one torrent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerRecord {
-    /// The peer's number in the world.
-    pub number: u32,
-    /// The torrent it has.
-    pub torrent: u32,
-    /// How it behaves.
-    pub state: PeerState,
-    /// Where it is.
-    pub addr: SocketAddr,
-}
-
-/// Who owns an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resident {
-    /// The node of this number.
-    Node(u32),
-    /// The peer of this number.
-    Peer(u32),
-}
 
 /// One torrent of a world, without its bytes.
 #[derive(Clone, Debug)]
@@ -155,22 +99,6 @@ struct PeerRecordInner {
     slot: u32,
     torrent: u32,
     life: Life,
-}
-
-/// What nodes know.
-enum Knowledge {
-    /// The same for ever.
-    Fixed(Fixed),
-    /// That of the running epoch's start.
-    Epochs(Views),
-}
-
-struct Fixed {
-    view: View,
-    tables: Tables,
-    /// Torrents stored by each node, side by side.
-    stored: Vec<u32>,
-    stored_starts: Vec<u32>,
 }
 
 impl fmt::Debug for World {
@@ -238,7 +166,7 @@ impl World {
         self.ring.contains(&self.nodes[node as usize].seat)
     }
 
-    /// The numbers of all those nodes: they live for ever, and in the order of ids nobody is
+    /// The numbers of all those nodes: they live for ever, and in the order of ids no other node is
     /// between them.
     pub fn colluders(&self) -> Range<u32> {
         let number = |seat| self.nodes.partition_point(|node| node.seat < seat) as u32;
@@ -305,7 +233,7 @@ impl World {
         (own == addr || matches!(self.plan.addresses, Addresses::Loopback(_))).then_some(resident)
     }
 
-    /// Everybody who ever lives at `ip`, in order of time.
+    /// All residents that ever live at `ip`, in order of time.
     fn residents(&self, ip: IpAddr) -> Option<impl Iterator<Item = Resident> + '_> {
         let slot = self.plan.addresses.slot(self.seed, ip)?;
         let (nodes, peers) = match slot.checked_sub(self.nodes_in.len()) {
@@ -315,56 +243,6 @@ impl World {
         };
         let nodes = nodes.iter().map(|&node| Resident::Node(node));
         Some(nodes.chain(peers.iter().map(|&peer| Resident::Peer(peer))))
-    }
-
-    /// The contacts that `node` names for `target` at `now`.
-    pub fn closest(&self, now: Instant, node: u32, target: Id) -> Closest {
-        match (&self.knowledge, self.plan.routing) {
-            (Knowledge::Fixed(fixed), Routing::Tables) => {
-                fixed.tables.closest(&fixed.view.everyone, node, target)
-            }
-            (Knowledge::Fixed(fixed), Routing::Ideal) => fixed.view.live.closest(target),
-            (Knowledge::Epochs(views), routing) => {
-                let epoch = seconds(now) / EPOCH_S;
-                let view = self.view(views, epoch);
-                match routing {
-                    Routing::Ideal => view.live.closest(target),
-                    Routing::Tables => {
-                        let seat = u64::from(self.node_seat(node));
-                        let mut draw = draw(self.seed, "table", seat ^ (epoch << 32));
-                        let own = self.nodes[node as usize].id;
-                        view.everyone.closest_known(own, &mut draw, target)
-                    }
-                }
-            }
-        }
-    }
-
-    /// The torrents whose peers `node` stores at `now`.
-    pub fn stored(&self, now: Instant, node: u32) -> Cow<'_, [u32]> {
-        let expires = u64::from(self.plan.churn.expires_s);
-        if expires > 0 && seconds(now) >= expires {
-            return Cow::default();
-        }
-        match &self.knowledge {
-            Knowledge::Fixed(fixed) => {
-                let node = node as usize;
-                let range = fixed.stored_starts[node]..fixed.stored_starts[node + 1];
-                fixed.stored[range.start as usize..range.end as usize].into()
-            }
-            Knowledge::Epochs(views) => {
-                if self.node_kind(node) == NodeKind::Dead {
-                    return Cow::default();
-                }
-                let view = self.view(views, seconds(now) / EPOCH_S);
-                view.storing().attracted(self.nodes[node as usize].id, &self.keys).into()
-            }
-        }
-    }
-
-    /// Whether `node` is among those that store a torrent's peers at `now`.
-    pub fn stores(&self, now: Instant, node: u32, torrent: u32) -> bool {
-        self.stored(now, node).binary_search(&torrent).is_ok()
     }
 
     /// The torrent that goes by `key`.
@@ -390,17 +268,6 @@ impl World {
     /// Its info dictionary, made anew, and what is in it.
     pub fn torrent(&self, torrent: u32) -> Torrent {
         torrent::make(self.plan.seed, torrent, &self.plan.metadata)
-    }
-
-    /// The live nodes closest to a torrent at `now`, colluders left out, which store its peers; nearest first.
-    pub fn holders(&self, now: Instant, torrent: u32) -> Closest {
-        let target = self.key(torrent).id();
-        match &self.knowledge {
-            Knowledge::Fixed(fixed) => fixed.view.storing().closest(target),
-            Knowledge::Epochs(views) => {
-                self.view(views, seconds(now) / EPOCH_S).storing().closest(target)
-            }
-        }
     }
 
     /// The numbers of all peers that it ever has.
@@ -437,52 +304,6 @@ impl World {
             (true, 1) => PeerState::Silent,
             (true, _) => PeerState::Hangs,
         }
-    }
-
-    /// Which interval of samples runs at `now`, counted from 0.
-    pub fn sample_epoch(&self, now: Instant) -> u64 {
-        seconds(now) / u64::from(self.plan.interval.max(1))
-    }
-
-    /// The sample that `node` shows during an interval: up to [`SAMPLES_MAX`] of what a node with
-    /// its id stores when the interval begins, the same until it ends (51.3). Empty for a node
-    /// without BEP 51.
-    pub fn samples(&self, node: u32, epoch: u64) -> Vec<u32> {
-        if self.node_kind(node) != NodeKind::Sampler {
-            return Vec::new();
-        }
-        let start = epoch.saturating_mul(u64::from(self.plan.interval.max(1)) * 1_000_000);
-        let mut shown = self.stored(Instant::from_micros(start), node).into_owned();
-        let seat = u64::from(self.node_seat(node));
-        let mut draw = draw(self.seed, "samples", seat ^ (epoch << 32));
-        let count = shown.len().min(SAMPLES_MAX);
-        for at in 0..count {
-            let other = draw.usize(at..shown.len());
-            shown.swap(at, other);
-        }
-        shown.truncate(count);
-        shown
-    }
-
-    fn view(&self, views: &Views, epoch: u64) -> Arc<View> {
-        views.get(epoch, || {
-            let start = epoch * EPOCH_S;
-            let mut present: Vec<_> = (0..)
-                .zip(&self.nodes)
-                .filter(|(_, node)| node.life.includes(start))
-                .map(|(number, node)| (node.id, number))
-                .collect();
-            present.sort_unstable();
-            let live =
-                present.iter().copied().filter(|&(_, n)| self.node_kind(n) != NodeKind::Dead);
-            let live = Population::new(live);
-            let honest = present
-                .iter()
-                .copied()
-                .filter(|&(_, n)| self.node_kind(n) != NodeKind::Dead && !self.colludes(n));
-            let honest = (!self.ring.is_empty()).then(|| Population::new(honest));
-            View { live, honest, everyone: Population::new(present.iter().copied()) }
-        })
     }
 }
 

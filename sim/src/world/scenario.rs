@@ -81,7 +81,7 @@ scenario! {
         families: Families = Families::V4,
         /// Nodes of each DHT, the dead included.
         nodes: u32 = 300,
-        /// Percent of them at whose address nobody ever lives.
+        /// Percent of them whose address never has a resident.
         dead_nodes: u32 = 0,
         /// Percent of the live nodes without BEP 51.
         unsampled: u32 = 0,
@@ -111,7 +111,7 @@ scenario! {
         vanishing: u32 = 0,
         /// The second in which they go.
         vanish_s: u32 = 60,
-        /// Second from which nodes store no peers any more: nobody announces; 0 for never.
+        /// Second from which nodes store no peers any more, for want of announces; 0 for never.
         expires_s: u32 = 0,
     }
     links {
@@ -139,7 +139,7 @@ scenario! {
         bandwidth: u32 = 0,
         /// Forged datagrams from spoofed sources for each thousand delivered.
         forged: u32 = 0,
-        /// Partitions of the crawler from everybody.
+        /// Partitions of the crawler from all remote addresses.
         partitions: u32 = 0,
         /// How long each lasts, in seconds.
         partition_s: u32 = 20,
@@ -189,6 +189,18 @@ scenario! {
         clock_stalls: u32 = 0,
         /// Seconds for which bootstrap nodes answer nothing at first.
         silent_s: u32 = 0,
+    }
+    session {
+        /// 1: a run ends by itself as the program's does, 30 s without an answer or at its limit; 0: when it is told to.
+        ends: u32 = 0,
+        /// Seconds after which a run ends, shutdown included; 0 for never.
+        overall_s: u32 = 0,
+        /// 1: bootstrap nodes are public routers, which wait after a warm start; 0: the user named them.
+        routers: u32 = 0,
+        /// Milliseconds until the name of a bootstrap node resolves; 0 for addresses.
+        names_ms: u32 = 0,
+        /// How often each of these names fails to resolve first.
+        names_fail: u32 = 0,
     }
 }
 

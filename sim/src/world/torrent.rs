@@ -78,7 +78,7 @@ impl MetadataSizes {
     }
 }
 
-/// What a correct reader finds in an info dictionary (design.md 5).
+/// What a correct reader finds in an info dictionary (README.md, "Output").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The name as the CSV shows it.

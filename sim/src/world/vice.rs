@@ -197,7 +197,7 @@ vices! {
         Rejects = "rejects",
         /// Rejects some requests (M9).
         RejectsSome = "rejects-some",
-        /// Sends pieces nobody asked for, repeated ones, and impossible indices (M8).
+        /// Sends pieces without a request, repeated ones, and impossible indices (M8).
         StrayPieces = "stray-pieces",
         /// A piece shorter than due (M7).
         ShortPiece = "short-piece",

@@ -17,9 +17,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use argh::FromArgs;
-use estudely_sim::swarm::options::{Options, crawl_arguments};
+use estudely_sim::score::{self, Score};
+use estudely_sim::swarm::options::{SwarmOptions, crawl_arguments};
 use estudely_sim::swarm::{Sockets, Swarm, raise_file_limit};
-use estudely_sim::truth::{self, Score, Truth};
+use estudely_sim::truth::{self, TruthFile};
 use estudely_sim::world::{PeerState, World};
 use wait4::Wait4;
 
@@ -114,7 +115,8 @@ fn start(arguments: &Arguments) -> io::Result<Swarm> {
         arguments.nodes, arguments.torrents, arguments.seed
     );
     let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
-    let options = Options::parse(&words).map_err(|(complaint, _)| io::Error::other(complaint))?;
+    let options =
+        SwarmOptions::parse(&words).map_err(|(complaint, _)| io::Error::other(complaint))?;
     let sockets = Sockets::bind(options.bind_base, 0)?;
     let world = World::build(options.plan(sockets.addresses())).map_err(io::Error::other)?;
     Swarm::start(Arc::new(world), sockets, options.weather())
@@ -192,7 +194,7 @@ fn measure_crawl(
     if code != Some(0) {
         return Err(io::Error::other(format!("the crawler ended with status {code:?}")));
     }
-    let score = truth::compare(&Truth::of(world), BufReader::new(File::open(&out)?))
+    let score = score::compare(&TruthFile::of(world), BufReader::new(File::open(&out)?))
         .map_err(io::Error::other)?;
     measured.verified = score.found + score.beyond;
     measured.print("crawl")?;

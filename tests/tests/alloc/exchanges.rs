@@ -13,7 +13,7 @@ use sha1::{Digest, Sha1};
 
 use crate::counting::cost;
 
-/// Most bytes of a connection before a size is accepted (design.md 7).
+/// Most bytes of a connection before a size is accepted (H28).
 const BEFORE_SIZE_MAX: usize = 4 * 1_024;
 
 /// Blocks that an exchange of one piece takes: the piece, the list that it is entered in, and the

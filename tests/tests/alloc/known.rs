@@ -1,4 +1,4 @@
-//! What remembering an infohash costs: at most 32 bytes, at ten million (design.md 7).
+//! What remembering an infohash costs: at most 32 bytes, at ten million.
 
 use estudely_core::keyed::{FingerprintSet, Rng, Seen};
 use estudely_core::limits::KNOWN_MAX;

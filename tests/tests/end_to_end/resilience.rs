@@ -16,7 +16,7 @@ use crate::truth::Truth;
 /// Seconds that a hopeless crawl may take, as an argument.
 const HOPELESS_SECONDS: &str = "8";
 
-/// What it may take at most: to the second (design.md 4), and the start of the process.
+/// What it may take at most: to the second, and the start of the process.
 const HOPELESS_LIMIT: Duration = Duration::from_secs(10);
 
 /// Above every run against a simulated swarm.

@@ -1,4 +1,4 @@
-//! Reads a `metadata.csv` with nothing of the crawler's: the contract of design.md 5, checked.
+//! Reads a `metadata.csv` with nothing of the crawler's: the contract of README.md, checked.
 
 use std::collections::BTreeSet;
 use std::fs;

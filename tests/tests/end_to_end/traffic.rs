@@ -25,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// So long without a byte is no pause between two rows.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
-/// What a first signal may take (design.md 4).
+/// What a first signal may take (README.md, "Stop, kill, resume").
 const SIGNAL_LIMIT: Duration = Duration::from_secs(2);
 
 /// A swarm and a folder.

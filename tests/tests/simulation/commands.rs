@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 use estudely_sim::command::Options;
 use estudely_sim::command::campaign::Campaign;
 use estudely_sim::scenario::Scenario;
-use estudely_sim::verdict::{self, Failure, Verdict, Wanted};
+use estudely_sim::verdict::{self, Failure, RunVerdict, Wanted};
 
 /// What `sim` with these arguments would do.
 pub(crate) fn options(arguments: &[&str]) -> Options {
@@ -16,14 +16,14 @@ pub(crate) fn options(arguments: &[&str]) -> Options {
 }
 
 /// Runs `scenario` with the bug that `options` plants, if any.
-pub(crate) fn run(options: &Options, scenario: &Scenario) -> Verdict {
+pub(crate) fn run(options: &Options, scenario: &Scenario) -> RunVerdict {
     let bug = options.injection().map(|injection| injection.bug);
     let wanted = Wanted { bug, ..Wanted::default() };
     verdict::run(scenario, &wanted).unwrap_or_else(|error| panic!("{scenario}: {error}")).verdict
 }
 
 /// Runs `scenario`, in which no rule may break.
-pub(crate) fn hold(options: &Options, scenario: &Scenario) -> Verdict {
+pub(crate) fn hold(options: &Options, scenario: &Scenario) -> RunVerdict {
     let verdict = run(options, scenario);
     if let Some(failure) = &verdict.failure {
         panic!("{}\n{}", verdict.tail.join("\n"), line(options, scenario, failure));

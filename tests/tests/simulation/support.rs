@@ -93,7 +93,7 @@ impl Observer for Notes {
                 verified: matches!(row.verdict, Verdict::Verified { .. }),
                 text: format!("{row:?}"),
             }),
-            Event::ShutDown => self.over = true,
+            Event::ShutDown { .. } => self.over = true,
             Event::Drained { stats, .. } if !self.over => self.stats.clone_from(stats),
             _ => {}
         }

@@ -81,7 +81,7 @@ impl Observer for Tape {
             Event::Started { .. } => self.starts.push(now),
             Event::Killed => self.kills.push(now),
             Event::Healed => self.healed = Some(now),
-            Event::ShutDown => self.over = true,
+            Event::ShutDown { .. } => self.over = true,
             Event::Sent { to, payload } => {
                 if let Some(asks) = asks(payload) {
                     self.queries.push(Query { at: now, to, asks });

@@ -140,6 +140,6 @@ mod tests {
             landmarks.check();
         }
         let crowded = contact(9, 0, 0).id.id();
-        assert_eq!(landmarks.near(crowded, 100).count(), REGION_LANDMARKS + 1);
+        assert_eq!(landmarks.near(crowded, 100).count(), 8 + 1);
     }
 }

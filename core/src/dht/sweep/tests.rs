@@ -6,8 +6,7 @@ use super::*;
 use crate::base::rng::Seed;
 use crate::base::time::Duration;
 use crate::limits::{
-    COVERAGE_REST, GAP_ASKED_MAX, REFERRER_DEAD_MAX, SILENT_REST, STERILE_SAMPLES, SWEEP_PAUSE_MAX,
-    UNSUPPORTED_REST,
+    COVERAGE_REST, GAP_ASKED_MAX, REFERRER_DEAD_MAX, STERILE_SAMPLES, SWEEP_PAUSE_MAX,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -163,12 +162,12 @@ fn each_way_to_end_a_visit_tells_once_which_node_rests_and_for_how_long() {
     use Does::{Nothing, Refuse, Reply, Sample};
     let cases: [(&[Does], Option<Duration>); 8] = [
         (&[Sample], Some(SECOND * 600)),
-        (&[Reply], Some(UNSUPPORTED_REST)),
-        (&[Refuse, Reply], Some(UNSUPPORTED_REST)),
-        (&[Refuse, Refuse], Some(UNSUPPORTED_REST)),
-        (&[Refuse, Nothing], Some(UNSUPPORTED_REST)),
+        (&[Reply], Some(SECOND * 3_600)),
+        (&[Refuse, Reply], Some(SECOND * 3_600)),
+        (&[Refuse, Refuse], Some(SECOND * 3_600)),
+        (&[Refuse, Nothing], Some(SECOND * 3_600)),
         (&[Nothing, Reply, Sample], Some(SECOND * 600)),
-        (&[Nothing, Reply, Nothing, Nothing, Reply], Some(SILENT_REST)),
+        (&[Nothing, Reply, Nothing, Nothing, Reply], Some(SECOND * 900)),
         (&[Nothing, Nothing], None),
     ];
     for (what, rest) in cases {

@@ -210,8 +210,8 @@ mod tests {
     use crate::base::addr::{AddressPolicy, Contact};
     use crate::base::id::NodeId;
     use crate::base::rng::{Rng, Seed};
+    use crate::base::time::Duration;
     use crate::dht::sweep::{Reason, SweepAsk};
-    use crate::limits::REGION_WAITING_MAX;
 
     fn waiting(n: u32) -> Waiting {
         let mut id = [0; 20];
@@ -251,11 +251,11 @@ mod tests {
     fn too_many_silent_contacts_have_their_second_chance_before_the_frontier() {
         let (mut visits, mut known, now) = (Visits::new(), known(), Instant::START);
         visits.queue(&mut known, now, waiting(1));
-        (0..SILENT_MAX as u32).for_each(|n| visits.keep_silent(waiting(n)));
+        (0..65_536).for_each(|n| visits.keep_silent(waiting(n)));
         assert_eq!(visits.take_next(&known, now), Some(NextVisit::First(waiting(1))));
         visits.queue(&mut known, now, waiting(2));
         visits.keep_silent(waiting(1));
-        for n in (0..SILENT_MAX as u32).chain([1]) {
+        for n in (0..65_536).chain([1]) {
             assert_eq!(visits.take_next(&known, now), Some(NextVisit::Silent(waiting(n))));
         }
         assert_eq!(visits.take_next(&known, now), Some(NextVisit::First(waiting(2))));
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn a_contact_for_which_its_region_had_no_room_may_be_named_again() {
         let (mut visits, mut known, now) = (Visits::new(), known(), Instant::START);
-        let full = REGION_WAITING_MAX as u32;
+        let full = 256;
         for n in 1..=full {
             assert_eq!(visits.queue(&mut known, now, waiting(n)), Offer::New);
         }
@@ -289,12 +289,12 @@ mod tests {
             known.begin_pass();
             visits.begin_pass(&mut known, now);
         }
-        assert_eq!(asked, UNANSWERED_PASSES);
+        assert_eq!(asked, 5);
         let (rests, other) = (waiting(2), waiting(3));
         visits.queue(&mut known, now, rests);
         visits.queue(&mut known, now, other);
         let elsewhere = Contact { addr: ([20, 9, 9, 9], 6_881).into(), ..rests.contact };
-        known.rest(now, elsewhere, true, now + crate::limits::INTERVAL_MIN);
+        known.rest(now, elsewhere, true, now + Duration::from_secs(300));
         assert_eq!(visits.take_next(&known, now), Some(NextVisit::First(other)));
         assert_eq!(visits.take_next(&known, now), None);
     }

@@ -370,6 +370,6 @@ fn an_exchange_is_small_and_can_change_threads() {
     fn is_send<T: Send>() {}
     is_send::<Exchange>();
     is_send::<Outcome>();
-    // At most 4 KiB each before a size is accepted (design.md 7).
+    // At most 4 KiB each before a size is accepted (H28).
     assert!(size_of::<Exchange>() <= 1_024, "{}", size_of::<Exchange>());
 }

@@ -1,4 +1,4 @@
-//! The two CSV tables: metadata rows (design.md 5), and the pairs of `peers.csv`.
+//! The two CSV tables: metadata rows (README.md, "Output"), and the pairs of `peers.csv`.
 
 use std::io;
 use std::net::SocketAddr;

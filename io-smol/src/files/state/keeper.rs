@@ -17,7 +17,7 @@ use smol::future::{self, Future, FutureExt};
 
 use super::file::{StateFile, UnnamedFile};
 
-/// Between two whole writes (design.md 4).
+/// Between two whole writes.
 pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(60);
 /// Before the first one of a small file, and doubled from then on up to [`SAVE_EVERY`]: a young
 /// snapshot has few contacts, and records bring none.

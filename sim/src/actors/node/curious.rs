@@ -1,4 +1,4 @@
-//! What a node asks by itself: now and then, real nodes query whoever queried them.
+//! What a node asks by itself: now and then, real nodes query a node that queried them.
 
 use estudely_core::krpc::{Envelope, Method, Want, emit_method};
 use estudely_core::{Id, InfoHash};
@@ -8,7 +8,7 @@ use super::raw::{Raw, int, string};
 use crate::world::dht::World;
 
 /// A query of node `number` with a transaction of its own: any of BEP 5. Announces carry a token
-/// that nobody gave out.
+/// that was never given out.
 pub(super) fn query(world: &World, number: u32, dice: &mut fastrand::Rng) -> Vec<u8> {
     let (mut point, mut transaction) = ([0; 20], [0; 4]);
     dice.fill(&mut point);

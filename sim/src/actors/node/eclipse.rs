@@ -1,4 +1,4 @@
-//! Nodes that collude to hide one torrent: their ids surround its key, and whoever asks one of them
+//! Nodes that collude to hide one torrent: their ids surround its key, and an asker of one of them
 //! for anything is sent to the others.
 //!
 //! They look alive and well-mannered, answer with good ids from addresses of their own, and keep to

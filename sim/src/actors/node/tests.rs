@@ -147,6 +147,29 @@ fn announced_peers_are_bounded() {
 }
 
 #[test]
+fn i5_15_an_answer_holds_50_peers_of_ipv4_or_25_of_ipv6_and_not_one_more() {
+    let world = world();
+    let info_hash = InfoHash([3; 20]);
+    let mut node = Node::new(of_kind(&world, NodeKind::Sampler));
+    for n in 1..=51 {
+        node.remember(info_hash, SocketAddr::from(([20, n, 0, 1], 7)));
+        node.remember(info_hash, SocketAddr::from(([0x2a00, n.into(), 0, 0, 0, 0, 0, 1], 7)));
+    }
+    for (asker, held) in [("20.0.0.1:7", 50), ("[2a00::1]:7", 25)] {
+        let (mut query, mut out) = (Vec::new(), Vec::new());
+        let envelope =
+            Envelope { transaction: b"ab", version: None, read_only: true, external: None };
+        let ask = Ask::GetPeers { info_hash };
+        emit_query(&mut query, &envelope, NodeId([9; 20]), &ask, Want::UNSPECIFIED);
+        let asker = asker.parse().expect("address");
+        node.handle_datagram(&world, at(1), asker, &query, &mut out);
+        let message = Message::parse(&out).expect("a message");
+        let Kind::Reply(reply) = message.kind else { panic!("{message:?}") };
+        assert_eq!(reply.values.count(), held, "{asker}");
+    }
+}
+
+#[test]
 fn bad_arguments_and_unknown_methods_are_refused_as_bep_5_says() {
     let world = world();
     let mut node = Node::new(of_kind(&world, NodeKind::Sampler));

@@ -30,7 +30,7 @@ const DEPTH: usize = 500;
 const TOKENS: usize = 540;
 
 /// What a liar has at hand.
-pub(super) struct Stage<'a> {
+pub(super) struct AnswerContext<'a> {
     pub(super) world: &'a World,
     pub(super) now: Instant,
     pub(super) number: u32,
@@ -42,12 +42,12 @@ pub(super) struct Stage<'a> {
     pub(super) dice: fastrand::Rng,
 }
 
-impl Stage<'_> {
+impl AnswerContext<'_> {
     fn say(&self, payload: Vec<u8>, sends: &mut Vec<Sent>) {
         sends.push(Sent { after: Duration::ZERO, from: self.own, to: self.from, payload });
     }
 
-    /// Address of nobody: a new one for each `index` of each answer.
+    /// An address without a resident: a new one for each `index` of each answer.
     fn nobody(&mut self) -> SocketAddr {
         nobody(self.world.family(), self.dice.u64(..), 0)
     }
@@ -79,7 +79,7 @@ impl Stage<'_> {
 /// Bends `honest`, an answer to `query`, and appends what is sent instead.
 pub(super) fn bend(
     vice: NodeVice,
-    stage: &mut Stage<'_>,
+    context: &mut AnswerContext<'_>,
     query: &[u8],
     honest: Vec<u8>,
     sends: &mut Vec<Sent>,
@@ -87,23 +87,24 @@ pub(super) fn bend(
     let Some(mut raw) = Raw::read(&honest) else { return };
     let asked = Asked::of(query);
     match vice {
-        NodeVice::OtherAddress | NodeVice::OtherPort => elsewhere(vice, stage, honest, sends),
+        NodeVice::OtherAddress | NodeVice::OtherPort => elsewhere(vice, context, honest, sends),
         NodeVice::Slow => {
-            let after = Duration::from_secs(stage.dice.u64(15..40));
-            sends.push(Sent { after, from: stage.own, to: stage.from, payload: honest });
+            let after = Duration::from_secs(context.dice.u64(15..40));
+            sends.push(Sent { after, from: context.own, to: context.from, payload: honest });
         }
         NodeVice::FallsSilent => {
-            let patience = stage.world.dice("patience", u64::from(stage.number)).u64(2..8);
-            if stage.turn < patience {
-                stage.say(honest, sends);
+            let patience = context.world.dice("patience", u64::from(context.number)).u64(2..8);
+            if context.turn < patience {
+                context.say(honest, sends);
             }
         }
-        NodeVice::ReplyFlood => flood_replies(stage, raw, honest, sends),
+        NodeVice::ReplyFlood => flood_replies(context, raw, honest, sends),
         NodeVice::QueryFlood => {
-            stage.say(honest, sends);
+            context.say(honest, sends);
             for _ in 0..BURST {
-                let payload = super::curious::query(stage.world, stage.number, &mut stage.dice);
-                stage.say(payload, sends);
+                let payload =
+                    super::curious::query(context.world, context.number, &mut context.dice);
+                context.say(payload, sends);
             }
         }
         NodeVice::DeepBencode
@@ -111,14 +112,14 @@ pub(super) fn bend(
         | NodeVice::TokenFlood
         | NodeVice::AbsurdLengths
         | NodeVice::Untidy => {
-            let payload = garble(vice, stage, &raw, &honest);
-            stage.say(payload, sends);
+            let payload = garble(vice, context, &raw, &honest);
+            context.say(payload, sends);
         }
         _ => {
-            bend_root(vice, stage, &mut raw);
-            bend_reply(vice, stage, &asked, &mut raw);
-            bend_lists(vice, stage, &asked, &mut raw);
-            stage.say(raw.write(), sends);
+            bend_root(vice, context, &mut raw);
+            bend_reply(vice, context, &asked, &mut raw);
+            bend_lists(vice, context, &asked, &mut raw);
+            context.say(raw.write(), sends);
         }
     }
 }
@@ -146,44 +147,54 @@ impl Asked {
     }
 }
 
-fn elsewhere(vice: NodeVice, stage: &mut Stage<'_>, payload: Vec<u8>, sends: &mut Vec<Sent>) {
-    let mut from = stage.own;
+fn elsewhere(
+    vice: NodeVice,
+    context: &mut AnswerContext<'_>,
+    payload: Vec<u8>,
+    sends: &mut Vec<Sent>,
+) {
+    let mut from = context.own;
     if vice == NodeVice::OtherAddress {
-        from = nobody(stage.world.family(), u64::from(stage.number), 1);
+        from = nobody(context.world.family(), u64::from(context.number), 1);
     } else {
         // Another one, and never a port below 1 024.
         from.set_port(if from.port() < 40_000 { from.port() + 1 } else { from.port() - 1 });
     }
-    sends.push(Sent { after: Duration::ZERO, from, to: stage.from, payload });
+    sends.push(Sent { after: Duration::ZERO, from, to: context.from, payload });
 }
 
-fn flood_replies(stage: &mut Stage<'_>, mut raw: Raw, honest: Vec<u8>, sends: &mut Vec<Sent>) {
+fn flood_replies(
+    context: &mut AnswerContext<'_>,
+    mut raw: Raw,
+    honest: Vec<u8>,
+    sends: &mut Vec<Sent>,
+) {
     for turn in 0..BURST {
         if turn == BURST / 2 {
-            stage.say(honest.clone(), sends);
-            stage.say(honest.clone(), sends);
+            context.say(honest.clone(), sends);
+            context.say(honest.clone(), sends);
         }
         let mut transaction = [0; 6];
-        stage.dice.fill(&mut transaction);
+        context.dice.fill(&mut transaction);
         raw.set(b"t", string(&transaction));
-        stage.say(raw.write(), sends);
+        context.say(raw.write(), sends);
     }
 }
 
 /// Lies outside of `r`.
-fn bend_root(vice: NodeVice, stage: &mut Stage<'_>, raw: &mut Raw) {
+fn bend_root(vice: NodeVice, context: &mut AnswerContext<'_>, raw: &mut Raw) {
     match vice {
         NodeVice::WrongTransaction => {
             let mut transaction = [0; 6];
-            stage.dice.fill(&mut transaction);
-            let len = [6, 6, 2, 1, 0][stage.turn as usize % 5];
+            context.dice.fill(&mut transaction);
+            let len = [6, 6, 2, 1, 0][context.turn as usize % 5];
             raw.set(b"t", string(&transaction[..len]));
-            if stage.turn % 10 == 9 {
+            if context.turn % 10 == 9 {
                 raw.unset(b"t");
             }
         }
         NodeVice::Refuser => {
-            let code = 201 + (stage.turn % 4) as i64;
+            let code = 201 + (context.turn % 4) as i64;
             make_error(
                 raw,
                 Some([b"l".to_vec(), int(code), string(b"no"), b"e".to_vec()].concat()),
@@ -192,20 +203,20 @@ fn bend_root(vice: NodeVice, stage: &mut Stage<'_>, raw: &mut Raw) {
         NodeVice::OddErrors => {
             let shapes: [Option<&[u8]>; 5] =
                 [Some(b"6:sorry!"), Some(b"li202ee"), None, Some(b"l3:2023:whye"), Some(b"i202e")];
-            make_error(raw, shapes[stage.turn as usize % shapes.len()].map(<[u8]>::to_vec));
+            make_error(raw, shapes[context.turn as usize % shapes.len()].map(<[u8]>::to_vec));
         }
-        NodeVice::OddKind => match stage.turn % 3 {
+        NodeVice::OddKind => match context.turn % 3 {
             0 => raw.root.retain(|(key, _)| key != b"y"),
             1 => raw.set(b"y", string(b"x")),
             _ => raw.set(b"y", int(1)),
         },
         NodeVice::Legacy => {
-            raw.set(b"ip", string(&[9, 9, 9, 9, 9][..4 + stage.turn as usize % 2]));
+            raw.set(b"ip", string(&[9, 9, 9, 9, 9][..4 + context.turn as usize % 2]));
             raw.set(b"zz", b"d1:xli1ei2eee".to_vec());
             raw.set_reply(b"bs", int(1));
             raw.set_reply(b"n", string(b"a name"));
             raw.set_reply(b"nodes2", list([&[7; 38][..]].into_iter()));
-            raw.set_reply(b"p", int(i64::from(stage.from.port())));
+            raw.set_reply(b"p", int(i64::from(context.from.port())));
         }
         _ => {}
     }
@@ -222,10 +233,10 @@ fn make_error(raw: &mut Raw, error: Option<Vec<u8>>) {
 }
 
 /// Lies about single values of `r`.
-fn bend_reply(vice: NodeVice, stage: &mut Stage<'_>, asked: &Asked, raw: &mut Raw) {
-    let turn = stage.turn as usize;
+fn bend_reply(vice: NodeVice, context: &mut AnswerContext<'_>, asked: &Asked, raw: &mut Raw) {
+    let turn = context.turn as usize;
     match vice {
-        NodeVice::ChangingId => raw.set_reply(b"id", string(&stage.id().0)),
+        NodeVice::ChangingId => raw.set_reply(b"id", string(&context.id().0)),
         NodeVice::Reflector => raw.set_reply(b"id", string(&asked.id.0)),
         NodeVice::OddId => match turn % 3 {
             0 => raw.remove(b"id"),
@@ -260,20 +271,20 @@ fn bend_reply(vice: NodeVice, stage: &mut Stage<'_>, asked: &Asked, raw: &mut Ra
 }
 
 /// Lies about the lists of `r`.
-fn bend_lists(vice: NodeVice, stage: &mut Stage<'_>, asked: &Asked, raw: &mut Raw) {
-    let key = stage.nodes_key();
+fn bend_lists(vice: NodeVice, context: &mut AnswerContext<'_>, asked: &Asked, raw: &mut Raw) {
+    let key = context.nodes_key();
     match vice {
         NodeVice::InventedNodes
         | NodeVice::SelfNodes
         | NodeVice::MartianNodes
         | NodeVice::SybilNodes => {
-            let contacts = lies(vice, stage, asked);
+            let contacts = lies(vice, context, asked);
             let mut compact = Vec::new();
             contacts.into_iter().for_each(|contact| emit_node(contact, &mut compact));
             raw.replace(key, string(&compact));
         }
-        NodeVice::RaggedNodes => lengthen(raw, key, stage.dice.usize(1..26)),
-        NodeVice::RaggedSamples => lengthen(raw, b"samples", stage.dice.usize(1..20)),
+        NodeVice::RaggedNodes => lengthen(raw, key, context.dice.usize(1..26)),
+        NodeVice::RaggedSamples => lengthen(raw, b"samples", context.dice.usize(1..20)),
         NodeVice::PoisonedSamples | NodeVice::ManySamples => {
             let Some(mut samples) = raw.string(b"samples") else { return };
             let len = if vice == NodeVice::ManySamples { SAMPLES } else { 20 };
@@ -281,7 +292,7 @@ fn bend_lists(vice: NodeVice, stage: &mut Stage<'_>, asked: &Asked, raw: &mut Ra
                 samples.clear();
             }
             while samples.len() < 20 * len {
-                samples.extend_from_slice(&stage.id().0);
+                samples.extend_from_slice(&context.id().0);
             }
             raw.set_reply(b"samples", string(&samples));
             raw.replace(b"num", int(100_000));
@@ -289,7 +300,7 @@ fn bend_lists(vice: NodeVice, stage: &mut Stage<'_>, asked: &Asked, raw: &mut Ra
         NodeVice::FloodedValues | NodeVice::OddValues | NodeVice::NodesAsValues
             if asked.wants_peers =>
         {
-            bend_values(vice, stage, raw);
+            bend_values(vice, context, raw);
         }
         _ => {}
     }
@@ -303,20 +314,20 @@ fn lengthen(raw: &mut Raw, key: &[u8], by: usize) {
     }
 }
 
-fn lies(vice: NodeVice, stage: &mut Stage<'_>, asked: &Asked) -> Vec<Contact> {
-    let shared = nobody(stage.world.family(), u64::from(stage.number), 2);
-    let own = stage.world.contact(stage.number);
-    let martians = martians(stage.world.family());
+fn lies(vice: NodeVice, context: &mut AnswerContext<'_>, asked: &Asked) -> Vec<Contact> {
+    let shared = nobody(context.world.family(), u64::from(context.number), 2);
+    let own = context.world.contact(context.number);
+    let martians = martians(context.world.family());
     (0..NAMED)
         .map(|at| match vice {
             NodeVice::SelfNodes if at % 2 == 0 => own,
-            NodeVice::SelfNodes => Contact { id: asked.id, addr: stage.from },
+            NodeVice::SelfNodes => Contact { id: asked.id, addr: context.from },
             _ => {
-                let id = stage.id_near(asked.target);
+                let id = context.id_near(asked.target);
                 let addr = match vice {
                     NodeVice::MartianNodes => martians[at as usize % martians.len()],
-                    NodeVice::SybilNodes => SocketAddr::new(shared.ip(), stage.dice.u16(1_024..)),
-                    _ => stage.nobody(),
+                    NodeVice::SybilNodes => SocketAddr::new(shared.ip(), context.dice.u16(1_024..)),
+                    _ => context.nobody(),
                 };
                 Contact { id, addr }
             }
@@ -352,7 +363,7 @@ fn martians(family: Family) -> [SocketAddr; 8] {
     }
 }
 
-fn bend_values(vice: NodeVice, stage: &mut Stage<'_>, raw: &mut Raw) {
+fn bend_values(vice: NodeVice, context: &mut AnswerContext<'_>, raw: &mut Raw) {
     let compact = |addr| {
         let mut bytes = Vec::new();
         emit_peer(addr, &mut bytes);
@@ -360,19 +371,19 @@ fn bend_values(vice: NodeVice, stage: &mut Stage<'_>, raw: &mut Raw) {
     };
     let values: Vec<Vec<u8>> = match vice {
         NodeVice::NodesAsValues => {
-            let target = stage.id().id();
-            let known = stage.world.closest(stage.now, stage.number, target);
-            known.iter().map(|node| compact(stage.world.contact(node).addr)).collect()
+            let target = context.id().id();
+            let known = context.world.closest(context.now, context.number, target);
+            known.iter().map(|node| compact(context.world.contact(node).addr)).collect()
         }
         NodeVice::FloodedValues => {
-            raw.remove(stage.nodes_key());
-            let count = FLOOD[stage.world.family().index()];
-            (0..count).map(|_| compact(stage.nobody())).collect()
+            raw.remove(context.nodes_key());
+            let count = FLOOD[context.world.family().index()];
+            (0..count).map(|_| compact(context.nobody())).collect()
         }
-        _ => (0..4).map(|_| compact(stage.nobody())).collect(),
+        _ => (0..4).map(|_| compact(context.nobody())).collect(),
     };
     let joined = values.concat();
-    let value = match (vice, stage.turn % 3) {
+    let value = match (vice, context.turn % 3) {
         (NodeVice::OddValues, 0) => list([&joined[..]].into_iter()),
         (NodeVice::OddValues, 1) => string(&joined),
         (NodeVice::OddValues, _) => list([&joined[..1], &joined[..5], &joined[..7]].into_iter()),
@@ -382,10 +393,10 @@ fn bend_values(vice: NodeVice, stage: &mut Stage<'_>, raw: &mut Raw) {
 }
 
 /// Lies in the bencode itself.
-fn garble(vice: NodeVice, stage: &mut Stage<'_>, raw: &Raw, honest: &[u8]) -> Vec<u8> {
+fn garble(vice: NodeVice, context: &mut AnswerContext<'_>, raw: &Raw, honest: &[u8]) -> Vec<u8> {
     let mut raw = raw.clone();
     match vice {
-        NodeVice::TruncatedBencode => honest[..stage.dice.usize(1..honest.len())].to_vec(),
+        NodeVice::TruncatedBencode => honest[..context.dice.usize(1..honest.len())].to_vec(),
         NodeVice::DeepBencode => {
             raw.set(b"a", [vec![b'l'; DEPTH], vec![b'e'; DEPTH]].concat());
             raw.write()
@@ -401,7 +412,7 @@ fn garble(vice: NodeVice, stage: &mut Stage<'_>, raw: &Raw, honest: &[u8]) -> Ve
                 b"i999999999999999999999999999999e",
                 b"i-9223372036854775809e",
             ];
-            raw.set(b"a", shapes[stage.turn as usize % shapes.len()].to_vec());
+            raw.set(b"a", shapes[context.turn as usize % shapes.len()].to_vec());
             raw.write()
         }
         _ => untidy(raw),

@@ -6,10 +6,11 @@ use estudely_core::internal::exchange::{Attempt, Pipeline};
 use estudely_core::{Exchange, Seed, Transport};
 use proptest::prelude::*;
 
+use super::hearing::metadata_id;
 use super::speech::framed;
 use super::*;
 use crate::world::dht::tests::plan;
-use crate::world::torrent::MetadataSizes;
+use crate::world::torrent::{METADATA_PIECE_LEN, MetadataSizes};
 
 const ALL: Attempt = Attempt { transport: Transport::Tcp, pipeline: Pipeline::All };
 const ONE_BY_ONE: Attempt = Attempt { transport: Transport::Tcp, pipeline: Pipeline::OneByOne };

@@ -31,7 +31,7 @@ pub(super) enum Storm {
         /// That id.
         id: u8,
     },
-    /// Extension messages under an id that nobody announced (M12).
+    /// Extension messages under an id that was never announced (M12).
     Unannounced,
     /// Long messages of an unknown kind (H27).
     Bulk,

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// 64 bits that stand for a thing seen. Not secret: nobody plays against the checker.
+/// 64 bits that stand for a thing seen. Not secret: the checker has no adversary.
 pub(super) fn key(parts: &[&[u8]]) -> u64 {
     let mut hash = 0x9e37_79b9_7f4a_7c15_u64;
     for part in parts {

@@ -3,7 +3,7 @@
 //! The time allowed begins with the first answer of a bootstrap node and follows from the scenario:
 //! [`ANSWERS`], and twice what its own limits make the work last. Then of nodes, and of torrents
 //! whose node was sampled, one in a hundred may be missing, or one: with tables as they are some
-//! 3 nodes in 10 000 are named by nobody in the first pass, and a look into gaps finds most of them.
+//! 3 nodes in 10 000 are named by no node in the first pass, and a look into gaps finds most of them.
 //! After [`LOOKS`] of those nothing may be.
 
 use estudely_core::limits::COVERAGE_REST;
@@ -84,7 +84,7 @@ fn is_broken(s: &Scenario) -> bool {
     [&links[..], &streams, &world, &crawler].concat().into_iter().any(|fault| fault > 0)
 }
 
-/// How long nearly everything may take where everybody is honest.
+/// How long nearly everything may take where all are honest.
 fn allowed(scenario: &Scenario) -> Duration {
     let families = if scenario.families == Families::Both { 2 } else { 1 };
     let [nodes, torrents, peers, dead] =

@@ -1,4 +1,7 @@
 //! Rules 10 (levels) and 18: the crawler's counters held against what crossed the boundary.
+//!
+//! Datagrams are counted by class. The core counts queries, and datagrams in all: what it sent
+//! beside queries must be the answers and uTP packets seen.
 
 use std::net::SocketAddr;
 
@@ -8,10 +11,12 @@ use estudely_core::limits::{
 use estudely_core::{PeerFault, Stats};
 
 use super::address::{ip_key, key};
-use super::datagrams::Heard;
+use super::class::Class;
 use super::dials::Dials;
-use super::krpc::{Ask, Reply};
+use super::heard::Heard;
+use super::krpc::Reply;
 use super::rows::Rows;
+use super::sent::Ask;
 use super::sets::Seen;
 use super::transactions::Transactions;
 use crate::judge::rule::{COUNTERS_BALANCE, Findings, MEMORY_BOUNDED, TABLE_SOUND};
@@ -19,14 +24,36 @@ use crate::judge::rule::{COUNTERS_BALANCE, Findings, MEMORY_BOUNDED, TABLE_SOUND
 /// Most nodes in the table of one family: buckets of 128, 64, 32, 16, then 46 of 8 (5.10).
 const TABLE_MAX: u64 = 128 + 64 + 32 + 16 + 46 * 8;
 
+/// Datagrams of one direction.
+#[derive(Clone, Copy, Debug, Default)]
+struct ClassCounts {
+    by_class: [u64; Class::COUNT],
+    bytes: u64,
+}
+
+impl ClassCounts {
+    fn add(&mut self, class: Class, bytes: usize) {
+        self.by_class[class as usize] += 1;
+        self.bytes += bytes as u64;
+    }
+
+    const fn of(&self, class: Class) -> u64 {
+        self.by_class[class as usize]
+    }
+
+    fn count(&self) -> u64 {
+        self.by_class.iter().sum()
+    }
+}
+
 /// What one run did, counted from outside.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     /// The run began without any saved state: what it has heard of it has heard in this run.
     fresh: bool,
     pub(super) own: [bool; 2],
-    received: (u64, u64),
-    sent: (u64, u64),
+    received: ClassCounts,
+    sent: ClassCounts,
     asked: [u64; 4],
     answered: u64,
     refused: u64,
@@ -49,8 +76,11 @@ impl Counters {
         *self = Self { fresh, own, infohashes, ..Self::default() };
     }
 
-    pub(super) fn on_sent(&mut self, to: SocketAddr, bytes: usize, ask: Ask) {
-        self.sent = (self.sent.0 + 1, self.sent.1 + bytes as u64);
+    pub(super) fn on_sent(&mut self, class: Class, bytes: usize) {
+        self.sent.add(class, bytes);
+    }
+
+    pub(super) fn on_asked(&mut self, to: SocketAddr, ask: Ask) {
         let method = match ask {
             Ask::Ping => 0,
             Ask::FindNode => 1,
@@ -62,12 +92,14 @@ impl Counters {
         self.asked_ips.insert(ip_key(to));
     }
 
-    pub(super) fn on_received(&mut self, bytes: usize) {
-        self.received = (self.received.0 + 1, self.received.1 + bytes as u64);
+    pub(super) fn on_received(&mut self, class: Class, bytes: usize) {
+        self.received.add(class, bytes);
     }
 
-    pub(super) fn on_query(&mut self) {
-        self.queries += 1;
+    /// A query of another node was received; one that is not whole counts as malformed.
+    pub(super) fn on_question(&mut self, whole: bool) {
+        self.queries += u64::from(whole);
+        self.malformed += u64::from(!whole);
     }
 
     pub(super) fn on_malformed(&mut self) {
@@ -135,10 +167,14 @@ impl Counters {
 
     /// Takes back what a doubtful answer was counted as.
     fn check_datagrams(&self, found: &mut Findings, stats: &Stats, open: &Transactions) {
-        exact(found, "datagrams_received", stats.datagrams_received, self.received.0);
-        exact(found, "datagram_bytes_received", stats.datagram_bytes_received, self.received.1);
-        exact(found, "datagrams_sent", stats.datagrams_sent, self.sent.0);
-        exact(found, "datagram_bytes_sent", stats.datagram_bytes_sent, self.sent.1);
+        let (received, sent) = (&self.received, &self.sent);
+        exact(found, "datagrams_received", stats.datagrams_received, received.count());
+        exact(found, "datagram_bytes_received", stats.datagram_bytes_received, received.bytes);
+        exact(found, "datagrams_sent", stats.datagrams_sent, sent.count());
+        exact(found, "datagram_bytes_sent", stats.datagram_bytes_sent, sent.bytes);
+        let beside = stats.datagrams_sent.saturating_sub(stats.queries());
+        let answers = sent.of(Class::Reply) + sent.of(Class::Error);
+        exact(found, "datagrams sent that are no queries", beside, answers + sent.of(Class::Utp));
         let [ping, find_node, get_peers, sample] = self.asked;
         exact(found, "queries_ping", stats.queries_ping, ping);
         exact(found, "queries_find_node", stats.queries_find_node, find_node);

@@ -11,7 +11,7 @@ use estudely_core::limits::{
 use estudely_core::{Duration, Instant, PeerFault};
 
 use super::address::{endpoint_key, ip_key, prefix_key};
-use super::datagrams::{Heard, peer_key};
+use super::heard::{Heard, peer_key};
 use super::lag::Lag;
 use super::sets::{Known, forget};
 use super::silence::Silence;
@@ -306,7 +306,7 @@ impl Dials {
     }
 }
 
-/// Whether a connection failed as it would if the network were gone, while nobody answered.
+/// Whether a connection failed as it would if the network were gone, while no node answered.
 fn is_cut_off(now: Instant, silence: &Silence, fault: Option<PeerFault>) -> bool {
     silence.is_on(now) && fault.is_some_and(PeerFault::may_be_outage)
 }

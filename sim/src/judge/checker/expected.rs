@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use estudely_core::InfoHash;
 
 /// What is true of the world, known to the simulator alone.
-pub trait Truth {
+pub trait GroundTruth {
     /// What a row must say of a torrent; `None` if there is no such torrent.
     fn fields(&self, hash: &InfoHash) -> Option<Fields>;
     /// Torrents that must have been emitted as True when the run ends, in order.

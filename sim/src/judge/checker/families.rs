@@ -1,8 +1,8 @@
-//! Rule 20: an address family that has somebody to ask, asks, whatever the other is doing.
+//! Rule 20: an address family that has nodes to ask, asks, whatever the other is doing.
 //!
 //! Whether there is work cannot be seen, but hearing of eight contacts never sent anything is
-//! work, as long as the crawl takes new infohashes on. What a node names that has named nobody but
-//! the silent is no work: the crawl does not follow it (catalogue H17).
+//! work, as long as the crawl takes new infohashes on. What a node names that has named only silent
+//! contacts is no work: the crawl does not follow it (catalogue H17).
 
 use std::net::SocketAddr;
 
@@ -42,7 +42,7 @@ struct Named {
 }
 
 impl Named {
-    /// Whether it may have named nobody but the silent, and too many of them.
+    /// Whether it may have named silent contacts only, and too many of them.
     fn is_doubtful(self) -> bool {
         self.answered == 0 && self.asked >= u32::from(REFERRER_DEAD_MAX)
     }
@@ -50,7 +50,7 @@ impl Named {
 
 /// Both.
 #[derive(Debug, Default)]
-pub(super) struct Families {
+pub(super) struct FamiliesApart {
     both: bool,
     limited: bool,
     over: bool,
@@ -62,7 +62,7 @@ pub(super) struct Families {
     named: Known<Named>,
 }
 
-impl Families {
+impl FamiliesApart {
     /// A crawler began, with these families. If it has the state of an earlier run, whom that one
     /// asked may rest, and is no work then.
     pub(super) fn on_started(&mut self, now: Instant, on: [bool; 2], limited: bool, kept: Kept) {

@@ -1,23 +1,50 @@
-//! What a datagram says, read with the checker's own bencode: leniently what was received, as the
-//! protocol says (catalogue D1-D21), strictly what was sent.
+//! What a datagram says that the crawler received, read with the checker's own bencode: leniently,
+//! as the protocol says (catalogue D1-D21).
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::bencode::{Limits, Value};
+use super::class::Class;
+use super::utp::Packet;
 
 /// What kind of datagram was received.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Received<'a> {
-    /// Not KRPC.
+    /// Neither KRPC nor uTP.
     Malformed,
-    /// A query of somebody else.
-    Query,
+    /// A packet of a uTP connection.
+    Utp,
+    /// A query of another node, whole or not.
+    Query(Question<'a>),
     /// A reply to this transaction.
     Reply(&'a [u8], Reply<'a>),
     /// A reply without an id: the call failed (D11).
     BadReply(&'a [u8]),
     /// An error.
     Error(&'a [u8]),
+}
+
+impl Received<'_> {
+    /// What it was for.
+    pub(super) const fn class(&self) -> Class {
+        match self {
+            Self::Malformed => Class::Unknown,
+            Self::Utp => Class::Utp,
+            Self::Query(_) => Class::Query,
+            Self::Reply(..) | Self::BadReply(_) => Class::Reply,
+            Self::Error(_) => Class::Error,
+        }
+    }
+}
+
+/// A query of another node, as far as an answer to it can be judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question<'a> {
+    pub(super) transaction: &'a [u8],
+    /// Whether it has all that every query must have.
+    pub(super) whole: bool,
+    /// The token of an announce, empty if it has none.
+    pub(super) announces: Option<&'a [u8]>,
 }
 
 /// The parts of a reply that matter here, each absent if of another type than due (D10).
@@ -34,7 +61,7 @@ pub(super) struct Reply<'a> {
 /// Reads a datagram that was received (H5, D5-D11).
 pub(super) fn received(datagram: &[u8]) -> Received<'_> {
     if !(20..=2048).contains(&datagram.len()) || datagram[0] != b'd' {
-        return Received::Malformed;
+        return Packet::read(datagram).map_or(Received::Malformed, |_| Received::Utp);
     }
     let Some(root) = Value::read(datagram, Limits::KRPC) else { return Received::Malformed };
     let (mut transaction, mut kind, mut method) = (None, None, None);
@@ -50,7 +77,7 @@ pub(super) fn received(datagram: &[u8]) -> Received<'_> {
         };
         first.get_or_insert(value);
     }
-    let bytes = |value: Option<Value<'_>>| value.and_then(Value::bytes).map(<[u8]>::len);
+    let method = method.and_then(Value::bytes);
     let transaction = transaction.and_then(Value::bytes).unwrap_or_default();
     if transaction.is_empty() {
         return Received::Malformed;
@@ -58,8 +85,11 @@ pub(super) fn received(datagram: &[u8]) -> Received<'_> {
     match kind.and_then(Value::bytes) {
         Some(b"q") => {
             let id = arguments.and_then(|a| a.get(b"id")).and_then(Value::bytes).map(<[u8]>::len);
-            let usable = transaction.len() <= 32 && bytes(method).is_some() && id == Some(20);
-            if usable { Received::Query } else { Received::Malformed }
+            let whole = transaction.len() <= 32 && method.is_some() && id == Some(20);
+            let token = || arguments.and_then(|a| a.get(b"token")).and_then(Value::bytes);
+            let announces = method == Some(b"announce_peer");
+            let announces = announces.then(|| token().unwrap_or_default());
+            Received::Query(Question { transaction, whole, announces })
         }
         Some(b"r") => match results.and_then(reply) {
             Some(reply) => Received::Reply(transaction, reply),
@@ -135,65 +165,6 @@ pub(super) fn compact(bytes: &[u8]) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::from_be_bytes(port.try_into().ok()?)))
 }
 
-/// The queries that a crawler has reason to send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
-    Ping,
-    FindNode,
-    GetPeers([u8; 20]),
-    Sample,
-}
-
-/// A datagram that was sent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Query<'a> {
-    pub(super) transaction: &'a [u8],
-    pub(super) id: [u8; 20],
-    pub(super) read_only: bool,
-    pub(super) ask: Ask,
-}
-
-/// What was sent instead of a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoQuery {
-    /// An answer.
-    Answer,
-    /// Something that may never be sent: why.
-    Wrong(&'static str),
-}
-
-/// Reads a datagram that was sent: one canonical dictionary and nothing else.
-pub(super) fn sent(datagram: &[u8]) -> Result<Query<'_>, NoQuery> {
-    use NoQuery::{Answer, Wrong};
-    let root = Value::read(datagram, Limits::STRICT).filter(|root| root.is_dict());
-    let root = root.filter(|root| root.len() == datagram.len());
-    let root = root.ok_or(Wrong("not canonical bencode"))?;
-    let bytes = |key: &[u8]| root.get(key).and_then(Value::bytes);
-    match bytes(b"y") {
-        Some(b"q") => {}
-        Some(b"r" | b"e") => return Err(Answer),
-        _ => return Err(Wrong("no kind")),
-    }
-    let transaction = bytes(b"t").filter(|t| (1..=8).contains(&t.len()));
-    let transaction = transaction.ok_or(Wrong("a transaction id of no use (5.2)"))?;
-    let arguments = root.get(b"a").ok_or(Wrong("no arguments"))?;
-    let argument =
-        |key: &[u8]| -> Option<[u8; 20]> { arguments.get(key)?.bytes()?.try_into().ok() };
-    let id = argument(b"id").ok_or(Wrong("no id of 20 bytes"))?;
-    let target = || argument(b"target").ok_or(Wrong("no target of 20 bytes"));
-    let ask = match bytes(b"q") {
-        Some(b"ping") => Ask::Ping,
-        Some(b"find_node") => target().map(|_| Ask::FindNode)?,
-        Some(b"sample_infohashes") => target().map(|_| Ask::Sample)?,
-        Some(b"get_peers") => {
-            Ask::GetPeers(argument(b"info_hash").ok_or(Wrong("no info_hash of 20 bytes"))?)
-        }
-        _ => return Err(Wrong("a method that a crawler has no reason to use")),
-    };
-    let read_only = root.get(b"ro").and_then(Value::int) == Some(1);
-    Ok(Query { transaction, id, read_only, ask })
-}
-
 #[cfg(test)]
 mod tests {
     use estudely_core::krpc::{Kind, Message};
@@ -235,8 +206,8 @@ mod tests {
                 }
             }
             let ours = match received(&bytes) {
-                Received::Malformed => (0, 0),
-                Received::Query => (1, 0),
+                Received::Malformed | Received::Utp => (0, 0),
+                Received::Query(question) => (u8::from(question.whole), 0),
                 Received::Reply(t, reply) => (2, t.len() + reply.contacts().count()),
                 Received::BadReply(t) => (3, t.len()),
                 Received::Error(t) => (4, t.len()),

@@ -17,13 +17,14 @@ use std::net::SocketAddr;
 use estudely_core::limits::{
     EXPIRE_AFTER, JOB_PATIENCE, SECOND_CHANCE_AFTER, SILENT_REST, SWEEP_PAUSE_MAX, UNSUPPORTED_REST,
 };
+use estudely_core::session::Ended;
 use estudely_core::{Duration, Instant, Stats};
 
 use super::address::{endpoint_key, ip_key, key};
 use super::calm::{Demand, HOSTILE_FACTOR, HOSTILE_MAX};
-use super::expected::{Due, Truth};
-use super::krpc::Ask;
+use super::expected::{Due, GroundTruth};
 use super::rows::Rows;
+use super::sent::Ask;
 use super::sets::{Known, Seen};
 use crate::judge::rule::hex;
 use crate::judge::rule::{
@@ -53,6 +54,10 @@ pub(super) struct Liveness {
     first: Option<Instant>,
     healed: Option<Instant>,
     over: bool,
+    /// Whether the run ended by itself: then nothing more is due of it.
+    cut_short: bool,
+    /// Whether bootstrap nodes are public routers, which are never sampled.
+    routers: bool,
     bootstrapped: Option<Instant>,
     table: u64,
     bootstrap: Seen,
@@ -76,6 +81,8 @@ impl Liveness {
             first: None,
             healed: None,
             over: false,
+            cut_short: false,
+            routers: scenario.routers > 0,
             bootstrapped: None,
             table: 0,
             bootstrap: Seen::default(),
@@ -88,20 +95,32 @@ impl Liveness {
         }
     }
 
-    pub(super) fn on_started(&mut self, truth: &dyn Truth) {
+    pub(super) fn on_started(&mut self, truth: &dyn GroundTruth) {
         self.bootstrap = truth.bootstrap().into_iter().map(endpoint_key).collect();
         (self.bootstrapped, self.table) = (None, 0);
+        (self.over, self.cut_short) = (false, false);
     }
 
-    pub(super) fn on_healed(&mut self, now: Instant, truth: &dyn Truth) {
+    pub(super) fn on_healed(&mut self, now: Instant, truth: &dyn GroundTruth) {
         self.healed = Some(now);
         self.bootstrapped = self.bootstrapped.map(|_| now);
-        self.nodes = truth.nodes_due();
-        self.due = truth.due();
+        (self.nodes, self.due) = self.expected(truth);
     }
 
-    pub(super) fn on_shut_down(&mut self) {
+    /// The nodes that must be sampled and the torrents that must be found.
+    fn expected(&self, truth: &dyn GroundTruth) -> (Vec<SocketAddr>, Vec<Due>) {
+        let (mut nodes, mut due) = (truth.nodes_due(), truth.due());
+        if self.routers {
+            let is_router = |node: &SocketAddr| self.bootstrap.contains(&endpoint_key(*node));
+            nodes.retain(|node| !is_router(node));
+            due.retain(|due| !is_router(&due.node));
+        }
+        (nodes, due)
+    }
+
+    pub(super) fn on_shut_down(&mut self, ended: Option<Ended>) {
         self.over = true;
+        self.cut_short = ended.is_some_and(|ended| ended != Ended::Signal);
     }
 
     /// A query was sent.
@@ -159,14 +178,19 @@ impl Liveness {
     }
 
     /// What must be there soon where nothing is broken: see [`Demand`].
-    pub(super) fn check_demand(&mut self, found: &mut Findings, truth: &dyn Truth, rows: &Rows) {
+    pub(super) fn check_demand(
+        &mut self,
+        found: &mut Findings,
+        truth: &dyn GroundTruth,
+        rows: &Rows,
+    ) {
         let due = self.first.and_then(|first| self.demand.due(first));
         if self.over || due.is_none_or(|due| found.now < due) {
             return;
         }
         let (demand, at) = (self.demand, found.now);
         self.demand = demand.next();
-        let (nodes, torrents) = (truth.nodes_due(), truth.due());
+        let (nodes, torrents) = self.expected(truth);
         let unsampled = nodes.iter().filter(|node| !self.is_sampled(node));
         let waits = |due: &&Due| !rows.is_verified(&due.hash) && self.is_sampled(&due.node);
         let missing = torrents.iter().filter(waits);
@@ -269,7 +293,7 @@ impl Liveness {
     }
 
     fn is_promised(&self) -> bool {
-        self.hostile <= HOSTILE_MAX
+        self.hostile <= HOSTILE_MAX && !self.cut_short
     }
 
     /// With hostile ones about, whatever does not come in the end is rule e.

@@ -6,7 +6,7 @@ use estudely_core::limits::{SECOND_CHANCE_AFTER, SOURCE_ASKS_MAX, WALK_CANDIDATE
 use estudely_core::{Duration, Instant};
 
 use super::address::{family, ip_key, key};
-use super::datagrams::{Heard, source_key};
+use super::heard::{Heard, source_key};
 use super::saved::Kept;
 use super::sets::{Known, forget};
 use super::silence::Silence;
@@ -34,7 +34,7 @@ struct Round {
 
 /// How often a contact was asked in a round.
 #[derive(Clone, Copy, Debug)]
-struct Asked {
+struct ContactAsked {
     times: u8,
     last: Instant,
     repeats: u8,
@@ -54,7 +54,7 @@ struct Settled {
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
     rounds: Known<Round>,
-    asked: Known<Asked>,
+    asked: Known<ContactAsked>,
     settled: Known<Settled>,
     looked: (usize, usize, usize),
 }
@@ -93,13 +93,13 @@ impl Lookups {
         let repeats = self.on_lookup(found, silence, to, hash);
         let is_source = heard.sources.contains(&source_key(hash, to));
         let contact = key(&[hash, &ip_key(to).to_le_bytes()]);
-        let fresh = Asked { times: 0, last: now, repeats };
+        let fresh = ContactAsked { times: 0, last: now, repeats };
         let asked = self.asked.entry(contact).or_insert(fresh);
         if now >= asked.last + ROUND_GAP || asked.repeats != repeats {
             *asked = fresh;
         }
         asked.last = now;
-        // A source that stays silent while nobody else answers either is asked once more.
+        // A source that stays silent while no other node answers either is asked once more.
         asked.times += u8::from(!(is_source && silence.is_on(now)));
         let most = 1 + if is_source { SOURCE_ASKS_MAX } else { 0 };
         let times = asked.times;

@@ -1,4 +1,6 @@
-//! Rule 6: how much is sent, in all, to each address, and to how many new endpoints.
+//! Rule 6: how much is sent, in all, to each address, and to how many new endpoints. The rate in all
+//! is that of queries; an address is spared queries and answers alike; uTP has limits of its own and
+//! counts as a flow only.
 //!
 //! Counted anew for each run: a crawler that was killed does not remember what it sent.
 
@@ -8,7 +10,7 @@ use std::net::SocketAddr;
 use estudely_core::limits::{ADDRESS_BURST, ADDRESS_PER_TEN_SECONDS};
 use estudely_core::{Duration, Instant};
 
-use super::address::{endpoint_key, ip_key};
+use super::address::{endpoint_key, ip_key, key};
 use super::sets::{Known, forget};
 use crate::judge::rule::{Findings, PACE_KEPT};
 use crate::world::scenario::Scenario;
@@ -80,13 +82,35 @@ impl Pace {
         self.flows.clear();
     }
 
-    /// A datagram was sent.
-    pub(super) fn on_sent(&mut self, found: &mut Findings, to: SocketAddr, bytes: usize) {
+    /// A query was sent.
+    pub(super) fn on_query(&mut self, found: &mut Findings, to: SocketAddr, bytes: usize) {
         let now = found.now;
-        found.check(bytes <= SENT_MAX, PACE_KEPT, || format!("{bytes} bytes to {to}"));
         let within = self.second.as_mut().is_none_or(|second| second.admits(now));
         let rate = self.rate;
-        found.check(within, PACE_KEPT, || format!("more than {rate} datagrams within a second"));
+        found.check(within, PACE_KEPT, || format!("more than {rate} queries within a second"));
+        self.on_krpc(found, to, bytes);
+        if self.is_new_flow(now, endpoint_key(to)) {
+            self.on_flow(found);
+        }
+    }
+
+    /// An answer was sent: the question has opened the flow.
+    pub(super) fn on_answer(&mut self, found: &mut Findings, to: SocketAddr, bytes: usize) {
+        self.on_krpc(found, to, bytes);
+        self.is_new_flow(found.now, endpoint_key(to));
+    }
+
+    /// A uTP packet was sent; `answers` says that its endpoint has opened the flow.
+    pub(super) fn on_utp(&mut self, found: &mut Findings, to: SocketAddr, answers: bool) {
+        let flow = key(&[&endpoint_key(to).to_le_bytes(), b"utp"]);
+        if self.is_new_flow(found.now, flow) && !answers {
+            self.on_flow(found);
+        }
+    }
+
+    fn on_krpc(&mut self, found: &mut Findings, to: SocketAddr, bytes: usize) {
+        let now = found.now;
+        found.check(bytes <= SENT_MAX, PACE_KEPT, || format!("{bytes} bytes to {to}"));
         let earned = self.courtesy.entry(ip_key(to)).or_default();
         *earned = (*earned).max(now.as_micros()) + EARNED;
         let owed = (*earned - now.as_micros()).div_ceil(EARNED);
@@ -94,13 +118,16 @@ impl Pace {
             format!("{to} gets more than {ADDRESS_BURST} datagrams and one each {EARNED} µs")
         });
         forget(&mut self.courtesy, &mut self.looked.0, |earned| *earned > now.as_micros());
-        if self.minute.is_some() {
-            let before = self.flows.insert(endpoint_key(to), now);
-            if before.is_none_or(|at| now >= at + FLOW_MEMORY) {
-                self.on_flow(found);
-            }
-            forget(&mut self.flows, &mut self.looked.1, |at| now < *at + FLOW_MEMORY);
+    }
+
+    /// Takes note of a flow; whether it is new. Of no use without a limit.
+    fn is_new_flow(&mut self, now: Instant, flow: u64) -> bool {
+        if self.minute.is_none() {
+            return false;
         }
+        let before = self.flows.insert(flow, now);
+        forget(&mut self.flows, &mut self.looked.1, |at| now < *at + FLOW_MEMORY);
+        before.is_none_or(|at| now >= at + FLOW_MEMORY)
     }
 
     /// A connection was begun: a flow of its own.

@@ -4,8 +4,8 @@ use estudely_core::{Instant, Row, Verdict};
 use sha2::{Digest, Sha256};
 
 use super::address::key;
-use super::datagrams::{Heard, peer_key};
-use super::expected::Truth;
+use super::expected::GroundTruth;
+use super::heard::{Heard, peer_key};
 use super::saved::Kept;
 use super::sets::{Known, Seen};
 use crate::judge::rule::hex;
@@ -65,7 +65,7 @@ impl Rows {
     pub(super) fn on_row(
         &mut self,
         found: &mut Findings,
-        truth: &dyn Truth,
+        truth: &dyn GroundTruth,
         heard: &Heard,
         row: &Row,
     ) -> bool {
@@ -123,7 +123,7 @@ impl Rows {
     }
 }
 
-fn check_metadata(found: &mut Findings, truth: &dyn Truth, row: &Row, raw: &[u8]) {
+fn check_metadata(found: &mut Findings, truth: &dyn GroundTruth, row: &Row, raw: &[u8]) {
     let hash = row.infohash.0;
     let sha1 = sha1_smol::Sha1::from(raw).digest().bytes();
     let is_true = sha1 == hash || Sha256::digest(raw)[..20] == hash;

@@ -1,4 +1,4 @@
-//! Silences: how long nobody has answered anything, and the times that this lasted.
+//! Silences: how long no node has answered anything, and the times that this lasted.
 //!
 //! While the network may be gone nothing that fails is anybody's fault (ARCHITECTURE, outages): a
 //! peer that failed meanwhile is dialled again, and a lookup that failed meanwhile is made once
@@ -11,7 +11,7 @@ use estudely_core::limits::{EXPIRE_AFTER, OUTAGE_HOLD, SUSPECT_AFTER};
 
 use super::lag::Lag;
 
-/// When nobody answered.
+/// When no node answered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Silence {
     /// The last answer, or refused or useful connection.
@@ -28,7 +28,7 @@ impl Silence {
         Self { life: now, began: Vec::new(), lag }
     }
 
-    /// Somebody answered.
+    /// A node answered.
     pub(super) fn on_life(&mut self, now: Instant) {
         if self.is_on(now) {
             self.began.push(self.life);
@@ -36,7 +36,7 @@ impl Silence {
         self.life = now;
     }
 
-    /// Whether nobody has answered for so long that the network may be gone.
+    /// Whether no node has answered for so long that the network may be gone.
     pub(super) fn is_on(&self, now: Instant) -> bool {
         now.since(self.life) >= SUSPECT_AFTER
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::address::{endpoint_key, ip_key, key};
-use super::datagrams::Heard;
+use super::heard::Heard;
 use super::krpc::compact;
 use super::sets::Seen;
 use crate::judge::rule::{Findings, MEMORY_BOUNDED, TABLE_SOUND};
@@ -47,19 +47,24 @@ pub(super) fn check_saved(
     }
 }
 
+/// Whether a snapshot holds contacts; not if it cannot be read.
+pub(super) fn holds_contacts(bytes: &[u8]) -> bool {
+    read(bytes).is_ok_and(|tables| !tables.contacts.is_empty())
+}
+
 /// What a snapshot says of the tables.
 #[derive(Debug, Default)]
-struct Tables {
+struct SavedTables {
     id: [u8; 20],
     depths: [u8; 2],
     contacts: Vec<([u8; 20], SocketAddr)>,
 }
 
 /// Reads a whole snapshot.
-fn read(bytes: &[u8]) -> Result<Tables, &'static str> {
+fn read(bytes: &[u8]) -> Result<SavedTables, &'static str> {
     let mut rest = bytes.strip_prefix(MAGIC).ok_or("not of this format")?;
     let mut sum = *b"snapshot";
-    let mut tables = Tables::default();
+    let mut tables = SavedTables::default();
     loop {
         let (&[kind, a, b, c, d], _) = rest.split_first_chunk().ok_or("cut short")?;
         let end = 5 + u32::from_be_bytes([a, b, c, d]) as usize;
@@ -82,7 +87,7 @@ fn read(bytes: &[u8]) -> Result<Tables, &'static str> {
     }
 }
 
-impl Tables {
+impl SavedTables {
     fn head(&mut self, body: &[u8]) -> Option<()> {
         self.id = *body.get(8..)?.first_chunk()?;
         self.depths = *body.get(28..)?.first_chunk()?;

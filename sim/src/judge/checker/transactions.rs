@@ -10,8 +10,8 @@ use estudely_core::limits::{
 use estudely_core::{Duration, Instant};
 
 use super::address::{family, ip_key, key};
-use super::krpc::Ask;
 use super::lag::Lag;
+use super::sent::Ask;
 use super::sets::Known;
 use crate::judge::rule::{Findings, TRANSACTIONS_BOUNDED, WALKS_SOUND, WELL_FORMED};
 
@@ -21,7 +21,7 @@ pub(super) const GRACE: Duration = Duration::from_millis(20);
 
 /// A query without an answer so far.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Open {
+pub(super) struct OpenQuery {
     pub(super) to: SocketAddr,
     pub(super) ask: Ask,
     pub(super) sent: Instant,
@@ -34,15 +34,15 @@ pub(super) enum Match {
     /// Nothing.
     None,
     /// This query, certainly.
-    Sure(Open),
+    Sure(OpenQuery),
     /// This query, unless the crawler had given it up at this very instant.
-    Doubtful(Open),
+    Doubtful(OpenQuery),
 }
 
 /// The queries of one run.
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
-    open: Known<Open>,
+    open: Known<OpenQuery>,
     /// Deadlines, and the ends of flights, in the order of sending.
     deadlines: VecDeque<(Instant, u64)>,
     flights: VecDeque<(Instant, u64)>,
@@ -76,7 +76,7 @@ impl Transactions {
         self.advance(now, GRACE);
         let side = family(to);
         let number = key(&[&[side as u8], transaction]);
-        let open = Open { to, ask, sent: now, in_flight: true };
+        let open = OpenQuery { to, ask, sent: now, in_flight: true };
         if let Some(before) = self.open.insert(number, open) {
             found.fail(WELL_FORMED, || {
                 format!("transaction {transaction:02x?} of {to} is still open with {}", before.to)
@@ -172,7 +172,7 @@ impl Transactions {
     }
 
     /// A query is no longer open.
-    fn leave(&mut self, open: &Open) {
+    fn leave(&mut self, open: &OpenQuery) {
         self.counts[family(open.to)].0 -= 1;
         let ip = ip_key(open.to);
         if let Some(count) = self.per_address.get_mut(&ip) {
@@ -187,7 +187,7 @@ impl Transactions {
     }
 
     /// A query is no longer in flight.
-    fn land(&mut self, open: &Open) {
+    fn land(&mut self, open: &OpenQuery) {
         self.counts[family(open.to)].1 -= 1;
         if let Ask::GetPeers(hash) = open.ask {
             let lookup = lookup_key(open.to, &hash);

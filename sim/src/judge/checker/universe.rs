@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use estudely_core::{Family, InfoHash};
 
-use super::expected::{Due, Fields, Truth};
+use super::expected::{Due, Fields, GroundTruth};
 use crate::world::universe::{Fact, Universe};
 
-impl Truth for Rc<Universe> {
+impl GroundTruth for Rc<Universe> {
     fn fields(&self, hash: &InfoHash) -> Option<Fields> {
         let facts = &self.truth().get(*hash)?.facts;
         Some(Fields {

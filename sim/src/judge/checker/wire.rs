@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use estudely_core::limits::{METADATA_MAX, METADATA_MIN, PIECE_LEN, REQUESTS_MAX};
 
 use super::bencode::{Limits, Value};
-use super::datagrams::{Heard, peer_key};
 use super::frames::{EXTENSIONS_FRONT, Frames, HANDSHAKE, Part};
+use super::heard::{Heard, peer_key};
 use crate::judge::rule::hex;
 use crate::judge::rule::{Findings, MATCHED_REPLIES, REQUESTS_IN_ORDER};
 

@@ -1,4 +1,4 @@
-//! Somebody off the path who sends datagrams in others' names (H6).
+//! A host off the path that sends datagrams in the names of others (H6).
 //!
 //! It sees no traffic. It may guess well whom the crawler asks, as anybody who crawls the same DHT
 //! can, and so claims the sources just queried; it must never know an open transaction id, only
@@ -22,11 +22,11 @@ const AFTER_MAX: u64 = 100_000;
 pub(super) struct Forger {
     /// Forged ones for each thousand delivered.
     share: u32,
-    routes: Vec<Route>,
+    routes: Vec<ForgedRoute>,
 }
 
 #[derive(Debug)]
-struct Route {
+struct ForgedRoute {
     dice: fastrand::Rng,
     guesses: [Option<SocketAddr>; GUESSES],
     next: usize,
@@ -34,7 +34,7 @@ struct Route {
 
 impl Forger {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        let route = |index| Route {
+        let route = |index| ForgedRoute {
             dice: draw(scenario.seed, "forger", index),
             guesses: [None; GUESSES],
             next: 0,

@@ -69,7 +69,7 @@ impl Net {
     pub fn dial(&mut self, now: Instant, conn: Conn, to: SocketAddr) {
         debug_assert!(self.shard.owns(to.ip()), "{to} belongs to another shard");
         self.census.dialled += 1;
-        let dice = draw(self.knobs.seed, "stream", conn.0);
+        let dice = draw(self.settings.seed, "stream", conn.0);
         let lanes = [Lane::default(), Lane::default()];
         self.streams.insert(conn, Stream { to, dice, host: None, lanes, wake: None });
         self.handshake(now, conn, Direction::Out, Flight::Syn(conn));
@@ -128,7 +128,7 @@ impl Net {
         None
     }
 
-    /// Somebody, or nobody, is asked for a connection.
+    /// The first packet of a connection arrives, at a resident or at an empty address.
     fn knock(&mut self, at: Instant, conn: Conn) {
         let Some(stream) = self.streams.get_mut(&conn) else { return };
         let universe = Rc::clone(&self.universe);
@@ -249,7 +249,7 @@ impl Net {
             return self.give_up(now, conn);
         }
         let mishap = if self.link.faulty(now) {
-            let (resets, stalls) = (self.knobs.resets, self.knobs.stalls);
+            let (resets, stalls) = (self.settings.resets, self.settings.stalls);
             mishap(&mut stream.dice, resets, stalls, bytes.len())
         } else {
             Mishap::None
@@ -263,7 +263,8 @@ impl Net {
         lane.bytes.extend(&bytes[..passes]);
         let mut left = passes;
         while left > 0 {
-            let most = if self.knobs.chunk == 0 { left } else { dice.usize(1..=self.knobs.chunk) };
+            let most =
+                if self.settings.chunk == 0 { left } else { dice.usize(1..=self.settings.chunk) };
             let len = most.min(left);
             left -= len;
             let delay = self.link.stream_delay(start, direction, *to, len, dice);

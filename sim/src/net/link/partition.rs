@@ -25,7 +25,7 @@ impl Cut {
     }
 }
 
-/// One partition of the crawler from everybody.
+/// One partition of the crawler from all remote addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partition {
     /// When it begins.

@@ -37,7 +37,7 @@ impl Count {
 
 /// One direction. What was sent, with its duplicates, was either delivered or lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct LinkTally {
     /// Handed to the links.
     pub sent: Count,
     /// Made by them in addition.
@@ -56,7 +56,7 @@ pub struct Tally {
     pub partition: Count,
 }
 
-impl Tally {
+impl LinkTally {
     /// Everything lost.
     pub fn all_lost(&self) -> Count {
         [self.random, self.burst, self.oversize, self.queue, self.partition]

@@ -47,7 +47,7 @@ fn without_faults_each_datagram_arrives_once_after_the_delay() {
     let tally = link.tally(Direction::Out);
     assert_eq!(tally.sent, tally.delivered);
     assert_eq!(tally.sent.datagrams, PACKETS as u64);
-    assert_eq!(link.tally(Direction::In), &Tally::default());
+    assert_eq!(link.tally(Direction::In), &LinkTally::default());
 }
 
 #[test]

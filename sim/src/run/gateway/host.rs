@@ -21,7 +21,7 @@ use crate::net::event::Conn;
 use crate::net::internet::{Delivery, Net};
 
 /// What a stream brings.
-enum Heard {
+enum StreamEvent {
     /// The crawler wants a connection.
     Dialled { conn: Conn, to: SocketAddr, writer: OwnedWriteHalf },
     /// It wrote to it.
@@ -55,14 +55,14 @@ pub(super) async fn serve(net: Rc<RefCell<Net>>) -> turmoil::Result {
                 tasks.spawn_local(listen(stream, events.clone()));
             }
             Some(heard) = heard.recv() => match heard {
-                Heard::Dialled { conn, to, writer } => {
+                StreamEvent::Dialled { conn, to, writer } => {
                     let (queue, queued) = mpsc::unbounded_channel();
                     writers.insert(conn, queue);
                     tasks.spawn_local(write(writer, queued));
                     net.borrow_mut().dial(now(), conn, to);
                 }
-                Heard::Bytes(conn, bytes) => net.borrow_mut().write(now(), conn, &bytes),
-                Heard::Closed(conn) => {
+                StreamEvent::Bytes(conn, bytes) => net.borrow_mut().write(now(), conn, &bytes),
+                StreamEvent::Closed(conn) => {
                     // Unless it was closed from here.
                     if writers.remove(&conn).is_some() {
                         net.borrow_mut().close(now(), conn);
@@ -118,7 +118,7 @@ async fn write(
 }
 
 /// Reads one stream to its end.
-async fn listen(stream: TcpStream, events: UnboundedSender<Heard>) -> io::Result<()> {
+async fn listen(stream: TcpStream, events: UnboundedSender<StreamEvent>) -> io::Result<()> {
     let (mut reader, writer) = stream.into_split();
     let mut pending = Vec::new();
     let (conn, to) = loop {
@@ -130,13 +130,13 @@ async fn listen(stream: TcpStream, events: UnboundedSender<Heard>) -> io::Result
         }
     };
     // Nobody listens any more only when the simulation is about to end.
-    let _ = events.send(Heard::Dialled { conn, to, writer });
+    let _ = events.send(StreamEvent::Dialled { conn, to, writer });
     loop {
         if !pending.is_empty() {
-            let _ = events.send(Heard::Bytes(conn, std::mem::take(&mut pending)));
+            let _ = events.send(StreamEvent::Bytes(conn, std::mem::take(&mut pending)));
         }
         if read(&mut reader, &mut pending).await == 0 {
-            let _ = events.send(Heard::Closed(conn));
+            let _ = events.send(StreamEvent::Closed(conn));
             return Ok(());
         }
     }

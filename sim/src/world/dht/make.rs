@@ -7,11 +7,11 @@ use estudely_core::internal::store::{KeyedMap, KeyedState};
 use estudely_core::keyed::Rng;
 use estudely_core::{Family, InfoHash, NodeId, Seed};
 
+use super::knowledge::{Fixed, Knowledge};
 use super::lives::{Drawn, Habits, Life, Return, Slots};
 use super::view::{View, Views};
 use super::{
-    Fixed, Knowledge, Made, NodeKind, NodeRecord, PeerRecordInner, Plan, PlanError, World, check,
-    check_addresses,
+    Made, NodeKind, NodeRecord, PeerRecordInner, Plan, PlanError, World, check, check_addresses,
 };
 use crate::world::addresses::mix;
 use crate::world::draw::draw;

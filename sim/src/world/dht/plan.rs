@@ -88,7 +88,7 @@ impl std::str::FromStr for Routing {
     }
 }
 
-/// What comes and goes. Lives are drawn for `horizon_s`; whoever is alive then stays for ever.
+/// What comes and goes. Lives are drawn for `horizon_s`; what is alive then stays for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Churn {
     /// Mean life of a node, seconds; 0 for ever.
@@ -103,14 +103,14 @@ pub struct Churn {
     pub vanishing: Percent,
     /// The second in which they go.
     pub vanish_s: u32,
-    /// From this second on nodes store no peers any more, because nobody announces; 0 for never.
+    /// From this second on nodes store no peers any more, for want of announces; 0 for never.
     pub expires_s: u32,
     /// For how long lives are drawn, seconds.
     pub horizon_s: u32,
 }
 
 impl Churn {
-    /// Everybody lives for ever.
+    /// All nodes and peers live for ever.
     pub const NONE: Self = Self {
         node_life_s: 0,
         peer_life_s: 0,
@@ -164,7 +164,7 @@ pub struct Plan {
     pub seed: u64,
     /// Addresses of nodes, the dead included.
     pub nodes: u32,
-    /// Share of them at which nobody lives.
+    /// Share of them without a resident.
     pub dead_nodes: Percent,
     /// Share of the live nodes without BEP 51: a third silent, a third answering error 204, a
     /// third answering as to find_node (5.14, 51.4).

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use super::knowledge::Fixed;
 use super::*;
 use crate::world::routing::K;
 use crate::world::torrent::MetadataSizes;

@@ -114,6 +114,9 @@ impl Scenario {
         if let Err(error) = self.config() {
             return Err(error.to_string().replace('_', "-"));
         }
+        if self.names_fail > 0 && self.names_ms == 0 {
+            return Err("names-fail: addresses do not fail; give names-ms too".to_owned());
+        }
         if self.peers_min > self.peers_max {
             return Err("peers-min: want at most as many as peers-max".to_owned());
         }
@@ -126,7 +129,7 @@ impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "seed {}", self.seed)?;
         let differing = self.differences(&Self::calm(self.seed));
-        for group in ["world", "links", "hostility", "workload"] {
+        for group in ["world", "links", "hostility", "workload", "session"] {
             let of_group = |name: &str| Self::FIELDS.iter().any(|f| f.0 == group && f.1 == name);
             let mut fields = differing.iter().filter(|(name, _)| of_group(name)).peekable();
             if fields.peek().is_some() {

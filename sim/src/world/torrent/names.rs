@@ -66,7 +66,7 @@ fn numbered(stem: &[u8], index: u32) -> Vec<u8> {
     name
 }
 
-/// The CSV form of a name (design.md 5): `name.utf-8` if it is present, not empty and valid, else
+/// The CSV form of a name (H34, H35): `name.utf-8` if it is present, not empty and valid, else
 /// `name`; every invalid unit, control character and line separator becomes U+FFFD, nothing else
 /// changes.
 pub fn display(name: &[u8], utf8: Option<&[u8]>) -> String {

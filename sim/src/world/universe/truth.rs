@@ -32,7 +32,7 @@ pub struct Fact {
     pub facts: Facts,
     /// Bytes of its info dictionary.
     pub metadata_len: u32,
-    /// Every address that is ever its peer, and whether whoever has it serves the metadata: live
+    /// Every address that is ever its peer, and whether its resident serves the metadata: live
     /// peers that are honest or whose vice is harmless.
     pub peers: BTreeMap<SocketAddr, bool>,
     /// Whether some honest node with BEP 51 has it in a sample at any time of the run.

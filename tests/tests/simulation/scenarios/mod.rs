@@ -11,6 +11,7 @@ mod mass_timeout;
 mod partition_heal;
 mod rate_accounting;
 mod reject_storm;
+mod sessions;
 mod slow_loris;
 mod spoofed_replies;
 mod storage_expiry;

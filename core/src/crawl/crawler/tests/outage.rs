@@ -1,10 +1,12 @@
 //! The network goes away and comes back: nothing is written off for it.
 
-use super::world::{PeerKind, World};
+use std::collections::BTreeSet;
+
+use super::world::{Asks, PeerKind, Sent, World, node_addr};
 use crate::base::time::{Duration, Instant};
 use crate::config::Mode;
 use crate::crawl::row::Verdict;
-use crate::limits::OUTAGE_HOLD;
+use crate::limits::{EXPIRE_AFTER, OUTAGE_AFTER, OUTAGE_HOLD, OUTAGE_PROBE_EVERY};
 
 fn at(millis: u64) -> Instant {
     Instant::from_micros(millis * 1_000)
@@ -41,9 +43,23 @@ fn a_partition_of_four_minutes_makes_no_infohash_fail() {
 
 #[test]
 fn while_the_network_is_gone_only_probes_go_out() {
-    let (world, _, _) = cut_off(at(2_000), Duration::from_secs(240), Duration::from_secs(240));
-    let late = world.sent_at.iter().filter(|sent| **sent > at(20_000)).count();
-    assert!((100..400).contains(&late), "{late} in 220 s");
+    let (from, lasts) = (at(2_000), Duration::from_secs(240));
+    let (world, _, _) = cut_off(from, lasts, lasts);
+    // Queries that were lost have expired, suspicion came with them, and no probe dispelled it.
+    let known = from + EXPIRE_AFTER + OUTAGE_AFTER + OUTAGE_PROBE_EVERY;
+    let late: Vec<Sent> = world.sent.iter().copied().filter(|sent| sent.at >= known).collect();
+    let (probes, others): (Vec<Sent>, Vec<Sent>) =
+        late.into_iter().partition(|sent| sent.asks == Asks::Ping);
+    let nodes: BTreeSet<_> = world.nodes().map(|node| node.addr()).collect();
+    assert!(probes.iter().all(|probe| nodes.contains(&probe.to)), "to nodes that answered before");
+    assert!(probes.windows(2).all(|pair| pair[1].at.since(pair[0].at) == OUTAGE_PROBE_EVERY));
+    let seconds = world.now.since(known).as_secs() as usize;
+    assert_eq!(probes.len(), seconds, "one a second to the end");
+    // The bootstrap node has its turns, after pauses that double.
+    assert!(others.iter().all(|sent| sent.asks == Asks::FindNode && sent.to == node_addr(0)));
+    let pauses: Vec<Duration> =
+        others.windows(2).map(|pair| pair[1].at.since(pair[0].at)).collect();
+    assert!(pauses.len() >= 2 && pauses.is_sorted_by(|a, b| *b == *a * 2), "{pauses:?}");
 }
 
 #[test]
@@ -68,5 +84,7 @@ fn many_dead_nodes_in_a_row_are_no_outage() {
     }
     let rows = world.crawl(Mode::Crawl, Duration::from_secs(600));
     assert_eq!(verified(&rows), due);
-    assert_eq!(world.crawler.stats().outages, 0);
+    let probed = world.sent.iter().any(|sent| sent.asks == Asks::Ping);
+    assert!(probed, "the silence of so many made the network suspect");
+    assert_eq!(world.crawler.stats().outages, 0, "and a probe dispelled that");
 }

@@ -22,8 +22,9 @@ fn saving(seed: u64, nodes: usize) -> World {
 
 /// Whether nobody whose samples had arrived was sampled again inside the interval.
 fn intervals_kept(world: &World) -> bool {
-    world.sampled.iter().all(|(addr, at)| {
-        let before = world.samples_arrived.iter().filter(|(from, then)| from == addr && then < at);
+    world.sampled().all(|(addr, at)| {
+        let before = world.samples_arrived.iter();
+        let before = before.filter(|(from, then)| *from == addr && *then < at);
         before.clone().all(|(_, then)| at.since(*then) >= INTERVAL_MAX)
     })
 }
@@ -85,13 +86,14 @@ fn killed_again_and_again_it_still_finds_everything_and_keeps_every_interval() {
 #[test]
 fn a_calendar_entry_is_never_saved_without_its_samples() {
     let mut world = saving(32, 20);
-    let hashes = world.add_torrents(30, &[]);
+    world.add_torrents(30, &[]);
     world.config.max_infohashes = Some(5);
     world.begin();
     world.turns_left = Some(6);
-    let rows = world.resume(60 * SECOND);
+    world.resume(60 * SECOND);
     let asked: BTreeSet<_> = world.samples_arrived.iter().map(|(addr, _)| *addr).collect();
-    assert!(!asked.is_empty());
+    let showing = world.nodes().filter(|node| !node.sample().is_empty());
+    assert!(showing.filter(|node| asked.contains(&node.addr())).count() > 5);
     world.kill_and_restore();
     let pending: BTreeSet<_> =
         world.crawler.admission.saved_pending().map(|lead| lead.hash).collect();
@@ -101,7 +103,6 @@ fn a_calendar_entry_is_never_saved_without_its_samples() {
         assert!(node.sample().iter().all(|hash| saved.contains(hash)));
     }
     assert!(saved.len() > 5, "what the quota kept out is held: {}", saved.len());
-    assert!(rows.len() <= 5 && hashes.len() == 30);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::base::id::{Id, InfoHash, NodeId};
 use crate::base::rng::{Rng, Seed};
 use crate::base::time::{Duration, Instant};
 use crate::codec::bencode::Writer;
-use crate::codec::krpc::{self, Envelope, Kind, Message, Method, ReplyBody};
+use crate::codec::krpc::{self, Envelope, Kind, Message, Method, Query, ReplyBody};
 use crate::codec::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
 use crate::config::{Config, Mode};
 use crate::crawl::crawler::{Bootstrap, Crawler, Dial};
@@ -46,6 +46,8 @@ pub(super) enum NodeKind {
     FindNodeForSamples,
     /// Names a hundred peers that refuse, for everything.
     BogusPeers,
+    /// Names eight invented contacts that share so many bits with what it is asked about.
+    InventsContacts(u32),
 }
 
 #[derive(Debug)]
@@ -56,6 +58,23 @@ pub(super) struct Node {
     pub(super) asked: u32,
     pub(super) samples_asked: u32,
     pub(super) also_names: Option<SocketAddr>,
+}
+
+/// What a query asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    Ping,
+    FindNode,
+    GetPeers,
+    Sample,
+}
+
+/// A query that the crawler sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) at: Instant,
+    pub(super) to: SocketAddr,
+    pub(super) asks: Asks,
 }
 
 #[derive(Debug)]
@@ -87,11 +106,11 @@ pub(super) struct World {
     pub(super) wall_error: i64,
     /// After so many turns the world stands still.
     pub(super) turns_left: Option<u32>,
-    /// Who was sampled when, and whose samples arrived when.
-    pub(super) sampled: Vec<(SocketAddr, Instant)>,
+    /// Every query, in order.
+    pub(super) sent: Vec<Sent>,
+    /// Whose samples arrived when.
     pub(super) samples_arrived: Vec<(SocketAddr, Instant)>,
     pub(super) trace: Vec<u8>,
-    pub(super) sent_at: Vec<Instant>,
     contacts: Vec<(SocketAddr, Instant)>,
     seed: u64,
     rng: Rng,
@@ -138,10 +157,9 @@ impl World {
             disk: None,
             wall_error: 0,
             turns_left: None,
-            sampled: Vec::new(),
+            sent: Vec::new(),
             samples_arrived: Vec::new(),
             trace: Vec::new(),
-            sent_at: Vec::new(),
             contacts: Vec::new(),
             seed,
             rng,
@@ -213,6 +231,12 @@ impl World {
     /// Takes a connection that a silent peer has accepted.
     pub(super) fn take_open_dial(&mut self) -> Option<Dial> {
         self.dials.iter_mut().find_map(Option::take)
+    }
+
+    /// When a sample was asked for, and of whom.
+    pub(super) fn sampled(&self) -> impl Iterator<Item = (SocketAddr, Instant)> {
+        let samples = self.sent.iter().filter(|sent| sent.asks == Asks::Sample);
+        samples.map(|sent| (sent.to, sent.at))
     }
 
     /// When each datagram was sent or connection begun.
@@ -349,10 +373,7 @@ impl World {
         while let Some(transmit) = self.crawler.poll_transmit(self.now, Family::V4, &mut buf) {
             assert_eq!(transmit.len, buf.len());
             self.trace.extend_from_slice(&buf);
-            if buf.windows(17).any(|w| w == b"sample_infohashes") {
-                self.sampled.push((transmit.to, self.now));
-            }
-            self.sent_at.push(self.now);
+            self.sent.push(Sent { at: self.now, to: transmit.to, asks: asks(&buf) });
             self.contacts.push((transmit.to, self.now));
             if let Some(index) = self.nodes.iter().position(|n| n.contact.addr == transmit.to) {
                 self.schedule(Event::ToNode(index, std::mem::take(&mut buf)));
@@ -405,62 +426,60 @@ impl World {
         if index == 0 && self.now < self.bootstrap_silent_until {
             return;
         }
+        let named = self.named(index, query);
+        let node = &mut self.nodes[index];
+        node.asked += 1;
+        let from = node.contact;
+        let Some(reply) = node.reply(query, message.transaction, &named) else { return };
+        if self.forge {
+            self.forge(from, message.transaction);
+        }
+        self.schedule(Event::ToCrawler(from.addr, reply));
+    }
+
+    /// The contacts of a node's answer.
+    fn named(&mut self, index: usize, query: &Query<'_>) -> Vec<Contact> {
         let target = match query.method {
             Method::FindNode { target } | Method::SampleInfohashes { target } => target,
             Method::GetPeers { info_hash, .. } => info_hash.id(),
             _ => query.id.id(),
         };
+        if let NodeKind::InventsContacts(bits) = self.nodes[index].kind {
+            return [(); 8].map(|()| self.invent(target, bits)).into();
+        }
         let mut nodes: Vec<Contact> =
             self.nearest(target, 8).into_iter().map(|n| self.nodes[n].contact).collect();
-        let node = &mut self.nodes[index];
-        node.asked += 1;
-        if let (Some(addr), Some(last)) = (node.also_names, nodes.last_mut()) {
+        if let (Some(addr), Some(last)) = (self.nodes[index].also_names, nodes.last_mut()) {
             last.addr = addr;
         }
-        let (from, kind) = (node.contact.addr, node.kind);
-        let values = match query.method {
-            Method::GetPeers { .. } if kind == NodeKind::BogusPeers => {
-                let bogus = |n| SocketAddr::from(([40, index as u8, n, 1], 6_881));
-                Some((0..100).map(bogus).collect())
-            }
-            Method::GetPeers { info_hash, .. } => node.stored.get(&info_hash).cloned(),
-            _ => None,
-        };
-        let samples = node.sample();
-        let sampling = matches!(query.method, Method::SampleInfohashes { .. });
-        let samples_given = matches!(kind, NodeKind::Samples | NodeKind::BogusPeers) && sampling;
-        node.samples_asked += u32::from(samples_given);
-        let body = ReplyBody {
-            nodes: &nodes,
-            values: values.as_deref().unwrap_or_default(),
-            samples: samples_given.then_some(&samples),
-            interval: samples_given.then_some(21_600),
-            ..ReplyBody::new(node.contact.id)
-        };
-        let envelope = Envelope {
-            transaction: message.transaction,
-            version: None,
-            read_only: false,
-            external: None,
-        };
-        let mut reply = Vec::new();
-        match kind {
-            NodeKind::SilentToSamples if sampling => return,
-            NodeKind::ErrorToSamples if sampling => {
-                krpc::emit_error(&mut reply, &envelope, 204, b"Method Unknown");
-            }
-            _ => krpc::emit_reply(&mut reply, &envelope, &body),
+        nodes
+    }
+
+    /// Answers that name a stranger and nothing else: one from elsewhere, and one from the right
+    /// address under a transaction that was guessed.
+    fn forge(&mut self, from: Contact, transaction: &[u8]) {
+        let addr = SocketAddr::from(([60, 6, 6, 6], 6_881));
+        let nodes = [Contact { id: NodeId([0x66; 20]), addr }];
+        let body = ReplyBody { nodes: &nodes, ..ReplyBody::new(from.id) };
+        let mut guess = transaction.to_vec();
+        guess[3] ^= 1;
+        for (addr, transaction) in [(node_addr(9_999), transaction), (from.addr, &guess[..])] {
+            let mut out = Vec::new();
+            let envelope =
+                Envelope { transaction, version: None, read_only: false, external: None };
+            krpc::emit_reply(&mut out, &envelope, &body);
+            self.schedule(Event::ToCrawler(addr, out));
         }
-        if self.forge {
-            self.schedule(Event::ToCrawler(node_addr(9_999), reply.clone()));
-            let mut guess = reply.clone();
-            let transaction = message.transaction;
-            if let Some(at) = guess.windows(transaction.len()).position(|w| w == transaction) {
-                guess[at + 3] ^= 1;
-            }
-            self.schedule(Event::ToCrawler(from, guess));
+    }
+
+    /// A contact that nobody is, at an address where nobody listens.
+    fn invent(&mut self, target: Id, bits: u32) -> Contact {
+        let [a, b, c, port @ ..] = self.rng.bytes::<5>();
+        let port = u16::from_be_bytes(port).max(1_024);
+        Contact {
+            id: NodeId(target.with_suffix(bits, Id(self.rng.bytes())).0),
+            addr: SocketAddr::from(([a % 100 + 50, b, c, 1], port)),
         }
-        self.schedule(Event::ToCrawler(from, reply));
     }
 
     fn nearest(&self, target: Id, count: usize) -> Vec<usize> {
@@ -552,7 +571,72 @@ impl World {
     }
 }
 
+fn v4(addr: SocketAddr) -> [u8; 4] {
+    match addr {
+        SocketAddr::V4(addr) => addr.ip().octets(),
+        SocketAddr::V6(addr) => panic!("{addr} in a world of IPv4"),
+    }
+}
+
+/// What a datagram of the crawler asks for.
+fn asks(datagram: &[u8]) -> Asks {
+    let message = Message::parse(datagram).expect("the crawler sends valid messages");
+    let Kind::Query(query) = message.kind else { panic!("the crawler only asks") };
+    match query.method {
+        Method::Ping => Asks::Ping,
+        Method::FindNode { .. } => Asks::FindNode,
+        Method::GetPeers { .. } => Asks::GetPeers,
+        Method::SampleInfohashes { .. } => Asks::Sample,
+        other => panic!("the crawler never sends {other:?}"),
+    }
+}
+
 impl Node {
+    /// What it answers, if it does.
+    fn reply(
+        &mut self,
+        query: &Query<'_>,
+        transaction: &[u8],
+        nodes: &[Contact],
+    ) -> Option<Vec<u8>> {
+        let envelope = Envelope { transaction, version: None, read_only: false, external: None };
+        let sampling = matches!(query.method, Method::SampleInfohashes { .. });
+        let mut reply = Vec::new();
+        let samples_given = match self.kind {
+            NodeKind::SilentToSamples if sampling => return None,
+            NodeKind::ErrorToSamples if sampling => {
+                krpc::emit_error(&mut reply, &envelope, 204, b"Method Unknown");
+                return Some(reply);
+            }
+            NodeKind::Samples | NodeKind::BogusPeers | NodeKind::InventsContacts(_) => sampling,
+            _ => false,
+        };
+        self.samples_asked += u32::from(samples_given);
+        let (samples, values) = (self.sample(), self.values(query));
+        let body = ReplyBody {
+            nodes,
+            values: &values,
+            samples: samples_given.then_some(&samples),
+            interval: samples_given.then_some(21_600),
+            ..ReplyBody::new(self.contact.id)
+        };
+        krpc::emit_reply(&mut reply, &envelope, &body);
+        Some(reply)
+    }
+
+    /// The peers of its answer.
+    fn values(&self, query: &Query<'_>) -> Vec<SocketAddr> {
+        let Method::GetPeers { info_hash, .. } = query.method else { return Vec::new() };
+        match self.kind {
+            NodeKind::BogusPeers => {
+                let [_, a, b, _] = v4(self.contact.addr);
+                let own = a.wrapping_mul(250).wrapping_add(b);
+                (0..100).map(|n| SocketAddr::from(([40, own, n, 1], 6_881))).collect()
+            }
+            _ => self.stored.get(&info_hash).cloned().unwrap_or_default(),
+        }
+    }
+
     pub(super) fn addr(&self) -> SocketAddr {
         self.contact.addr
     }

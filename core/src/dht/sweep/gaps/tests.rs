@@ -15,12 +15,14 @@ fn rng() -> Rng {
     Rng::new(Seed::from_u64(1))
 }
 
+fn node(n: u8) -> Contact {
+    let id = NodeId([n.wrapping_mul(37); 20]);
+    Contact { id, addr: SocketAddr::from(([20, n, 0, 1], 6_881)) }
+}
+
 fn landmarks(nodes: u8) -> Landmarks {
     let mut landmarks = Landmarks::default();
-    for n in 0..nodes {
-        let id = NodeId([n.wrapping_mul(37); 20]);
-        landmarks.add(Contact { id, addr: SocketAddr::from(([20, n, 0, 1], 6_881)) });
-    }
+    (0..nodes).for_each(|n| landmarks.add(node(n)));
     landmarks
 }
 
@@ -81,11 +83,73 @@ fn the_keyspace_is_looked_at_again_when_its_time_has_come_and_one_bit_less_finel
         asked
     };
     assert_eq!(look(&mut gaps, &mut rng), 8);
+    assert_eq!(gaps.looks_again_at(), Instant::START + Duration::from_secs(1_800));
     let almost = Instant::from_micros(gaps.looks_again_at().as_micros() - 1);
     gaps.look_again_if_due(almost);
     assert_eq!(look(&mut gaps, &mut rng), 0);
     gaps.look_again_if_due(almost + Duration::from_micros(1));
     assert_eq!(look(&mut gaps, &mut rng), 4);
+}
+
+#[test]
+fn a_gap_is_asked_about_four_times_at_most_each_time_of_the_next_nearest_node() {
+    let (known, mut rng, mut gaps) = (landmarks(9), rng(), Gaps::new());
+    let NextGap::Ask(first) = gaps.poll(&quiet(&known, 3), &mut rng) else { panic!("a gap") };
+    let (mut asked, mut query) = (vec![first.waiting.contact], first);
+    loop {
+        gaps.on_ended();
+        let Some(next) = gaps.on_answer(query, false, &known) else { break };
+        assert_eq!(next.target, first.target);
+        asked.push(next.waiting.contact);
+        query = next;
+    }
+    let mut nearest: Vec<Contact> = (0..9).map(node).collect();
+    nearest.sort_unstable_by_key(|node| node.id.id().distance(first.target));
+    assert_eq!(asked, nearest[..4]);
+}
+
+#[test]
+fn sixty_four_questions_are_free_and_each_sign_of_life_pays_for_one_more() {
+    let (known, mut rng, mut gaps) = (landmarks(1), rng(), Gaps::new());
+    let all = |gaps: &mut Gaps, rng: &mut Rng| {
+        let mut asked = 0;
+        while let NextGap::Ask(_) = gaps.poll(&quiet(&known, 9), rng) {
+            asked += 1;
+            gaps.on_ended();
+        }
+        asked
+    };
+    assert_eq!(all(&mut gaps, &mut rng), 64);
+    (0..3).for_each(|_| gaps.earn());
+    assert_eq!(all(&mut gaps, &mut rng), 3);
+    gaps.look_again_if_due(gaps.looks_again_at());
+    assert_eq!(all(&mut gaps, &mut rng), 64);
+}
+
+#[test]
+fn sixty_four_questions_are_on_their_way_at_once_and_no_more() {
+    let (known, mut rng, mut gaps) = (landmarks(1), rng(), Gaps::new());
+    (0..1_000).for_each(|_| gaps.earn());
+    let (mut open, mut waits) = (0, 0);
+    // The look at 64 places is over when all are asked about; the next one has more.
+    while waits < 2 {
+        let next = gaps.poll(&quiet(&known, 9), &mut rng);
+        if let NextGap::Ask(_) = next {
+            open += 1;
+            continue;
+        }
+        if next == NextGap::Wait {
+            waits += 1;
+            assert_eq!(open, 64);
+        }
+        if waits < 2 {
+            (0..open).for_each(|_| gaps.on_ended());
+            open = 0;
+        }
+    }
+    assert!(!gaps.has_work(&quiet(&known, 9)));
+    gaps.on_ended();
+    assert!(matches!(gaps.poll(&quiet(&known, 9), &mut rng), NextGap::Ask(_)));
 }
 
 proptest! {

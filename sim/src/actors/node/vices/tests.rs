@@ -28,7 +28,7 @@ fn now() -> Instant {
     Instant::START + Duration::from_secs(30)
 }
 
-/// One hostile node of one family and whoever asks it.
+/// One hostile node of one family and its asker.
 struct Scene<'a> {
     world: &'a World,
     node: Node,

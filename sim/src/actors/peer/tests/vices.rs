@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use estudely_core::PeerFault::{self, *};
 use estudely_core::internal::exchange::Progress::{self, *};
 
-use super::super::role::{BANNERS, GARBLED_READABLE, POINTS};
+use super::super::role::{BANNERS, GARBLED, GARBLED_READABLE, POINTS};
+use super::super::serving::STRAYS;
+use super::super::timed::SERVICE;
 use super::*;
 use crate::world::dht::Percent;
 use crate::world::vice::PeerVices;

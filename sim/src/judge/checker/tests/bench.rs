@@ -6,27 +6,28 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use estudely_core::info::Info;
+use estudely_core::session::Ended;
 use estudely_core::{
     Duration, FailureCause, InfoHash, Instant, Metadata, PeerFault, Row, Stats, Transport, Verdict,
 };
 
 use super::super::Checker;
-use super::super::expected::{Due, Fields, Truth};
+use super::super::expected::{Due, Fields, GroundTruth};
 use crate::judge::rule::Rule;
 use crate::net::event::{Conn, Event, Observer};
 use crate::world::scenario::Scenario;
 
 /// What is true.
 #[derive(Default)]
-pub(super) struct Facts {
+pub(super) struct HandMade {
     pub(super) torrents: Vec<(InfoHash, Fields)>,
     pub(super) due: Vec<Due>,
     pub(super) nodes: Vec<SocketAddr>,
 }
 
-struct Shared(Rc<RefCell<Facts>>);
+struct SharedHandMade(Rc<RefCell<HandMade>>);
 
-impl Truth for Shared {
+impl GroundTruth for SharedHandMade {
     fn fields(&self, hash: &InfoHash) -> Option<Fields> {
         let facts = self.0.borrow();
         facts.torrents.iter().find(|(key, _)| key == hash).map(|(_, fields)| fields.clone())
@@ -76,9 +77,14 @@ pub(super) fn query(transaction: &[u8], method: &str) -> Vec<u8> {
 }
 
 fn query_of(transaction: &[u8], method: &str, argument: &[u8]) -> Vec<u8> {
+    asked(transaction, method, argument, "2:roi1e")
+}
+
+/// The same with `ro` or without.
+fn asked(transaction: &[u8], method: &str, argument: &[u8], ro: &str) -> Vec<u8> {
     let mut out = b"d1:ad2:id20:UUUUUUUUUUUUUUUUUUUU".to_vec();
     out.extend_from_slice(argument);
-    out.extend(format!("e1:q{}:{method}2:roi1e1:t{}:", method.len(), transaction.len()).bytes());
+    out.extend(format!("e1:q{}:{method}{ro}1:t{}:", method.len(), transaction.len()).bytes());
     out.extend_from_slice(transaction);
     out.extend_from_slice(b"1:y1:qe");
     out
@@ -93,7 +99,7 @@ pub(super) fn compact(peer: SocketAddr) -> Vec<u8> {
     out
 }
 
-fn reply_text(transaction: &[u8], id: [u8; 20], fields: &[u8]) -> Vec<u8> {
+pub(super) fn reply_text(transaction: &[u8], id: [u8; 20], fields: &[u8]) -> Vec<u8> {
     let mut out = b"d1:rd2:id20:".to_vec();
     out.extend(id);
     out.extend(fields);
@@ -118,25 +124,39 @@ pub(super) fn samples_text(
 /// The run.
 pub(super) struct Bench {
     pub(super) checker: Checker,
-    facts: Rc<RefCell<Facts>>,
+    facts: Rc<RefCell<HandMade>>,
     now: Instant,
     next: u32,
     pub(super) stats: Stats,
     asked: BTreeSet<IpAddr>,
     answered: BTreeSet<IpAddr>,
     open: Vec<(Vec<u8>, SocketAddr, Instant, bool)>,
+    /// What queries say of answering.
+    ro: &'static str,
 }
 
 impl Bench {
     pub(super) fn new(scenario: Scenario) -> Self {
-        let facts = Rc::new(RefCell::new(Facts::default()));
-        let checker = Checker::with_truth(&scenario, Box::new(Shared(facts.clone())));
+        let facts = Rc::new(RefCell::new(HandMade::default()));
+        let checker = Checker::with_truth(&scenario, Box::new(SharedHandMade(facts.clone())));
         let (now, stats) = (Instant::START, Stats::default());
         let (asked, answered) = (BTreeSet::new(), BTreeSet::new());
-        Self { checker, facts, now, next: 0, stats, asked, answered, open: Vec::new() }
+        let (open, ro) = (Vec::new(), "2:roi1e");
+        Self { checker, facts, now, next: 0, stats, asked, answered, open, ro }
     }
 
-    pub(super) fn truth(&self) -> std::cell::RefMut<'_, Facts> {
+    /// The same with a crawler that serves, and does not say `ro`.
+    pub(super) fn serving(scenario: Scenario) -> Self {
+        let bench = Self::new(scenario);
+        Self { checker: bench.checker.serving(), ro: "", ..bench }
+    }
+
+    /// From now on queries say `ro`, or not.
+    pub(super) fn say_read_only(&mut self, says: bool) {
+        self.ro = if says { "2:roi1e" } else { "" };
+    }
+
+    pub(super) fn truth(&self) -> std::cell::RefMut<'_, HandMade> {
         self.facts.borrow_mut()
     }
 
@@ -170,7 +190,7 @@ impl Bench {
     }
 
     pub(super) fn shut_down(&mut self) {
-        self.see(Event::ShutDown);
+        self.see(Event::ShutDown { ended: Some(Ended::Signal) });
     }
 
     pub(super) fn healed(&mut self) {
@@ -193,10 +213,16 @@ impl Bench {
         self.now = Instant::START + time;
     }
 
+    /// Sends a query.
     pub(super) fn send(&mut self, to: SocketAddr, payload: &[u8]) {
+        self.stats.contacts_asked += u64::from(self.asked.insert(to.ip()));
+        self.send_other(to, payload);
+    }
+
+    /// Sends an answer, a uTP packet, or what nothing is.
+    pub(super) fn send_other(&mut self, to: SocketAddr, payload: &[u8]) {
         self.stats.datagrams_sent += 1;
         self.stats.datagram_bytes_sent += payload.len() as u64;
-        self.stats.contacts_asked += u64::from(self.asked.insert(to.ip()));
         self.see(Event::Sent { to, payload });
     }
 
@@ -204,7 +230,8 @@ impl Bench {
         self.next += 1;
         let transaction = format!("{:06}", self.next).into_bytes();
         self.open.push((transaction.clone(), to, self.now, method == "sample_infohashes"));
-        self.send(to, &query_of(&transaction, method, argument));
+        let query = asked(&transaction, method, argument, self.ro);
+        self.send(to, &query);
         transaction
     }
 

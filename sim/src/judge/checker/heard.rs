@@ -1,19 +1,17 @@
-//! Rules 5, 7, 8, 13 (pings) and 19: what each datagram sent looks like, whom it goes to, and
-//! where that is known from.
+//! Rules 5, 7, 8 and 13 (pings): where what is sent goes to, where that is known from, and under
+//! which id. Rule 7 stands for every class, rule 8 for KRPC, the others for queries.
 
 use std::net::SocketAddr;
 
 use estudely_core::limits::REGION_WAITING_MAX;
 
 use super::address::{endpoint_key, family, inadmissible, ip_key, key};
-use super::expected::Truth;
-use super::krpc::{Ask, NoQuery, Query, Reply, sent};
+use super::expected::GroundTruth;
+use super::krpc::Reply;
 use super::pace::SENT_MAX;
+use super::sent::{Ask, Query};
 use super::sets::{Known, Seen};
-use crate::judge::rule::hex;
-use crate::judge::rule::{
-    ADMISSIBLE, Findings, MATCHED_REPLIES, READ_ONLY_SILENT, TABLE_SOUND, WELL_FORMED,
-};
+use crate::judge::rule::{ADMISSIBLE, Findings, MATCHED_REPLIES, TABLE_SOUND, WELL_FORMED, hex};
 
 /// What the crawler can know, all of it from answers that matched. Grows with what is heard, 8 to
 /// 16 bytes each; kept across crashes, because so are the files.
@@ -41,7 +39,7 @@ pub(super) struct Heard {
 impl Heard {
     pub(super) fn on_started(
         &mut self,
-        truth: &dyn Truth,
+        truth: &dyn GroundTruth,
         own: [Option<SocketAddr>; 2],
         state: bool,
     ) {
@@ -55,35 +53,20 @@ impl Heard {
         }
     }
 
-    /// Judges a datagram that was sent; what it asks, if it is a query.
-    pub(super) fn on_sent<'a>(
+    /// Rule 8, of a query or an answer that was sent: its size, and its id if it has one.
+    pub(super) fn check_form(
         &mut self,
         found: &mut Findings,
         to: SocketAddr,
-        payload: &'a [u8],
-    ) -> Option<Query<'a>> {
-        self.check_address(found, to);
-        found.check(payload.len() <= SENT_MAX, WELL_FORMED, || {
-            format!("{} bytes to {to}", payload.len())
+        bytes: usize,
+        id: Option<[u8; 20]>,
+    ) {
+        found.check(bytes <= SENT_MAX, WELL_FORMED, || format!("{bytes} bytes to {to}"));
+        let Some(id) = id else { return };
+        let own = *self.id.get_or_insert(id);
+        found.check(own == id, WELL_FORMED, || {
+            format!("to {to}: the node id was {} and is {}", hex(&own), hex(&id))
         });
-        let query = match sent(payload) {
-            Ok(query) => query,
-            Err(NoQuery::Answer) => {
-                found.fail(READ_ONLY_SILENT, || format!("an answer to {to}"));
-                return None;
-            }
-            Err(NoQuery::Wrong(what)) => {
-                found.fail(WELL_FORMED, || format!("to {to}: {what}: {}", payload.escape_ascii()));
-                return None;
-            }
-        };
-        let own = *self.id.get_or_insert(query.id);
-        found.check(own == query.id, WELL_FORMED, || {
-            format!("to {to}: the node id was {} and is {}", hex(&own), hex(&query.id))
-        });
-        found.check(query.read_only, WELL_FORMED, || format!("to {to}: no ro=1"));
-        self.check_knowledge(found, to, &query);
-        Some(query)
     }
 
     /// A matched reply: whatever it names may be used from now on.
@@ -143,7 +126,8 @@ impl Heard {
         }
     }
 
-    fn check_knowledge(&self, found: &mut Findings, to: SocketAddr, query: &Query<'_>) {
+    /// Whom a query asks, and for what, must be known from matched replies.
+    pub(super) fn check_knowledge(&self, found: &mut Findings, to: SocketAddr, query: &Query<'_>) {
         let endpoint = endpoint_key(to);
         if self.bootstrap.contains(&endpoint) {
             return;

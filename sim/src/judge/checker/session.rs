@@ -1,0 +1,191 @@
+//! Rules 23 and 24: when public routers are asked after a warm start, and when a run is over.
+//!
+//! Seen from outside: what was sent where, which answers matched, and the moment of the shutdown.
+//! An answer that may or may not have counted excuses either way.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use estudely_core::limits::{ANSWER_WITHIN, ROUTERS_AFTER, ROUTERS_AFTER_QUIET, SHUTDOWN_LEAD};
+use estudely_core::session::{Ended, Failure};
+use estudely_core::{Duration, Instant};
+
+use super::address::endpoint_key;
+use super::expected::GroundTruth;
+use super::lag::Lag;
+use super::saved::Kept;
+use super::sets::Seen;
+use super::table;
+use crate::judge::rule::{ENDS_ON_TIME, Findings, ROUTERS_WAIT};
+use crate::world::scenario::Scenario;
+
+/// One run after the other; see the module.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    lag: Rc<Lag>,
+    /// Whether a run ends by itself.
+    ends: bool,
+    overall: Option<Duration>,
+    routers: Routers,
+    bootstrap: Seen,
+    /// Whether bootstrap nodes are names, so that any of them may be met before it resolves.
+    names: bool,
+    /// Routers that some node named while the crawler could not know that they are routers: to it
+    /// they are contacts like any other, also after a restart.
+    met: Seen,
+    begun: Instant,
+    /// The last answer that must have counted.
+    answered: Option<Instant>,
+    /// Whether anything came that may have counted as an answer.
+    heard: bool,
+    /// Datagrams sent.
+    sent: u64,
+    over: bool,
+    /// Whether the last snapshot holds contacts.
+    contacts_saved: bool,
+}
+
+/// What is known of the public routers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Routers {
+    /// Bootstrap nodes are none.
+    None,
+    /// They may be asked.
+    Free,
+    /// They wait, because the run began with contacts.
+    Wait,
+}
+
+impl Sessions {
+    pub(super) fn new(scenario: &Scenario, lag: Rc<Lag>) -> Self {
+        let overall = Duration::from_secs(u64::from(scenario.overall_s));
+        Self {
+            lag,
+            ends: scenario.ends > 0,
+            overall: Some(overall).filter(|most| !most.is_zero()),
+            routers: if scenario.routers > 0 { Routers::Free } else { Routers::None },
+            bootstrap: Seen::default(),
+            names: scenario.names_ms > 0,
+            met: Seen::default(),
+            begun: Instant::START,
+            answered: None,
+            heard: false,
+            sent: 0,
+            over: false,
+            contacts_saved: false,
+        }
+    }
+
+    pub(super) fn on_started(&mut self, now: Instant, truth: &dyn GroundTruth, kept: Kept) {
+        self.bootstrap = truth.bootstrap().into_iter().map(endpoint_key).collect();
+        if self.routers != Routers::None {
+            let warm = kept != Kept::Nothing && self.contacts_saved;
+            self.routers = if warm { Routers::Wait } else { Routers::Free };
+        }
+        (self.begun, self.answered, self.heard) = (now, None, false);
+        (self.sent, self.over) = (0, false);
+    }
+
+    pub(super) fn on_killed(&mut self) {
+        self.over = true;
+    }
+
+    pub(super) fn on_saved(&mut self, bytes: &[u8], whole: bool) {
+        if whole && self.routers != Routers::None {
+            self.contacts_saved = table::holds_contacts(bytes);
+        }
+    }
+
+    /// An answer that matched names this contact.
+    pub(super) fn on_named(&mut self, contact: SocketAddr) {
+        let unknown = self.routers == Routers::Wait || self.names;
+        if unknown && self.bootstrap.contains(&endpoint_key(contact)) {
+            self.met.insert(endpoint_key(contact));
+        }
+    }
+
+    /// A datagram was sent.
+    pub(super) fn on_sent(&mut self, found: &mut Findings, to: SocketAddr) {
+        self.sent += 1;
+        let key = endpoint_key(to);
+        let held = self.routers == Routers::Wait && self.bootstrap.contains(&key);
+        if !held || self.met.contains(&key) {
+            return;
+        }
+        let due = match self.answered {
+            None => self.begun + ROUTERS_AFTER,
+            Some(last) => last + ROUTERS_AFTER_QUIET,
+        };
+        found.check(found.now >= due, ROUTERS_WAIT, || {
+            format!("router {to} is asked, and not before {due:?} has it been silent for long")
+        });
+        self.routers = Routers::Free;
+    }
+
+    /// Anything was received.
+    pub(super) fn on_received(&mut self, from: SocketAddr) {
+        self.heard |= self.bootstrap.contains(&endpoint_key(from));
+    }
+
+    /// An answer that matched an open query; `sure` if the crawler must think so too.
+    pub(super) fn on_answer(&mut self, now: Instant, sure: bool) {
+        self.heard = true;
+        if sure {
+            self.answered = Some(now);
+        }
+    }
+
+    /// The run was told to end, for this reason.
+    pub(super) fn on_shut_down(&mut self, found: &mut Findings, ended: Option<Ended>) {
+        self.over = true;
+        let (now, begun, overall) = (found.now, self.begun, self.overall);
+        let soonest = match ended {
+            Some(Ended::Failed(Failure::NoNodeAnswered { .. })) => {
+                let (answered, ends) = (self.answered, self.ends);
+                found.check(ends && answered.is_none(), ENDS_ON_TIME, || {
+                    format!("no node answered, it says, and one did at {answered:?}")
+                });
+                self.fails_after()
+            }
+            Some(Ended::Failed(Failure::NoNameResolved)) => {
+                let sent = self.sent;
+                found.check(sent == 0, ENDS_ON_TIME, || {
+                    format!("no name resolves, it says, and {sent} datagrams were sent")
+                });
+                Duration::ZERO
+            }
+            Some(Ended::Timeout) => overall.map_or(Duration::MAX, begins_to_end),
+            _ => Duration::ZERO,
+        };
+        found.check(now >= begun + soonest, ENDS_ON_TIME, || {
+            format!("{ended:?} at {now:?}, begun at {begun:?}")
+        });
+    }
+
+    /// Everything that was due is done.
+    pub(super) fn on_drained(&self, found: &mut Findings) {
+        if self.over {
+            return;
+        }
+        let now = found.now;
+        let fails = self.lag.end(self.begun, self.fails_after());
+        let late = self.ends && !self.heard && now > fails;
+        found.check(!late, ENDS_ON_TIME, || format!("no answer came by {fails:?}, and it goes on"));
+        if let Some(most) = self.overall {
+            let until = self.lag.end(self.begun, most);
+            found.check(now <= until, ENDS_ON_TIME, || {
+                format!("it was to be over at {until:?}, and goes on")
+            });
+        }
+    }
+
+    /// How long a run waits for an answer.
+    fn fails_after(&self) -> Duration {
+        self.overall.map_or(ANSWER_WITHIN, |most| ANSWER_WITHIN.min(begins_to_end(most)))
+    }
+}
+
+/// When the shutdown of a run that may take so long begins.
+fn begins_to_end(most: Duration) -> Duration {
+    most - SHUTDOWN_LEAD.min(most / 2)
+}
