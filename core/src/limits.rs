@@ -533,11 +533,16 @@ pub const TABLE_SAVED_MAX: usize = 4_096;
 /// Rests that are read: two full calendars, and as many records of nodes that were met again.
 pub const RESTS_SAVED_MAX: usize = 4 * CALENDAR_MAX;
 
-/// A chunk of a snapshot is ended once it has so many bytes.
-pub const STATE_CHUNK_FILL: usize = 32 * 1024;
+/// A record of a snapshot is ended once it has so many bytes: a page, since damage to one bit costs
+/// the whole record.
+pub const STATE_CHUNK_FILL: usize = 4 * 1024;
 
-/// The longest chunk or record that is read, in bytes.
+/// The longest record that is read, in bytes, without its header and sum.
 pub const STATE_CHUNK_MAX: usize = 64 * 1024;
+
+/// Bytes of records of unknown kinds that are kept for a version that knows them, with what each
+/// costs besides.
+pub const STATE_UNKNOWN_MAX: usize = 1 << 20;
 
 /// The longest state that is worth reading, in bytes: about twice what a run at all its limits
 /// with twenty peers per infohash writes.
@@ -575,8 +580,9 @@ const _: () = {
     assert!(2 * CALENDAR_MAX <= RESTS_SAVED_MAX && JOBS_MAX + ROWS_MAX <= PENDING_SAVED_MAX);
     assert!(
         2 * CALENDAR_MAX * 44
-            + PENDING_SAVED_MAX * (61 + SAVED_PEERS_MAX * 19)
-            + FAILED_SAVED_MAX * 25
+            + PENDING_SAVED_MAX * (67 + SAVED_PEERS_MAX * 19)
+            + FAILED_SAVED_MAX * 28
+            + STATE_UNKNOWN_MAX
             + SETTLED_MAX * 20
             < STATE_LEN_MAX
     );

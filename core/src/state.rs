@@ -1,18 +1,23 @@
 //! What a crawl leaves behind for the next one: a snapshot, and the records appended to it since.
 //!
-//! A state file is `snapshot record*`. The snapshot is written whole, as often as the adapter
+//! A state file is a first line and records. The snapshot is written whole, as often as the adapter
 //! likes; in between, each turn of the loop appends what a snapshot would say differently by now.
 //! So a run that is killed at any point loses at most answers that were still on their way.
 //!
 //! ```text
-//! "DHT-Estudely state 1\n"  chunk*  record*        all numbers big-endian
-//! chunk, record:  kind u8 · length of the body u32 · body · the first 8 bytes of a SHA-1
+//! "DHT-Estudely state 2.0\n"  head head  record*  end  record*      all numbers big-endian
 //! ```
 //!
-//! The sum of a chunk covers the sum of the chunk before it, so nothing can be missing from a
-//! snapshot that is accepted; a record stands alone, and reading ends before the first that is
-//! torn or damaged. When a node may be sampled again is written in one record with the infohashes
-//! it named: whoever reads that it rests has its samples, too.
+//! Every record has its kind, its length and its sum (`frame.rs`), and stands alone: damage costs the
+//! records that it is in, wherever that is, and is counted. A torn end is told apart, so that it can
+//! be cut. What there is of each address family (our id in it, the depth of its table, our address as
+//! others see it) has a record of its own. When a node may be sampled again is appended in one record
+//! with the infohashes that it named: what says that a node rests has its samples, too.
+//!
+//! A record of an optional kind that this version does not know is kept, at most
+//! [`STATE_UNKNOWN_MAX`](crate::limits::STATE_UNKNOWN_MAX) bytes of them, and written again byte for
+//! byte with the next snapshot. A file of a higher major version is refused. The version before is
+//! read and taken over (`v1.rs`); nothing may be appended to such a file.
 //!
 //! Times are kept as seconds left from the second of the wall clock at which they were written. A
 //! clock that was set back since then ends no rest early, and makes none longer than it was.
@@ -21,19 +26,26 @@
 //! length says so, and what cannot be read is a [`StateError`], never a panic. Nothing here opens
 //! a file.
 
-mod codec;
 mod item;
+mod kind;
+mod version;
+mod frame;
+mod body;
+mod snapshot;
 mod journal;
 mod saved;
+mod v1;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
-pub(crate) use self::codec::SnapshotWriter;
-pub(crate) use self::item::{Failed, Pending, Rest};
+use self::version::Version;
+
+pub(crate) use self::item::{Carried, Rest, SavedFamily, SavedLead};
 pub(crate) use self::journal::{Journal, seconds_left};
 pub(crate) use self::saved::Saved;
+pub(crate) use self::snapshot::SnapshotWriter;
 
 /// Whole seconds since the Unix epoch, as the caller's clock tells them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,11 +57,12 @@ pub struct WallTime(pub u64);
 pub enum StateError {
     /// It is no state of this program.
     Foreign,
-    /// It was written by a version that this one does not know: the format's number.
-    Version(u32),
-    /// It ends before the snapshot does.
+    /// It was written by a newer version of this program: the major number of its format. It is to
+    /// be left as it is.
+    Newer(u32),
+    /// It ends before anything that could be taken up.
     Truncated,
-    /// The snapshot was changed after it was written; the offset in bytes of the chunk.
+    /// It was changed after it was written, where nothing can do without; the offset in bytes.
     Damaged(usize),
     /// It holds more than any run can: of what.
     TooMany(&'static str),
@@ -59,7 +72,7 @@ impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Foreign => f.write_str("not a state file of this program"),
-            Self::Version(version) => write!(f, "state format {version} is not known"),
+            Self::Newer(format) => write!(f, "a newer version wrote it (state format {format})"),
             Self::Truncated => f.write_str("the snapshot is cut short"),
             Self::Damaged(at) => write!(f, "the snapshot is damaged at byte {at}"),
             Self::TooMany(what) => write!(f, "more {what} than any run can hold"),
@@ -91,6 +104,37 @@ pub struct Restored {
     pub left_out: usize,
     /// Records that followed the snapshot.
     pub records: usize,
+    /// Damaged records that were passed over.
+    pub damaged: usize,
+    /// Records of kinds that this version does not know, kept for one that does.
+    pub unknown: usize,
+    /// Such records beyond what is kept.
+    pub unknown_left_out: usize,
+    /// It is in an older format: a snapshot must replace it before records can follow.
+    pub is_outdated: bool,
     /// Bytes of a torn or damaged tail that were dropped.
     pub torn_bytes: usize,
+}
+
+/// Whether a saved state may be read at all, by its first line: for what must be known
+/// before anything is begun.
+///
+/// # Errors
+/// It is no state, or [`StateError::Newer`].
+pub fn check_version(bytes: &[u8]) -> Result<(), StateError> {
+    Version::read(bytes).map(|_| ())
+}
+
+/// Appends a record of a kind that this version does not know.
+#[cfg(test)]
+pub(crate) fn put_unknown(carried: &Carried, kind: u8, body: &[u8], out: &mut Vec<u8>) {
+    frame::put_record(carried.salt, kind, out, |out| out.extend_from_slice(body));
+}
+
+/// Reads a state of any version that is known, at `wall`.
+pub(crate) fn read(bytes: &[u8], wall: WallTime) -> Result<Saved, StateError> {
+    match Version::read(bytes)? {
+        Version::One(begin) => v1::read(bytes, begin, wall),
+        Version::Two(begin) => Saved::read(bytes, begin, wall),
+    }
 }

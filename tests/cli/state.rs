@@ -5,6 +5,7 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use crate::{HASH, HEADER, Ran, World, exists};
 
@@ -70,8 +71,9 @@ fn a_state_that_cannot_be_written_is_a_failure_and_no_file_is_made() {
 fn a_file_of_something_else_is_set_aside_and_said_in_one_line() {
     for (content, reason) in [
         ("mine\n".repeat(1000), "not a state file"),
-        ("DHT-Estudely state 1\n".to_owned(), ""),
-        ("DHT-Estudely state 999\n".to_owned(), "999"),
+        ("DHT-Estudely state 1\n".to_owned(), "cut short"),
+        ("DHT-Estudely state 2.0\n".to_owned(), "cut short"),
+        (format!("DHT-Estudely state 2.0\n{}", "x".repeat(100)), "damaged"),
     ] {
         let world = World::new();
         world.put("s", &content);
@@ -86,6 +88,30 @@ fn a_file_of_something_else_is_set_aside_and_said_in_one_line() {
         assert_eq!(world.text("s.damaged"), "an earlier one");
         assert!(!exists(&world.path("s")), "nothing came of the run");
     }
+}
+
+#[test]
+fn a_state_of_a_newer_version_is_refused_and_stays_as_it_is() {
+    let world = World::new();
+    for content in ["DHT-Estudely state 3.0\nanything", "DHT-Estudely state 999\n"] {
+        world.put("s", content);
+        let said = world.refused(&["--state", "s", "--stats", "stats.json"]);
+        assert!(said.starts_with("--state s: a newer version wrote it (state format "), "{said}");
+        assert_eq!(world.text("s"), content);
+    }
+}
+
+#[test]
+fn a_state_of_the_version_before_is_taken_up_and_stays_until_a_node_answers() {
+    let world = World::new();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let fixture = fixture.join("../core/src/state/fixtures/v1-crawl.state");
+    let before = fs::read(fixture).expect("the fixture");
+    world.put("s", &before);
+    let ran = unanswered(&world, &["--state", "s", "--allow-private"]);
+    assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("set aside") && !exists(&world.path("s.damaged")));
+    assert!(fs::read(world.path("s")).expect("still there") == before);
 }
 
 #[test]

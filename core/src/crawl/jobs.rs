@@ -174,7 +174,7 @@ impl Jobs {
             to_dial: Line::default(),
             held: Line::default(),
             changed: VecDeque::new(),
-            pieces: PieceCache::new(&mut rng.fork("partials")),
+            pieces: PieceCache::default(),
             finds: Finds::default(),
         }
     }

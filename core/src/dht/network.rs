@@ -11,7 +11,7 @@ use crate::base::addr::{AddressPolicy, Contact, Family};
 use crate::base::id::{InfoHash, NodeId};
 use crate::base::rng::Rng;
 use crate::base::store::Key;
-use crate::base::time::{Instant, earliest};
+use crate::base::time::Instant;
 use crate::dht::endpoint::Endpoint;
 use crate::dht::known::Known;
 use crate::dht::sweep::Sweep;
@@ -25,6 +25,8 @@ pub(crate) struct Network {
     /// The open queries of its socket.
     pub(crate) endpoint: Endpoint<Owner>,
     pub(crate) table: Table,
+    /// Our address as nodes of this family see it. Nothing learns it yet.
+    pub(crate) external: Option<SocketAddr>,
     /// What is known of nodes from all traffic; lent to the sweep.
     pub(crate) known: Known,
     pub(crate) sweep: Sweep,
@@ -34,12 +36,6 @@ pub(crate) struct Network {
     hearsay: VecDeque<Contact>,
     /// Contacts of a saved state, until one of them answers.
     pub(crate) warm: WarmStart,
-    /// Nothing can be sent before this; set while polling for datagrams.
-    pub(crate) blocked_until: Option<Instant>,
-    /// Queries of the sweep since the last one of a walk.
-    pub(crate) sweep_turns: u8,
-    /// Queries since the table's own upkeep had its turn.
-    pub(crate) upkeep_turns: u8,
 }
 
 impl Network {
@@ -59,15 +55,13 @@ impl Network {
         Self {
             endpoint: Endpoint::new(family, id, rng.fork("endpoint")),
             table,
+            external: None,
             known,
             sweep: Sweep::new(policy, id, own, sweep_rng),
             walks: Walks::new(id, own, policy, walks_max),
             delayed: Delayed::default(),
             hearsay: VecDeque::new(),
             warm: WarmStart::new(),
-            blocked_until: None,
-            sweep_turns: 0,
-            upkeep_turns: 0,
         }
     }
 
@@ -115,21 +109,6 @@ impl Network {
         if !blameless {
             self.table.on_failure(now, contact);
         }
-    }
-
-    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        // What is due but blocked waits for `blocked_until`, not for a time that has passed.
-        let ahead = |at: Option<Instant>| at.filter(|at| *at > now);
-        [
-            self.endpoint.poll_timeout(),
-            ahead(self.blocked_until),
-            ahead(self.delayed.poll_timeout()),
-            ahead(self.sweep.poll_timeout(&self.known)),
-            ahead(self.table.poll_timeout()),
-            self.warm.poll_timeout(),
-        ]
-        .into_iter()
-        .fold(None, earliest)
     }
 
     pub(crate) fn check(&self) {

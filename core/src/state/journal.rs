@@ -3,12 +3,15 @@
 
 use std::net::SocketAddr;
 
-use super::codec::{kind, put_failed, put_pending, put_record, put_rest};
-use super::{Failed, Rest, WallTime};
+use super::body::{put_lead, put_rest, put_wall};
+use super::frame::{Salt, put_record};
+use super::item::Rest;
+use super::{WallTime, kind};
 use crate::base::addr::Contact;
 use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::time::Instant;
+use crate::lead::{Lead, Origin};
 use crate::limits::{JOURNAL_ITEMS_MAX, JOURNAL_NOTES_MAX, SAMPLES_PER_REPLY, SAVED_PEERS_MAX};
 
 /// One thing that a snapshot would now say differently.
@@ -27,8 +30,10 @@ enum Note {
 }
 
 /// The notes since the last [`Journal::drain`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Journal {
+    /// What the sums of its records cover: the salt of the file that they go to.
+    salt: Salt,
     notes: Vec<Note>,
     /// The samples of the answers noted, and after those of the answer being read.
     samples: Vec<InfoHash>,
@@ -39,6 +44,11 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
+    /// Nothing has happened yet.
+    pub(crate) fn new(salt: Salt) -> Self {
+        Self { salt, notes: Vec::new(), samples: Vec::new(), peers: Vec::new(), noted: 0 }
+    }
+
     /// Keeps an infohash of the answer being read until [`Journal::answer`] says whose it was.
     pub(crate) fn sample(&mut self, hash: InfoHash) {
         let room = self.samples.len() - self.noted < SAMPLES_PER_REPLY;
@@ -85,13 +95,13 @@ impl Journal {
 
     /// Appends a record for each note, and forgets them.
     pub(crate) fn drain(&mut self, now: Instant, wall: WallTime, out: &mut Vec<u8>) {
-        let left = |until: Instant| seconds_left(now, until);
+        let (salt, left) = (self.salt, |until: Instant| seconds_left(now, until));
         let (mut samples, mut peers) = (self.samples.iter(), self.peers.iter());
         for note in self.notes.drain(..) {
             match note {
                 Note::Answer { contact, by_id, until, samples: count } => {
-                    put_record(kind::ANSWER, out, |out| {
-                        out.extend_from_slice(&wall.0.to_be_bytes());
+                    put_record(salt, kind::ANSWER, out, |out| {
+                        put_wall(wall, out);
                         put_rest(&Rest { contact, by_id, left: left(until) }, out);
                         out.push(count);
                         let own = samples.by_ref().take(usize::from(count));
@@ -100,17 +110,20 @@ impl Journal {
                 }
                 Note::Taken { hash, peers: count } => {
                     let own = peers.by_ref().take(usize::from(count)).copied();
-                    put_record(kind::TAKEN, out, |out| put_pending(hash, None, own, out));
+                    let lead = Lead::new(hash, now, Origin::Request);
+                    put_record(salt, kind::TAKEN, out, |out| put_lead(&lead, 0, own, out));
                 }
                 Note::Dropped(hash) => {
-                    put_record(kind::DROPPED, out, |out| out.extend_from_slice(&hash.0));
+                    put_record(salt, kind::DROPPED, out, |out| out.extend_from_slice(&hash.0));
                 }
-                Note::Retry { hash, round, due } => put_record(kind::RETRY, out, |out| {
-                    out.extend_from_slice(&wall.0.to_be_bytes());
-                    put_failed(hash, Failed { round, left: left(due) }, out);
+                Note::Retry { hash, round, due } => put_record(salt, kind::RETRY, out, |out| {
+                    put_wall(wall, out);
+                    out.extend_from_slice(&hash.0);
+                    out.push(round);
+                    out.extend_from_slice(&left(due).to_be_bytes());
                 }),
                 Note::Over(hash) => {
-                    put_record(kind::OVER, out, |out| out.extend_from_slice(&hash.0));
+                    put_record(salt, kind::OVER, out, |out| out.extend_from_slice(&hash.0));
                 }
             }
         }

@@ -2,181 +2,181 @@
 
 use std::collections::BTreeMap;
 
-use super::codec::{Body, CHAIN_START, ChunkError, RECORD_START, after_first_line, chunk, kind};
-use super::{Failed, Pending, Rest, StateError, WallTime};
+use super::body::Body;
+use super::frame::{Frame, Frames, Salt};
+use super::item::{Rest, SavedFamily, SavedLead, Unknown};
+use super::snapshot::HEAD_SALT;
+use super::{StateError, WallTime, kind};
 use crate::base::addr::{Contact, Family};
-use crate::base::id::{InfoHash, NodeId};
-use crate::base::time::Duration;
+use crate::base::id::InfoHash;
+use crate::base::time::{Duration, Instant};
+use crate::lead::{Lead, Origin};
 use crate::limits::{
     FAILED_SAVED_MAX, PENDING_SAVED_MAX, RESTS_SAVED_MAX, SAMPLES_PER_REPLY, SECOND_CHANCE_AFTER,
-    SETTLED_MAX, STERILE_REST, TABLE_SAVED_MAX,
+    SETTLED_MAX, STATE_UNKNOWN_MAX, STERILE_REST, TABLE_SAVED_MAX,
 };
 
 /// The longest a rest or a wait can be; whatever is beyond it is not believed.
 const REST_MAX: Duration = STERILE_REST;
 const WAIT_MAX: Duration = SECOND_CHANCE_AFTER[SECOND_CHANCE_AFTER.len() - 1];
 
+/// What a record that is not known costs besides its body, in bytes.
+const UNKNOWN_COST: usize = 64;
+
 /// Everything a state says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Saved {
-    pub(crate) id: NodeId,
-    /// Buckets of the table of each family; 0 for none.
-    pub(crate) depths: [u8; Family::ALL.len()],
+    pub(crate) families: [Option<SavedFamily>; Family::ALL.len()],
     pub(crate) contacts: Vec<Contact>,
     /// Each address once, in order.
     pub(crate) rests: Vec<Rest>,
-    pub(crate) pending: BTreeMap<InfoHash, Pending>,
-    pub(crate) failed: BTreeMap<InfoHash, Failed>,
+    /// Infohashes under way.
+    pub(crate) pending: BTreeMap<InfoHash, Lead>,
+    /// Infohashes that failed and get another chance.
+    pub(crate) failed: BTreeMap<InfoHash, SavedLead>,
     pub(crate) settled: Vec<InfoHash>,
-    /// Records after the snapshot.
+    /// Records of kinds that this version does not know.
+    pub(crate) unknown: Vec<Unknown>,
+    /// Such records beyond what is kept.
+    pub(crate) unknown_left_out: usize,
+    /// What the sums cover; `None` in the format before this one.
+    pub(crate) salt: Option<Salt>,
+    /// It is in the format before this one: no record may follow it.
+    pub(crate) is_outdated: bool,
+    /// Records appended to the snapshot.
     pub(crate) records: usize,
+    /// Records that were damaged.
+    pub(crate) damaged: usize,
     /// Bytes after the last good record.
     pub(crate) torn_bytes: usize,
 }
 
 impl Saved {
-    /// Reads a snapshot and the records after it, at `wall`.
-    pub(crate) fn read(bytes: &[u8], wall: WallTime) -> Result<Self, StateError> {
-        let mut rest = after_first_line(bytes)?;
-        let at = |rest: &[u8]| bytes.len() - rest.len();
-        let mut before = CHAIN_START;
-        let mut saved = Self::empty();
-        let mut written = None;
-        loop {
-            let chunk = chunk(before, rest).map_err(|error| match error {
-                ChunkError::Torn => StateError::Truncated,
-                ChunkError::Damaged => StateError::Damaged(at(rest)),
-            })?;
-            let damaged = StateError::Damaged(at(rest));
-            match (chunk.kind, written) {
-                (kind::HEAD, None) => written = Some(saved.head(chunk.body).ok_or(damaged)?),
-                (kind::END, Some(_)) if chunk.body.is_empty() => {
-                    rest = &rest[chunk.len..];
-                    break;
-                }
-                (kind, Some(written)) => {
-                    let passed = seconds_between(written, wall);
-                    saved.section(kind, chunk.body, passed).ok_or(damaged)?;
-                }
-                (_, None) => return Err(damaged),
-            }
-            saved.check_counts()?;
-            (before, rest) = (chunk.sum, &rest[chunk.len..]);
+    /// Reads what follows the first line, which ends at `begin`.
+    pub(super) fn read(bytes: &[u8], begin: usize, wall: WallTime) -> Result<Self, StateError> {
+        let bytes = bytes.get(begin..).unwrap_or_default();
+        if bytes.len() < 2 * HEAD_LEN {
+            return Err(StateError::Truncated);
         }
-        saved.read_records(rest, wall);
+        let (written, salt) = heads(bytes).ok_or(StateError::Damaged(begin))?;
+        let passed = seconds_between(written, wall);
+        let mut saved = Self { salt: Some(salt), ..Self::default() };
+        // The heads stand under another salt, at the front and equally long.
+        let behind = bytes.get(2 * HEAD_LEN..).unwrap_or_default();
+        let mut frames = Frames::new(salt, behind);
+        let (mut senseless, mut has_end) = (0, false);
+        for Frame { kind, body, .. } in frames.by_ref() {
+            has_end |= kind == kind::END;
+            senseless += usize::from(saved.take(kind, body, passed, wall).is_none());
+            saved.check_counts()?;
+        }
+        // A snapshot without its end lacks at least that.
+        saved.damaged = (frames.damaged + senseless).max(usize::from(!has_end));
+        saved.torn_bytes = frames.torn_bytes;
         saved.sort_rests();
         Ok(saved)
     }
 
-    fn empty() -> Self {
-        Self {
-            id: NodeId([0; 20]),
-            depths: [0; 2],
-            contacts: Vec::new(),
-            rests: Vec::new(),
-            pending: BTreeMap::new(),
-            failed: BTreeMap::new(),
-            settled: Vec::new(),
-            records: 0,
-            torn_bytes: 0,
-        }
-    }
-
-    fn head(&mut self, mut body: Body<'_>) -> Option<WallTime> {
-        let wall = body.wall()?;
-        self.id = body.id()?;
-        self.depths = [body.byte()?, body.byte()?];
-        body.is_empty().then_some(wall)
-    }
-
-    /// Takes one chunk of the snapshot in; `None` if it makes no sense.
-    fn section(&mut self, kind: u8, mut body: Body<'_>, passed: u32) -> Option<()> {
-        while !body.is_empty() {
-            match kind {
-                kind::CONTACTS => self.contacts.push(body.contact()?),
-                kind::RESTS => self.rests.push(left_after(body.rest()?, passed)),
-                kind::PENDING => {
-                    let (hash, source, peers) = body.pending()?;
-                    self.pending.insert(hash, Pending { source, peers });
-                }
-                kind::FAILED => self.put_failed(body.failed()?, passed)?,
-                kind::SETTLED => self.settled.push(body.hash()?),
-                _ => return None,
+    /// Takes a record in whole; `None`, and nothing done, if it makes no sense or is beyond all
+    /// bounds.
+    fn take(&mut self, kind: u8, body: Body<'_>, passed: u32, wall: WallTime) -> Option<()> {
+        match kind {
+            kind::FAMILY => {
+                let saved = body.last_family()?;
+                self.families[saved.family.index()] = Some(saved);
+            }
+            kind::CONTACTS => self.contacts.extend(body.all(Body::contact)?),
+            kind::RESTS => {
+                let rests = body.all(Body::rest)?;
+                self.rests.extend(rests.into_iter().map(|rest| left_after(rest, passed)));
+            }
+            kind::LEADS => self.leads(&body.all(Body::lead)?, passed)?,
+            kind::SETTLED => self.settled.extend(body.all(Body::hash)?),
+            kind::END => body.is_empty().then_some(())?,
+            kind if kind & kind::OPTIONAL != 0 => self.keep_unknown(kind, body),
+            kind => {
+                self.appended(kind, body, wall)?;
+                self.records += 1;
             }
         }
-        (kind::CONTACTS..=kind::SETTLED).contains(&kind).then_some(())
-    }
-
-    fn put_failed(&mut self, (hash, failed): (InfoHash, Failed), passed: u32) -> Option<()> {
-        if !(1..=SECOND_CHANCE_AFTER.len()).contains(&usize::from(failed.round)) {
-            return None;
-        }
-        let left = failed.left.min(WAIT_MAX.as_secs() as u32).saturating_sub(passed);
-        self.failed.insert(hash, Failed { left, ..failed });
         Some(())
     }
 
-    fn check_counts(&self) -> Result<(), StateError> {
-        let counts = [
-            (self.contacts.len(), TABLE_SAVED_MAX, "contacts"),
-            (self.rests.len(), RESTS_SAVED_MAX, "nodes that rest"),
-            (self.pending.len(), PENDING_SAVED_MAX, "infohashes under way"),
-            (self.failed.len(), FAILED_SAVED_MAX, "failed infohashes"),
-            (self.settled.len(), SETTLED_MAX, "settled infohashes"),
-        ];
-        match counts.into_iter().find(|(count, most, _)| count > most) {
-            Some((_, _, what)) => Err(StateError::TooMany(what)),
-            None => Ok(()),
-        }
-    }
-
-    /// Reads records up to the first that is torn, damaged or senseless.
-    fn read_records(&mut self, mut rest: &[u8], wall: WallTime) {
-        while let Ok(chunk) = chunk(RECORD_START, rest) {
-            if self.record(chunk.kind, chunk.body, wall).is_none() {
-                break;
-            }
-            self.records += 1;
-            rest = &rest[chunk.len..];
-        }
-        self.torn_bytes = rest.len();
-    }
-
-    /// Takes a record in whole; `None`, and nothing done, if it makes no sense or is beyond all
-    /// bounds.
-    fn record(&mut self, kind: u8, mut body: Body<'_>, wall: WallTime) -> Option<()> {
+    fn appended(&mut self, kind: u8, mut body: Body<'_>, wall: WallTime) -> Option<()> {
         match kind {
-            kind::ANSWER => return self.answer(body, wall),
+            kind::ANSWER => self.answer(body, wall)?,
             kind::TAKEN => {
-                let (hash, source, peers) = body.pending()?;
+                let SavedLead { lead, .. } = body.lead()?;
                 self.room_for_pending(1, body)?;
-                self.take_on(hash, Pending { source, peers });
+                self.take_on(lead);
             }
-            kind::DROPPED => {
-                let hash = self.whole_hash(body)?;
-                self.pending.remove(&hash);
-                self.failed.remove(&hash);
-            }
+            kind::DROPPED => self.drop(body.last_hash()?),
             kind::RETRY => {
                 let passed = seconds_between(body.wall()?, wall);
-                let failed = body.failed()?;
-                (body.is_empty() && self.failed.len() < FAILED_SAVED_MAX).then_some(())?;
-                self.put_failed(failed, passed)?;
-                self.pending.remove(&failed.0);
+                let hash = body.hash()?;
+                let (round, left) = (body.byte()?, body.u32()?);
+                body.is_empty().then_some(())?;
+                // How it was heard of was said when it was taken on.
+                let origin = self.pending.get(&hash).map_or(Origin::Sample, |lead| lead.origin);
+                let lead = Lead { round, ..Lead::new(hash, Instant::START, origin) };
+                self.retry(SavedLead { lead, left }, passed)?;
             }
-            kind::OVER => {
-                let hash = self.whole_hash(body)?;
-                (self.settled.len() < SETTLED_MAX).then_some(())?;
-                self.pending.remove(&hash);
-                self.failed.remove(&hash);
-                self.settled.push(hash);
-            }
+            kind::OVER => self.over(body.last_hash()?)?,
             _ => return None,
         }
         Some(())
     }
 
-    fn answer(&mut self, mut body: Body<'_>, wall: WallTime) -> Option<()> {
+    /// All of them or none.
+    fn leads(&mut self, leads: &[SavedLead], passed: u32) -> Option<()> {
+        let sensible = |saved: &SavedLead| saved.lead.round == 0 || is_round(saved.lead.round);
+        leads.iter().all(sensible).then_some(())?;
+        for saved in leads {
+            if saved.lead.round == 0 {
+                self.pending.insert(saved.lead.hash, saved.lead.clone());
+            } else {
+                self.put_failed(saved.clone(), passed)?;
+            }
+        }
+        Some(())
+    }
+
+    fn keep_unknown(&mut self, kind: u8, body: Body<'_>) {
+        let held: usize = self.unknown.iter().map(|unknown| unknown.body.len()).sum();
+        let held = held + UNKNOWN_COST * (self.unknown.len() + 1);
+        if held + body.0.len() <= STATE_UNKNOWN_MAX {
+            self.unknown.push(Unknown { kind, body: body.0.into() });
+        } else {
+            self.unknown_left_out += 1;
+        }
+    }
+
+    /// Puts an infohash that failed where it belongs, as much nearer as time has passed.
+    pub(super) fn put_failed(&mut self, failed: SavedLead, passed: u32) -> Option<()> {
+        is_round(failed.lead.round).then_some(())?;
+        let left = failed.left.min(WAIT_MAX.as_secs() as u32).saturating_sub(passed);
+        self.failed.insert(failed.lead.hash, SavedLead { left, ..failed });
+        Some(())
+    }
+
+    /// A state that holds more than any run can is not believed.
+    pub(super) fn check_counts(&self) -> Result<(), StateError> {
+        for (count, most, what) in [
+            (self.contacts.len(), TABLE_SAVED_MAX, "contacts"),
+            (self.rests.len(), RESTS_SAVED_MAX, "nodes that rest"),
+            (self.pending.len(), PENDING_SAVED_MAX, "infohashes under way"),
+            (self.failed.len(), FAILED_SAVED_MAX, "failed infohashes"),
+            (self.settled.len(), SETTLED_MAX, "settled infohashes"),
+        ] {
+            if count > most {
+                return Err(StateError::TooMany(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// A node rests, and the infohashes that it named are taken on.
+    pub(super) fn answer(&mut self, mut body: Body<'_>, wall: WallTime) -> Option<()> {
         let passed = seconds_between(body.wall()?, wall);
         let rest = body.rest()?;
         let count = usize::from(body.byte()?);
@@ -188,38 +188,73 @@ impl Saved {
         (self.rests.len() < RESTS_SAVED_MAX).then_some(())?;
         self.rests.push(left_after(rest, passed));
         for hash in &hashes[..count] {
-            self.take_on(*hash, Pending { source: Some(rest.contact), peers: Vec::new() });
+            let lead = Lead::new(*hash, Instant::START, Origin::Sample);
+            self.take_on(lead.from(Some(rest.contact)));
         }
         Some(())
     }
 
-    fn room_for_pending(&self, count: usize, rest: Body<'_>) -> Option<()> {
+    pub(super) fn room_for_pending(&self, count: usize, rest: Body<'_>) -> Option<()> {
         (rest.is_empty() && self.pending.len() + count <= PENDING_SAVED_MAX).then_some(())
     }
 
-    fn take_on(&mut self, hash: InfoHash, pending: Pending) {
-        if !self.failed.contains_key(&hash) {
-            self.pending.entry(hash).or_insert(pending);
+    pub(super) fn take_on(&mut self, lead: Lead) {
+        if !self.failed.contains_key(&lead.hash) {
+            self.pending.entry(lead.hash).or_insert(lead);
         }
     }
 
-    fn whole_hash(&self, mut body: Body<'_>) -> Option<InfoHash> {
-        body.hash().filter(|_| body.is_empty())
+    pub(super) fn drop(&mut self, hash: InfoHash) {
+        self.pending.remove(&hash);
+        self.failed.remove(&hash);
+    }
+
+    pub(super) fn retry(&mut self, failed: SavedLead, passed: u32) -> Option<()> {
+        (self.failed.len() < FAILED_SAVED_MAX).then_some(())?;
+        let hash = failed.lead.hash;
+        self.put_failed(failed, passed)?;
+        self.pending.remove(&hash);
+        Some(())
+    }
+
+    pub(super) fn over(&mut self, hash: InfoHash) -> Option<()> {
+        (self.settled.len() < SETTLED_MAX).then_some(())?;
+        self.drop(hash);
+        self.settled.push(hash);
+        Some(())
     }
 
     /// Keeps of each address the rest that ends last.
-    fn sort_rests(&mut self) {
+    pub(super) fn sort_rests(&mut self) {
         self.rests.sort_by_key(|rest| (rest.contact.addr, std::cmp::Reverse(rest.left)));
         self.rests.dedup_by_key(|rest| rest.contact.addr);
     }
 }
 
-fn left_after(rest: Rest, passed: u32) -> Rest {
+/// Bytes of a head.
+pub(super) const HEAD_LEN: usize = super::frame::HEADER_LEN + 16 + super::frame::SUM_LEN;
+
+/// What the two heads say, of which one is enough.
+fn heads(bytes: &[u8]) -> Option<(WallTime, Salt)> {
+    let places = [bytes.get(..HEAD_LEN), bytes.get(HEAD_LEN..2 * HEAD_LEN)];
+    places.into_iter().flatten().find_map(|place| {
+        let Frame { kind, mut body, .. } = Frames::new(HEAD_SALT, place).next()?;
+        (kind == kind::HEAD).then_some(())?;
+        let head = (body.wall()?, body.eight()?);
+        body.is_empty().then_some(head)
+    })
+}
+
+fn is_round(round: u8) -> bool {
+    (1..=SECOND_CHANCE_AFTER.len()).contains(&usize::from(round))
+}
+
+pub(super) fn left_after(rest: Rest, passed: u32) -> Rest {
     let left = rest.left.min(REST_MAX.as_secs() as u32).saturating_sub(passed);
     Rest { left, ..rest }
 }
 
 /// How much time has passed for certain: none, if the clock was set back.
-fn seconds_between(written: WallTime, now: WallTime) -> u32 {
+pub(super) fn seconds_between(written: WallTime, now: WallTime) -> u32 {
     u32::try_from(now.0.saturating_sub(written.0)).unwrap_or(u32::MAX)
 }

@@ -1,32 +1,43 @@
-//! The codec alone: what is written is what is read, and nothing else is read.
+//! The format alone: what is written is what is read, and nothing else is read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
-use super::codec::{CHAIN_START, HEADER_LEN, MAGIC, SUM_LEN, put_record, sum};
-use super::codec::{kind, put_pending};
+use super::body::put_lead;
+use super::frame::{HEADER_LEN, SUM_LEN, Salt, put_record};
+use super::saved::HEAD_LEN;
+use super::version::FIRST_LINE;
 use super::*;
-use crate::base::addr::Contact;
+use crate::base::addr::{Contact, Family};
 use crate::base::id::{InfoHash, NodeId};
 use crate::base::time::{Duration, Instant};
+use crate::lead::{Lead, Origin};
 use crate::limits::{
-    SAMPLES_PER_REPLY, SAVED_PEERS_MAX, SETTLED_MAX, STATE_CHUNK_MAX, TABLE_SAVED_MAX,
+    SAMPLES_PER_REPLY, SAVED_PEERS_MAX, SETTLED_MAX, STATE_CHUNK_MAX, STATE_UNKNOWN_MAX,
+    TABLE_SAVED_MAX,
 };
 
 const WALL: WallTime = WallTime(1_700_000_000);
+const SALT: Salt = *b"a secret";
+/// Where the first record behind the heads stands.
+const BODY: usize = FIRST_LINE.len() + 2 * HEAD_LEN;
 
-fn write(saved: &Saved, wall: WallTime) -> Vec<u8> {
+fn write(saved: &Saved) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut writer = SnapshotWriter::new(&mut out, wall, saved.id, saved.depths);
+    let mut writer = SnapshotWriter::new(&mut out, WALL, SALT);
+    saved.families.iter().flatten().for_each(|family| writer.family(family));
     saved.contacts.iter().for_each(|contact| writer.contact(*contact));
     saved.rests.iter().for_each(|rest| writer.rest(rest));
-    for (hash, pending) in &saved.pending {
-        writer.pending(*hash, pending.source, pending.peers.iter().copied());
+    for lead in saved.pending.values() {
+        writer.lead(lead, 0, lead.peers.iter().copied());
     }
-    saved.failed.iter().for_each(|(hash, failed)| writer.failed(*hash, *failed));
+    for SavedLead { lead, left } in saved.failed.values() {
+        writer.lead(lead, *left, lead.peers.iter().copied());
+    }
     saved.settled.iter().for_each(|hash| writer.settled(*hash));
+    saved.unknown.iter().for_each(|unknown| writer.unknown(unknown));
     writer.finish();
     out
 }
@@ -46,9 +57,17 @@ fn contact() -> impl Strategy<Value = Contact> {
     (any::<[u8; 20]>(), addr()).prop_map(|(id, addr)| Contact { id: NodeId(id), addr })
 }
 
-fn pending() -> impl Strategy<Value = Pending> {
-    (prop::option::of(contact()), prop::collection::vec(addr(), 0..SAVED_PEERS_MAX))
-        .prop_map(|(source, peers)| Pending { source, peers })
+prop_compose! {
+    fn lead(rounds: std::ops::RangeInclusive<u8>)(
+        hash in hash(),
+        source in prop::option::of(contact()),
+        peers in prop::collection::vec(addr(), 0..SAVED_PEERS_MAX),
+        round in rounds,
+        asked_for in any::<bool>(),
+    ) -> Lead {
+        let origin = if asked_for { Origin::Request } else { Origin::Sample };
+        Lead { source, peers, round, ..Lead::new(hash, Instant::START, origin) }
+    }
 }
 
 fn rest() -> impl Strategy<Value = Rest> {
@@ -59,43 +78,62 @@ fn rest() -> impl Strategy<Value = Rest> {
     })
 }
 
+fn family(family: Family) -> impl Strategy<Value = Option<SavedFamily>> {
+    let parts = (any::<[u8; 20]>(), any::<u8>(), prop::option::of(addr()));
+    prop::option::of(parts.prop_map(move |(id, depth, external)| {
+        let external = external.filter(|addr| Family::of(*addr) == family);
+        SavedFamily { family, id: NodeId(id), depth, external }
+    }))
+}
+
+fn unknown() -> impl Strategy<Value = item::Unknown> {
+    (128..=255u8, prop::collection::vec(any::<u8>(), 0..200))
+        .prop_map(|(kind, body)| item::Unknown { kind, body: body.into() })
+}
+
 prop_compose! {
     fn saved()(
-        id in any::<[u8; 20]>(),
-        depths in any::<[u8; 2]>(),
-        contacts in prop::collection::vec(contact(), 0..50),
-        mut rests in prop::collection::vec(rest(), 0..50),
-        pending in prop::collection::btree_map(hash(), pending(), 0..40),
-        failed in prop::collection::btree_map(hash(), (1..=3u8, 0..=86_400u32), 0..50),
-        settled in prop::collection::vec(hash(), 0..50),
+        v4 in family(Family::V4),
+        v6 in family(Family::V6),
+        contacts in prop::collection::vec(contact(), 0..150),
+        mut rests in prop::collection::vec(rest(), 0..150),
+        pending in prop::collection::vec(lead(0..=0), 0..20),
+        failed in prop::collection::vec((lead(1..=3), 0..=86_400u32), 0..20),
+        settled in prop::collection::vec(hash(), 0..300),
+        unknown in prop::collection::vec(unknown(), 0..4),
     ) -> Saved {
         rests.sort_by_key(|rest| rest.contact.addr);
         rests.dedup_by_key(|rest| rest.contact.addr);
-        let failed = failed.into_iter().map(|(hash, (round, left))| (hash, Failed { round, left }));
-        let failed: BTreeMap<_, _> = failed.collect();
-        let id = NodeId(id);
-        Saved { id, depths, contacts, rests, pending, failed, settled, records: 0, torn_bytes: 0 }
+        let pending = pending.into_iter().map(|lead| (lead.hash, lead)).collect();
+        let failed = failed.into_iter().map(|(lead, left)| (lead.hash, SavedLead { lead, left }));
+        let (families, salt, failed) = ([v4, v6], Some(SALT), failed.collect());
+        let rest = Saved::default();
+        Saved { families, contacts, rests, pending, failed, settled, unknown, salt, ..rest }
     }
 }
 
 /// A state of each kind of thing, and four records after it.
 fn sample() -> (Vec<u8>, usize) {
     let node = |n| Contact { id: NodeId([n; 20]), addr: ([9, 9, 9, n], 1).into() };
+    let lead = |n| Lead::new(InfoHash([n; 20]), Instant::START, Origin::Sample);
     let peers = vec![([7, 7, 7, 7], 7).into(), ([7u16; 8], 7).into()];
+    let under_way = Lead { peers, ..lead(4).from(Some(node(4))) };
+    let failed = SavedLead { lead: Lead { round: 1, ..lead(5) }, left: 3_600 };
+    let of =
+        |family, n, external| Some(SavedFamily { family, id: NodeId([n; 20]), depth: n, external });
     let saved = Saved {
-        id: NodeId([1; 20]),
-        depths: [3, 0],
+        families: [of(Family::V4, 1, Some(([1, 2, 3, 4], 5).into())), of(Family::V6, 2, None)],
         contacts: vec![node(2)],
         rests: vec![Rest { contact: node(3), by_id: true, left: 600 }],
-        pending: [(InfoHash([4; 20]), Pending { source: Some(node(4)), peers })].into(),
-        failed: [(InfoHash([5; 20]), Failed { round: 1, left: 3_600 })].into(),
+        pending: [(under_way.hash, under_way)].into(),
+        failed: [(failed.lead.hash, failed)].into(),
         settled: vec![InfoHash([6; 20])],
-        records: 0,
-        torn_bytes: 0,
+        unknown: vec![item::Unknown { kind: 200, body: [1, 2, 3].into() }],
+        ..Saved::default()
     };
-    let mut bytes = write(&saved, WALL);
+    let mut bytes = write(&saved);
     let len = bytes.len();
-    let mut journal = Journal::default();
+    let mut journal = Journal::new(SALT);
     (10..13).for_each(|n| journal.sample(InfoHash([n; 20])));
     journal.answer(node(10), true, Instant::from_micros(300_000_000));
     journal.dropped(InfoHash([4; 20]));
@@ -106,159 +144,247 @@ fn sample() -> (Vec<u8>, usize) {
     (bytes, len)
 }
 
+/// Everything that a state says about infohashes.
+fn infohashes(saved: &Saved) -> BTreeSet<InfoHash> {
+    saved.pending.keys().chain(saved.failed.keys()).chain(&saved.settled).copied().collect()
+}
+
+/// Where each record of a state begins, and at last where it ends.
+fn borders(bytes: &[u8]) -> Vec<usize> {
+    let head = FIRST_LINE.len();
+    let mut borders = vec![head, head + HEAD_LEN, BODY];
+    while let Some(end) = borders.last().copied().filter(|at| *at < bytes.len()) {
+        let length = bytes[end + 1..end + 5].try_into().map(u32::from_be_bytes).expect("four");
+        borders.push(end + HEADER_LEN + length as usize + SUM_LEN);
+    }
+    borders
+}
+
+/// Asserts that of `whole` only what is between `from` and `to` is missing from `bytes`, which were
+/// damaged there.
+fn assert_costs(whole: &[u8], bytes: &[u8], from: usize, to: usize) {
+    let read = |bytes: &[u8]| read(bytes, WALL).expect("a head is left");
+    let (all, found) = (read(whole), read(bytes));
+    let without = read(&[&whole[..from], &whole[to..]].concat());
+    let told = found.damaged + found.torn_bytes;
+    assert!(infohashes(&found).is_subset(&{
+        let mut known = infohashes(&all);
+        // Dropped later, if the record that says so is not the one that is damaged.
+        known.insert(InfoHash([4; 20]));
+        known
+    }));
+    let counts = |s: &Saved| (s.damaged, s.torn_bytes);
+    let (damaged, torn) = (found.damaged, found.torn_bytes);
+    assert_eq!(
+        Saved { damaged: 0, torn_bytes: 0, ..found },
+        Saved { damaged: 0, torn_bytes: 0, ..without.clone() }
+    );
+    assert!(told > 0 || from == to, "{:?}", counts(&without));
+    assert!(damaged <= 1 && torn <= to - from, "{damaged} damaged, {torn} torn");
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_what_is_read(saved in saved()) {
-        let bytes = write(&saved, WALL);
-        prop_assert_eq!(Saved::read(&bytes, WALL), Ok(saved.clone()));
+        let bytes = write(&saved);
+        prop_assert_eq!(read(&bytes, WALL), Ok(saved.clone()));
+        prop_assert_eq!(&write(&saved), &bytes, "what is not known stays byte for byte");
         let mut later = saved;
         later.rests.iter_mut().for_each(|rest| rest.left = rest.left.saturating_sub(1_000));
         later.failed.values_mut().for_each(|f| f.left = f.left.saturating_sub(1_000));
-        prop_assert_eq!(Saved::read(&bytes, WallTime(WALL.0 + 1_000)), Ok(later));
+        prop_assert_eq!(read(&bytes, WallTime(WALL.0 + 1_000)), Ok(later));
     }
 
     #[test]
-    fn a_flipped_bit_is_never_believed(at in any::<prop::sample::Index>(), bit in 0..8u8) {
-        let (whole, snapshot_len) = sample();
+    fn any_bytes_are_read_without_a_panic_and_tell_of_no_infohash(
+        noise in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let _ = read(&noise, WALL);
+        prop_assert!(read(&[FIRST_LINE, &noise].concat(), WALL).is_err());
+        let (whole, _) = sample();
+        let clean = read(&whole, WALL).expect("whole");
+        let read = read(&[whole, noise.clone()].concat(), WALL).expect("whole");
+        prop_assert_eq!(Saved { torn_bytes: noise.len(), ..clean }, read);
+    }
+
+    #[test]
+    fn a_flipped_bit_of_any_state_costs_at_most_its_record(
+        saved in saved(),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8u8,
+    ) {
+        let whole = write(&saved);
         let mut bytes = whole.clone();
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
-        match Saved::read(&bytes, WALL) {
-            Ok(saved) => {
-                prop_assert!(at >= snapshot_len, "only a record may be damaged");
-                prop_assert!(saved.records < 4 && saved.torn_bytes > bytes.len() - at - 1);
-            }
-            Err(_) => prop_assert!(at < snapshot_len),
+        let borders = borders(&whole);
+        let record = borders.partition_point(|border| *border <= at);
+        if let (Some(from), Some(to)) = (record.checked_sub(1), borders.get(record)) {
+            let from = borders[from];
+            // One head is enough.
+            let (from, to) = if from < BODY { (BODY, BODY) } else { (from, *to) };
+            let found = read(&bytes, WALL).expect("a head is left");
+            let without = [&whole[..from], &whole[to..]].concat();
+            let without = read(&without, WALL).expect("a head is left");
+            prop_assert!(infohashes(&found).is_subset(&infohashes(&saved)));
+            let silent = |s: Saved| Saved { damaged: 0, torn_bytes: 0, ..s };
+            prop_assert_eq!(silent(found), silent(without));
+        } else {
+            prop_assert!(read(&bytes, WALL).is_err(), "the first line");
         }
     }
+}
 
-    #[test]
-    fn any_bytes_after_a_first_line_are_refused(noise in prop::collection::vec(any::<u8>(), 0..400)) {
-        let bytes = [MAGIC, b"1\n", &noise].concat();
-        prop_assert!(Saved::read(&bytes, WALL).is_err());
-        let _ = Saved::read(&noise, WALL);
-        let (whole, _) = sample();
-        let tail = Saved::read(&[whole, noise.clone()].concat(), WALL).expect("whole");
-        prop_assert_eq!((tail.records, tail.torn_bytes), (4, noise.len()));
+#[test]
+fn any_flipped_bit_costs_the_record_it_is_in_and_is_counted() {
+    let (whole, _) = sample();
+    let borders = borders(&whole);
+    for at in FIRST_LINE.len()..whole.len() {
+        let record = borders.partition_point(|border| *border <= at);
+        let (from, to) = (borders[record - 1], borders[record]);
+        let (from, to) = if from < BODY { (BODY, BODY) } else { (from, to) };
+        for bit in 0..8 {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << bit;
+            assert_costs(&whole, &bytes, from, to);
+        }
+    }
+}
+
+#[test]
+fn cut_at_any_byte_whole_records_are_taken_and_the_rest_is_torn() {
+    let (bytes, _) = sample();
+    let borders = borders(&bytes);
+    for len in 0..bytes.len() {
+        match read(&bytes[..len], WALL) {
+            Ok(saved) => {
+                let whole = borders.iter().rev().find(|border| **border <= len).expect("heads");
+                assert_eq!(saved.torn_bytes, len - whole, "{len}");
+                let same = read(&bytes[..*whole], WALL).expect("heads");
+                assert_eq!(Saved { torn_bytes: 0, ..saved.clone() }, same, "{len}");
+                let rests = saved.rests.len() == 2;
+                assert_eq!(rests, saved.records > 0, "a rest comes with its samples");
+            }
+            Err(error) => assert_eq!((error, len < BODY), (StateError::Truncated, true), "{len}"),
+        }
     }
 }
 
 #[test]
 fn records_change_what_the_snapshot_said() {
     let (bytes, _) = sample();
-    let saved = Saved::read(&bytes, WALL).expect("whole");
+    let saved = read(&bytes, WALL).expect("whole");
     let set = |hashes: &[u8]| hashes.iter().map(|n| InfoHash([*n; 20])).collect::<BTreeSet<_>>();
     assert_eq!(saved.pending.keys().copied().collect::<BTreeSet<_>>(), set(&[12]));
     assert_eq!(saved.failed.keys().copied().collect::<BTreeSet<_>>(), set(&[5, 10]));
-    assert_eq!(saved.failed[&InfoHash([10; 20])], Failed { round: 2, left: 60 });
+    let failed = &saved.failed[&InfoHash([10; 20])];
+    assert_eq!((failed.lead.round, failed.left), (2, 60));
     assert_eq!(saved.settled.iter().copied().collect::<BTreeSet<_>>(), set(&[6, 11]));
     let source = saved.pending[&InfoHash([12; 20])].source.map(|node| node.id);
     assert_eq!(source, Some(NodeId([10; 20])));
     assert_eq!(saved.rests.iter().map(|rest| rest.left).collect::<Vec<_>>(), [600, 300]);
-    assert_eq!((saved.records, saved.torn_bytes), (4, 0));
+    assert_eq!((saved.records, saved.torn_bytes, saved.damaged), (4, 0, 0));
 }
 
 #[test]
-fn cut_at_any_byte_the_snapshot_is_named_and_a_record_dropped_whole() {
-    let (bytes, snapshot_len) = sample();
-    let mut counts = BTreeSet::new();
-    for len in 0..bytes.len() {
-        match Saved::read(&bytes[..len], WALL) {
-            Ok(saved) => {
-                assert!(len >= snapshot_len);
-                counts.insert(saved.records);
-                let rests = saved.rests.len() == 2;
-                let samples = saved.pending.len() + saved.failed.len() + saved.settled.len() > 3;
-                assert_eq!(rests, samples, "an entry of the calendar comes with its samples");
-            }
-            Err(error) => {
-                assert!(len < snapshot_len, "{len}");
-                assert_eq!(error, StateError::Truncated, "{len}");
-            }
-        }
-    }
-    assert_eq!(counts.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
+fn how_an_infohash_was_heard_of_outlives_its_failure() {
+    let mut journal = Journal::new(SALT);
+    let mut bytes = write(&Saved::default());
+    journal.taken(InfoHash([1; 20]), std::iter::empty());
+    journal.retry(InfoHash([1; 20]), 1, Instant::START);
+    journal.drain(Instant::START, WALL, &mut bytes);
+    let saved = read(&bytes, WALL).expect("whole");
+    assert_eq!(saved.failed[&InfoHash([1; 20])].lead.origin, Origin::Request);
 }
 
 #[test]
-fn foreign_files_and_unknown_versions_are_named() {
-    let read = |bytes: &[u8]| Saved::read(bytes, WALL).err();
+fn files_of_others_and_of_newer_versions_are_told_apart() {
+    let read = |bytes: &[u8]| read(bytes, WALL).err();
     assert_eq!(read(b"infohash,name\n"), Some(StateError::Foreign));
-    assert_eq!(read(b"DHT-Estudely state x\n"), Some(StateError::Foreign));
-    assert_eq!(read(b"DHT-Estudely state 99999999999\n"), Some(StateError::Foreign));
-    assert_eq!(read(b"DHT-Estudely state 2\nanything"), Some(StateError::Version(2)));
-    assert_eq!(read(b""), Some(StateError::Truncated));
-    assert_eq!(StateError::Version(2).to_string(), "state format 2 is not known");
+    assert_eq!(read(b"DHT-Estudely state 3.0\nanything"), Some(StateError::Newer(3)));
+    assert_eq!(check_version(b"DHT-Estudely state 3.0\n"), Err(StateError::Newer(3)));
+    let said = StateError::Newer(3).to_string();
+    assert_eq!(said, "a newer version wrote it (state format 3)");
+    let (mut bytes, _) = sample();
+    let dot = FIRST_LINE.len() - 2;
+    bytes[dot] = b'9';
+    assert!(read(&bytes).is_none(), "a higher minor version is read");
+    assert_eq!(check_version(&bytes), Ok(()));
+    let (one, both) = (FIRST_LINE.len() + 9, FIRST_LINE.len() + 9 + HEAD_LEN);
+    bytes[one] ^= 1;
+    assert_eq!(read(&bytes), None, "one head is enough");
+    bytes[both] ^= 1;
+    assert_eq!(read(&bytes), Some(StateError::Damaged(FIRST_LINE.len())));
 }
 
 #[test]
-fn a_chunk_of_another_snapshot_does_not_fit_in() {
-    let (bytes, _) = sample();
-    let other =
-        write(&Saved { id: NodeId([2; 20]), ..Saved::read(&bytes, WALL).expect("whole") }, WALL);
-    // The heads are equally long: splice one onto the other's rest.
-    let head = MAGIC.len() + 2 + HEADER_LEN + 30 + SUM_LEN;
-    let spliced = [&other[..head], &bytes[head..]].concat();
-    assert_eq!(Saved::read(&spliced, WALL), Err(StateError::Damaged(head)));
+fn unknown_kinds_are_kept_within_their_bound_if_they_are_optional() {
+    let with = |records: &[(u8, usize)]| {
+        let mut bytes = write(&Saved::default());
+        for (kind, len) in records {
+            put_record(SALT, *kind, &mut bytes, |out| out.resize(out.len() + len, 7));
+        }
+        let saved = read(&bytes, WALL).expect("whole");
+        (saved.unknown.len(), saved.unknown_left_out, saved.damaged, saved.records)
+    };
+    assert_eq!(with(&[(128, 0), (255, 9)]), (2, 0, 0, 0));
+    assert_eq!(with(&[(99, 9), (127, 0)]), (0, 0, 2, 0), "none that must be understood");
+    let full = STATE_UNKNOWN_MAX / STATE_CHUNK_MAX - 1;
+    let mut records = vec![(200, STATE_CHUNK_MAX); full];
+    let left = STATE_UNKNOWN_MAX - full * (STATE_CHUNK_MAX + 64);
+    records.push((200, left - 64));
+    assert_eq!(with(&records), (full + 1, 0, 0, 0));
+    records.push((200, 0));
+    assert_eq!(with(&records), (full + 1, 1, 0, 0));
 }
 
 #[test]
 fn absurd_counts_and_lengths_are_refused_with_the_right_sum() {
     let node = Contact { id: NodeId([2; 20]), addr: ([9, 9, 9, 9], 1).into() };
     let many = |contacts: usize, settled: usize| {
-        let mut out = Vec::new();
-        let mut writer = SnapshotWriter::new(&mut out, WALL, NodeId([1; 20]), [255; 2]);
-        (0..contacts).for_each(|_| writer.contact(node));
-        (0..settled).for_each(|_| writer.settled(InfoHash([1; 20])));
-        writer.finish();
-        Saved::read(&out, WALL).err()
+        let (contacts, settled) = (vec![node; contacts], vec![InfoHash([1; 20]); settled]);
+        read(&write(&Saved { contacts, settled, ..Saved::default() }), WALL).err()
     };
     assert_eq!(many(TABLE_SAVED_MAX, SETTLED_MAX), None);
     assert_eq!(many(TABLE_SAVED_MAX + 1, 0), Some(StateError::TooMany("contacts")));
     assert_eq!(many(0, SETTLED_MAX + 1), Some(StateError::TooMany("settled infohashes")));
-
-    let line = [MAGIC, b"1\n"].concat();
-    for length in [STATE_CHUNK_MAX as u32 + 1, u32::MAX] {
-        let long = [&line[..], &[kind::HEAD], &length.to_be_bytes(), &[0; 100]].concat();
-        assert_eq!(Saved::read(&long, WALL), Err(StateError::Damaged(line.len())));
+    let lengths = [(STATE_CHUNK_MAX, 1), (STATE_CHUNK_MAX + 1, 0)];
+    for (length, expected) in lengths {
+        let mut bytes = write(&Saved::default());
+        put_record(SALT, 200, &mut bytes, |out| out.resize(out.len() + length, 0));
+        let saved = read(&bytes, WALL).expect("whole");
+        assert_eq!(saved.unknown.len() + saved.unknown_left_out, expected, "{length}");
     }
-    let senseless = |kind: u8, body: &[u8]| {
-        let framed = [&[kind][..], &(body.len() as u32).to_be_bytes(), body].concat();
-        let bytes = [&line[..], &framed, &sum(CHAIN_START, &framed)].concat();
-        Saved::read(&bytes, WALL).err()
-    };
-    assert_eq!(senseless(kind::END, &[]), Some(StateError::Damaged(line.len())));
-    assert_eq!(senseless(kind::HEAD, &[0; 29]), Some(StateError::Damaged(line.len())));
-    assert_eq!(senseless(kind::CONTACTS, &[]), Some(StateError::Damaged(line.len())));
-    assert_eq!(senseless(kind::HEAD, &[0; 30]), Some(StateError::Truncated));
 }
 
 #[test]
-fn a_senseless_record_ends_the_reading() {
+fn a_senseless_record_is_passed_over() {
     let (bytes, snapshot_len) = sample();
     let tail = |kind: u8, body: &[u8]| {
         let mut file = bytes[..snapshot_len].to_vec();
-        put_record(kind, &mut file, |out| out.extend_from_slice(body));
-        Saved::read(&file, WALL).map(|saved| saved.records)
+        put_record(SALT, kind, &mut file, |out| out.extend_from_slice(body));
+        put_record(SALT, kind::DROPPED, &mut file, |out| out.extend_from_slice(&[1; 20]));
+        let saved = read(&file, WALL).expect("whole");
+        assert_eq!(saved.records + saved.damaged, 2);
+        saved.records == 2
     };
-    assert_eq!(tail(kind::DROPPED, &[1; 20]), Ok(1));
-    assert_eq!(tail(kind::DROPPED, &[1; 21]), Ok(0));
-    assert_eq!(tail(kind::OVER, &[1; 19]), Ok(0));
-    assert_eq!(tail(99, &[]), Ok(0));
+    assert!(tail(kind::DROPPED, &[1; 20]) && !tail(kind::DROPPED, &[1; 21]));
+    assert!(!tail(kind::OVER, &[1; 19]) && !tail(99, &[]));
     let retry = |round: u8| [&WALL.0.to_be_bytes()[..], &[3; 20], &[round], &[0; 4]].concat();
-    assert_eq!((tail(kind::RETRY, &retry(3)), tail(kind::RETRY, &retry(4))), (Ok(1), Ok(0)));
-    let mut peers = Vec::new();
+    assert!(tail(kind::RETRY, &retry(3)) && !tail(kind::RETRY, &retry(4)));
+    let mut lead = Vec::new();
     let peer = SocketAddr::from(([9, 9, 9, 9], 1));
-    put_pending(InfoHash([3; 20]), None, std::iter::repeat_n(peer, SAVED_PEERS_MAX), &mut peers);
-    assert_eq!(tail(kind::TAKEN, &peers), Ok(1));
-    peers[21] += 1;
-    peers.extend_from_slice(&[0, 9, 9, 9, 9, 0, 1]);
-    assert_eq!(tail(kind::TAKEN, &peers), Ok(0), "one peer more than is saved");
+    let taken = Lead::new(InfoHash([3; 20]), Instant::START, Origin::Request);
+    put_lead(&taken, 0, std::iter::repeat_n(peer, SAVED_PEERS_MAX), &mut lead);
+    assert!(tail(kind::TAKEN, &lead));
+    lead[27] += 1;
+    lead.extend_from_slice(&[0, 9, 9, 9, 9, 0, 1]);
+    assert!(!tail(kind::TAKEN, &lead), "one peer more than is saved");
 }
 
 #[test]
 fn an_undrained_journal_stays_within_its_bounds_and_drops_whole_records() {
-    let mut journal = Journal::default();
+    let mut journal = Journal::new(SALT);
     let node = Contact { id: NodeId([2; 20]), addr: ([9, 9, 9, 9], 1).into() };
     let until = Instant::START + Duration::from_secs(300);
     for n in 0..6_000u32 {
@@ -273,7 +399,7 @@ fn an_undrained_journal_stays_within_its_bounds_and_drops_whole_records() {
     let (mut bytes, snapshot_len) = sample();
     bytes.truncate(snapshot_len);
     journal.drain(Instant::START, WALL, &mut bytes);
-    let saved = Saved::read(&bytes, WALL).expect("whole");
+    let saved = read(&bytes, WALL).expect("whole");
     assert!(saved.records > 2_000 && saved.records < 6_000);
     assert_eq!(saved.pending.len(), 1 + saved.records * SAMPLES_PER_REPLY);
     let before = bytes.len();

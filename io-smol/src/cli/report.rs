@@ -179,6 +179,8 @@ fn state_json(kept: &Kept) -> Value {
             "settled": restored.settled,
             "left_out": restored.left_out,
             "records": restored.records,
+            "damaged": restored.damaged,
+            "unknown": restored.unknown,
             "torn_bytes": restored.torn_bytes,
         })
     });

@@ -1,7 +1,7 @@
 //! Beginning a run with what an earlier one left.
 
 use estudely_core::session::Start;
-use estudely_core::state::WallTime;
+use estudely_core::state::{StateError, WallTime};
 use estudely_core::{Crawler, Instant};
 
 use super::error::RunError;
@@ -42,7 +42,17 @@ pub(super) fn begin(
                     file.cut(file.len().saturating_sub(torn));
                     note = Some(format!("--state {shown}: {torn} bytes of a torn end cut"));
                 }
+                if found.damaged > 0 {
+                    let cut =
+                        note.map_or(String::new(), |_| format!(", {torn} bytes at its end cut"));
+                    let lost = found.damaged;
+                    note = Some(format!("--state {shown}: {lost} damaged records left out{cut}"));
+                }
                 restored = Some(found);
+            }
+            // Nothing of a newer version's is touched, should it come this far.
+            Err(newer @ StateError::Newer(_)) => {
+                return Err(RunError::StateStuck { line: format!("--state {shown}: {newer}") });
             }
             Err(error) => {
                 let line = |what: String| format!("--state {shown}: {error}; {what}");

@@ -1,7 +1,7 @@
 //! How close a file came to what a perfect crawl could find.
 //!
-//! [`compare`] holds a `metadata.csv` (design.md 5) against the truth with readers that share
-//! nothing with the crawler.
+//! [`compare`] holds a `metadata.csv` (README.md, "Output") against the truth with readers that
+//! share nothing with the crawler.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

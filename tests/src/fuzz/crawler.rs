@@ -166,46 +166,15 @@ impl World {
                 out
             }),
             Operation::Garble { which, at, byte, cut } => {
-                self.answer(which, |transaction, from| {
-                    let mut out = reply(transaction, &ReplyBody::new(contact_id(from)));
-                    let at = usize::from(at) % out.len();
-                    out[at] ^= byte;
-                    if cut {
-                        out.truncate(at);
-                    }
-                    out
-                });
+                self.answer(which, |transaction, from| garbled(transaction, from, at, byte, cut));
             }
             Operation::Datagram { from, payload } => {
                 let payload = &payload[..payload.len().min(2_048)];
                 self.crawler.handle_datagram(self.now, address(from), payload);
             }
-            Operation::Fail { which, fault } => {
-                let Some(mut dial) = self.dial(which) else { return };
-                let fault = PeerFault::ALL[usize::from(fault) % PeerFault::COUNT];
-                let outcome = dial.exchange.handle_failed(self.now, fault);
-                self.crawler.handle_outcome(self.now, dial.peer, outcome.clone());
-                self.crawler.handle_outcome(self.now, dial.peer, outcome); // told twice, counts once
-            }
+            Operation::Fail { which, fault } => self.fail(which, fault),
             Operation::Say { which, bytes } => self.say(which, bytes),
-            Operation::Serve { which, bytes } => {
-                let (index, bytes) = (self.index(which), usize::from(bytes).min(INFO.len()));
-                let Some(hash) = self.dials.get(index).map(|dial| dial.exchange.hash()) else {
-                    return;
-                };
-                let mut said = Vec::new();
-                Handshake::new(hash, *b"-FZ0001-fuzzfuzzfuzz").emit(&mut said);
-                let size = Some(INFO.len() as i64);
-                Extensions { ut_metadata: Some(3), metadata_size: size, client: None }
-                    .emit(&mut said);
-                MetadataMessage::Data { piece: 0, total_size: size }.emit(
-                    &mut said,
-                    OUR_METADATA_ID,
-                    INFO,
-                );
-                said.truncate(said.len() - INFO.len() + bytes);
-                self.say(which, &said);
-            }
+            Operation::Serve { which, bytes } => self.serve(which, bytes),
             Operation::Wait { millis } => self.wait(Duration::from_millis(millis.into())),
             Operation::WaitLong { minutes } => {
                 self.wait(Duration::from_secs(u64::from(minutes) * 60))
@@ -234,6 +203,28 @@ impl World {
         if payload.len() <= 2_048 {
             self.crawler.handle_datagram(self.now, to, &payload);
         }
+    }
+
+    fn fail(&mut self, which: u8, fault: u8) {
+        let Some(mut dial) = self.dial(which) else { return };
+        let fault = PeerFault::ALL[usize::from(fault) % PeerFault::COUNT];
+        let outcome = dial.exchange.handle_failed(self.now, fault);
+        self.crawler.handle_outcome(self.now, dial.peer, outcome.clone());
+        self.crawler.handle_outcome(self.now, dial.peer, outcome); // told twice, counts once
+    }
+
+    /// A peer that speaks BitTorrent and serves so many bytes.
+    fn serve(&mut self, which: u8, bytes: u8) {
+        let (index, bytes) = (self.index(which), usize::from(bytes).min(INFO.len()));
+        let Some(hash) = self.dials.get(index).map(|dial| dial.exchange.hash()) else { return };
+        let mut said = Vec::new();
+        Handshake::new(hash, *b"-FZ0001-fuzzfuzzfuzz").emit(&mut said);
+        let size = Some(INFO.len() as i64);
+        Extensions { ut_metadata: Some(3), metadata_size: size, client: None }.emit(&mut said);
+        let data = MetadataMessage::Data { piece: 0, total_size: size };
+        data.emit(&mut said, OUR_METADATA_ID, INFO);
+        said.truncate(said.len() - INFO.len() + bytes);
+        self.say(which, &said);
     }
 
     fn say(&mut self, which: u8, bytes: &[u8]) {
@@ -333,6 +324,17 @@ impl World {
 fn reply(transaction: &[u8], body: &ReplyBody<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     emit_reply(&mut out, &envelope(transaction), body);
+    out
+}
+
+/// An answer with a byte changed, or cut off there.
+fn garbled(transaction: &[u8], from: SocketAddr, at: u16, byte: u8, cut: bool) -> Vec<u8> {
+    let mut out = reply(transaction, &ReplyBody::new(contact_id(from)));
+    let at = usize::from(at) % out.len();
+    out[at] ^= byte;
+    if cut {
+        out.truncate(at);
+    }
     out
 }
 

@@ -22,73 +22,96 @@ type Asked = (SocketAddr, Vec<u8>, Instant, bool);
 /// right reply or in time.
 pub(super) fn endpoint(data: &[u8]) {
     let mut input = Input(data);
-    let rng = Rng::new(Seed::from_u64(1));
-    let mut endpoint: Endpoint<u32> = Endpoint::new(Family::V4, NodeId([7; 20]), rng);
-    let mut now = Instant::START;
-    // Every query still open, by number.
-    let mut open: BTreeMap<u32, Asked> = BTreeMap::new();
-    // What was ever asked under which transaction, ended or not.
-    let mut past: Vec<(SocketAddr, Vec<u8>)> = Vec::new();
-    let mut asked = 0;
+    let mut books = Books::new();
     while !input.is_empty() {
         match input.u8() % 8 {
-            0..=2 if open.len() < OPEN => {
-                let to = addr(&mut input);
-                let mut out = Vec::new();
-                let target = Id(input.bytes());
-                endpoint.ask(now, to, &Ask::FindNode { target }, asked, &mut out);
-                let message = Message::parse(&out).expect("we write what can be read");
-                assert!(message.read_only && matches!(message.kind, Kind::Query(_)));
-                past.push((to, message.transaction.to_vec()));
-                open.insert(asked, (to, message.transaction.to_vec(), now, false));
-                asked += 1;
-            }
-            3 => {
-                // The right reply to some query.
-                let Some((&number, (to, transaction, ..))) = nth(&open, input.u8()) else {
-                    continue;
-                };
-                let (to, transaction) = (*to, transaction.clone());
-                assert_eq!(endpoint.take(to, &transaction).map(|open| open.owner), Some(number));
-                assert!(endpoint.take(to, &transaction).is_none(), "once");
-                open.remove(&number);
-            }
-            4 => {
-                // Right transaction, wrong address; right address, transaction changed by a bit.
-                let Some((_, (to, transaction, ..))) = nth(&open, input.u8()) else { continue };
-                let other = SocketAddr::new(to.ip(), to.port() ^ (1 + u16::from(input.u8())));
-                assert!(endpoint.take(other, transaction).is_none(), "from elsewhere");
-                let mut wrong = transaction.clone();
-                let at = usize::from(input.u8()) % wrong.len();
-                wrong[at] ^= 1 << (input.u8() % 8);
-                let names_another = open.values().any(|(addr, t, ..)| addr == to && *t == wrong);
-                assert!(names_another || endpoint.take(*to, &wrong).is_none(), "a guess");
-            }
-            5 => {
-                // Anything; or something that was right once: late, twice, or from elsewhere.
-                let mut from = addr(&mut input);
-                let length = input.u8() % 12;
-                let mut transaction = input.slice(usize::from(length)).to_vec();
-                if length >= 10
-                    && let Some((to, once)) = nth_of(&past, transaction.first().copied())
-                {
-                    transaction.clone_from(once);
-                    if length == 10 {
-                        from = *to;
-                    }
-                }
-                let right = open.iter().find(|(_, (to, t, ..))| *to == from && *t == transaction);
-                let right = right.map(|(number, _)| *number);
-                assert_eq!(endpoint.take(from, &transaction).map(|open| open.owner), right);
-                right.and_then(|number| open.remove(&number));
-            }
+            0..=2 if books.open.len() < OPEN => books.ask(&mut input),
+            3 => books.answer(input.u8()),
+            4 => books.guess(&mut input),
+            5 => books.hear_anything(&mut input),
             _ => {
-                now = now + Duration::from_millis(u64::from(input.u8()) * 20);
-                expire(&mut endpoint, now, &mut open);
+                books.now = books.now + Duration::from_millis(u64::from(input.u8()) * 20);
+                expire(&mut books.endpoint, books.now, &mut books.open);
             }
         }
-        assert_eq!(endpoint.open_count(), open.len());
-        endpoint.check();
+        assert_eq!(books.endpoint.open_count(), books.open.len());
+        books.endpoint.check();
+    }
+}
+
+/// The endpoint and a naive book of its queries.
+struct Books {
+    endpoint: Endpoint<u32>,
+    now: Instant,
+    /// Every query still open, by number.
+    open: BTreeMap<u32, Asked>,
+    /// What was ever asked under which transaction, ended or not.
+    past: Vec<(SocketAddr, Vec<u8>)>,
+    asked: u32,
+}
+
+impl Books {
+    fn new() -> Self {
+        let rng = Rng::new(Seed::from_u64(1));
+        Self {
+            endpoint: Endpoint::new(Family::V4, NodeId([7; 20]), rng),
+            now: Instant::START,
+            open: BTreeMap::new(),
+            past: Vec::new(),
+            asked: 0,
+        }
+    }
+
+    fn ask(&mut self, input: &mut Input<'_>) {
+        let to = addr(input);
+        let mut out = Vec::new();
+        let target = Id(input.bytes());
+        self.endpoint.ask(self.now, to, &Ask::FindNode { target }, self.asked, &mut out);
+        let message = Message::parse(&out).expect("we write what can be read");
+        assert!(message.read_only && matches!(message.kind, Kind::Query(_)));
+        self.past.push((to, message.transaction.to_vec()));
+        self.open.insert(self.asked, (to, message.transaction.to_vec(), self.now, false));
+        self.asked += 1;
+    }
+
+    /// The right reply to some query.
+    fn answer(&mut self, which: u8) {
+        let Some((&number, (to, transaction, ..))) = nth(&self.open, which) else { return };
+        let (to, transaction) = (*to, transaction.clone());
+        assert_eq!(self.endpoint.take(to, &transaction).map(|open| open.owner), Some(number));
+        assert!(self.endpoint.take(to, &transaction).is_none(), "once");
+        self.open.remove(&number);
+    }
+
+    /// Right transaction, wrong address; right address, transaction changed by a bit.
+    fn guess(&mut self, input: &mut Input<'_>) {
+        let Some((_, (to, transaction, ..))) = nth(&self.open, input.u8()) else { return };
+        let other = SocketAddr::new(to.ip(), to.port() ^ (1 + u16::from(input.u8())));
+        assert!(self.endpoint.take(other, transaction).is_none(), "from elsewhere");
+        let mut wrong = transaction.clone();
+        let at = usize::from(input.u8()) % wrong.len();
+        wrong[at] ^= 1 << (input.u8() % 8);
+        let names_another = self.open.values().any(|(addr, t, ..)| addr == to && *t == wrong);
+        assert!(names_another || self.endpoint.take(*to, &wrong).is_none(), "a guess");
+    }
+
+    /// Anything; or something that was right once: late, twice, or from elsewhere.
+    fn hear_anything(&mut self, input: &mut Input<'_>) {
+        let mut from = addr(input);
+        let length = input.u8() % 12;
+        let mut transaction = input.slice(usize::from(length)).to_vec();
+        if length >= 10
+            && let Some((to, once)) = nth_of(&self.past, transaction.first().copied())
+        {
+            transaction.clone_from(once);
+            if length == 10 {
+                from = *to;
+            }
+        }
+        let right = self.open.iter().find(|(_, (to, t, ..))| *to == from && *t == transaction);
+        let right = right.map(|(number, _)| *number);
+        assert_eq!(self.endpoint.take(from, &transaction).map(|open| open.owner), right);
+        right.and_then(|number| self.open.remove(&number));
     }
 }
 

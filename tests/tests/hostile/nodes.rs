@@ -69,6 +69,9 @@ pub(crate) struct Recorded {
     pub(crate) sent: AtomicUsize,
 }
 
+/// What the tricks that say something else say of their interval.
+const INTERVAL: &str = "8:intervali600e";
+
 /// How many of them answer one query.
 const REPLAYED_AT_ONCE: usize = 24;
 
@@ -94,6 +97,61 @@ impl Trick {
             Self::Tears,
         ]
         .into_iter()
+    }
+}
+
+impl Trick {
+    /// What `node`, whose trick it is, sends back where that follows from the query alone.
+    fn datagrams(&self, node: &Node, asked: &Asked<'_>) -> Vec<Vec<u8>> {
+        let (t, id) = (asked.transaction, node.id);
+        let fake = fake_samples(id[0], 3);
+        let answer = |body: &[u8]| reply(t, id, body);
+        match self {
+            Self::NestsDeeply => {
+                let deep = |end: &str| format!("1:x{}{}", "l".repeat(900), end.repeat(900));
+                ["e", ""].map(|end| answer(deep(end).as_bytes())).into()
+            }
+            Self::SendsHugeDatagrams => {
+                vec![answer(&[b"1:x65000:".to_vec(), vec![b'x'; 65_000]].concat())]
+            }
+            Self::MixesUpTransactions => {
+                let other: Vec<u8> = t.iter().map(|byte| byte ^ 0x55).collect();
+                let (shorter, longer) = (t[..t.len() - 1].to_vec(), [t, b"x"].concat());
+                [other, shorter, longer].map(|t| reply(&t, id, &sampled(&fake, INTERVAL))).into()
+            }
+            Self::SamplesOddLength => {
+                vec![answer(&sampled(&[&fake[..], b"seven b"].concat(), INTERVAL))]
+            }
+            Self::SamplesThousand => {
+                let many = fake_samples(id[0], 1_000);
+                [&many[..], &many[..80 * 20]].map(|some| answer(&sampled(some, INTERVAL))).into()
+            }
+            Self::SaysInterval(value) => {
+                vec![answer(&sampled(&fake, &format!("8:interval{value}")))]
+            }
+            Self::NamesItself => {
+                let nodes = [compact(id, node.own), compact([9; 20], asked.from)].concat();
+                vec![answer(&body("", &nodes, b""))]
+            }
+            Self::NamesMartians => vec![answer(&body("", &martians(), b""))],
+            Self::ClaimsOurId => vec![reply(t, asked.id, &sampled(&fake, INTERVAL))],
+            Self::AsksBack => vec![back_question(t, id)],
+            Self::Refuses => {
+                vec![[&b"d1:eli202e6:refusee"[..], &transaction(t), b"1:y1:ee"].concat()]
+            }
+            Self::Repeats => vec![answer(&sampled(b"", INTERVAL)); 10],
+            Self::Tears => {
+                let whole = answer(&sampled(&fake, INTERVAL));
+                vec![whole[..whole.len() * 2 / 3].to_vec()]
+            }
+            // These need more than the query: a clock, a memory, or another socket.
+            Self::Honest(_)
+            | Self::HonestAfter(..)
+            | Self::HonestAtZero(..)
+            | Self::Replays(_)
+            | Self::NamesStrangers
+            | Self::AnswersFromElsewhere => Vec::new(),
+        }
     }
 }
 
@@ -150,87 +208,44 @@ impl Node {
     }
 
     fn react(&mut self, asked: &Asked<'_>) {
-        let fake = fake_samples(self.id[0], 3);
-        let (t, id) = (asked.transaction, self.id);
-        let interval = "8:intervali600e";
-        let sampled = |samples: &[u8], interval: &str| body(interval, b"", samples);
-        let answer = |body: &[u8]| reply(t, id, body);
         match &self.trick {
-            Trick::Honest(exposed) => self.send(asked, &answer(&honest_body(exposed, asked))),
+            Trick::Honest(exposed) => self.answer_honestly(asked, exposed),
             Trick::HonestAfter(delay, exposed) => {
                 if self.born.elapsed() >= *delay {
-                    self.send(asked, &answer(&honest_body(exposed, asked)));
+                    self.answer_honestly(asked, exposed);
                 }
             }
             Trick::HonestAtZero(left, exposed) => {
                 if left.load(Ordering::Relaxed) == 0 {
-                    self.send(asked, &answer(&honest_body(exposed, asked)));
+                    self.answer_honestly(asked, exposed);
                 }
             }
-            Trick::Replays(recorded) => {
-                let all = &recorded.datagrams;
-                for _ in 0..REPLAYED_AT_ONCE {
-                    let next = recorded.sent.fetch_add(1, Ordering::Relaxed);
-                    let datagram = &all[next % all.len()];
-                    self.send(asked, datagram);
-                    if let Some(answer) = as_answer(datagram, t) {
-                        self.send(asked, &answer);
-                    }
-                }
-            }
-            Trick::NestsDeeply => {
-                let deep = |end: &str| format!("1:x{}{}", "l".repeat(900), end.repeat(900));
-                self.send(asked, &answer(deep("e").as_bytes()));
-                self.send(asked, &answer(deep("").as_bytes()));
-            }
-            Trick::SendsHugeDatagrams => {
-                let filler = [b"1:x65000:".to_vec(), vec![b'x'; 65_000]].concat();
-                self.send(asked, &answer(&filler));
-            }
-            Trick::MixesUpTransactions => {
-                let mut other = t.to_vec();
-                other.iter_mut().for_each(|byte| *byte ^= 0x55);
-                self.send(asked, &reply(&other, id, &sampled(&fake, interval)));
-                self.send(asked, &reply(&t[..t.len() - 1], id, &sampled(&fake, interval)));
-                self.send(asked, &reply(&[t, b"x"].concat(), id, &sampled(&fake, interval)));
-            }
-            Trick::AnswersFromElsewhere => {
-                let _ = self.elsewhere.send_to(&answer(&sampled(&fake, interval)), asked.from);
-            }
-            Trick::SamplesOddLength => {
-                let odd = [&fake[..], b"seven b"].concat();
-                self.send(asked, &answer(&sampled(&odd, interval)));
-            }
-            Trick::SamplesThousand => {
-                let many = fake_samples(self.id[0], 1_000);
-                self.send(asked, &answer(&sampled(&many, interval)));
-                self.send(asked, &answer(&sampled(&many[..80 * 20], interval)));
-            }
-            Trick::SaysInterval(value) => {
-                let interval = format!("8:interval{value}");
-                self.send(asked, &answer(&sampled(&fake, &interval)));
-            }
-            Trick::NamesItself => {
-                let nodes = [compact(id, self.own), compact([9; 20], asked.from)].concat();
-                self.send(asked, &answer(&body("", &nodes, b"")));
-            }
-            Trick::NamesMartians => self.send(asked, &answer(&body("", &martians(), b""))),
-            Trick::ClaimsOurId => self.send(asked, &reply(t, asked.id, &sampled(&fake, interval))),
+            Trick::Replays(recorded) => self.replay(asked, recorded),
             Trick::NamesStrangers => {
                 let nodes = self.fresh_strangers();
-                self.send(asked, &answer(&body("", &nodes, b"")));
+                self.send(asked, &reply(asked.transaction, self.id, &body("", &nodes, b"")));
             }
-            Trick::AsksBack => self.send(asked, &back_question(t, id)),
-            Trick::Refuses => {
-                let refusal = [&b"d1:eli202e6:refusee"[..], &transaction(t), b"1:y1:ee"].concat();
-                self.send(asked, &refusal);
+            Trick::AnswersFromElsewhere => {
+                let fake = fake_samples(self.id[0], 3);
+                let answer = reply(asked.transaction, self.id, &sampled(&fake, INTERVAL));
+                let _ = self.elsewhere.send_to(&answer, asked.from);
             }
-            Trick::Repeats => {
-                (0..10).for_each(|_| self.send(asked, &answer(&sampled(b"", interval))));
-            }
-            Trick::Tears => {
-                let whole = answer(&sampled(&fake, interval));
-                self.send(asked, &whole[..whole.len() * 2 / 3]);
+            trick => trick.datagrams(self, asked).iter().for_each(|lie| self.send(asked, lie)),
+        }
+    }
+
+    fn answer_honestly(&self, asked: &Asked<'_>, exposed: &[Exposed]) {
+        self.send(asked, &reply(asked.transaction, self.id, &honest_body(exposed, asked)));
+    }
+
+    fn replay(&self, asked: &Asked<'_>, recorded: &Recorded) {
+        let all = &recorded.datagrams;
+        for _ in 0..REPLAYED_AT_ONCE {
+            let next = recorded.sent.fetch_add(1, Ordering::Relaxed);
+            let datagram = &all[next % all.len()];
+            self.send(asked, datagram);
+            if let Some(answer) = as_answer(datagram, asked.transaction) {
+                self.send(asked, &answer);
             }
         }
     }
@@ -310,6 +325,10 @@ fn body(interval: &str, nodes: &[u8], samples: &[u8]) -> Vec<u8> {
         body.extend(format!("7:samples{}:", samples.len()).bytes().chain(samples.iter().copied()));
     }
     body
+}
+
+fn sampled(samples: &[u8], interval: &str) -> Vec<u8> {
+    body(interval, b"", samples)
 }
 
 fn reply(t: &[u8], id: [u8; 20], body: &[u8]) -> Vec<u8> {

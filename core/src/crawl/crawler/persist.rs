@@ -16,27 +16,38 @@ use crate::dht::sweep::{Offer, Rested};
 use crate::lead::{Lead, Origin};
 use crate::limits::{FAILED_SAVED_MAX, JOBS_MAX, PENDING_SAVED_MAX};
 use crate::state::{
-    Failed, Pending, Rest, Restored, Saved, SnapshotWriter, StateError, WallTime, seconds_left,
+    self, Journal, Rest, Restored, Saved, SavedFamily, SavedLead, SnapshotWriter, StateError,
+    WallTime, seconds_left,
 };
 
 impl Crawler {
-    /// Appends the whole state, as of `wall`: node id, contacts of the tables, sampling calendar,
-    /// infohashes under way with source and peers, failed ones and those settled for good. Its
-    /// length is bounded by [`crate::limits::STATE_LEN_MAX`], and follows from the state alone.
+    /// Appends the whole state, as of `wall`: of each family its id, address and table, the sampling
+    /// calendar, infohashes under way with source and peers, failed ones and those settled for good,
+    /// and what another version left that this one does not know. Its length is bounded by [`crate::limits::STATE_LEN_MAX`], and follows from the state alone.
     pub fn snapshot(&self, wall: WallTime, out: &mut Vec<u8>) {
-        let table = |family: Family| self.networks[family.index()].as_ref().map(|p| &p.table);
-        let depth = |family| table(family).map_or(0, |table| table.depth() as u8);
-        let mut writer = SnapshotWriter::new(out, wall, self.id, Family::ALL.map(depth));
+        let mut writer = SnapshotWriter::new(out, wall, self.carried.salt);
         for family in Family::ALL {
-            let saved = table(family).map(|table| table.saved()).unwrap_or_default();
-            saved.into_iter().for_each(|contact| writer.contact(contact));
+            self.saved_family(family).iter().for_each(|saved| writer.family(saved));
+        }
+        for network in self.networks.iter().flatten() {
+            network.table.saved().into_iter().for_each(|contact| writer.contact(contact));
         }
         for rested in self.networks.iter().flatten().flat_map(|network| network.sweep.saved()) {
             let Rested { contact, by_id, until } = rested;
             writer.rest(&Rest { contact, by_id, left: seconds_left(self.now, until) });
         }
         self.save_infohashes(&mut writer);
+        self.carried.unknown.iter().for_each(|unknown| writer.unknown(unknown));
         writer.finish();
+    }
+
+    /// What a family has for itself; what was saved of it, if it is off in this run.
+    fn saved_family(&self, family: Family) -> Option<SavedFamily> {
+        let Some(network) = &self.networks[family.index()] else {
+            return self.carried.dormant[family.index()];
+        };
+        let (id, depth) = (network.endpoint.id(), network.table.depth() as u8);
+        Some(SavedFamily { family, id, depth, external: network.external })
     }
 
     fn save_infohashes(&self, writer: &mut SnapshotWriter<'_>) {
@@ -44,25 +55,27 @@ impl Crawler {
         let rows = || self.rows.iter().map(|untaken| &untaken.row);
         let untaken: BTreeSet<InfoHash> = rows().map(|row| row.infohash).collect();
         for row in rows() {
-            writer.pending(row.infohash, None, row.peers.iter().copied());
+            let lead = Lead::new(row.infohash, row.found, Origin::Sample);
+            writer.lead(&lead, 0, row.peers.iter().copied());
         }
         for lead in self.jobs.saved().filter(|lead| lead.round == 0) {
-            writer.pending(lead.hash, lead.source, lead.peers.iter().copied());
+            writer.lead(&lead, 0, lead.peers.iter().copied());
         }
         // More than can be read again is not written; no run gets there.
         let room = PENDING_SAVED_MAX.saturating_sub(self.rows.len() + self.jobs.len());
         for lead in self.admission.saved_pending().take(room) {
-            writer.pending(lead.hash, lead.source, lead.peers.iter().copied());
+            writer.lead(lead, 0, lead.peers.iter().copied());
         }
         let room = FAILED_SAVED_MAX - JOBS_MAX;
         for (due, lead) in self.admission.saved_failed().take(room) {
             if !untaken.contains(&lead.hash) {
                 let left = seconds_left(self.now, due);
-                writer.failed(lead.hash, Failed { round: lead.round, left });
+                writer.lead(lead, left, lead.peers.iter().copied());
             }
         }
         for lead in self.jobs.saved().filter(|lead| lead.round > 0) {
-            writer.failed(lead.hash, Failed { round: lead.round, left: 0 });
+            // Its next round begins anew: the peers of this one have failed, or are about to.
+            writer.lead(&Lead { source: None, ..lead }, 0, std::iter::empty());
         }
         for hash in self.admission.saved_settled().filter(|hash| !untaken.contains(hash)) {
             writer.settled(hash);
@@ -74,28 +87,25 @@ impl Crawler {
     /// tail of records is dropped, and said so.
     ///
     /// # Errors
-    /// [`StateError`] when there is no whole snapshot of this format; then nothing is changed.
+    /// [`StateError`] when it is no state, or one that cannot be read; then nothing is changed.
     pub fn restore(
         &mut self,
         now: Instant,
         wall: WallTime,
         saved: &[u8],
     ) -> Result<Restored, StateError> {
-        let saved = Saved::read(saved, wall)?;
+        let saved = state::read(saved, wall)?;
         self.advance(now);
         let mut restored = Restored {
             records: saved.records,
+            damaged: saved.damaged,
+            unknown: saved.unknown.len(),
+            unknown_left_out: saved.unknown_left_out,
+            is_outdated: saved.is_outdated,
             torn_bytes: saved.torn_bytes,
             ..Restored::default()
         };
-        self.id = saved.id;
-        for (family, depth) in Family::ALL.into_iter().zip(saved.depths) {
-            let now = self.now;
-            if let Some(network) = self.network(family) {
-                network.rebase(now, saved.id);
-                network.table.reshape(now, usize::from(depth));
-            }
-        }
+        saved.families.iter().flatten().for_each(|family| self.restore_family(*family));
         self.restore_rests(&saved.rests, &mut restored);
         for contact in &saved.contacts {
             let taken = self.restore_contact(*contact);
@@ -108,6 +118,18 @@ impl Crawler {
         }
         self.restore_infohashes(saved, &mut restored);
         Ok(restored)
+    }
+
+    fn restore_family(&mut self, saved: SavedFamily) {
+        let now = self.now;
+        match self.network(saved.family) {
+            Some(network) => {
+                network.rebase(now, saved.id);
+                network.table.reshape(now, usize::from(saved.depth));
+                network.external = saved.external;
+            }
+            None => self.carried.dormant[saved.family.index()] = Some(saved),
+        }
     }
 
     fn restore_rests(&mut self, rests: &[Rest], restored: &mut Restored) {
@@ -160,24 +182,23 @@ impl Crawler {
 
     fn restore_infohashes(&mut self, saved: Saved, restored: &mut Restored) {
         let now = self.now;
+        self.carried.salt = saved.salt.unwrap_or(self.carried.salt);
+        self.carried.unknown = saved.unknown;
         if !self.config.mode.sweeps() {
             self.admission.restore_for_later();
         }
         for hash in saved.settled {
             restored.settled += usize::from(self.admission.restore_settled(hash));
         }
-        for (hash, Failed { round, left }) in saved.failed {
+        for SavedLead { lead, left } in saved.failed.into_values() {
             let due = now + Duration::from_secs(u64::from(left));
-            let lead = Lead { round, ..Lead::new(hash, now, Origin::Sample) };
+            let lead = Lead { found: now, ..lead };
             let taken = self.admission.restore_failed(due, lead);
             restored.failed += usize::from(taken);
         }
-        let kept = |_: &(InfoHash, Pending)| !planted::is(Bug::ForgetPending);
-        for (hash, Pending { source, peers }) in saved.pending.into_iter().filter(kept) {
-            // What names no source was asked for, or lost it with its first question.
-            let origin = if source.is_some() { Origin::Sample } else { Origin::Request };
-            let lead = Lead { source, peers, ..Lead::new(hash, now, origin) };
-            self.admission.restore_pending(lead);
+        let kept = |_: &Lead| !planted::is(Bug::ForgetPending);
+        for lead in saved.pending.into_values().filter(kept) {
+            self.admission.restore_pending(Lead { found: now, ..lead });
         }
         // Where only what is asked for by name is fetched, all else waits for another run.
         if self.config.mode.sweeps() {
@@ -190,7 +211,7 @@ impl Crawler {
     /// From now on keeps records of what [`Crawler::snapshot`] would say differently.
     pub fn keep_journal(&mut self) {
         self.admission.hold();
-        self.journal.get_or_insert_default();
+        self.journal.get_or_insert_with(|| Journal::new(self.carried.salt));
     }
 
     /// Appends the records since the last call, whole ones; nothing if there is none. To be called

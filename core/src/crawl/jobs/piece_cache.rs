@@ -1,23 +1,20 @@
 //! Pieces that peers gave before they failed, kept for the next peer of the same infohash, within
 //! one budget for all.
 
-use crate::base::rng::Rng;
-use crate::base::store::{Key, KeyedMap, KeyedState};
+use std::collections::BTreeMap;
+
+use crate::base::store::Key;
 use crate::limits::PARTIAL_BYTES_MAX;
 use crate::peer::pieces::Pieces;
 
 /// Unfinished metadata by job.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct PieceCache {
-    by_job: KeyedMap<Key, Pieces>,
+    by_job: BTreeMap<Key, Pieces>,
     bytes: usize,
 }
 
 impl PieceCache {
-    pub(super) fn new(rng: &mut Rng) -> Self {
-        Self { by_job: KeyedMap::with_hasher(KeyedState::new(rng)), bytes: 0 }
-    }
-
     /// Keeps pieces for a job in place of fewer kept before, if the budget allows.
     pub(super) fn put(&mut self, job: Key, pieces: Pieces) {
         if self.by_job.get(&job).is_some_and(|kept| kept.bytes_held() > pieces.bytes_held()) {
@@ -48,7 +45,6 @@ impl PieceCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::rng::Seed;
     use crate::base::store::Slab;
     use crate::limits::PIECE_LEN;
 
@@ -64,7 +60,7 @@ mod tests {
             pieces
         };
         let mut slab = Slab::new(100);
-        let mut piece_cache = PieceCache::new(&mut Rng::new(Seed::from_u64(7)));
+        let mut piece_cache = PieceCache::default();
         let first = slab.insert(()).expect("room");
         piece_cache.put(first, unfinished(2));
         piece_cache.put(first, unfinished(1));
@@ -85,7 +81,7 @@ mod tests {
         const MIB: usize = 1 << 20;
         for (last, kept) in [(4 * MIB, true), (4 * MIB + 1, false)] {
             let mut keys = Slab::new(100);
-            let mut cache = PieceCache::new(&mut Rng::new(Seed::from_u64(1)));
+            let mut cache = PieceCache::default();
             for size in [10 * MIB; 6].into_iter().chain([last]) {
                 let mut pieces = Pieces::new(size as i64).expect("a legal size");
                 for piece in 0..pieces.pieces_total() {

@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use estudely_core::limits::STATE_LEN_MAX;
+use estudely_core::state::{StateError, check_version};
 
 use crate::text::printable;
 
@@ -109,6 +110,10 @@ impl StateFile {
             state.create_unfinished().and_then(|_| fs::remove_file(state.unfinished()));
         can_be_replaced.map_err(|error| failed("its folder cannot be written", error))?;
         state.saved = state.read().map_err(|error| failed("cannot be read", error))?;
+        if let Err(newer @ StateError::Newer(_)) = check_version(&state.saved) {
+            // Set aside it would be lost to the version that wrote it.
+            return Err(refused(&format!("{newer}; use that version, or name another file")));
+        }
         state.len = state.saved.len() as u64;
         Ok(state)
     }

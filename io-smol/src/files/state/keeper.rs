@@ -215,7 +215,7 @@ impl Keeper {
             return;
         }
         let len = self.records.len() as u64;
-        let result = match (self.file.is_empty(), &self.saving) {
+        let result = match (self.lacks_snapshot(), &self.saving) {
             // Nothing to append to yet; they will come behind what is being written.
             (true, Saving::Writing { .. }) => return,
             // The first record of all: what there is to write is as small as it will ever be.
@@ -226,6 +226,12 @@ impl Keeper {
             self.behind = true;
             self.on_failure(&error);
         }
+    }
+
+    /// Whether there is nothing that records can follow: no snapshot, or one of an older format.
+    fn lacks_snapshot(&self) -> bool {
+        let is_outdated = self.kept.restored.is_some_and(|restored| restored.is_outdated);
+        self.file.is_empty() || (is_outdated && self.kept.saves == 0)
     }
 
     fn write_at_once(&mut self, wall: WallTime, core: &impl Core) -> io::Result<()> {

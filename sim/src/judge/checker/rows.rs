@@ -1,5 +1,7 @@
 //! Rules 1, 2 and 17 of rows, and rule 5 of the peers that they name.
 
+use std::collections::BTreeMap;
+
 use estudely_core::{Instant, Row, Verdict};
 use sha2::{Digest, Sha256};
 
@@ -7,7 +9,7 @@ use super::address::key;
 use super::expected::GroundTruth;
 use super::heard::{Heard, peer_key};
 use super::saved::Kept;
-use super::sets::{Known, Seen};
+use super::sets::Seen;
 use crate::judge::rule::hex;
 use crate::judge::rule::{Findings, MATCHED_REPLIES, METADATA_TRUE, ONE_ROW, TIME_MONOTONE};
 
@@ -21,7 +23,7 @@ struct Given {
 /// Rows given out so far.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    given: Known<Given>,
+    given: BTreeMap<u64, Given>,
     /// Connections that delivered and whose row has not come yet.
     delivered: Seen,
     /// When the crawler's clock said that the last row was settled.

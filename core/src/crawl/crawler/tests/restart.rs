@@ -48,14 +48,15 @@ fn killed_after_any_turn_it_loses_no_infohash_samples_nobody_early_and_needs_no_
         let mut world = saving(30, 25);
         let hashes = world.add_torrents(40, &[PeerKind::Refuses, PeerKind::Seed]);
         world.begin();
-        let id = world.crawler.id;
+        let id = |world: &World| world.crawler.networks[0].as_ref().map(|v4| v4.endpoint.id());
+        let before = id(&world);
         world.turns_left = Some(turns);
         let mut rows: Vec<Row> = world.resume(60 * SECOND);
         let known: BTreeSet<_> = world.samples_arrived.iter().map(|(addr, _)| *addr).collect();
         assert!(resting(&world).is_superset(&known), "{turns}");
         world.turns_left = None;
         let restored = world.kill_and_restore();
-        assert_eq!((world.crawler.id, restored.torn_bytes), (id, 0), "{turns}");
+        assert_eq!((id(&world), restored.torn_bytes, restored.damaged), (before, 0, 0), "{turns}");
         assert!(resting(&world).is_superset(&known), "{turns}");
         rows.extend(world.resume(600 * SECOND));
         assert_eq!(verified(&rows), hashes, "{turns}: each once, none missing");
@@ -272,6 +273,54 @@ fn a_clock_set_back_ends_no_rest_early_and_one_far_ahead_only_ends_them() {
 }
 
 #[test]
+fn a_state_of_the_version_before_is_taken_over_and_written_in_this_one() {
+    let before = include_bytes!("../../../state/fixtures/v1-crawl.state");
+    // The second when the fixture was written, or any after it.
+    let wall = WallTime(1_795_971_000);
+    let config = Config::new(Mode::Crawl).with_policy(AddressPolicy::AllowPrivate);
+    let config = config.with_own(([127, 0, 0, 1], 5).into()).expect("a port");
+    let begin = |saved: &[u8]| {
+        let mut crawler = Crawler::new(config.clone(), Seed::from_u64(1), Instant::START);
+        let restored = crawler.restore(Instant::START, wall, saved).expect("whole");
+        let mut out = Vec::new();
+        crawler.snapshot(wall, &mut out);
+        let id = crawler.networks[0].as_ref().map(|v4| v4.endpoint.id());
+        (restored, id, out)
+    };
+    let (old, id, written) = begin(before);
+    assert!(old.is_outdated && old.contacts + old.resting > 10, "{old:?}");
+    assert!(written.starts_with(b"DHT-Estudely state 2.0\n"));
+    let (new, same_id, again) = begin(&written);
+    assert!(!new.is_outdated && again == written, "nothing is lost in writing and reading");
+    assert_eq!((new.contacts, new.resting, new.due), (old.contacts, old.resting, old.due));
+    assert_eq!((new.pending, new.failed, new.settled), (old.pending, old.failed, old.settled));
+    assert_eq!(same_id, id);
+}
+
+#[test]
+fn a_family_that_is_off_keeps_its_id_and_what_is_not_known_stays() {
+    let mut world = saving(39, 20);
+    world.config.own[1] = "[2a00::1]:6881".parse().ok();
+    let both = world.config.clone();
+    let ids = |crawler: &Crawler| {
+        [0, 1].map(|index| crawler.networks[index].as_ref().map(|network| network.endpoint.id()))
+    };
+    let first = Crawler::new(both.clone(), Seed::from_u64(1), Instant::START);
+    let mut saved = snapshot(&first);
+    // A record of a kind that a later version may write.
+    crate::state::put_unknown(&first.carried, 200, b"for later", &mut saved);
+    let v4 = Config { own: [both.own[0], None], ..both.clone() };
+    let mut second = Crawler::new(v4, Seed::from_u64(2), Instant::START);
+    let restored = second.restore(Instant::START, WallTime(5), &saved).expect("whole");
+    assert_eq!((restored.unknown, restored.damaged), (1, 0));
+    let saved = snapshot(&second);
+    let mut third = Crawler::new(both, Seed::from_u64(3), Instant::START);
+    assert_eq!(third.restore(Instant::START, WallTime(5), &saved).expect("whole").unknown, 1);
+    assert_eq!(ids(&third), ids(&first));
+    assert_eq!(third.carried.unknown, second.carried.unknown);
+}
+
+#[test]
 fn what_the_policy_or_the_families_refuse_is_left_out() {
     let mut world = saving(39, 20);
     world.begin();
@@ -310,14 +359,21 @@ fn a_damaged_or_foreign_state_changes_nothing() {
     let mut world = saving(41, 10);
     world.begin();
     world.resume(60 * SECOND);
-    let mut saved = snapshot(&world.crawler);
+    let saved = snapshot(&world.crawler);
     let mut other = Crawler::new(world.config.clone(), Seed::from_u64(1), Instant::START);
     let before = snapshot(&other);
-    let middle = saved.len() / 2;
-    saved[middle] ^= 1;
-    let error = other.restore(Instant::START, WallTime(5), &saved);
-    assert!(matches!(error, Err(StateError::Damaged(_) | StateError::Truncated)), "{error:?}");
-    assert_eq!(snapshot(&other), before);
+    // Nothing can be read without one of the two heads, which stand behind the first line.
+    let mut headless = saved.clone();
+    headless[23..87].fill(7);
+    for (bytes, expected) in [
+        (&headless[..], StateError::Damaged(23)),
+        (&saved[..60], StateError::Truncated),
+        (b"infohash,name\n", StateError::Foreign),
+        (b"DHT-Estudely state 3.0\n", StateError::Newer(3)),
+    ] {
+        assert_eq!(other.restore(Instant::START, WallTime(5), bytes), Err(expected));
+        assert_eq!(snapshot(&other), before);
+    }
 }
 
 #[test]
