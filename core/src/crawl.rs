@@ -6,6 +6,7 @@ pub(crate) mod pace;
 pub(crate) mod admission;
 pub mod row;
 pub(crate) mod rows;
+pub(crate) mod deadline;
 pub(crate) mod dial;
 pub(crate) mod attempts;
 pub(crate) mod jobs;

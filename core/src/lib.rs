@@ -109,6 +109,7 @@ pub use base::time::{Duration, Instant};
 pub use codec::{bencode, info, krpc, magnet, wire};
 pub use config::{Config, ConfigError, Mode};
 pub use crawl::crawler::{Bootstrap, Crawler, Full, Transmit};
+pub use crawl::deadline::{Deadline, Why};
 pub use crawl::dial::{Dial, PeerKey};
 pub use crawl::row::{FailureCause, Row, Verdict};
 pub use crawl::session;

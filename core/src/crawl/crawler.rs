@@ -17,18 +17,21 @@ mod needs;
 mod persist;
 mod receive;
 mod settle;
+mod sources;
 mod transmit;
 
 use std::net::SocketAddr;
 
+use self::sources::Sending;
 use crate::base::addr::Family;
 use crate::base::fault::PeerFault;
 use crate::base::id::{InfoHash, NodeId};
 use crate::base::planted::{self, Bug};
 use crate::base::rng::{Rng, Seed};
-use crate::base::time::{Instant, earliest};
+use crate::base::time::Instant;
 use crate::config::Config;
 use crate::crawl::admission::Admission;
+use crate::crawl::deadline::{Deadline, Why};
 use crate::crawl::dialer::Dialer;
 use crate::crawl::jobs::{JobLimits, Jobs};
 use crate::crawl::outage::Outage;
@@ -71,6 +74,7 @@ pub struct Crawler {
     begun: Instant,
     now: Instant,
     networks: [Option<Box<Network>>; 2],
+    sending: [Sending; 2],
     bootstraps: Bootstraps,
     queries: QueryPacer,
     flows: FlowPacer,
@@ -104,6 +108,7 @@ impl Crawler {
         let limits = job_limits(&config, networks.iter().any(Option::is_some));
         Self {
             networks,
+            sending: Default::default(),
             bootstraps: Bootstraps::new(now),
             queries: QueryPacer::new(config.rate),
             flows: FlowPacer::new(config.new_flows, &mut rng.fork("flows")),
@@ -227,27 +232,37 @@ impl Crawler {
     /// When [`Crawler::handle_timeout`] must be called, after every other `poll_*` was drained.
     /// `None`: only input can help.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        self.poll_deadline().map(|deadline| deadline.at)
+    }
+
+    /// The same with the reason.
+    pub fn poll_deadline(&self) -> Option<Deadline> {
         if self.shut_down {
             return None;
         }
         if planted::is(Bug::StaleDeadline) {
-            return Some(self.now);
+            return Some(Deadline { at: self.now, why: Why::Begin });
         }
-        let of_family = |family: Family| {
-            let network = self.networks[family.index()].as_ref()?;
-            earliest(network.poll_timeout(self.now), self.bootstraps.poll_timeout(family))
-        };
+        let ahead = |at: Option<Instant>| at.filter(|at| *at > self.now);
         let takes_jobs = self.takes_jobs();
         let begins = (takes_jobs && self.admission.pending() > 0).then_some(self.now);
         let second_chance = self.admission.poll_timeout().filter(|_| takes_jobs);
-        let given_up = self.begun + SEEDS_WITHIN;
-        let seeds = (given_up > self.now && self.jobs.has_to_walk()).then_some(given_up);
-        let dialer = self.dialer.poll_timeout(self.now, self.jobs.has_to_dial());
-        let outage = self.outage.poll_timeout(self.jobs.has_held()).filter(|at| *at > self.now);
-        [dialer, second_chance, self.jobs.poll_timeout(), seeds, outage, begins]
-            .into_iter()
-            .chain(Family::ALL.map(of_family))
-            .fold(None, earliest)
+        let no_answer = ahead(self.jobs.has_to_walk().then_some(self.begun + SEEDS_WITHIN));
+        let outage_over = ahead(self.outage.holds_until().filter(|_| self.jobs.has_held()));
+        let own = [
+            Deadline::of(begins, Why::Begin),
+            Deadline::of(second_chance, Why::SecondChance),
+            Deadline::of(self.jobs.poll_timeout(), Why::Patience),
+            Deadline::of(no_answer, Why::NoAnswer),
+            Deadline::of(outage_over, Why::OutageOver),
+            self.dialer.poll_deadline(self.now, self.jobs.has_to_dial()),
+        ];
+        let of_family = |family: Family| {
+            let network = self.networks[family.index()].as_ref()?;
+            let silence = Deadline::of(network.endpoint.poll_timeout(), Why::Silence);
+            Deadline::first([silence, self.sending_deadline(family)])
+        };
+        Deadline::first(own.into_iter().chain(Family::ALL.map(of_family)))
     }
 
     /// Whether nothing is open or due: no connection, infohash or row is under way, and the sweep

@@ -11,10 +11,11 @@ use crate::base::addr::{AddressPolicy, address_key};
 use crate::base::planted::{self, Bug};
 use crate::base::rng::{Rng, Seed};
 use crate::base::store::{FingerprintSet, Key, KeyedMap, KeyedState, Seen, Slab};
-use crate::base::time::{Duration, Instant, earliest};
+use crate::base::time::{Duration, Instant};
+use crate::crawl::deadline::{Deadline, Why};
 use crate::crawl::dial::{Dial, PeerKey};
 use crate::crawl::jobs::{Begun, Jobs};
-use crate::crawl::pace::{FlowKind, FlowPacer, PrefixPacer};
+use crate::crawl::pace::{FlowPacer, PrefixPacer, Purpose};
 use crate::limits::{
     BLOCKED_PAUSE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PRESSURE_PAUSE,
     PRESSURE_PAUSE_MAX, SERIAL_ADDRESSES_MAX,
@@ -95,13 +96,13 @@ impl Dialer {
         self.not_before = None;
         for _ in 0..DIAL_SCAN_MAX {
             jobs.next_to_dial()?;
-            if let Err(at) = flows.ready_for_new(now, FlowKind::Tcp) {
+            if let Err(at) = flows.ready_for_new(now, Purpose::Fetch) {
                 self.not_before = Some(at);
                 return None;
             }
             if let Some(begun) = jobs.begin_dial(|addr| self.may_dial(now, addr)) {
                 self.not_before = None;
-                flows.take(now, FlowKind::Tcp, begun.to);
+                flows.take(now, Purpose::Fetch, begun.to);
                 return Some(self.open(now, begun, jobs));
             }
             // Each of its peers is over some limit for now; the next job's may not be.
@@ -203,10 +204,10 @@ impl Dialer {
 
     /// When there is something to do again, for jobs that want a connection if any is `wanted`; a
     /// limit that is over waits for a poll, not for time.
-    pub(crate) fn poll_timeout(&self, now: Instant, wanted: bool) -> Option<Instant> {
+    pub(crate) fn poll_deadline(&self, now: Instant, wanted: bool) -> Option<Deadline> {
         let overtake = self.overtakes.peek().map(|Reverse((due, _, _))| *due);
         let dial = self.not_before.filter(|at| *at > now && wanted);
-        earliest(overtake, dial)
+        Deadline::first([Deadline::of(overtake, Why::Overtake), Deadline::of(dial, Why::Dial)])
     }
 
     pub(crate) fn check(&self) {

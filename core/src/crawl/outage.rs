@@ -82,12 +82,14 @@ impl Outage {
         self.since.is_some() && self.next_probe <= now
     }
 
-    /// When time alone changes something: for what the outage holds up, if it `holds` anything, it
-    /// is over after [`OUTAGE_HOLD`].
-    pub(crate) fn poll_timeout(&self, holds: bool) -> Option<Instant> {
-        let since = self.since?;
-        let given_up = since + OUTAGE_HOLD;
-        Some(if holds { self.next_probe.min(given_up) } else { self.next_probe })
+    /// When the next probe is due; `None` without suspicion.
+    pub(crate) fn next_probe(&self) -> Option<Instant> {
+        self.since.map(|_| self.next_probe)
+    }
+
+    /// When what the outage holds up is held up no longer; `None` without suspicion.
+    pub(crate) fn holds_until(&self) -> Option<Instant> {
+        self.since.map(|since| since + OUTAGE_HOLD)
     }
 }
 
@@ -120,12 +122,12 @@ mod tests {
         assert!(outage.is_suspected(at(16)) && !outage.is_on(at(16)));
         assert!(!outage.was_false_alarm());
         assert!(outage.take_probe(at(16)) && !outage.take_probe(at(16)));
-        assert_eq!(outage.poll_timeout(false), Some(at(16) + OUTAGE_PROBE_EVERY));
+        assert_eq!(outage.next_probe(), Some(at(16) + OUTAGE_PROBE_EVERY));
         assert!(outage.is_on(at(16) + OUTAGE_AFTER));
         let over = at(16) + OUTAGE_HOLD;
         assert!(!outage.is_suspected(over) && !outage.is_on(over));
         assert!(outage.on_sign_of_life(over) && !outage.was_false_alarm());
-        assert_eq!(outage.poll_timeout(true), None);
+        assert_eq!((outage.next_probe(), outage.holds_until()), (None, None));
     }
 
     #[test]

@@ -15,6 +15,6 @@ mod prefixes;
 mod testing;
 
 pub(crate) use addresses::AddressPacer;
-pub(crate) use flows::{FlowKind, FlowPacer};
+pub(crate) use flows::{FlowPacer, Purpose};
 pub(crate) use prefixes::PrefixPacer;
 pub(crate) use queries::QueryPacer;

@@ -182,7 +182,6 @@ impl Session {
         if !self.is_working() {
             return;
         }
-        self.doors.handle_turn(self.now, facts.progress.replies);
         if let Some(failure) = self.judge(facts) {
             return self.shut_down(Ended::Failed(failure));
         }
@@ -192,6 +191,7 @@ impl Session {
         if self.overall_due().is_some_and(|at| at <= self.now) {
             return self.shut_down(Ended::Timeout);
         }
+        self.doors.handle_turn(self.now, facts.progress.replies);
         self.phase = self.after_work(facts);
     }
 

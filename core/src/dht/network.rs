@@ -11,7 +11,7 @@ use crate::base::addr::{AddressPolicy, Contact, Family};
 use crate::base::id::{InfoHash, NodeId};
 use crate::base::rng::Rng;
 use crate::base::store::Key;
-use crate::base::time::{Instant, earliest};
+use crate::base::time::Instant;
 use crate::dht::endpoint::Endpoint;
 use crate::dht::known::Known;
 use crate::dht::sweep::Sweep;
@@ -36,12 +36,6 @@ pub(crate) struct Network {
     hearsay: VecDeque<Contact>,
     /// Contacts of a saved state, until one of them answers.
     pub(crate) warm: WarmStart,
-    /// Nothing can be sent before this; set while polling for datagrams.
-    pub(crate) blocked_until: Option<Instant>,
-    /// Queries of the sweep since the last one of a walk.
-    pub(crate) sweep_turns: u8,
-    /// Queries since the table's own upkeep had its turn.
-    pub(crate) upkeep_turns: u8,
 }
 
 impl Network {
@@ -68,9 +62,6 @@ impl Network {
             delayed: Delayed::default(),
             hearsay: VecDeque::new(),
             warm: WarmStart::new(),
-            blocked_until: None,
-            sweep_turns: 0,
-            upkeep_turns: 0,
         }
     }
 
@@ -103,14 +94,19 @@ impl Network {
         if !self.walks.has_room() || self.warm.is_waiting() {
             return None;
         }
-        let mut nearest = Table::NO_CONTACTS;
-        let count = self.table.closest(hash.id(), &mut nearest);
-        let landmarks = self.known.landmarks.near(hash.id(), 2 * K);
-        let mut vouched = landmarks.chain(nearest.into_iter().take(count)).peekable();
+        let mut vouched = vouched(&self.table, &self.known, hash).peekable();
         let alone = vouched.peek().is_none();
         let hearsay = self.hearsay.iter().copied().filter(|_| alone);
         let named = named.filter(|_| alone);
         self.walks.begin(job, hash, vouched.chain(hearsay), named)
+    }
+
+    /// Goes on with a walk that is over although no node answered it, from nodes that have answered
+    /// other queries meanwhile; `false` if there are none. After a long rest every node that it
+    /// began with may be gone, which says nothing about its infohash.
+    pub(crate) fn walk_on(&mut self, walk: Key) -> bool {
+        let Some(hash) = self.walks.unanswered(walk) else { return false };
+        self.walks.extend(walk, vouched(&self.table, &self.known, hash))
     }
 
     /// A node did not answer; `blameless` if perhaps none could.
@@ -118,21 +114,6 @@ impl Network {
         if !blameless {
             self.table.on_failure(now, contact);
         }
-    }
-
-    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        // What is due but blocked waits for `blocked_until`, not for a time that has passed.
-        let ahead = |at: Option<Instant>| at.filter(|at| *at > now);
-        [
-            self.endpoint.poll_timeout(),
-            ahead(self.blocked_until),
-            ahead(self.delayed.poll_timeout()),
-            ahead(self.sweep.poll_timeout(&self.known)),
-            ahead(self.table.poll_timeout()),
-            self.warm.poll_timeout(),
-        ]
-        .into_iter()
-        .fold(None, earliest)
     }
 
     pub(crate) fn check(&self) {
@@ -145,4 +126,11 @@ impl Network {
         self.warm.check();
         assert!(self.hearsay.len() <= HEARSAY_MAX);
     }
+}
+
+/// Nodes near `hash` that answered: from these a walk starts.
+fn vouched(table: &Table, known: &Known, hash: InfoHash) -> impl Iterator<Item = Contact> {
+    let mut nearest = Table::NO_CONTACTS;
+    let count = table.closest(hash.id(), &mut nearest);
+    known.landmarks.near(hash.id(), 2 * K).chain(nearest.into_iter().take(count))
 }

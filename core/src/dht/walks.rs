@@ -148,6 +148,18 @@ impl Walks {
         self.slots.get(key).is_some_and(|slot| slot.walk.is_done())
     }
 
+    /// The infohash of a walk that no node has answered.
+    pub(crate) fn unanswered(&self, key: Key) -> Option<InfoHash> {
+        let slot = self.slots.get(key)?;
+        slot.walk.closest().next().is_none().then_some(slot.hash)
+    }
+
+    /// Gives a walk more `seeds`. `false` if it knew all of them, and is still over.
+    pub(crate) fn extend(&mut self, key: Key, seeds: impl Iterator<Item = Contact>) -> bool {
+        self.change(key, |walk| seeds.for_each(|contact| walk.add(contact)));
+        !self.is_done(key)
+    }
+
     /// Whether answers are due from nodes that have not stalled.
     pub(crate) fn is_waiting(&self, key: Key) -> bool {
         self.slots.get(key).is_some_and(|slot| slot.walk.in_flight() > 0)
@@ -158,11 +170,6 @@ impl Walks {
         if let Some(slot) = self.slots.get_mut(key) {
             slot.paused = true;
         }
-    }
-
-    /// Whether a walk asks nobody for now.
-    pub(crate) fn is_paused(&self, key: Key) -> bool {
-        self.slots.get(key).is_some_and(|slot| slot.paused)
     }
 
     /// Goes on with a walk; `false` if it was not paused.

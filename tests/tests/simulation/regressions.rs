@@ -58,6 +58,12 @@ mended! {
     low_new_flows_all_went_to_the_family_that_asked_first_2063: "--seed 2063 --calm --families both --nodes 491 --torrents 1 --broken-s 1 --healed-s 9000 --new-flows 408",
     /// Visits every five minutes under a limit of new flows, which is exceeded without the mending.
     a_known_endpoint_was_forgotten_between_asking_and_counting_2315: "--seed 2315 --calm --families 6 --nodes 596 --unsampled 1 --torrents 33 --peers-max 2 --interval-s 300 --spread-ms 222 --reorder 16 --stalls 5 --broken-s 240 --healed-s 9000 --new-flows 401 --crashes 1 --silent-s 1",
+    /// Few new flows, so that walks wait for their turn while their infohashes are fetched: two are looked
+    /// up after they were verified without the mending.
+    a_lookup_outlived_its_infohash_5550979: "--seed 5550979 --calm --families both --nodes 94 --torrents 30 --routing ideal --hostile-nodes 29 --node-vices other-address+other-port+changing-id+reflector+invented-nodes+self-nodes+martian-nodes+sybil-nodes+ragged-nodes+ragged-samples+poisoned-samples+many-samples+zero-interval+absurd-num+flooded-values+odd-values+nodes-as-values+deep-bencode+truncated-bencode+token-flood+absurd-lengths+reply-flood+query-flood+slow+refuser+odd-errors+odd-id+untidy+legacy+falls-silent --broken-s 1 --healed-s 140 --new-flows 341",
+    /// Nodes live six minutes, and the second chance comes after an hour: every node that the lookup
+    /// begins with is gone, and the torrent is missing at the end without the mending.
+    a_lookup_that_no_node_answered_was_the_last_word_5550339: "--seed 5550339 --calm --nodes 31 --torrents 33 --peers-max 1 --routing ideal --node-life-s 371 --resets 57 --hostile-peers 1 --broken-s 1 --healed-s 9000",
 }
 
 // What the checker or the world did wrong.

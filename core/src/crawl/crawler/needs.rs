@@ -65,8 +65,12 @@ impl Crawler {
     fn judge_walk(&mut self, family: Family, walk: Key) -> bool {
         let Some(network) = self.networks[family.index()].as_deref_mut() else { return false };
         let Some(key) = network.walks.job(walk) else { return false };
-        let done = network.walks.is_done(walk);
-        let goes_on = match self.jobs.demand(key) {
+        let demand = self.jobs.demand(key);
+        let mut done = network.walks.is_done(walk);
+        if done && !matches!(demand, Demand::None) && network.walk_on(walk) {
+            done = false; // the nodes that it began with may be gone: others have answered since
+        }
+        let goes_on = match demand {
             Demand::None => false,
             // Nodes that collude may be the nearest: as long as no peer is named, every other node
             // that was asked still has its say.

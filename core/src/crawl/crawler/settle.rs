@@ -71,14 +71,16 @@ impl Crawler {
         }
     }
 
-    /// Takes a job out, and gives the places of its paused walks back. Those that ask go on until
-    /// the next answer shows that nothing needs them.
+    /// Takes a job out and ends its walks: one that waits for its turn, which takes minutes while new
+    /// flows are few, would ask on for a settled infohash.
     fn finish_job(&mut self, key: Key) -> Option<Finished> {
         let job = self.jobs.finish(key)?;
+        let mut ended = false;
         for (family, walk) in job.walks() {
-            if let Some(network) = self.network(family).filter(|n| n.walks.is_paused(walk)) {
-                network.walks.end(walk);
-            }
+            ended |= self.network(family).and_then(|network| network.walks.end(walk)).is_some();
+        }
+        if ended {
+            self.begin_walks(); // for jobs that wait for a place
         }
         Some(job)
     }

@@ -22,18 +22,18 @@ pub(crate) struct FlowPacer {
     generation: u64,
 }
 
-/// Which protocol a flow belongs to: the same address and port are two flows.
+/// What a flow is for, whatever protocol carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum FlowKind {
-    /// DHT datagrams of one family.
-    Udp(Family),
-    /// Peer connections: each is a flow of its own, since its local port is new.
-    Tcp,
+pub(crate) enum Purpose {
+    /// To look for infohashes and peers in the DHT of one family, from the one socket there.
+    Look(Family),
+    /// To fetch from a peer: each connection is a flow of its own, since its local port is new.
+    Fetch,
 }
 
-impl FlowKind {
+impl Purpose {
     fn claimant(self) -> usize {
-        usize::from(self == Self::Tcp)
+        usize::from(self == Self::Fetch)
     }
 }
 
@@ -54,39 +54,39 @@ impl FlowPacer {
     pub(crate) fn ready(
         &mut self,
         now: Instant,
-        kind: FlowKind,
+        purpose: Purpose,
         to: SocketAddr,
     ) -> Result<(), Instant> {
         if !self.is_limited() {
             return Ok(());
         }
         self.forget_old(now);
-        if self.is_known(kind, to) { Ok(()) } else { self.ready_for_new(now, kind) }
+        if self.is_known(purpose, to) { Ok(()) } else { self.ready_for_new(now, purpose) }
     }
 
-    /// Whether a new flow of this kind may begin at `now`. The caller has one to begin.
-    pub(crate) fn ready_for_new(&mut self, now: Instant, kind: FlowKind) -> Result<(), Instant> {
-        let bucket = self.bucket.ready(now, kind.claimant());
-        let FlowKind::Udp(family) = kind else { return bucket };
+    /// Whether a new flow of this purpose may begin at `now`. The caller has one to begin.
+    pub(crate) fn ready_for_new(&mut self, now: Instant, purpose: Purpose) -> Result<(), Instant> {
+        let bucket = self.bucket.ready(now, purpose.claimant());
+        let Purpose::Look(family) = purpose else { return bucket };
         self.families.want(now, family.index());
         bucket?;
-        let token = self.bucket.token(kind.claimant());
+        let token = self.bucket.token(purpose.claimant());
         self.families.ready(now, family.index(), token)
     }
 
     /// Counts a packet to `to`.
-    pub(crate) fn take(&mut self, now: Instant, kind: FlowKind, to: SocketAddr) {
+    pub(crate) fn take(&mut self, now: Instant, purpose: Purpose, to: SocketAddr) {
         if !self.is_limited() {
             return;
         }
         self.forget_old(now);
-        if !self.is_known(kind, to) {
-            self.bucket.take(now, kind.claimant());
-            if let FlowKind::Udp(family) = kind {
+        if !self.is_known(purpose, to) {
+            self.bucket.take(now, purpose.claimant());
+            if let Purpose::Look(family) = purpose {
                 self.families.take(family.index());
             }
         }
-        if kind != FlowKind::Tcp {
+        if purpose != Purpose::Fetch {
             // A full set only makes us count a known endpoint as new: slower, never faster.
             let _: Seen = self.recent[0].insert(&endpoint_key(to));
         }
@@ -111,9 +111,9 @@ impl FlowPacer {
         self.bucket.is_limited()
     }
 
-    fn is_known(&self, kind: FlowKind, to: SocketAddr) -> bool {
+    fn is_known(&self, purpose: Purpose, to: SocketAddr) -> bool {
         let key = endpoint_key(to);
-        kind != FlowKind::Tcp && self.recent.iter().any(|set| set.contains(&key))
+        purpose != Purpose::Fetch && self.recent.iter().any(|set| set.contains(&key))
     }
 }
 
@@ -174,11 +174,11 @@ mod tests {
         let mut begun = [0u32; 2];
         for micros in (0..120_000_000).step_by(10_000) {
             let now = Instant::from_micros(micros);
-            for kind in [FlowKind::Udp(Family::V4), FlowKind::Tcp] {
-                while flows.ready_for_new(now, kind).is_ok() {
+            for purpose in [Purpose::Look(Family::V4), Purpose::Fetch] {
+                while flows.ready_for_new(now, purpose).is_ok() {
                     let to = SocketAddr::from(((begun[0] + begun[1]).to_be_bytes(), 6881));
-                    flows.take(now, kind, to);
-                    begun[kind.claimant()] += 1;
+                    flows.take(now, purpose, to);
+                    begun[purpose.claimant()] += 1;
                 }
             }
         }
@@ -191,7 +191,8 @@ mod tests {
         for new_flows in 1..=70 {
             let mut flows = FlowPacer::new(Some(new_flows), &mut Rng::new(Seed::from_u64(1)));
             let taken = contend(200, |now, claimant| flows.bucket.try_take(now, claimant));
-            let dials = taken.iter().filter(|kind| **kind == FlowKind::Tcp.claimant()).count();
+            let dials =
+                taken.iter().filter(|purpose| **purpose == Purpose::Fetch.claimant()).count();
             assert!((96..=104).contains(&dials), "{new_flows} a minute: {dials} of 200 are dials");
         }
     }
@@ -202,19 +203,19 @@ mod tests {
             (1..=70).chain([408, 2_000]).zip([true, false].into_iter().cycle())
         {
             let mut flows = FlowPacer::new(Some(new_flows), &mut Rng::new(Seed::from_u64(1)));
-            let kinds = [FlowKind::Udp(Family::V4), FlowKind::Udp(Family::V6), FlowKind::Tcp];
-            let kinds = &kinds[..2 + usize::from(dials)];
+            let purposes = [Purpose::Look(Family::V4), Purpose::Look(Family::V6), Purpose::Fetch];
+            let purposes = &purposes[..2 + usize::from(dials)];
             let (mut begun, mut next) = ([0_u32; 3], [Instant::START; 3]);
             while begun.iter().sum::<u32>() < 400 {
-                let now = next[..kinds.len()].iter().copied().min().expect("two at least");
+                let now = next[..purposes.len()].iter().copied().min().expect("two at least");
                 // The first always asks first, and all ask whenever they were told to.
-                for (at, &kind) in kinds.iter().enumerate() {
+                for (at, &purpose) in purposes.iter().enumerate() {
                     while next[at] <= now {
-                        match flows.ready_for_new(now, kind) {
+                        match flows.ready_for_new(now, purpose) {
                             Ok(()) => {
                                 let to =
                                     SocketAddr::from((begun.iter().sum::<u32>().to_be_bytes(), 1));
-                                flows.take(now, kind, to);
+                                flows.take(now, purpose, to);
                                 begun[at] += 1;
                             }
                             Err(until) => next[at] = until,
@@ -233,11 +234,11 @@ mod tests {
         let mut begun = 0_u32;
         for micros in (0..60_000_000).step_by(10_000) {
             let now = Instant::from_micros(micros);
-            let _ = flows.ready_for_new(now, FlowKind::Udp(Family::V6));
-            while flows.ready_for_new(now, FlowKind::Udp(Family::V4)).is_ok() {
+            let _ = flows.ready_for_new(now, Purpose::Look(Family::V6));
+            while flows.ready_for_new(now, Purpose::Look(Family::V4)).is_ok() {
                 flows.take(
                     now,
-                    FlowKind::Udp(Family::V4),
+                    Purpose::Look(Family::V4),
                     SocketAddr::from((begun.to_be_bytes(), 1)),
                 );
                 begun += 1;
@@ -249,19 +250,19 @@ mod tests {
     /// Found by the simulator: seed 2315.
     #[test]
     fn an_endpoint_is_forgotten_after_two_minutes_whatever_was_sent_meanwhile() {
-        let kind = FlowKind::Udp(Family::V4);
+        let purpose = Purpose::Look(Family::V4);
         let to = |host| SocketAddr::from(([8, 8, 8, host], 6_881));
         let at = |second: u64| Instant::from_micros(second * 1_000_000);
         for others in [&[34, 64, 97][..], &[64, 97], &[97], &[200, 231]] {
             let mut flows = FlowPacer::new(Some(2), &mut Rng::new(Seed::from_u64(1)));
-            flows.take(at(0), kind, to(0));
+            flows.take(at(0), purpose, to(0));
             for (host, &second) in (1..).zip(others) {
-                assert_eq!(flows.ready(at(second), kind, to(host)), Ok(()));
-                flows.take(at(second), kind, to(host));
-                assert_eq!(flows.ready(at(second), kind, to(0)).is_ok(), second < 120);
+                assert_eq!(flows.ready(at(second), purpose, to(host)), Ok(()));
+                flows.take(at(second), purpose, to(host));
+                assert_eq!(flows.ready(at(second), purpose, to(0)).is_ok(), second < 120);
             }
             let last = others.last().copied().map_or(0, |second| second.max(120));
-            assert!(flows.ready(at(last), kind, to(0)).is_err(), "{others:?}");
+            assert!(flows.ready(at(last), purpose, to(0)).is_err(), "{others:?}");
         }
     }
 
@@ -270,11 +271,11 @@ mod tests {
         let mut flows = FlowPacer::new(Some(1), &mut Rng::new(Seed::from_u64(1)));
         let now = Instant::START;
         let (a, b) = ("8.8.8.8:1".parse().expect("a"), "8.8.8.8:2".parse().expect("b"));
-        flows.take(now, FlowKind::Udp(Family::V4), a);
-        assert_eq!(flows.ready(now, FlowKind::Udp(Family::V4), a), Ok(()));
-        assert!(flows.ready(now, FlowKind::Udp(Family::V4), b).is_err());
-        assert!(flows.ready(now, FlowKind::Tcp, a).is_err());
+        flows.take(now, Purpose::Look(Family::V4), a);
+        assert_eq!(flows.ready(now, Purpose::Look(Family::V4), a), Ok(()));
+        assert!(flows.ready(now, Purpose::Look(Family::V4), b).is_err());
+        assert!(flows.ready(now, Purpose::Fetch, a).is_err());
         let later = now + Duration::from_secs(61);
-        assert_eq!(flows.ready(later, FlowKind::Udp(Family::V4), b), Ok(()));
+        assert_eq!(flows.ready(later, Purpose::Look(Family::V4), b), Ok(()));
     }
 }

@@ -15,9 +15,6 @@ use crate::judge::rule::{Findings, NO_WORK_TWICE, WALKS_SOUND};
 
 /// A lookup of the same infohash after so long is another round: rounds are an hour apart.
 const ROUND_GAP: Duration = Duration::from_secs(3_000);
-/// Queries of a lookup that is cut off may still leave: its answers come within 6 s, and one that
-/// was set aside for courtesy follows within some more.
-const UNDER_WAY: Duration = Duration::from_secs(60);
 /// Whole seconds are saved, so a retry time may be off by that much.
 const ROUNDING: Duration = Duration::from_secs(2);
 
@@ -150,9 +147,6 @@ impl Lookups {
     fn check_settled(&mut self, found: &mut Findings, number: u64, hash: &[u8; 20]) {
         let now = found.now;
         let Some(settled) = self.settled.get_mut(&number) else { return };
-        if now <= settled.at + UNDER_WAY {
-            return;
-        }
         let early = if settled.verified {
             true
         } else if settled.rounds > 0 && now < settled.last + ROUND_GAP {

@@ -11,7 +11,7 @@ use crate::base::rng::Seed;
 use crate::base::time::{Duration, Instant};
 use crate::config::Mode;
 use crate::crawl::crawler::{Bootstrap, Crawler};
-use crate::crawl::row::Verdict;
+use crate::crawl::row::{Row, Verdict};
 use crate::limits::ROWS_MAX;
 
 /// A crawl begun with the world's settings, not yet driven.
@@ -247,6 +247,26 @@ fn infohashes_that_wait_long_for_a_walk_get_one() {
     world.requests = hashes.iter().map(|hash| (*hash, vec![])).collect();
     let rows = world.crawl(Mode::Fetch, 1_000 * SECOND);
     assert_eq!((rows.len(), verified(&rows)), (hashes.len(), hashes));
+}
+
+/// With few new flows a lookup waits for its turn while what it has found so far is fetched.
+#[test]
+fn a_lookup_ends_with_its_infohash() {
+    let mut world = World::new(35, 400);
+    let hashes = world.add_torrents(60, &[PeerKind::Seed]);
+    world.only_the_nearest_knows_peers(&hashes);
+    world.config.new_flows = Some(150);
+    let mut rows = world.crawl(Mode::Crawl, SECOND);
+    for _ in 0..900 {
+        let before = world.trace.len();
+        let settled = world.resume(SECOND);
+        let sent = &world.trace[before..];
+        let asked = |row: &&Row| sent.windows(20).any(|bytes| bytes == row.infohash.0);
+        let again = rows.iter().find(asked).map(|row| row.infohash);
+        assert_eq!(again, None, "looked up although it has its row, at {:?}", world.now);
+        rows.extend(settled);
+    }
+    assert!(verified(&rows).len() > 30 && world.crawler.stats().walks > 10);
 }
 
 #[test]
