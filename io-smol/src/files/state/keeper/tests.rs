@@ -206,3 +206,24 @@ fn a_disk_slower_than_the_crawl_has_its_write_given_up_and_memory_stays_bounded(
 fn entries(folder: &Path) -> usize {
     fs::read_dir(folder).expect("listed").count()
 }
+
+#[test]
+fn nothing_follows_a_snapshot_of_an_older_format_before_a_new_one_takes_its_place() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("s");
+    fs::write(&path, "DHT-Estudely state 1\nas it was").expect("written");
+    let mut restored = Restored::default();
+    restored.is_outdated = true;
+    let file = StateFile::open(&path).expect("opens");
+    let mut keeper = Keeper::new(file, Some(restored), None, Instant::START);
+    let mut core = Counter::default();
+    let mut turn = |core: &mut Counter| {
+        keeper.turn(Instant::START, WallTime(0), core);
+        fs::read_to_string(&path).expect("readable")
+    };
+    assert_eq!(turn(&mut core), "DHT-Estudely state 1\nas it was", "nothing was learnt");
+    core.learnt = 1;
+    assert_eq!(turn(&mut core), "<1>");
+    core.learnt = 3;
+    assert_eq!(turn(&mut core), "<1>++");
+}
