@@ -4,20 +4,20 @@
 //! loop takes no decision: the core says what is sent, and its session when the run begins, fails
 //! and ends.
 
+mod closing;
+mod waiting;
+
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use async_channel::Receiver;
 use async_io::Timer;
 use estudely_core::limits::ANSWER_WITHIN;
-use estudely_core::session::{
-    Ended, Facts, Failure, Goal, Output, Phase, Session, Start, Step, Terms,
-};
+use estudely_core::session::{Ended, Facts, Goal, Output, Phase, Session, Start, Step, Terms};
 use estudely_core::{Config, Crawler, Duration, Instant, Mode, PeerKey};
 use smol::future;
-use smol::stream::Stream;
 
 use super::clock::Clock;
 use super::error::RunError;
@@ -289,161 +289,6 @@ impl<'a> Driver<'a> {
         if let Err(error) = result {
             let news = self.outputs.news(error);
             self.session.handle_output(now, news);
-        }
-    }
-
-    /// Waits until something is there to be handed in or a deadline has come.
-    async fn wait(&mut self) -> Wakes {
-        let now = self.clock.now();
-        let due = self.poll_timeout().is_some_and(|at| at <= now);
-        self.wakes.note(Wake::Due, due);
-        self.wakes.note(Wake::Connection, self.connections.has_outcome());
-        if self.wakes.any() {
-            // The connections, and the reactor, get their turn all the same: a timer that is
-            // already over would let nobody else run.
-            future::yield_now().await;
-            return self.wakes;
-        }
-        self.set_timer(now);
-        poll_fn(|cx| self.poll_wake(cx)).await
-    }
-
-    /// Every source is asked, ready or not, so that each wakes the loop when it is.
-    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wakes> {
-        let mut wakes = Wakes::default();
-        let back = self.timer_at.unwrap_or(self.next_tick);
-        wakes.note(Wake::Connection, self.connections.poll_ready(cx, back).is_ready());
-        self.sockets.poll_wake(cx, &mut wakes);
-        if Pin::new(&mut self.timer).poll_next(cx).is_ready() {
-            self.timer_at = None;
-            wakes.note(Wake::Due, true);
-        }
-        if let Some(signal) = &mut self.signal
-            && signal.as_mut().poll_next(cx).is_ready()
-        {
-            self.signal = None;
-            wakes.note(Wake::Signal, true);
-        }
-        // Here only to be woken: the next turn looks closer.
-        wakes.note(Wake::Name, self.names.poll(cx));
-        let state = self.keeper.as_mut().is_some_and(|keeper| keeper.poll(cx).is_ready());
-        wakes.note(Wake::State, state);
-        wakes.note(Wake::Request, self.requests.poll(cx).is_ready());
-        wakes.note(Wake::Output, self.outputs.poll(cx));
-        if wakes.any() { Poll::Ready(wakes) } else { Poll::Pending }
-    }
-
-    /// Moves the timer to the next deadline. One that comes earlier than needed stays: waking up
-    /// once for nothing is cheaper than moving it each turn.
-    fn set_timer(&mut self, now: Instant) {
-        let Some(due) = self.poll_timeout() else { return };
-        if self.timer_at.is_some_and(|at| at <= due && at > now) {
-            return;
-        }
-        if let Some(at) = self.clock.machine_time(due) {
-            self.timer.set_at(at);
-            self.timer_at = Some(due);
-        }
-    }
-
-    /// The earliest deadline of anything the loop turns.
-    fn poll_timeout(&self) -> Option<Instant> {
-        let keeper = self.keeper.as_ref().filter(|_| self.outputs.have_begun());
-        [
-            self.crawler.poll_timeout(),
-            self.connections.poll_timeout(),
-            Some(self.next_tick),
-            self.session.poll_timeout().map(|(at, _)| at),
-            keeper.map(Keeper::poll_timeout),
-            self.sockets.poll_timeout(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    /// Hands everything that has arrived to the core.
-    fn hand_in(&mut self, wakes: Wakes) {
-        let now = self.clock.now();
-        if wakes.has(Wake::Signal) {
-            self.session.handle_signal(now);
-        }
-        self.sockets.receive(now, |from, payload| {
-            self.session.handle_datagram(from);
-            self.crawler.handle_datagram(now, from, payload);
-        });
-        self.hand_in_outcomes(now);
-        self.connections.handle_timeout(now);
-        if self.crawler.poll_timeout().is_some_and(|at| at <= now) {
-            self.crawler.handle_timeout(now);
-        }
-    }
-
-    fn hand_in_outcomes(&mut self, now: Instant) {
-        while let Some((peer, outcome)) = self.connections.try_outcome() {
-            self.crawler.handle_outcome(now, peer, outcome);
-        }
-    }
-
-    /// Lets out what is settled once the connections are cut off, and keeps the state. How the run
-    /// ended after all: an output may still be lost.
-    async fn shut_down(&mut self, ended: Ended) -> Ended {
-        // Of a run that nothing came of, nothing is kept.
-        let keeps = self.outputs.have_begun();
-        // Every clean end leaves outputs that a run has begun, however empty.
-        let begun = if ended.is_clean() { self.outputs.begin() } else { Ok(()) };
-        self.note_output(self.clock.now(), begun);
-        let ended = self.session.ended().unwrap_or(ended);
-        while let Phase::ShuttingDown { .. } = self.session.phase() {
-            if self.connections.open() == 0 {
-                self.session.handle_disconnected(self.clock.now());
-            } else {
-                future::yield_now().await;
-                self.turn_session(self.clock.now());
-            }
-        }
-        self.hand_in_outcomes(self.clock.now());
-        let rows_go_out = ended.lets_rows_out(self.outputs.have_begun());
-        let settled = if rows_go_out { self.outputs.write_rest(&mut self.crawler) } else { Ok(()) };
-        match settled.and(self.outputs.flush()) {
-            Ok(()) => self.session.handle_output(self.clock.now(), Output::Flushed),
-            lost => self.note_output(self.clock.now(), lost),
-        }
-        if let Some(keeper) = &mut self.keeper {
-            if keeps {
-                let wall = self.clock.wall();
-                keeper.finish(wall, &mut self.crawler, ended.save_within()).await;
-            }
-            keeper.notes().for_each(|line| self.observer.note(&line));
-        }
-        self.observer.tick(self.clock.elapsed(), &self.crawler.stats());
-        self.session.ended().unwrap_or(ended)
-    }
-
-    /// What a failure is called, with what the machine knows of it.
-    fn error(&mut self, failure: Failure) -> RunError {
-        match failure {
-            Failure::NoNameResolved => {
-                let hosts = self.session.names().filter_map(|at| self.names.host(at));
-                RunError::NoBootstrapResolved { names: hosts.map(str::to_owned).collect() }
-            }
-            Failure::NoNodeAnswered { waited, tried } => RunError::NoNodeAnswered {
-                seconds: waited.as_secs_f64().round() as u64,
-                tried,
-                send_failure: self.sockets.report().last_failure,
-            },
-            Failure::OutputLost => RunError::SinkLost(self.outputs.take_loss()),
-        }
-    }
-
-    fn report(&self, ended: Ended) -> Report {
-        Report {
-            stats: self.crawler.stats(),
-            elapsed: self.clock.elapsed(),
-            ended,
-            bootstrap: self.session.bootstrap(),
-            udp: self.sockets.report(),
-            state: self.keeper.as_ref().map(Keeper::kept),
         }
     }
 }

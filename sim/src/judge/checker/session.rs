@@ -33,6 +33,15 @@ pub(super) struct Sessions {
     /// Routers that some node named while the crawler could not know that they are routers: to it
     /// they are contacts like any other, also after a restart.
     met: Seen,
+    /// Whether the last snapshot holds contacts.
+    contacts_saved: bool,
+    /// The run under way; none before the first, and after an end or a kill.
+    run: Option<Run>,
+}
+
+/// One run.
+#[derive(Clone, Copy, Debug)]
+struct Run {
     begun: Instant,
     /// The last answer that must have counted.
     answered: Option<Instant>,
@@ -40,9 +49,6 @@ pub(super) struct Sessions {
     heard: bool,
     /// Datagrams sent.
     sent: u64,
-    over: bool,
-    /// Whether the last snapshot holds contacts.
-    contacts_saved: bool,
 }
 
 /// What is known of the public routers.
@@ -67,12 +73,8 @@ impl Sessions {
             bootstrap: Seen::default(),
             names: scenario.names_ms > 0,
             met: Seen::default(),
-            begun: Instant::START,
-            answered: None,
-            heard: false,
-            sent: 0,
-            over: false,
             contacts_saved: false,
+            run: None,
         }
     }
 
@@ -82,12 +84,11 @@ impl Sessions {
             let warm = kept != Kept::Nothing && self.contacts_saved;
             self.routers = if warm { Routers::Wait } else { Routers::Free };
         }
-        (self.begun, self.answered, self.heard) = (now, None, false);
-        (self.sent, self.over) = (0, false);
+        self.run = Some(Run { begun: now, answered: None, heard: false, sent: 0 });
     }
 
     pub(super) fn on_killed(&mut self) {
-        self.over = true;
+        self.run = None;
     }
 
     pub(super) fn on_saved(&mut self, bytes: &[u8], whole: bool) {
@@ -106,14 +107,15 @@ impl Sessions {
 
     /// A datagram was sent.
     pub(super) fn on_sent(&mut self, found: &mut Findings, to: SocketAddr) {
-        self.sent += 1;
+        let Some(run) = &mut self.run else { return };
+        run.sent += 1;
         let key = endpoint_key(to);
         let held = self.routers == Routers::Wait && self.bootstrap.contains(&key);
         if !held || self.met.contains(&key) {
             return;
         }
-        let due = match self.answered {
-            None => self.begun + ROUTERS_AFTER,
+        let due = match run.answered {
+            None => run.begun + ROUTERS_AFTER,
             Some(last) => last + ROUTERS_AFTER_QUIET,
         };
         found.check(found.now >= due, ROUTERS_WAIT, || {
@@ -124,31 +126,31 @@ impl Sessions {
 
     /// Anything was received.
     pub(super) fn on_received(&mut self, from: SocketAddr) {
-        self.heard |= self.bootstrap.contains(&endpoint_key(from));
+        if let Some(run) = &mut self.run {
+            run.heard |= self.bootstrap.contains(&endpoint_key(from));
+        }
     }
 
     /// An answer that matched an open query; `sure` if the crawler must think so too.
     pub(super) fn on_answer(&mut self, now: Instant, sure: bool) {
-        self.heard = true;
-        if sure {
-            self.answered = Some(now);
+        if let Some(run) = &mut self.run {
+            run.heard = true;
+            run.answered = if sure { Some(now) } else { run.answered };
         }
     }
 
     /// The run was told to end, for this reason.
     pub(super) fn on_shut_down(&mut self, found: &mut Findings, ended: Option<Ended>) {
-        self.over = true;
-        let (now, begun, overall) = (found.now, self.begun, self.overall);
+        let Some(Run { begun, answered, sent, .. }) = self.run.take() else { return };
+        let (now, ends, overall) = (found.now, self.ends, self.overall);
         let soonest = match ended {
             Some(Ended::Failed(Failure::NoNodeAnswered { .. })) => {
-                let (answered, ends) = (self.answered, self.ends);
                 found.check(ends && answered.is_none(), ENDS_ON_TIME, || {
                     format!("no node answered, it says, and one did at {answered:?}")
                 });
                 self.fails_after()
             }
             Some(Ended::Failed(Failure::NoNameResolved)) => {
-                let sent = self.sent;
                 found.check(sent == 0, ENDS_ON_TIME, || {
                     format!("no name resolves, it says, and {sent} datagrams were sent")
                 });
@@ -164,15 +166,13 @@ impl Sessions {
 
     /// Everything that was due is done.
     pub(super) fn on_drained(&self, found: &mut Findings) {
-        if self.over {
-            return;
-        }
+        let Some(Run { begun, heard, .. }) = self.run else { return };
         let now = found.now;
-        let fails = self.lag.end(self.begun, self.fails_after());
-        let late = self.ends && !self.heard && now > fails;
+        let fails = self.lag.end(begun, self.fails_after());
+        let late = self.ends && !heard && now > fails;
         found.check(!late, ENDS_ON_TIME, || format!("no answer came by {fails:?}, and it goes on"));
         if let Some(most) = self.overall {
-            let until = self.lag.end(self.begun, most);
+            let until = self.lag.end(begun, most);
             found.check(now <= until, ENDS_ON_TIME, || {
                 format!("it was to be over at {until:?}, and goes on")
             });
