@@ -277,8 +277,9 @@ impl<O: Observer> Subject<O> {
         }
         self.take_names(core);
         if let Some(live) = &mut self.live
-            && live.crawler.poll_timeout().is_some_and(|at| at <= core)
+            && let Some(deadline) = live.crawler.poll_deadline().filter(|next| next.at <= core)
         {
+            self.observer.observe(now, &Event::Woke(deadline.why));
             live.crawler.handle_timeout(core);
         }
         self.turn(now, false);
@@ -403,8 +404,9 @@ impl<O: Observer> Subject<O> {
         if self.turns.is_multiple_of(self.drained_every)
             && let Some(live) = &self.live
         {
-            let (timeout, stats) = (self.poll_timeout(), live.crawler.stats());
-            self.observer.observe(now, &Event::Drained { timeout, stats: &stats });
+            let (next, stats) = (live.crawler.poll_deadline(), live.crawler.stats());
+            let timeout = self.poll_timeout();
+            self.observer.observe(now, &Event::Drained { timeout, next, stats: &stats });
         }
         self.close(now);
     }

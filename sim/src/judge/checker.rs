@@ -298,7 +298,8 @@ impl Observer for Checker {
                 let len = self.saved.len();
                 table::check_saved(&mut self.found, &self.heard, bytes, whole, len);
             }
-            Event::Drained { timeout, stats } => self.on_drained(timeout, stats),
+            Event::Woke(_) => {}
+            Event::Drained { timeout, stats, .. } => self.on_drained(timeout, stats),
         }
     }
 

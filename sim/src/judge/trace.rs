@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
-use estudely_core::{Instant, Row, Verdict};
+use estudely_core::{Deadline, Instant, Row, Verdict};
 use sha1::{Digest, Sha1};
 
 use crate::judge::rule::{Broken, SAME_TRACE};
@@ -25,6 +25,8 @@ pub struct Trace {
     hasher: Sha1,
     events: u64,
     tail: VecDeque<TailEvent>,
+    /// What the core waits for; not hashed.
+    next: Option<Deadline>,
     record: Record,
     frame: Vec<u8>,
 }
@@ -74,6 +76,7 @@ enum EventKind {
     Ended,
     Row,
     Saved,
+    Woke,
 }
 
 impl Default for Trace {
@@ -102,6 +105,7 @@ impl Trace {
             hasher: Sha1::new(),
             events: 0,
             tail: VecDeque::with_capacity(TAIL),
+            next: None,
             record: Record::Nothing,
             frame: Vec::new(),
         }
@@ -149,6 +153,13 @@ impl Trace {
     /// The last events in words, the oldest first.
     pub fn tail(&self) -> impl Iterator<Item = String> {
         self.tail.iter().map(ToString::to_string)
+    }
+
+    /// What the core waits for since it was last drained, in words: the first thing to ask of a run
+    /// that stalls.
+    pub fn waits_for(&self) -> String {
+        let deadline = self.next.map(|next| next.to_string());
+        format!("waits for: {}", deadline.as_deref().unwrap_or("input alone"))
     }
 
     fn note(&mut self, kept: TailEvent, bytes: &[u8]) {
@@ -249,7 +260,10 @@ impl Observer for Trace {
                 let note = if whole { "whole" } else { "record" };
                 self.note(TailEvent { note, ..of(EventKind::Saved) }, bytes);
             }
-            Event::Drained { .. } => {}
+            Event::Woke(why) => {
+                self.note(TailEvent { note: why.words(), ..of(EventKind::Woke) }, b"");
+            }
+            Event::Drained { next, .. } => self.next = next,
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use estudely_core::session::Ended;
-use estudely_core::{Instant, PeerFault, Row, Stats};
+use estudely_core::{Deadline, Instant, PeerFault, Row, Stats, Why};
 
 /// Numbers a connection for a whole run, crashes included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,10 +96,14 @@ pub enum Event<'a> {
         /// Whether this replaces all that was saved before.
         whole: bool,
     },
+    /// A deadline of the core has come, and the core is told so.
+    Woke(Why),
     /// Nothing is left to do at this instant: every poll is drained.
     Drained {
         /// When it wants to be called next.
         timeout: Option<Instant>,
+        /// When the core has something to do by itself, and why.
+        next: Option<Deadline>,
         /// Its counters.
         stats: &'a Stats,
     },

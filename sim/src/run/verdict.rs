@@ -239,7 +239,10 @@ impl Watched {
     }
 
     fn report(&mut self, scenario: &Scenario, failure: Option<Failure>) -> (Report, Vec<Said>) {
-        let tail = if failure.is_some() { self.trace.tail().collect() } else { Vec::new() };
+        let mut tail = Vec::new();
+        if failure.is_some() {
+            tail.extend(self.trace.tail().chain([self.trace.waits_for()]));
+        }
         let verdict = RunVerdict {
             scenario: scenario.clone(),
             failure,

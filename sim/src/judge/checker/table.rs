@@ -1,8 +1,10 @@
 //! Rule 13, and the saved state's part of rule 10: reads snapshots with a reader of its own.
 //!
-//! `"DHT-Estudely state 1\n"`, then chunks of kind u8, length u32, body, and the first 8 bytes of
-//! a SHA-1 over the sum before, kind, length and body. Kind 1 holds wall time, our id and the depth of
-//! the table of each family; kind 2 the tables' contacts; kind 7 ends the snapshot.
+//! `"DHT-Estudely state 2.0\n"`, then records of kind u8, length u32, 3 bytes of check over these, body,
+//! and 8 bytes of sum over all of it. Check and sum are beginnings of a SHA-1 over a salt and what
+//! they cover. Kind 1, twice at the front under a salt of its own, holds wall time and the salt of all
+//! others; kind 2 our id and the depth of the table of one family; kind 3 the tables' contacts; kind 7
+//! ends the snapshot.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +16,12 @@ use super::sets::Seen;
 use crate::judge::rule::{Findings, MEMORY_BOUNDED, TABLE_SOUND};
 
 /// The first line.
-const MAGIC: &[u8] = b"DHT-Estudely state 1\n";
+const MAGIC: &[u8] = b"DHT-Estudely state 2.0\n";
+/// What the sums of heads cover beside their bytes.
+const HEAD_SALT: [u8; 8] = *b"the head";
+/// Bytes of a record before its body, and after it.
+const HEADER: usize = 8;
+const SUM: usize = 8;
 /// Bytes that a state may have for each answering address, and for each infohash: what stands in
 /// it for one, generously.
 const PER_ADDRESS: u64 = 128;
@@ -52,10 +59,10 @@ pub(super) fn holds_contacts(bytes: &[u8]) -> bool {
     read(bytes).is_ok_and(|tables| !tables.contacts.is_empty())
 }
 
-/// What a snapshot says of the tables.
+/// What a snapshot says of the tables, by family.
 #[derive(Debug, Default)]
 struct SavedTables {
-    id: [u8; 20],
+    ids: [[u8; 20]; 2],
     depths: [u8; 2],
     contacts: Vec<([u8; 20], SocketAddr)>,
 }
@@ -63,35 +70,55 @@ struct SavedTables {
 /// Reads a whole snapshot.
 fn read(bytes: &[u8]) -> Result<SavedTables, &'static str> {
     let mut rest = bytes.strip_prefix(MAGIC).ok_or("not of this format")?;
-    let mut sum = *b"snapshot";
+    let mut salt = HEAD_SALT;
     let mut tables = SavedTables::default();
-    loop {
-        let (&[kind, a, b, c, d], _) = rest.split_first_chunk().ok_or("cut short")?;
-        let end = 5 + u32::from_be_bytes([a, b, c, d]) as usize;
-        let (framed, after) = rest.split_at_checked(end).ok_or("cut short")?;
-        let (theirs, after) = after.split_first_chunk::<8>().ok_or("cut short")?;
-        let mut sha = sha1_smol::Sha1::from(sum);
-        sha.update(framed);
-        sum.copy_from_slice(&sha.digest().bytes()[..8]);
-        if sum != *theirs {
-            return Err("a sum is wrong");
-        }
-        match (kind, &framed[5..]) {
-            (1, body) => tables.head(body).ok_or("its head")?,
-            (2, body) => tables.contacts(body).ok_or("its contacts")?,
-            (7, _) if after.is_empty() => return Ok(tables),
-            (7, _) => return Err("something follows its end"),
+    for head in 0.. {
+        let (kind, body, after) = record(if head < 2 { HEAD_SALT } else { salt }, rest)?;
+        match kind {
+            1 if head < 2 => salt = *body.last_chunk().ok_or("its head")?,
+            _ if head < 2 => return Err("it has no two heads"),
+            2 => tables.family(body).ok_or("a family")?,
+            3 => tables.contacts(body).ok_or("its contacts")?,
+            7 if after.is_empty() => return Ok(tables),
+            7 => return Err("something follows its end"),
             _ => {}
         }
         rest = after;
     }
+    Err("it has no end")
+}
+
+/// The record at the front: kind, body, and what follows it.
+fn record(salt: [u8; 8], bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), &'static str> {
+    let (&[kind, a, b, c, d, check @ ..], _) =
+        bytes.split_first_chunk::<HEADER>().ok_or("cut short")?;
+    let end = HEADER + u32::from_be_bytes([a, b, c, d]) as usize;
+    let (framed, after) = bytes.split_at_checked(end).ok_or("cut short")?;
+    let (sum, after) = after.split_first_chunk::<SUM>().ok_or("cut short")?;
+    let right = digest(salt, &framed[..5]).starts_with(&check) && digest(salt, framed) == *sum;
+    right.then_some((kind, &framed[HEADER..], after)).ok_or("a sum is wrong")
+}
+
+fn digest(salt: [u8; 8], bytes: &[u8]) -> [u8; SUM] {
+    let mut sha = sha1_smol::Sha1::from(salt);
+    sha.update(bytes);
+    let mut sum = [0; SUM];
+    sum.copy_from_slice(&sha.digest().bytes()[..SUM]);
+    sum
 }
 
 impl SavedTables {
-    fn head(&mut self, body: &[u8]) -> Option<()> {
-        self.id = *body.get(8..)?.first_chunk()?;
-        self.depths = *body.get(28..)?.first_chunk()?;
-        (body.len() == 30).then_some(())
+    fn family(&mut self, body: &[u8]) -> Option<()> {
+        let (&family, rest) = body.split_first()?;
+        let (id, rest) = rest.split_first_chunk::<20>()?;
+        let (&depth, rest) = rest.split_first()?;
+        let (&external, rest) = rest.split_first()?;
+        let place = usize::from(family);
+        *self.ids.get_mut(place)? = *id;
+        *self.depths.get_mut(place)? = depth;
+        // An external address stands as family, IP and port.
+        let len = [[0, 7], [0, 19]].get(place)?.get(usize::from(external))?;
+        (rest.len() == *len).then_some(())
     }
 
     fn contacts(&mut self, mut body: &[u8]) -> Option<()> {
@@ -111,15 +138,16 @@ impl SavedTables {
             let fail = |found: &mut Findings, what: &str| {
                 found.fail(TABLE_SOUND, || format!("{addr} stands in a table: {what}"));
             };
-            if *id == self.id {
+            let v6 = addr.is_ipv6();
+            let own = &self.ids[usize::from(v6)];
+            if id == own {
                 fail(found, "it has our id");
             }
             if !heard.answered(*addr) {
                 fail(found, "it never answered");
             }
-            let v6 = addr.is_ipv6();
             let depth = usize::from(self.depths[usize::from(v6)]).max(1);
-            let bucket = shared_bits(id, &self.id).min(depth - 1);
+            let bucket = shared_bits(id, own).min(depth - 1);
             let side = [u8::from(v6)];
             let prefix = match addr.ip() {
                 IpAddr::V4(ip) => key(&[&ip.octets()[..3], &side, &[bucket as u8]]),
@@ -159,9 +187,8 @@ impl Heard {
 #[cfg(test)]
 pub(super) fn snapshot(id: [u8; 20], contacts: &[([u8; 20], SocketAddr)]) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
-    let mut sum = *b"snapshot";
-    let mut head = [&[0; 8][..], &id].concat();
-    head.extend([1, 1]);
+    let (salt, wall) = ([7; 8], [0; 8]);
+    let family = |family: u8| [&[family][..], &id, &[1, 0]].concat();
     let body: Vec<u8> = contacts
         .iter()
         .flat_map(|(id, addr)| {
@@ -169,11 +196,18 @@ pub(super) fn snapshot(id: [u8; 20], contacts: &[([u8; 20], SocketAddr)]) -> Vec
             [&[0][..], id, &ip.octets(), &addr.port().to_be_bytes()].concat()
         })
         .collect();
-    for (kind, body) in [(1, head), (2, body), (7, Vec::new())] {
-        let framed = [&[kind][..], &(body.len() as u32).to_be_bytes(), &body].concat();
-        let digest = sha1_smol::Sha1::from([&sum[..], &framed].concat()).digest().bytes();
-        sum.copy_from_slice(&digest[..8]);
-        out.extend([&framed[..], &sum].concat());
+    let head = [wall, salt].concat();
+    for (salt, kind, body) in [
+        (HEAD_SALT, 1, head.clone()),
+        (HEAD_SALT, 1, head),
+        (salt, 2, family(0)),
+        (salt, 2, family(1)),
+        (salt, 3, body),
+        (salt, 7, Vec::new()),
+    ] {
+        let front = [&[kind][..], &(body.len() as u32).to_be_bytes()].concat();
+        let framed = [&front[..], &digest(salt, &front)[..3], &body].concat();
+        out.extend([&framed[..], &digest(salt, &framed)].concat());
     }
     out
 }

@@ -332,14 +332,14 @@ impl Bench {
     pub(super) fn drain_with(&mut self, timeout: Option<Duration>) {
         let timeout = timeout.map(|timeout| Instant::START + timeout);
         let stats = self.stats.clone();
-        self.see(Event::Drained { timeout, stats: &stats });
+        self.see(Event::Drained { timeout, next: None, stats: &stats });
     }
 
     /// With the counters as they were set.
     pub(super) fn drain_as_is(&mut self) {
         let stats = self.stats.clone();
         let timeout = Some(self.now + seconds(1));
-        self.see(Event::Drained { timeout, stats: &stats });
+        self.see(Event::Drained { timeout, next: None, stats: &stats });
     }
 
     fn row(&mut self, row: &Row) {
