@@ -218,11 +218,8 @@ impl Observer for Trace {
         let on = |kind, conn: crate::net::event::Conn| TailEvent { conn: Some(conn.0), ..of(kind) };
         match *event {
             Event::Started { own, state } => {
-                let mut bytes = Vec::new();
-                own.into_iter().for_each(|own| put_addr(own, &mut bytes));
-                bytes.extend_from_slice(state.unwrap_or_default());
                 let note = if state.is_some() { "with state" } else { "without state" };
-                self.note(TailEvent { note, ..of(EventKind::Started) }, &bytes);
+                self.note(TailEvent { note, ..of(EventKind::Started) }, &start_bytes(own, state));
             }
             Event::Killed => self.note(of(EventKind::Killed), b""),
             Event::ShutDown { .. } => self.note(of(EventKind::ShutDown), b""),
@@ -310,6 +307,14 @@ fn put_addr(addr: Option<SocketAddr>, out: &mut Vec<u8>) {
         }
     }
     out.extend(addr.map_or(0, |addr| addr.port()).to_be_bytes());
+}
+
+/// What a crawler starts with.
+fn start_bytes(own: [Option<SocketAddr>; 2], state: Option<&[u8]>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    own.into_iter().for_each(|own| put_addr(own, &mut bytes));
+    bytes.extend_from_slice(state.unwrap_or_default());
+    bytes
 }
 
 /// Everything that a row says.
