@@ -11,7 +11,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
-use estudely_core::krpc::{ErrorReply, Kind, Message, Method, Query, Reply, Tolerated};
+use estudely_core::krpc::{ErrorReply, Kind, Message, Method, Oddity, Query, Reply, Tolerated};
 use estudely_core::limits::DATAGRAM_LEN_MAX;
 
 fn main() -> ExitCode {
@@ -183,10 +183,10 @@ fn write_flags(out: &mut String, flags: Tolerated) -> fmt::Result {
         (flags.bencode.leading_zero, "numbers with leading zeros"),
         (flags.bencode.unsorted, "keys out of order"),
         (flags.bencode.duplicate, "the same key twice"),
-        (flags.trailing, "bytes after the message"),
-        (flags.ragged, "contacts or samples that end in a fraction of an entry"),
-        (flags.mistyped, "fields of the wrong type or length"),
-        (flags.odd_values, "peers in a form other than 6 or 18 bytes"),
+        (flags.contains(Oddity::Trailing), "bytes after the message"),
+        (flags.contains(Oddity::Ragged), "contacts or samples that end in a fraction of an entry"),
+        (flags.contains(Oddity::Mistyped), "fields of the wrong type or length"),
+        (flags.contains(Oddity::OddValues), "peers in a form other than 6 or 18 bytes"),
     ];
     for (_, what) in tolerated.iter().filter(|(set, _)| *set) {
         writeln!(out, "  tolerated    {what}")?;

@@ -103,6 +103,7 @@ pub(crate) mod crawl;
 
 pub use base::addr::{AddressPolicy, Contact, Family};
 pub use base::fault::PeerFault;
+pub use base::flags::{Flag, FlagSet};
 pub use base::id::{Id, InfoHash, NodeId};
 pub use base::rng::Seed;
 pub use base::time::{Duration, Instant};

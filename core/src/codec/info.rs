@@ -9,6 +9,7 @@
 use std::cell::Cell;
 use std::fmt;
 
+use crate::base::flags::{FlagSet, flags};
 use crate::codec::bencode::{self, Reader, Token};
 use crate::limits::{
     FILE_MAX, INFO_DEPTH, INFO_TOKENS, PATH_DEPTH, PAYLOAD_PIECES_MAX, PIECE_LENGTH_MAX, TOTAL_MAX,
@@ -24,7 +25,7 @@ mod names;
 use self::digest::Digest;
 use self::files::{Shape, Walker};
 
-pub use self::files::{Attributes, File};
+pub use self::files::{Attribute, Attributes, File};
 
 /// The reader with the caps of info dictionaries.
 type Tokens<'a> = Reader<'a, INFO_DEPTH>;
@@ -51,37 +52,34 @@ impl Protocol {
     }
 }
 
-/// Rules that a readable dictionary breaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InfoFlags {
-    /// Not canonical bencode, or bytes after the dictionary (B.2).
-    pub not_canonical: bool,
-    /// `piece length` missing or outside its range; for v2 also no power of two (H40, H42).
-    pub bad_piece_length: bool,
-    /// `pieces` missing, too many, or not one per piece of the payload (H40).
-    pub bad_pieces: bool,
-    /// A file larger than any storage takes (H40).
-    pub huge_file: bool,
-    /// No files, or nothing in them (H41).
-    pub empty: bool,
-    /// Both `length` and `files` (H41).
-    pub both_layouts: bool,
-    /// `meta version` other than 2, or only one of it and `file tree` (H42).
-    pub bad_version: bool,
-    /// A `file tree` with an impossible entry or pieces root (H42).
-    pub bad_tree: bool,
-    /// The two descriptions of a hybrid differ, or its files are not aligned (H43).
-    pub hybrid_mismatch: bool,
-    /// A file's path is missing, empty, deeper than [`PATH_DEPTH`] or not made of strings (H38).
-    pub bad_path: bool,
-}
-
-impl InfoFlags {
-    /// Whether no rule is broken.
-    pub fn is_clean(&self) -> bool {
-        *self == Self::default()
+flags! {
+    /// A rule that a readable dictionary breaks.
+    pub enum InfoFlag {
+        /// Not canonical bencode, or bytes after the dictionary (B.2).
+        NotCanonical,
+        /// `piece length` missing or outside its range; for v2 also no power of two (H40, H42).
+        BadPieceLength,
+        /// `pieces` missing, too many, or not one per piece of the payload (H40).
+        BadPieces,
+        /// A file larger than any storage takes (H40).
+        HugeFile,
+        /// No files, or nothing in them (H41).
+        Empty,
+        /// Both `length` and `files` (H41).
+        BothLayouts,
+        /// `meta version` other than 2, or only one of it and `file tree` (H42).
+        BadVersion,
+        /// A `file tree` with an impossible entry or pieces root (H42).
+        BadTree,
+        /// The two descriptions of a hybrid differ, or its files are not aligned (H43).
+        HybridMismatch,
+        /// A file's path is missing, empty, deeper than [`PATH_DEPTH`] or not made of strings (H38).
+        BadPath,
     }
 }
+
+/// Rules that a readable dictionary breaks.
+pub type InfoFlags = FlagSet<InfoFlag>;
 
 /// Why a verified info dictionary yields no row (M15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,20 +170,8 @@ impl Info {
             _ if has_v2 && top.meta_version == Some(2) => Protocol::Hybrid,
             _ => Protocol::V1,
         };
-        let view = if protocol == Protocol::V2 { &tree } else { &list };
-        let flags = InfoFlags {
-            not_canonical: top.not_canonical,
-            bad_piece_length: !piece_length_is_legal(piece_length, protocol),
-            bad_pieces: protocol != Protocol::V2 && !view.pieces_fit(top.pieces, piece_length),
-            huge_file: list.huge_file || tree.huge_file,
-            empty: view.total == 0,
-            both_layouts: top.length.is_some() && top.files.is_some(),
-            bad_version: top.meta_version.is_some_and(|version| version != 2)
-                || top.meta_version.is_some() != has_v2,
-            bad_tree: top.bad_tree,
-            hybrid_mismatch: protocol == Protocol::Hybrid && !list.agrees(&tree, piece_length),
-            bad_path: top.bad_path,
-        };
+        let flags = top.flags(protocol, piece_length, &list, &tree);
+        let view = if protocol == Protocol::V2 { tree } else { list };
         Ok(Self {
             name: name.to_vec(),
             file_count: view.files,
@@ -312,6 +298,33 @@ impl<'a> Top<'a> {
         }
     }
 
+    /// The rules that are broken, by it or by the files of either description.
+    fn flags(
+        &self,
+        protocol: Protocol,
+        piece_length: u64,
+        list: &View<'_>,
+        tree: &View<'_>,
+    ) -> InfoFlags {
+        let v2_only = protocol == Protocol::V2;
+        let empty = if v2_only { tree.total == 0 } else { list.total == 0 };
+        let other_version = self.meta_version.is_some_and(|version| version != 2);
+        let half_v2 = self.meta_version.is_some() != self.tree.is_some();
+        let differs = protocol == Protocol::Hybrid && !list.agrees(tree, piece_length);
+        FlagSet::of([
+            (InfoFlag::NotCanonical, self.not_canonical),
+            (InfoFlag::BadPieceLength, !piece_length_is_legal(piece_length, protocol)),
+            (InfoFlag::BadPieces, !v2_only && !list.pieces_fit(self.pieces, piece_length)),
+            (InfoFlag::HugeFile, list.huge_file || tree.huge_file),
+            (InfoFlag::Empty, empty),
+            (InfoFlag::BothLayouts, self.length.is_some() && self.files.is_some()),
+            (InfoFlag::BadVersion, other_version || half_v2),
+            (InfoFlag::BadTree, self.bad_tree),
+            (InfoFlag::HybridMismatch, differs),
+            (InfoFlag::BadPath, self.bad_path),
+        ])
+    }
+
     /// The one file of [`Layout::Single`].
     fn single_file<'f>(&self, path: &'f [&'f [u8]], hashed: &Cell<u64>) -> File<'f> {
         let length = self.length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0);
@@ -361,7 +374,7 @@ impl<'w> View<'w> {
     /// Takes as long for a file deep in a tree as for any other.
     fn add(&mut self, file: File<'_>) -> Result<(), InfoError> {
         self.huge_file |= file.length > FILE_MAX;
-        if !file.attributes.pad {
+        if !file.attributes.contains(Attribute::Pad) {
             self.files += 1;
             self.total = self
                 .total

@@ -17,6 +17,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::base::addr::Family;
+use crate::base::flags::{FlagSet, flags};
 use crate::base::id::{Id, InfoHash, NodeId};
 use crate::codec::bencode;
 use crate::limits::{
@@ -236,25 +237,38 @@ pub struct ErrorReply<'a> {
     pub text: &'a [u8],
 }
 
+flags! {
+    /// Something that was wrong with a message that was read all the same.
+    pub enum Oddity {
+        /// Bytes after the message (D15).
+        Trailing,
+        /// Contacts or samples that end in a fraction of an entry, which was dropped (D1).
+        Ragged,
+        /// Fields of another type or length than due, which count as absent (D10, D16, D19).
+        Mistyped,
+        /// Peers that are neither 6 nor 18 bytes: several in one string, or unusable (D2, D3).
+        OddValues,
+    }
+}
+
 /// What was wrong with a message that was read all the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tolerated {
     /// Bencode that is not canonical (D14).
     pub bencode: bencode::Flags,
-    /// Bytes after the message (D15).
-    pub trailing: bool,
-    /// Contacts or samples that end in a fraction of an entry, which was dropped (D1).
-    pub ragged: bool,
-    /// Fields of another type or length than due, which count as absent (D10, D16, D19).
-    pub mistyped: bool,
-    /// Peers that are neither 6 nor 18 bytes: several in one string, or unusable (D2, D3).
-    pub odd_values: bool,
+    /// What was wrong with the message itself.
+    pub oddities: FlagSet<Oddity>,
 }
 
 impl Tolerated {
     /// Whether nothing was wrong.
     pub fn is_clean(self) -> bool {
         self == Self::default()
+    }
+
+    /// Whether `oddity` was met.
+    pub fn contains(self, oddity: Oddity) -> bool {
+        self.oddities.contains(oddity)
     }
 }
 

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use async_io::Timer;
 use estudely_core::keyed::Rng;
-use estudely_core::{Duration, Seed, Stats};
+use estudely_core::{AddressPolicy, Duration, Seed, Stats};
 use smol::future::{self, FutureExt};
 
 use super::args::{self, Command, Form, Parsed};
@@ -252,7 +252,7 @@ fn outputs(command: &Command, rng: &mut Rng) -> Result<Opened, OutputError> {
         tee: command.tee,
         overwrite: command.overwrite,
         // Of the other forms the user may name peers on this machine.
-        public: command.form == Form::Crawl && !command.allow_private,
+        public: command.form == Form::Crawl && command.policy == AddressPolicy::Public,
         bytes_max: command.max_output_bytes,
         others: &others,
     };
@@ -265,7 +265,7 @@ fn progress(command: &Command, tally: &LinesRead) -> Progress {
         Goals { max_infohashes: command.max_infohashes, overall_timeout: command.overall_timeout };
     Progress::new(
         command.progress,
-        command.verbose,
+        command.verbosity,
         Surroundings::here(rows_on_stdout),
         goals,
         Some(tally.clone()),

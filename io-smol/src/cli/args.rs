@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use argh::FromArgs;
-use estudely_core::{Family, limits, magnet};
+use estudely_core::{AddressPolicy, Family, limits, magnet};
 
 use crate::files::sink::{Place, RowsPer};
 use crate::files::state::with_ending;
@@ -22,7 +22,7 @@ use options::Raw;
 use tokens::Words;
 use value::wrong;
 
-pub use command::{Command, Form, FormName, Pace, Parsed, ProgressMode, UsageError};
+pub use command::{Command, Form, FormName, Pace, Parsed, ProgressMode, UsageError, Verbosity};
 
 /// Reads a command line, without the program's name.
 ///
@@ -80,7 +80,7 @@ fn command(name: FormName, raw: &Raw) -> Result<Command, UsageError> {
             .collect::<Result<_, _>>()?,
         bind: bind(&raw.bind)?,
         pace: pace(raw)?,
-        allow_private: raw.allow_private,
+        policy: if raw.allow_private { AddressPolicy::AllowPrivate } else { AddressPolicy::Public },
         seed: raw
             .seed
             .as_deref()
@@ -95,7 +95,7 @@ fn command(name: FormName, raw: &Raw) -> Result<Command, UsageError> {
                 ("never", ProgressMode::Never),
             ],
         )?,
-        verbose: raw.verbose,
+        verbosity: if raw.verbose { Verbosity::Verbose } else { Verbosity::Normal },
         form,
     })
 }

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal, Write};
 use estudely_core::{Duration, Stats};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
-use super::args::ProgressMode;
+use super::args::{ProgressMode, Verbosity};
 use crate::engine::run::Observer;
 use crate::files::lists::LinesRead;
 
@@ -89,7 +89,7 @@ impl Progress {
     /// A display as asked for, in these surroundings.
     pub fn new(
         mode: ProgressMode,
-        verbose: bool,
+        verbosity: Verbosity,
         here: Surroundings,
         goals: Goals,
         input: Option<LinesRead>,
@@ -107,7 +107,10 @@ impl Progress {
                 Err(_) => bar,
             }
         });
-        let every = if verbose { PLAIN_EVERY_VERBOSE } else { PLAIN_EVERY };
+        let every = match verbosity {
+            Verbosity::Normal => PLAIN_EVERY,
+            Verbosity::Verbose => PLAIN_EVERY_VERBOSE,
+        };
         let plain_every = (style == Style::Plain).then_some(every);
         let plain_last = Duration::ZERO;
         Self { bar, plain_every, plain_last, goals, pace: VecDeque::new(), input }

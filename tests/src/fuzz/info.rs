@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 
-use estudely_core::info::{Info, Protocol, display_name, for_each_file, terminal_name};
+use estudely_core::info::{
+    Attribute, Info, InfoFlag, Protocol, display_name, for_each_file, terminal_name,
+};
 use estudely_core::limits::{
     MAGNET_LEN_MAX, MAGNET_PEERS_MAX, PATH_DEPTH, TERMINAL_NAME_MAX, TOTAL_MAX,
 };
@@ -24,9 +26,9 @@ pub(super) fn metainfo(data: &[u8]) {
         assert!(file.path.len() <= PATH_DEPTH, "paths are cut");
         let bytes: usize = file.path.iter().map(|component| component.len()).sum();
         assert!(bytes <= data.len() && file.path.iter().all(|c| lies_in(c, data)), "only lent");
-        if !file.attributes.pad {
+        if !file.attributes.contains(Attribute::Pad) {
             counted.set(counted.get() + 1);
-            let length = if file.attributes.symlink { 0 } else { file.length };
+            let length = if file.attributes.contains(Attribute::Symlink) { 0 } else { file.length };
             sum.set(sum.get().saturating_add(length));
         }
     });
@@ -36,11 +38,11 @@ pub(super) fn metainfo(data: &[u8]) {
     let Ok(info) = read else { return };
     assert!(info.name.len() <= data.len());
     assert!(info.total_bytes <= TOTAL_MAX);
-    assert_eq!(info.flags.empty, info.total_bytes == 0);
+    assert_eq!(info.flags.contains(InfoFlag::Empty), info.total_bytes == 0);
     listed.expect("what has a summary has a list");
     assert_eq!((info.file_count, info.total_bytes), (counted.get(), sum.get()));
-    assert!(info.protocol != Protocol::Hybrid || !info.flags.bad_version);
-    if !info.flags.not_canonical && is_for_others(data) {
+    assert!(info.protocol != Protocol::Hybrid || !info.flags.contains(InfoFlag::BadVersion));
+    if !info.flags.contains(InfoFlag::NotCanonical) && is_for_others(data) {
         confirm(data, &info);
     }
     name(&info.name);

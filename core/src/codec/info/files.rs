@@ -4,25 +4,35 @@ use std::cell::Cell;
 
 use super::digest::Digest;
 use super::{InfoError, PATH_DEPTH, Token, Tokens};
+use crate::base::flags::{FlagSet, flags};
+
+flags! {
+    /// A thing that BEP 47 may say of a file.
+    pub enum Attribute {
+        /// Padding between files, no content.
+        Pad,
+        /// A symbolic link, whose length counts as 0.
+        Symlink,
+        /// Executable.
+        Executable,
+        /// Hidden.
+        Hidden,
+    }
+}
 
 /// What BEP 47 says of a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
-    /// Padding between files, no content.
-    pub pad: bool,
-    /// A symbolic link, whose length counts as 0.
-    pub symlink: bool,
-    /// Executable.
-    pub executable: bool,
-    /// Hidden.
-    pub hidden: bool,
-}
+pub type Attributes = FlagSet<Attribute>;
 
 impl Attributes {
     /// Reads the letters of an `attr` string; unknown ones mean nothing.
     pub(super) fn from_bytes(letters: Option<&[u8]>) -> Self {
         let has = |letter| letters.is_some_and(|letters| letters.contains(&letter));
-        Self { pad: has(b'p'), symlink: has(b'l'), executable: has(b'x'), hidden: has(b'h') }
+        Self::of([
+            (Attribute::Pad, has(b'p')),
+            (Attribute::Symlink, has(b'l')),
+            (Attribute::Executable, has(b'x')),
+            (Attribute::Hidden, has(b'h')),
+        ])
     }
 }
 
@@ -47,7 +57,7 @@ impl<'f> File<'f> {
         length: u64,
         attributes: Attributes,
     ) -> Self {
-        let length = if attributes.symlink { 0 } else { length };
+        let length = if attributes.contains(Attribute::Symlink) { 0 } else { length };
         Self { path, length, attributes, path_digest }
     }
 }
@@ -148,7 +158,7 @@ impl<'a, 'w> Walker<'a, 'w> {
         }
         let path = if self.path_utf8.is_empty() { &self.path } else { &self.path_utf8 };
         // Pad files need no path.
-        self.bad_path |= path.is_empty() && !attributes.pad;
+        self.bad_path |= path.is_empty() && !attributes.contains(Attribute::Pad);
         let length = readable(length, attributes)?;
         visit(Shape::List, File::new(path, self.root.clone().of(path), length, attributes))
     }
@@ -238,7 +248,7 @@ impl<'a, 'w> Walker<'a, 'w> {
 fn readable(length: Option<i64>, attributes: Attributes) -> Result<u64, InfoError> {
     match length.map(u64::try_from) {
         Some(Ok(length)) => Ok(length),
-        None if attributes.symlink => Ok(0),
+        None if attributes.contains(Attribute::Symlink) => Ok(0),
         _ => Err(InfoError::BadLength),
     }
 }

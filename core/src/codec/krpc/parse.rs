@@ -5,10 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{
     ArgumentKey, BLOOM_LEN, BadArgument, DATAGRAM_LEN_MAX, DATAGRAM_LEN_MIN, ErrorReply,
-    KRPC_DEPTH_MAX, KRPC_TOKENS_MAX, Kind, Message, Method, Nodes, ParseError, Query, Reply,
-    Samples, TOKEN_LEN_MAX, TRANSACTION_LEN_MAX, Tolerated, Values, Want,
+    KRPC_DEPTH_MAX, KRPC_TOKENS_MAX, Kind, Message, Method, Nodes, Oddity, ParseError, Query,
+    Reply, Samples, TOKEN_LEN_MAX, TRANSACTION_LEN_MAX, Tolerated, Values, Want,
 };
 use crate::base::addr::{Family, parse_peer};
+use crate::base::flags::FlagSet;
 use crate::base::id::{ID_LEN, Id, InfoHash, NodeId};
 use crate::codec::bencode::{Error, Reader, Token};
 
@@ -131,24 +132,19 @@ struct Results<'a> {
 struct Parser<'a> {
     datagram: &'a [u8],
     reader: Reader<'a, KRPC_DEPTH_MAX>,
-    mistyped: bool,
-    odd_values: bool,
+    oddities: FlagSet<Oddity>,
 }
 
 impl<'a> Parser<'a> {
     fn new(datagram: &'a [u8]) -> Self {
         let reader = Reader::new(datagram, KRPC_TOKENS_MAX);
-        Self { datagram, reader, mistyped: false, odd_values: false }
+        Self { datagram, reader, oddities: FlagSet::default() }
     }
 
     fn flags(&self) -> Tolerated {
-        Tolerated {
-            bencode: self.reader.flags(),
-            trailing: self.reader.position() < self.datagram.len(),
-            ragged: false,
-            mistyped: self.mistyped,
-            odd_values: self.odd_values,
-        }
+        let mut oddities = self.oddities;
+        oddities.insert_if(self.reader.position() < self.datagram.len(), Oddity::Trailing);
+        Tolerated { bencode: self.reader.flags(), oddities }
     }
 
     fn message(&mut self) -> Result<Fields<'a>, Error> {
@@ -217,14 +213,14 @@ impl<'a> Parser<'a> {
 
     fn bytes(&mut self, field: &mut Field<&'a [u8]>) -> Result<(), Error> {
         let read = self.reader.bytes()?;
-        self.mistyped |= read.is_none();
+        self.oddities.insert_if(read.is_none(), Oddity::Mistyped);
         field.meet(read);
         Ok(())
     }
 
     fn int(&mut self, field: &mut Field<i64>) -> Result<(), Error> {
         let read = self.reader.int()?;
-        self.mistyped |= read.is_none();
+        self.oddities.insert_if(read.is_none(), Oddity::Mistyped);
         field.meet(read);
         Ok(())
     }
@@ -239,7 +235,7 @@ impl<'a> Parser<'a> {
             return self.skip();
         }
         let read = if self.reader.enter_dict()? { Some(content(self)?) } else { None };
-        self.mistyped |= read.is_none();
+        self.oddities.insert_if(read.is_none(), Oddity::Mistyped);
         field.meet(read);
         Ok(())
     }
@@ -247,7 +243,7 @@ impl<'a> Parser<'a> {
     /// `want`: a list of family names; items that are none are passed over (32.2, D19).
     fn want(&mut self, field: &mut Field<Want>) -> Result<(), Error> {
         if !self.reader.enter_list()? {
-            self.mistyped = true;
+            self.oddities.insert(Oddity::Mistyped);
             field.meet(None);
             return Ok(());
         }
@@ -259,7 +255,7 @@ impl<'a> Parser<'a> {
                 Some(Token::Bytes(_)) => {}
                 Some(Token::End) | None => break,
                 Some(other) => {
-                    self.mistyped = true;
+                    self.oddities.insert(Oddity::Mistyped);
                     self.reader.skip(other)?;
                 }
             }
@@ -271,7 +267,7 @@ impl<'a> Parser<'a> {
     /// `values`: keeps where the list's items stand; [`Values`] reads them when asked.
     fn values(&mut self, field: &mut Field<&'a [u8]>) -> Result<(), Error> {
         if !self.reader.enter_list()? {
-            self.mistyped = true;
+            self.oddities.insert(Oddity::Mistyped);
             field.meet(None);
             return Ok(());
         }
@@ -279,10 +275,12 @@ impl<'a> Parser<'a> {
         let mut end = start;
         loop {
             match self.reader.next_token()? {
-                Some(Token::Bytes(item)) => self.odd_values |= !matches!(item.len(), 6 | 18),
+                Some(Token::Bytes(item)) => {
+                    self.oddities.insert_if(!matches!(item.len(), 6 | 18), Oddity::OddValues);
+                }
                 Some(Token::End) | None => break,
                 Some(other) => {
-                    self.odd_values = true;
+                    self.oddities.insert(Oddity::OddValues);
                     self.reader.skip(other)?;
                 }
             }
@@ -307,7 +305,7 @@ impl<'a> Parser<'a> {
             Some(other) => self.reader.skip(other)?,
             None => {}
         }
-        self.mistyped = true;
+        self.oddities.insert(Oddity::Mistyped);
         field.meet(Some(error));
         Ok(())
     }
@@ -322,7 +320,7 @@ impl<'a> Parser<'a> {
                 Some(other) => self.reader.skip(other)?,
             }
         }
-        self.mistyped |= code.is_none() || text.is_none();
+        self.oddities.insert_if(code.is_none() || text.is_none(), Oddity::Mistyped);
         Ok(ErrorReply { code, text: text.unwrap_or_default() })
     }
 }
@@ -334,7 +332,8 @@ impl<'a> Fields<'a> {
             return Err(ParseError::NoTransaction);
         }
         let external = self.external.value().and_then(parse_external);
-        flags.mistyped |= external.is_none() && self.external.value().is_some();
+        let misread = external.is_none() && self.external.value().is_some();
+        flags.oddities.insert_if(misread, Oddity::Mistyped);
         let kind = match self.kind.packed() {
             b"q" => Kind::Query(self.query(transaction)?),
             b"r" => Kind::Reply(self.reply(transaction, &mut flags)?),
@@ -370,16 +369,18 @@ impl<'a> Fields<'a> {
             (results.nodes6, Family::V6.node_len()),
             (results.samples, ID_LEN),
         ];
-        flags.ragged = packed.iter().any(|(field, entry)| field.packed().len() % entry != 0);
+        let ragged = packed.iter().any(|(field, entry)| field.packed().len() % entry != 0);
+        flags.oddities.insert_if(ragged, Oddity::Ragged);
         let sized = |field: Field<&'a [u8]>, fits: fn(usize) -> bool| {
             field.value().filter(|bytes| fits(bytes.len()))
         };
         let token = sized(results.token, |length| length <= TOKEN_LEN_MAX);
         let bfsd = sized(results.bfsd, |length| length == BLOOM_LEN);
         let bfpe = sized(results.bfpe, |length| length == BLOOM_LEN);
-        flags.mistyped |= [(results.token, token), (results.bfsd, bfsd), (results.bfpe, bfpe)]
+        let missized = [(results.token, token), (results.bfsd, bfsd), (results.bfpe, bfpe)]
             .iter()
             .any(|(sent, kept)| sent.value().is_some() && kept.is_none());
+        flags.oddities.insert_if(missized, Oddity::Mistyped);
         Ok(Reply {
             id: NodeId(id),
             nodes: Nodes::new(Family::V4, results.nodes.packed()),

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use estudely_core::{AddressPolicy, Config, ConfigError, InfoHash, Mode, Seed};
+use estudely_core::{Config, ConfigError, InfoHash, Mode, Seed};
 
 use crate::cli::args::{Command, Form};
 use crate::engine::run::{Bind, Bootstrap, Options, Request, Requests};
@@ -34,7 +34,7 @@ pub(super) fn mode(form: &Form) -> Mode {
 /// The request of `crawl get`: the peers given, then those of the magnet link that may be used.
 pub(super) fn request(command: &Command) -> Option<Request> {
     let Form::Get { target, peers } = &command.form else { return None };
-    let policy = policy(command);
+    let policy = command.policy;
     let mut all = peers.clone();
     let hearsay = target.peers.iter().filter(|peer| policy.admits(**peer) && !peers.contains(peer));
     all.extend(hearsay);
@@ -44,7 +44,7 @@ pub(super) fn request(command: &Command) -> Option<Request> {
 /// The core's settings: in range, as the command line was checked by the same limits.
 pub(super) fn config(command: &Command) -> Result<Config, ConfigError> {
     Config::new(mode(&command.form))
-        .with_policy(policy(command))
+        .with_policy(command.policy)
         .with_max_infohashes(command.max_infohashes)
         .with_peers_per_infohash(command.peers_per_infohash)?
         .with_peer_attempts(command.peer_attempts)?
@@ -75,10 +75,6 @@ pub(super) fn options(
         requests,
         signals,
     }
-}
-
-fn policy(command: &Command) -> AddressPolicy {
-    if command.allow_private { AddressPolicy::AllowPrivate } else { AddressPolicy::Public }
 }
 
 fn bind(named: &[SocketAddr]) -> Vec<Bind> {

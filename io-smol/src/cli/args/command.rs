@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use estudely_core::AddressPolicy;
 use estudely_core::magnet::Magnet;
 
 use crate::files::sink::{Place, RowsPer};
@@ -88,6 +89,15 @@ pub enum ProgressMode {
     Never,
 }
 
+/// How often plain lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Now and then.
+    Normal,
+    /// Often: `-v`.
+    Verbose,
+}
+
 /// Limits on the load put on others, and on the router at home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -144,14 +154,14 @@ pub struct Command {
     pub bind: Vec<SocketAddr>,
     /// `--profile` and the flags beside it.
     pub pace: Pace,
-    /// `--allow-private`
-    pub allow_private: bool,
+    /// `--allow-private`, or public addresses only.
+    pub policy: AddressPolicy,
     /// `--seed`
     pub seed: Option<u64>,
     /// `--progress`
     pub progress: ProgressMode,
     /// `-v`
-    pub verbose: bool,
+    pub verbosity: Verbosity,
 }
 
 /// What a command line asks for.

@@ -17,7 +17,7 @@ fn d1_nodes_that_end_in_a_fraction_give_the_whole_entries() {
             let packet = reply_with(&entry(key, &vec![7; length]));
             let reply = reply(&packet);
             assert_eq!(reply.nodes.count() + reply.nodes6.count(), whole, "{key}, {length} bytes");
-            assert_eq!(parse(&packet).flags.ragged, length % entry_len != 0);
+            assert_eq!(parse(&packet).flags.contains(Oddity::Ragged), length % entry_len != 0);
         }
     }
 }
@@ -26,7 +26,7 @@ fn d1_nodes_that_end_in_a_fraction_give_the_whole_entries() {
 fn d2_one_long_string_of_peers_is_split() {
     let merged = reply_with(b"6:valuesl12:axje.uidhtnme");
     let expected = addrs(&["97.120.106.101:11893", "105.100.104.116:28269"]);
-    assert!(parse(&merged).flags.odd_values);
+    assert!(parse(&merged).flags.contains(Oddity::OddValues));
     assert_eq!(reply(&merged).values.collect::<Vec<_>>(), expected);
     assert_eq!(reply(&merged).values.heard_over(Family::V4).collect::<Vec<_>>(), expected);
     assert_eq!(reply(&merged).values.heard_over(Family::V6).count(), 0);
@@ -64,7 +64,7 @@ fn d3_unusable_values_are_passed_over_and_other_fields_kept() {
     let string = reply_with(b"5:token2:to6:values6:axje.u");
     assert!(reply(&string).values.is_empty());
     assert_eq!(reply(&string).token, Some(&b"to"[..]));
-    assert!(parse(&string).flags.mistyped);
+    assert!(parse(&string).flags.contains(Oddity::Mistyped));
 
     let mixed = b"5:token2:to6:valuesl5:axje.ld1:ai1eee6:axje.ui7e7:axje.u.4:\0\0\0\0\
                   18:\x2a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x1a\xe1e";
@@ -72,7 +72,7 @@ fn d3_unusable_values_are_passed_over_and_other_fields_kept() {
     let expected = addrs(&["97.120.106.101:11893", "[2a00::1]:6881"]);
     assert_eq!(reply(&packet).values.collect::<Vec<_>>(), expected);
     assert_eq!(reply(&packet).token, Some(&b"to"[..]));
-    assert!(parse(&packet).flags.odd_values);
+    assert!(parse(&packet).flags.contains(Oddity::OddValues));
 }
 
 #[test]
@@ -157,12 +157,12 @@ fn d10_a_field_of_the_wrong_type_is_absent() {
     assert!(reply.nodes.is_empty() && reply.nodes6.is_empty() && reply.values.is_empty());
     assert_eq!((reply.samples, reply.token, reply.bfsd), (None, None, None));
     assert_eq!((reply.interval, reply.num), (None, None));
-    assert!(parse(&packet).flags.mistyped);
+    assert!(parse(&packet).flags.contains(Oddity::Mistyped));
 
     let packet = b"d1:ad2:id20:abcdefghij0123456789e2:ipi1e1:q4:ping2:ro1:11:t2:aa1:vi1e1:y1:qe";
     let message = parse(packet);
     assert_eq!((message.external, message.read_only, message.version), (None, false, None));
-    assert!(message.flags.mistyped);
+    assert!(message.flags.contains(Oddity::Mistyped));
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn d15_bytes_after_the_message_are_accepted_and_flagged() {
     for tail in [&b"\0"[..], b"\0\0\0\0", b"e", b"d1:t2:bbe", b"\xff"] {
         let packet = [&reply_with(b"5:token2:to"), tail].concat();
         assert_eq!(reply(&packet).token, Some(&b"to"[..]));
-        assert!(parse(&packet).flags.trailing);
+        assert!(parse(&packet).flags.contains(Oddity::Trailing));
     }
 }
 
@@ -268,7 +268,7 @@ fn d16_the_external_address_may_lack_its_port() {
         let message = parse(&packet);
         let expected = expected.map(|text| text.parse().expect("address"));
         assert_eq!(message.external, expected, "{}", bytes.escape_ascii());
-        assert_eq!(message.flags.mistyped, expected.is_none());
+        assert_eq!(message.flags.contains(Oddity::Mistyped), expected.is_none());
     }
 }
 

@@ -68,7 +68,7 @@ fn the_short_nodes_of_the_specification_hold_no_contact() {
     assert_eq!((find_node.len(), get_peers.len()), (65, 82));
     for packet in [&find_node[..], get_peers] {
         assert_eq!(reply(packet).nodes.count(), 0);
-        assert!(parse(packet).flags.ragged);
+        assert!(parse(packet).flags.contains(Oddity::Ragged));
     }
     assert_eq!(reply(get_peers).token, Some(&b"aoeusnth"[..]));
 }
@@ -187,7 +187,7 @@ fn samples_stand_twenty_bytes_apart_and_a_tail_is_dropped() {
         let expected: Vec<InfoHash> =
             bytes.chunks_exact(20).filter_map(InfoHash::from_slice).collect();
         assert_eq!(samples.clone().collect::<Vec<_>>(), expected);
-        assert!(parse(&packet).flags.ragged);
+        assert!(parse(&packet).flags.contains(Oddity::Ragged));
     }
 }
 
@@ -224,7 +224,7 @@ fn scrape_fields_are_read_and_written() {
     for length in [0, BLOOM_LEN - 1, BLOOM_LEN + 1] {
         let packet = reply_with(&entry("BFsd", &vec![1; length]));
         assert_eq!(reply(&packet).bfsd, None, "{length} bytes");
-        assert!(parse(&packet).flags.mistyped);
+        assert!(parse(&packet).flags.contains(Oddity::Mistyped));
     }
     let packet =
         query_with("get_peers", b"9:info_hash20:mnopqrstuvwxyz1234566:noseedi1e6:scrapei1e");

@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
 
 use estudely_core::AddressPolicy;
-use estudely_core::krpc::{Ask, Envelope, ErrorReply, Reply, Want, emit_method, emit_query};
+use estudely_core::krpc::{
+    Ask, Envelope, ErrorReply, Oddity, Reply, Want, emit_method, emit_query,
+};
 
 use super::*;
 use crate::actors::node::Node;
@@ -221,11 +223,11 @@ fn contacts_share_one_address() {
 fn lists_end_in_a_fraction_of_an_entry() {
     play(NodeVice::RaggedNodes, |scene| {
         let sends = scene.find_node();
-        assert!(message(only(&sends)).flags.ragged);
+        assert!(message(only(&sends)).flags.contains(Oddity::Ragged));
     });
     play(NodeVice::RaggedSamples, |scene| {
         let sends = scene.sample();
-        assert!(message(only(&sends)).flags.ragged);
+        assert!(message(only(&sends)).flags.contains(Oddity::Ragged));
         let sends = scene.find_node();
         assert!(message(only(&sends)).flags.is_clean());
     });
@@ -270,7 +272,10 @@ fn values_are_flooded_odd_or_nodes() {
         for _ in 0..3 {
             let sends = scene.get_peers();
             let flags = message(only(&sends)).flags;
-            assert!(flags.odd_values || flags.mistyped, "{flags:?}");
+            assert!(
+                flags.contains(Oddity::OddValues) || flags.contains(Oddity::Mistyped),
+                "{flags:?}"
+            );
         }
     });
     play(NodeVice::NodesAsValues, |scene| {
@@ -352,7 +357,7 @@ fn messages_are_of_no_kind_or_of_wrong_types() {
     });
     play(NodeVice::WrongTypes, |scene| {
         let sends = scene.sample();
-        assert!(message(only(&sends)).flags.mistyped);
+        assert!(message(only(&sends)).flags.contains(Oddity::Mistyped));
         assert!(only_reply(&sends).samples.is_none());
         assert!(is_refused(&scene.sample()));
     });
@@ -366,7 +371,9 @@ fn untidy_and_legacy_answers_still_say_everything() {
             let answer = message(only(&sends));
             assert_eq!(answer.transaction, b"abcdef");
             if vice == NodeVice::Untidy {
-                assert!(answer.flags.trailing && !answer.flags.bencode.is_canonical());
+                assert!(
+                    answer.flags.contains(Oddity::Trailing) && !answer.flags.bencode.is_canonical()
+                );
             }
             let reply = reply_of(&sends[0]);
             assert_eq!(reply.id, scene.world.contact(scene.number).id);
