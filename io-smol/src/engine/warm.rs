@@ -46,7 +46,8 @@ pub(super) fn begin(
                     let cut =
                         note.map_or(String::new(), |_| format!(", {torn} bytes at its end cut"));
                     let lost = found.damaged;
-                    note = Some(format!("--state {shown}: {lost} damaged records left out{cut}"));
+                    let records = if lost == 1 { "record" } else { "records" };
+                    note = Some(format!("--state {shown}: {lost} damaged {records} left out{cut}"));
                 }
                 restored = Some(found);
             }

@@ -239,24 +239,29 @@ fn without_a_state_nothing_is_kept() {
 }
 
 #[test]
-fn a_damaged_state_is_set_aside_and_the_crawl_begins_anew() {
+fn damage_costs_its_record_and_a_state_without_a_head_is_set_aside() {
+    /// Where the bodies of both heads stand, without either of which nothing can be read.
+    const HEADS: [usize; 2] = [35, 67];
     let world = World::start(3);
     let mut running = world.begin(world.introduced(&["--state", "s"]));
     world.wait_for_asked(&mut running, 30);
     running.signal("TERM");
     running.finish(LIMIT).expect_code(0);
-    let mut state = fs::read(world.path("s")).expect("a state");
-    let middle = state.len() / 2;
-    state[middle] ^= 0x10;
-    fs::write(world.path("s"), &state).expect("damaged");
-    let mut running = world.begin(world.introduced(&["--state", "s"]));
-    world.wait_for_asked(&mut running, 30);
-    running.signal("TERM");
-    let run = running.finish(LIMIT).expect_code(0);
-    let said: Vec<_> = run.stderr.lines().filter(|line| line.contains("set aside")).collect();
-    assert_eq!(said.len(), 1, "{run:#?}");
-    assert_eq!(fs::read(world.path("s.damaged")).expect("kept"), state);
+    let whole = fs::read(world.path("s")).expect("a state");
+    let (middle, damaged) = ([whole.len() / 2], "1 damaged record left out");
+    for (places, said, aside) in [(&middle[..], damaged, false), (&HEADS, "set aside as", true)] {
+        let mut state = whole.clone();
+        places.iter().for_each(|place| state[*place] ^= 0x10);
+        fs::write(world.path("s"), &state).expect("damaged");
+        let mut running = world.begin(world.introduced(&["--state", "s"]));
+        world.wait_for_asked(&mut running, 30);
+        running.signal("TERM");
+        let run = running.finish(LIMIT).expect_code(0);
+        let lines = run.stderr.lines().filter(|line| line.contains(said)).count();
+        assert_eq!(lines, 1, "{run:#?}");
+        assert_eq!(fs::read(world.path("s.damaged")).is_ok_and(|kept| kept == state), aside);
+    }
     // The new one is whole.
     let (run, _) = world.crawl_to_the_end();
-    assert!(!run.stderr.contains("set aside"), "{run:#?}");
+    assert!(!run.stderr.contains("set aside") && !run.stderr.contains("damaged"), "{run:#?}");
 }
