@@ -66,7 +66,10 @@ impl<F: Flag> fmt::Debug for FlagSet<F> {
 
 /// Declares an enum of flags.
 macro_rules! flags {
-    ($(#[$about:meta])+ $vis:vis enum $name:ident { $($(#[doc = $doc:literal])+ $flag:ident,)+ }) => {
+    (
+        $(#[$about:meta])+
+        $vis:vis enum $name:ident { $($(#[doc = $doc:literal])+ $flag:ident,)+ }
+    ) => {
         $(#[$about])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         $vis enum $name { $($(#[doc = $doc])+ $flag,)+ }

@@ -73,7 +73,8 @@ flags! {
         BadTree,
         /// The two descriptions of a hybrid differ, or its files are not aligned (H43).
         HybridMismatch,
-        /// A file's path is missing, empty, deeper than [`PATH_DEPTH`] or not made of strings (H38).
+        /// A file's path is missing, empty, deeper than [`PATH_DEPTH`] or not made of strings
+        /// (H38).
         BadPath,
     }
 }
