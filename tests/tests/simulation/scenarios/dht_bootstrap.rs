@@ -7,9 +7,9 @@ use estudely_sim::scenario::Scenario;
 
 use crate::tape::{Played, play_in_part};
 
-/// Bytes of the state's first line, of the head's frame, of the wall time and of our id: what stands
-/// before the depths of both tables (core/src/state.rs).
-const DEPTHS_AT: usize = 21 + 5 + 8 + 20;
+/// What stands before the depth of the first table in a state (core/src/state.rs): the first line, both
+/// heads, and of the family's record its frame, the family and our id.
+const DEPTH_AT: usize = 23 + 2 * 32 + 8 + 1 + 20;
 
 fn after_500_s(seed: u64, dead_nodes: u32) -> Played {
     let calm = Scenario::calm(seed);
@@ -27,7 +27,7 @@ fn after_500_s(seed: u64, dead_nodes: u32) -> Played {
 fn the_table_is_deep_and_full_after_500_s() {
     for (seed, dead) in [(46, 0), (48, 0), (50, 0), (46, 30), (48, 30)] {
         let tape = after_500_s(seed, dead).tape;
-        let (depth, nodes) = (tape.state[DEPTHS_AT], tape.stats.table_nodes);
+        let (depth, nodes) = (tape.state[DEPTH_AT], tape.stats.table_nodes);
         assert!((9..=11).contains(&depth), "{depth} buckets");
         assert!(nodes >= 50, "{nodes} nodes");
         let (alive, met) = (u64::from(3_000 - 30 * dead), tape.stats.contacts_answered);
