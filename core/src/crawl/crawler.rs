@@ -243,12 +243,12 @@ impl Crawler {
         if planted::is(Bug::StaleDeadline) {
             return Some(Deadline { at: self.now, why: Why::Begin });
         }
-        let ahead = |at: Option<Instant>| at.filter(|at| *at > self.now);
         let takes_jobs = self.takes_jobs();
         let begins = (takes_jobs && self.admission.pending() > 0).then_some(self.now);
         let second_chance = self.admission.poll_timeout().filter(|_| takes_jobs);
-        let no_answer = ahead(self.jobs.has_to_walk().then_some(self.begun + SEEDS_WITHIN));
-        let outage_over = ahead(self.outage.holds_until().filter(|_| self.jobs.has_held()));
+        let waits = self.stats.answered == 0 && self.jobs.has_to_walk();
+        let no_answer = waits.then_some(self.begun + SEEDS_WITHIN);
+        let outage_over = self.outage.holds_until().filter(|_| self.jobs.has_held());
         let own = [
             Deadline::of(begins, Why::Begin),
             Deadline::of(second_chance, Why::SecondChance),
@@ -259,8 +259,14 @@ impl Crawler {
         ];
         let of_family = |family: Family| {
             let network = self.networks[family.index()].as_ref()?;
-            let silence = Deadline::of(network.endpoint.poll_timeout(), Why::Silence);
-            Deadline::first([silence, self.sending_deadline(family)])
+            // Only `handle_timeout` does these, so they stay due until it was called.
+            let bootstrap = self.bootstraps.poll_timeout(family);
+            Deadline::first([
+                Deadline::of(network.endpoint.poll_timeout(), Why::Silence),
+                Deadline::of(bootstrap, Why::Bootstrap),
+                Deadline::of(network.warm.poll_timeout(), Why::WarmStart),
+                self.sending_deadline(family),
+            ])
         };
         Deadline::first(own.into_iter().chain(Family::ALL.map(of_family)))
     }

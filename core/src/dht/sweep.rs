@@ -112,13 +112,12 @@ impl Sweep {
 
     /// Whether [`Sweep::poll_query`] would give a query at `now`, or start a pass.
     pub(crate) fn has_work(&self, known: &Known, now: Instant) -> bool {
-        // At the end of a pass polling is what ends it, or finds a gap.
-        let at_end =
-            self.visits.has_silent() || !self.pass.is_over() || self.has_next_pass(known, now);
+        // Polling is what ends a pass and begins the next. Contacts that stayed silent have their
+        // second chance whether the pass is over or not.
         let is_paused = self.pass.paused_until() > now;
-        self.visits.has_next()
-            || self.has_gaps(known, now)
-            || (self.flight.is_empty() && at_end && !is_paused)
+        let turns = !self.pass.is_over() || self.has_next_pass(known, now);
+        let at_end = self.visits.has_silent() || (turns && !is_paused);
+        self.visits.has_next() || self.has_gaps(known, now) || (self.flight.is_empty() && at_end)
     }
 
     /// When [`Sweep::poll_query`] may have something to say without further input.

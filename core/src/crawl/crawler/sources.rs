@@ -153,17 +153,13 @@ impl Crawler {
     fn next_due(&self, family: Family, source: DatagramSource) -> Option<Instant> {
         let network = self.networks[family.index()].as_ref()?;
         let now = |is_due: bool| is_due.then_some(self.now);
-        // What is asked again at its time is queued by `handle_timeout`, and is not due before that.
         let ahead = |at: Option<Instant>| at.filter(|at| *at > self.now);
         match source {
             DatagramSource::LivenessProbe => self.outage.next_probe(),
             DatagramSource::Delayed => network.delayed.poll_timeout(),
             DatagramSource::Question => now(self.jobs.has_question(family)),
-            DatagramSource::Bootstrap => now(self.bootstraps.has_queued(family))
-                .or_else(|| ahead(self.bootstraps.poll_timeout(family))),
-            DatagramSource::WarmStart => {
-                now(network.warm.has_queued()).or_else(|| ahead(network.warm.poll_timeout()))
-            }
+            DatagramSource::Bootstrap => now(self.bootstraps.has_queued(family)),
+            DatagramSource::WarmStart => now(network.warm.has_queued()),
             DatagramSource::Sweep => {
                 now(self.sweep_wanted() && network.sweep.has_work(&network.known, self.now))
                     .or_else(|| ahead(network.sweep.poll_timeout(&network.known)))

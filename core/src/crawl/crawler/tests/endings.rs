@@ -286,3 +286,25 @@ fn deadlines_of_jobs_and_dials_long_over_take_no_room() {
     }
     world.crawler.check();
 }
+
+/// A poll or a datagram may come between a deadline and the call that it is for.
+#[test]
+fn what_only_a_timeout_does_stays_due_until_it_is_called() {
+    let mut world = World::new(2, 1);
+    begin(&mut world, Mode::Crawl);
+    let (mut crawler, mut buf) = (world.crawler, Vec::new());
+    let mut asked = 0;
+    let mut now = world.now;
+    while now < Instant::START + Duration::from_secs(600) {
+        while crawler.poll_transmit(now, Family::V4, &mut buf).is_some() {
+            asked += 1;
+        }
+        let due = crawler.poll_timeout().expect("the only node is asked again");
+        assert!(due > now, "{now:?}");
+        now = due + Duration::from_micros(1);
+        assert_eq!(crawler.poll_transmit(now, Family::V4, &mut buf), None, "queued by the timeout");
+        assert!(crawler.poll_timeout().is_some_and(|at| at <= now), "forgotten at {now:?}");
+        crawler.handle_timeout(now);
+    }
+    assert!(asked > 5, "{asked}");
+}
