@@ -84,7 +84,7 @@
 //! # Reading order
 //!
 //! The rooms below are listed from the ground up, and each names only what stands above it in this
-//! list; `dht`, `peer` and `state` never name each other (`tests/layers` holds that). Start with
+//! list; `dht`, `peer` and `state` never name each other (`core/tests/layers` holds that). Start with
 //! `crawl/crawler.rs` to see how they are put together, or with `peer/exchange.rs` for the
 //! conversation with one peer.
 
@@ -125,7 +125,7 @@ pub mod keyed {
 }
 
 /// The one door for simulation, fuzzing and tests: parts one by one. No promise is made about any
-/// of it, and no adapter uses it (`tests/layers` holds that).
+/// of it, and no adapter uses it (`core/tests/layers` holds that).
 #[doc(hidden)]
 pub mod internal {
     pub use crate::base::{addr, fault, id, planted, rng, store, time};

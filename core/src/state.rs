@@ -11,8 +11,8 @@
 //! Every record has its kind, its length and its sum (`frame.rs`), and stands alone: damage costs the
 //! records that it is in, wherever that is, and is counted. A torn end is told apart, so that it can
 //! be cut. What there is of each address family (our id in it, the depth of its table, our address as
-//! others see it) has a record of its own. When a node may be sampled again is appended in one record
-//! with the infohashes that it named: what says that a node rests has its samples, too.
+//! others see it) has a record of its own. One record holds both the rest of a node and the infohashes
+//! that it named, so neither is saved without the other.
 //!
 //! A record of an optional kind that this version does not know is kept, at most
 //! [`STATE_UNKNOWN_MAX`](crate::limits::STATE_UNKNOWN_MAX) bytes of them, and written again byte for

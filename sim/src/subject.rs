@@ -1,6 +1,9 @@
 //! The crawler under test with everything that an adapter gives it: its open connections, a clock
 //! that may slip, and files that outlive it. Sans-IO: a harness moves what it wants moved.
 //!
+//! One subject, although long: the loop that drives the core, with a handler for each thing that can
+//! happen to it; what these need is in the files below.
+//!
 //! It drives the core as the real adapter does, and reports all that crosses the boundary to an
 //! [`Observer`] as it happens. Every `handle_*` ends with nothing left to poll from the core;
 //! [`Subject::poll`] then has what is to be moved. It never looks into the crawler to judge it,

@@ -1,8 +1,9 @@
 //! What is tried next on a peer, as data: a list of attempts and a place in it, moved on by how the
 //! last attempt ended and by whose fault that was.
 //!
-//! Nothing here knows an address or a limit that spans peers: what may be dialled at all is the
-//! dialer's to say.
+//! Nothing here knows an address or a limit that spans peers: the dialer decides which peers may be
+//! dialled. A new transport is an entry of [`ATTEMPTS`], a variant of [`Transport`], and a task of the
+//! adapter that carries it.
 
 use crate::base::fault::PeerFault;
 use crate::limits::PUT_BACKS_MAX;

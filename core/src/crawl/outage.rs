@@ -1,11 +1,11 @@
-//! Whether the network itself is gone: then nothing that fails is anybody's fault, and the crawl
-//! waits instead of writing off whatever is under way.
+//! Decides whether the network itself is gone. While it is, no failure counts against a peer or a
+//! node, and the crawl keeps its work.
 //!
-//! Suspicion begins when a run of queries stays unanswered and nobody has given a sign of life for
-//! some seconds. Nodes of the routing table are then asked one after the other; if one of them
-//! answers it was the others that were dead. If none does there is an outage: only those probes and
-//! the bootstrap nodes go out until somebody answers. Nothing is held up for ever: what has waited
-//! for [`OUTAGE_HOLD`] is settled as it stands.
+//! Suspicion begins when many queries in a row get no answer and no node or peer was heard for some
+//! seconds. Nodes of the routing table are then pinged, one a second. If one answers, the network
+//! works and the silent nodes are dead. If none answers, it is an outage: only probes and bootstrap
+//! queries go out until an answer comes. It must never hold a job for ever: one that has waited for
+//! [`OUTAGE_HOLD`] is settled as it stands.
 
 use crate::base::time::{Duration, Instant};
 use crate::limits::{

@@ -1,5 +1,5 @@
-//! Rows that nobody has taken yet, bounded in number and in bytes: a sink that is full is not
-//! polled, and must not cost more memory for it than is said here.
+//! Rows that wait for a sink. A sink that is full is not polled; its rows must never exceed the number
+//! and the bytes that are said here.
 
 use std::collections::VecDeque;
 

@@ -3,13 +3,18 @@
 //!
 //! An adapter tells what happened through `handle_*`, calls [`Session::handle_turn`] once in each
 //! turn of its loop, does what [`Session::poll_step`] says, and waits no longer than until
-//! [`Session::poll_timeout`]. The session never sees a message of the DHT or of a peer, and never
-//! touches the crawler: it is told what that has come to, and says what the adapter is to do.
+//! [`Session::poll_timeout`]. The session must never see a message of the DHT or of a peer, nor touch
+//! the crawler: the adapter gives it a summary ([`Facts`]), and it returns steps ([`Step`]).
 //!
 //! ```text
-//! Running ⇄ Idle ⇄ Draining ─► ShuttingDown ─► Closing ─► Over
-//!    └────────┴── signal, timeout, failure ──────┘
+//! Running ⇄ Idle ─► Draining ─► ShuttingDown ─► Closing ─► Over
+//!    └────────┴───────┴── signal, timeout, failure: at once ──▲ ShuttingDown
 //! ```
+//!
+//! The ends ([`Ended`], in `session/terms.rs`), the first that is true in a turn: failed (no name
+//! resolves, no node answers, an output is lost), a signal, the overall timeout; and of the work's
+//! own, after the outputs are flushed: the limit of infohashes, idle, every request settled, an
+//! output full or closed.
 
 mod doors;
 mod terms;

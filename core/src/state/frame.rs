@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Check and sum are beginnings of a SHA-1 over the salt of the file and what they cover. Strangers
-//! choose much of what bodies hold, so without a salt that they cannot know one of them could hide a
-//! made-up record inside a body, where a search after damage would find it. SHA-1 is here already;
+//! choose many of the bytes in bodies. If they knew the salt, they could hide a false record in a body,
+//! where a search after damage would find it. SHA-1 is here already;
 //! a CRC has no key. The check makes a length believable before the body is looked at, so damage to a
 //! body costs that record alone, and damage to a header a search for the next one.
 

@@ -1,4 +1,4 @@
-//! What a run is given: its options, and whom it tells how it goes.
+//! What a run is given: its options, and the receiver of its progress.
 
 use estudely_core::{Bootstrap as Kind, Config, Duration, InfoHash, Seed, Stats};
 

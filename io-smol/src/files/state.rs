@@ -6,7 +6,8 @@
 //! end, where the core drops a torn one.
 //!
 //! The file is locked as outputs are. A lock belongs to the inode, and each whole write brings a
-//! new one: it is locked before it gets the name, and whoever waits for the old one looks again.
+//! new one: it is locked before the rename, and a process that waited for the lock of the old file
+//! opens the path again.
 
 mod file;
 mod keeper;

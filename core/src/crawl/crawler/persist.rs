@@ -1,7 +1,7 @@
 //! Saving what a crawl knows, and taking it up again.
 //!
-//! What is settled leaves the state when its row is taken, not before: a row that nobody has
-//! written yet must not be lost with the process.
+//! An infohash leaves the state when a sink takes its row, not before. If the process dies earlier,
+//! the next run fetches it again.
 
 use std::collections::BTreeSet;
 

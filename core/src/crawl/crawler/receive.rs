@@ -1,4 +1,14 @@
-//! What arrived: which open query it answers, and what each part of the answer means for whom.
+//! Matches a datagram to the open query that it answers, and gives each part to its owner:
+//!
+//! - any matched answer: the network is there (outage);
+//! - the answering node: table and landmarks, if its id is the expected one;
+//! - contacts: the sweep, or only the count of contacts heard where there is no sweep;
+//! - by the owner of the query: bootstrap nodes, the sweep (its interval, its samples, gaps), the
+//!   job that asked (peers), a walk (candidates and peers);
+//! - an error, or an answer that cannot be read: the node lives, the query failed.
+//!
+//! A datagram that matches no open query must never change anything but a counter. What silence
+//! changes is in `transmit.rs`.
 
 use std::net::SocketAddr;
 

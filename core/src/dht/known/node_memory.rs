@@ -1,7 +1,7 @@
 //! What is remembered about every address and node id ever met: eight bytes each.
 //!
-//! Here it stands whether a contact was visited in this pass of the sweep and whether its sampling
-//! interval still runs (BEP 51). Entries whose interval is over and whose pass is past are
+//! It stores whether this pass of the sweep visited a contact, and whether its sampling interval
+//! still runs (BEP 51). Entries whose interval is over and whose pass is past are
 //! forgotten when room is needed.
 
 use std::hash::{BuildHasher, Hasher};

@@ -1,7 +1,7 @@
 //! When to visit nodes again: by the minute in which their interval ends (BEP 51).
 //!
-//! Contacts of one minute are a chain through one shared store, so that a visit noted takes the
-//! place of one that was made, and a warm calendar asks nothing of the allocator.
+//! The contacts of one minute form a chain in one shared store. A new entry reuses the slot of a
+//! finished visit, so a warm calendar allocates nothing.
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,7 @@
 //! Places of the keyspace, each with or without an answer that told of it.
 //!
-//! Answers name nodes near the target, so a neighbourhood without any contact heard of is
-//! never aimed at, and stays without. This map of the targets of answers finds such gaps.
+//! Answers name only nodes near their target. A neighbourhood of which no contact is known never
+//! becomes a target, so it stays unknown. This map of the targets of answers finds such gaps.
 
 use crate::base::id::Id;
 

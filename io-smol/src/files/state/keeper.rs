@@ -1,7 +1,7 @@
 //! When the state is saved: whole every minute (sooner at first) and at the end, by records in between.
 //!
-//! Whole writes happen on the blocking pool; what comes up meanwhile goes to the old file and is
-//! kept for the new one, so that either is complete whichever a kill leaves. A disk that fails is
+//! Whole writes happen on the blocking pool. Records made meanwhile go to both the old and the new
+//! file: after a kill, either is complete. A disk that fails is
 //! said once and costs the crawl nothing: the next whole write tries again, and until it succeeds
 //! nothing more is appended, since a record behind a torn one would be lost.
 

@@ -1,8 +1,8 @@
 //! Rule 20: an address family that has nodes to ask, asks, whatever the other is doing.
 //!
-//! Whether there is work cannot be seen, but hearing of eight contacts never sent anything is
-//! work, as long as the crawl takes new infohashes on. What a node names that has named only silent
-//! contacts is no work: the crawl does not follow it (catalogue H17).
+//! A family has work when it has heard of eight contacts that it never asked, as long as the crawl
+//! takes new infohashes on. Contacts from a node whose earlier contacts were all silent do not count:
+//! the crawl does not follow it (catalogue H17).
 
 use std::net::SocketAddr;
 
