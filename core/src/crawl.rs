@@ -3,6 +3,9 @@
 //! The only room that knows both the DHT and the peers.
 
 pub(crate) mod pace;
+pub(crate) mod standing;
+pub(crate) mod fair_line;
+pub(crate) mod samples;
 pub(crate) mod admission;
 pub mod row;
 pub(crate) mod rows;

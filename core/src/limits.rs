@@ -306,12 +306,6 @@ pub const UNANSWERED_PASSES: u8 = 5;
 /// Nodes remembered for a visit when their interval ends; others are met again by walking.
 pub const CALENDAR_MAX: usize = 1 << 20;
 
-/// New infohashes of one node after which it must have named peers for one in a hundred (H19).
-pub const STERILE_SAMPLES: u16 = 50;
-
-/// A node whose infohashes nobody has peers for is not sampled for so long (H19).
-pub const STERILE_REST: Duration = Duration::from_secs(24 * 3_600);
-
 /// Nodes asked about one gap at most: the next one if the last was silent or named nobody to visit.
 /// With every other node of no help, one gap in sixteen stays one until the next look.
 pub const GAP_ASKED_MAX: u8 = 4;
@@ -477,6 +471,62 @@ pub const ROW_BYTES_ENOUGH: usize = 64 << 20;
 /// beyond it is let go, and fetched again once rows are taken. Three times as many usual torrents
 /// as the most connections of a profile.
 pub const ROW_BYTES_MAX: usize = 3 * ROW_BYTES_ENOUGH;
+
+// Shares: what is spent for what strangers name. The unit is a millisecond of one connection.
+
+/// Cells of each table of standing: nets, and nodes. Strangers that share one share its debt.
+pub const STANDING_CELLS: usize = 1 << 16;
+
+/// Most debt, in milliseconds: an hour. After ten halvings no fault is remembered.
+pub const DEBT_MAX: i32 = 3_600_000;
+
+/// All debts and credits are halved this often.
+pub const DEBT_HALVED_EVERY: Duration = Duration::from_secs(600);
+
+/// A debt beyond this is more than a few failures explain, in milliseconds: whoever owes as much
+/// does not keep the sweep from looking on, nor has the last places among jobs and walks.
+pub const DEBT_DEEP: i64 = 60_000;
+
+/// What a verified result earns, besides what was spent for it: as much as a failure or two cost.
+pub const CREDIT: Duration = Duration::from_secs(30);
+
+/// Most credit, so that merits of yesterday pay for no flood of today.
+pub const CREDIT_MAX: Duration = Duration::from_secs(60);
+
+/// What a dial costs besides its time: new flows are fewer than connections. At the limits of a
+/// home 15 dials a second keep 200 connections busy.
+pub const DIAL_COST: Duration = Duration::from_secs(8);
+
+/// What a dial is charged when it begins, and again when it is slow.
+pub const DIAL_RESERVE: Duration = CONNECT_TIMEOUT;
+
+/// What a slow dial is charged on top until it has ended.
+pub const SLOW_RESERVE: Duration = Duration::from_secs(30);
+
+/// What a walk costs: dozens of queries.
+pub const WALK_COST: Duration = Duration::from_secs(30);
+
+/// What a job is charged while it is under way, and if it comes to nothing.
+pub const JOB_COST: Duration = Duration::from_secs(1);
+
+/// A connection that has held its place for so long gives it up if others wait for one.
+pub const TURN: Duration = Duration::from_secs(15);
+
+/// Connections beyond their turn that are compared before one is recalled.
+pub const RECALL_SCAN_MAX: usize = 64;
+
+/// Turns that one attempt on a peer may have, each of which brought pieces: the largest metadata, a
+/// few pieces at a time.
+pub const TURNS_MAX: u8 = 250;
+
+/// Infohashes of a sample taken at once (H19). The rest of it waits until one of these is verified.
+pub const SAMPLES_AT_ONCE: usize = 20;
+
+/// Nodes whose samples wait; two that fall into one place take it from each other.
+pub const SAMPLES_KEPT: usize = 1 << 10;
+
+/// Infohashes of one node that wait for a job while it is deep in debt: further ones are not taken.
+pub const LEADS_OF_DEBTORS: usize = 64;
 
 // A run from its beginning to its end
 

@@ -504,10 +504,18 @@ impl<O: Observer> Subject<O> {
             actions.push_back(Action::Dial { conn, to });
             outputs += 1;
         }
+        let mut recalled = Vec::new();
+        while let Some(peer) = live.crawler.poll_recall(core) {
+            recalled.extend(live.exchanges.recall(core, peer).map(|(conn, end)| (conn, peer, end)));
+            outputs += 1;
+        }
         while let Some(row) = live.crawler.poll_row() {
             observer.observe(now, &Event::Row(&row));
             disk.note_row(&row);
             outputs += 1;
+        }
+        for (conn, peer, outcome) in recalled {
+            self.end(now, conn, peer, outcome, true);
         }
         outputs
     }

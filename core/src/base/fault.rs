@@ -39,6 +39,8 @@ faults! {
     ConnectTimeout => "connect-timeout",
     /// We ran out of descriptors, ports or buffers: not the peer's fault, costs it nothing.
     Pressure => "pressure",
+    /// It gave up its place to others that waited for one: it has another turn.
+    Yielded => "yielded",
     /// The run ended first: not the peer's fault.
     Aborted => "aborted",
     /// Closed before its handshake was complete; perhaps it wants encryption.

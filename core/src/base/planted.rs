@@ -85,6 +85,8 @@ bugs! {
     EndlessPatience = "endless-patience",
     /// What was told to end goes on asking.
     WorkAfterEnd = "work-after-end",
+    /// Whatever waits is served in the order it came, whichever source it came from.
+    FirstComeFirstServed = "first-come-first-served",
 }
 
 /// Keeps a bug planted on this thread; dropped, it is gone.

@@ -96,6 +96,11 @@ impl<T> Slab<T> {
         self.len() == 0
     }
 
+    /// Most entries that it holds.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Whether the next insert will be refused.
     pub fn is_full(&self) -> bool {
         self.len() >= self.limit

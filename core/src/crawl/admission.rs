@@ -9,11 +9,22 @@ use crate::base::planted::{self, Bug};
 use crate::base::rng::Rng;
 use crate::base::store::{FingerprintSet, Seen};
 use crate::base::time::{Instant, Lane, earliest};
+use crate::crawl::fair_line::{Behalf, FairLine};
+use crate::crawl::standing::{Sponsor, Standing};
 use crate::lead::{Lead, Origin};
 use crate::limits::{
-    FAILED_SAVED_MAX, KNOWN_MAX, PENDING_MAX, PENDING_SAVED_MAX, SECOND_CHANCE_AFTER,
-    SECOND_CHANCE_TURNS, SECOND_CHANCES_MAX, SETTLED_MAX,
+    DEBT_DEEP, FAILED_SAVED_MAX, KNOWN_MAX, LEADS_OF_DEBTORS, PENDING_MAX, PENDING_SAVED_MAX,
+    SECOND_CHANCE_AFTER, SECOND_CHANCE_TURNS, SECOND_CHANCES_MAX, SETTLED_MAX,
 };
+
+/// Which infohashes a free job is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// For all.
+    Plenty,
+    /// For those whose source is not deep in debt.
+    Scarce,
+}
 
 /// What became of an infohash that was heard of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +45,7 @@ pub(crate) enum Admitted {
 #[derive(Debug)]
 pub(crate) struct Admission {
     known: FingerprintSet,
-    pending: VecDeque<Lead>,
+    pending: FairLine<Lead>,
     /// What an earlier run left, and what this one may not take on any more.
     aside: BTreeMap<InfoHash, Lead>,
     /// How many of these are taken on: they wait for a job.
@@ -62,7 +73,7 @@ impl Admission {
     pub(crate) fn new(max_infohashes: Option<u64>, enough: usize, rng: &mut Rng) -> Self {
         Self {
             known: FingerprintSet::new(rng, KNOWN_MAX),
-            pending: VecDeque::new(),
+            pending: FairLine::new(rng),
             aside: BTreeMap::new(),
             admitted: 0,
             holds: false,
@@ -186,7 +197,7 @@ impl Admission {
 
     /// What waits for a job or for the next run.
     pub(crate) fn saved_pending(&self) -> impl Iterator<Item = &Lead> {
-        self.aside.values().chain(&self.pending)
+        self.aside.values().chain(self.pending.iter())
     }
 
     /// What waits for another chance, with its time.
@@ -218,22 +229,28 @@ impl Admission {
         }
     }
 
-    /// Takes on an infohash that is new, if the run takes more: it waits for a job.
+    /// Takes on an infohash that `source` named and that is new, if the run takes more: it waits for
+    /// a job.
     pub(crate) fn offer(
         &mut self,
         now: Instant,
         hash: InfoHash,
-        source: Option<Contact>,
+        source: Contact,
+        standing: &Standing,
     ) -> Admitted {
-        if self.pending.len() >= PENDING_MAX {
+        let sponsor = standing.sponsor(source.addr);
+        let crowds = self.pending.backlog(sponsor) >= LEADS_OF_DEBTORS
+            && standing.is_deep_in_debt(sponsor);
+        if crowds || self.pending.len() >= PENDING_MAX {
             return if self.known.contains(&hash.0) { Admitted::Known } else { Admitted::Full };
         }
         let taken = self.admit(hash);
         if taken == Admitted::New {
-            self.pending.push_back(Lead::new(hash, now, Origin::Sample).from(source));
+            let lead = Lead::new(hash, now, Origin::Sample).from(Some(source));
+            self.pending.push(standing, Behalf::Hearsay(sponsor), lead);
         }
         if taken == Admitted::Closed && self.holds {
-            let left = Lead::new(hash, now, Origin::Sample).from(source);
+            let left = Lead::new(hash, now, Origin::Sample).from(Some(source));
             return if self.restore_pending(left) { Admitted::Held } else { taken };
         }
         taken
@@ -241,7 +258,7 @@ impl Admission {
 
     /// The next infohash for a free job. Second chances due at `now` get one job in four, so that
     /// new infohashes without end do not keep them waiting.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<Lead> {
+    pub(crate) fn next(&mut self, now: Instant, room: Room, standing: &Standing) -> Option<Lead> {
         self.turn = (self.turn + 1) % SECOND_CHANCE_TURNS;
         if self.turn == 0
             && let Some(lead) = self.second_chance(now)
@@ -255,7 +272,34 @@ impl Admission {
             // The time it was found in an earlier run means nothing in this one.
             return Some(Lead { found: now, ..lead });
         }
-        self.pending.pop_front().or_else(|| self.second_chance(now))
+        self.pending.sort(standing);
+        let waiting = if self.has_hearsay(room) {
+            self.pending.pop(standing, |_| true)
+        } else {
+            None
+        };
+        waiting.or_else(|| self.second_chance(now))
+    }
+
+    /// Whether an infohash waits for a job of which there is `room`. [`Admission::sort`] comes
+    /// before.
+    pub(crate) fn has_next(&self, room: Room) -> bool {
+        self.admitted > 0 || self.has_hearsay(room)
+    }
+
+    fn has_hearsay(&self, room: Room) -> bool {
+        let owes = |most: i64| self.pending.least_debt().is_some_and(|debt| debt <= most);
+        self.pending.has_others() || room == Room::Plenty && owes(i64::MAX) || owes(DEBT_DEEP)
+    }
+
+    /// Brings the order of what waits up to date, as far as anything depends on it.
+    pub(crate) fn sort(&mut self, standing: &Standing) {
+        self.pending.sort(standing);
+    }
+
+    /// The debt of a source has become less.
+    pub(crate) fn on_paid(&mut self, standing: &Standing, sponsor: Sponsor) {
+        self.pending.on_paid(standing, sponsor);
     }
 
     fn second_chance(&mut self, now: Instant) -> Option<Lead> {
@@ -300,9 +344,13 @@ impl Admission {
         self.closed || self.quota == Some(0)
     }
 
-    /// Whether the sweep should find more.
+    /// Whether the sweep should find more: if little waits, or nothing but what nodes deep in debt
+    /// named, which must not keep others from being heard.
     pub(crate) fn wants_more(&self) -> bool {
-        !self.is_closed() && self.pending() < self.enough
+        let is_poor = || self.pending.least_debt().is_some_and(|debt| debt > DEBT_DEEP);
+        let wanted = self.pending() < self.enough
+            || self.admitted == 0 && self.pending.len() < PENDING_MAX / 2 && is_poor();
+        !self.is_closed() && wanted
     }
 
     /// Infohashes waiting for a job.
@@ -336,6 +384,7 @@ impl Admission {
 
     pub(crate) fn check(&self) {
         assert!(self.pending.len() <= PENDING_MAX);
+        self.pending.check();
         assert!(self.admitted <= self.aside.len() && self.aside.len() <= PENDING_SAVED_MAX);
         assert!(self.retries.iter().map(Lane::len).sum::<usize>() <= SECOND_CHANCES_MAX);
         assert!(self.later.len() <= FAILED_SAVED_MAX && self.settled.len() <= SETTLED_MAX);
@@ -348,6 +397,7 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::NodeId;
     use crate::base::rng::Seed;
     use crate::base::time::Duration;
 
@@ -363,7 +413,10 @@ mod tests {
     fn an_infohash_is_taken_on_once_and_only_up_to_the_quota() {
         let mut admission = admission(Some(2));
         admission.ban(hash(9));
-        let offers = [1, 1, 9, 2, 3, 2].map(|n| admission.offer(Instant::START, hash(n), None));
+        let standing = Standing::blank();
+        let source = Contact { id: NodeId([1; 20]), addr: ([20, 1, 1, 1], 6_881).into() };
+        let mut offer = |n| admission.offer(Instant::START, hash(n), source, &standing);
+        let offers = [1, 1, 9, 2, 3, 2].map(&mut offer);
         use Admitted::{Closed, Known, New};
         assert_eq!(offers, [New, Known, Known, New, Closed, Known]);
         assert!(admission.is_closed() && !admission.wants_more());
@@ -374,13 +427,14 @@ mod tests {
     fn a_failed_infohash_comes_back_three_times_and_then_never() {
         let mut admission = admission(None);
         let mut now = Instant::START;
+        let standing = Standing::blank();
         let mut failed = Lead::new(hash(1), now, Origin::Sample);
         for wait in [3_600, 14_400, 86_400].map(Duration::from_secs) {
             admission.retry_later(now, failed);
-            assert_eq!(admission.next(now), None);
+            assert_eq!(admission.next(now, Room::Plenty, &standing), None);
             now = now + wait;
             assert_eq!(admission.poll_timeout(), Some(now));
-            failed = admission.next(now).expect("due");
+            failed = admission.next(now, Room::Scarce, &standing).expect("due");
         }
         admission.retry_later(now, failed);
         assert_eq!(admission.poll_timeout(), None);

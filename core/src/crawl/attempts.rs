@@ -6,7 +6,7 @@
 //! adapter that carries it.
 
 use crate::base::fault::PeerFault;
-use crate::limits::PUT_BACKS_MAX;
+use crate::limits::{PUT_BACKS_MAX, TURNS_MAX};
 use crate::peer::exchange::{Attempt, Outcome, Pipeline, Progress, Transport};
 
 /// Whose fault it is that an attempt brought no metadata.
@@ -17,6 +17,9 @@ pub(crate) enum Blame {
     /// That of other work at the same time: connections to its address, or metadata of other peers.
     /// The same attempt again, at no cost to the peer, a few times.
     Crowd,
+    /// That of others, which waited for its place: the same attempt again, behind them, as long as
+    /// each turn brings something.
+    Turn,
     /// The network's, which is perhaps gone: the same attempt again, however often.
     Network,
     /// Ours: the system ran out of something, or no row is taken. As for the network.
@@ -41,6 +44,8 @@ pub(crate) enum Clue {
     None,
     /// It brought pieces, but not all that it was asked for at once.
     Choked,
+    /// It brought pieces, and gave up its place to others.
+    Advanced,
 }
 
 /// An attempt that brought no metadata.
@@ -57,7 +62,12 @@ impl Failure {
         // Pieces that other peers left say nothing about this one.
         let several = outcome.pieces_offered > 1 && outcome.partial.is_some();
         let stalled = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate);
-        let clue = if stalled && several { Clue::Choked } else { Clue::None };
+        let advanced = fault == PeerFault::Yielded && outcome.pieces_new > 0;
+        let clue = match (stalled && several, advanced) {
+            (true, _) => Clue::Choked,
+            (false, true) => Clue::Advanced,
+            (false, false) => Clue::None,
+        };
         Self { fault, progress: outcome.progress, clue }
     }
 
@@ -86,7 +96,11 @@ impl Failure {
         if self.is_shortage() {
             return Blame::Us;
         }
-        if self.fault == PeerFault::Pressure || self.is_hang_up(around) {
+        if self.clue == Clue::Advanced {
+            return Blame::Turn;
+        }
+        let own_doing = matches!(self.fault, PeerFault::Pressure | PeerFault::Yielded);
+        if own_doing || self.is_hang_up(around) {
             // While no row is taken it ends like this time after time.
             return if around.held_up { Blame::Us } else { Blame::Crowd };
         }
@@ -145,21 +159,25 @@ pub(crate) struct Plan {
     state: State,
     /// How often an attempt was repeated because of a crowd.
     put_backs: u8,
+    /// How often it gave up its place after it had brought something.
+    turns: u8,
 }
 
 impl Plan {
-    /// How many attempts a plan can have.
-    pub(crate) const LEN: usize = ATTEMPTS.len();
-
     /// A plan of which nothing is done.
     pub(crate) fn new() -> Self {
-        Self { cursor: 0, state: State::Due, put_backs: 0 }
+        Self { cursor: 0, state: State::Due, put_backs: 0, turns: 0 }
     }
 
     /// The number of the attempt that is due, if one is: those with the lowest are made first,
     /// whosever they are.
     pub(crate) fn due(&self) -> Option<usize> {
         (self.state == State::Due).then_some(usize::from(self.cursor))
+    }
+
+    /// How many turns it has had: whichever had fewer goes first.
+    pub(crate) fn turns(&self) -> u8 {
+        self.turns
     }
 
     /// Whether a connection is open for it.
@@ -198,8 +216,13 @@ impl Plan {
                 self.state = State::Due;
                 Moved::Again
             }
+            Blame::Turn if self.turns < TURNS_MAX => {
+                self.turns += 1;
+                self.state = State::Due;
+                Moved::Again
+            }
             // A crowd without end says something about the peer after all.
-            Blame::Crowd | Blame::Peer => self.move_on(failure.clue),
+            Blame::Crowd | Blame::Turn | Blame::Peer => self.move_on(failure.clue),
         }
     }
 

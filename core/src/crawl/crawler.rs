@@ -39,7 +39,9 @@ use crate::crawl::pace::{AddressPacer, FlowPacer, QueryPacer};
 use crate::crawl::row::Row;
 use crate::crawl::rows::Rows;
 use crate::crawl::rows::Untaken;
+use crate::crawl::samples::KeptSamples;
 use crate::crawl::session::{Progress, Work};
+use crate::crawl::standing::Standing;
 use crate::dht::bootstrap::Bootstraps;
 use crate::dht::network::Network;
 use crate::limits::{
@@ -79,7 +81,10 @@ pub struct Crawler {
     queries: QueryPacer,
     flows: FlowPacer,
     per_address: AddressPacer,
+    standing: Standing,
     admission: Admission,
+    /// What nodes sampled beyond what was taken at once.
+    samples: KeptSamples,
     jobs: Jobs,
     outage: Outage,
     dialer: Dialer,
@@ -113,6 +118,8 @@ impl Crawler {
             queries: QueryPacer::new(config.rate),
             flows: FlowPacer::new(config.new_flows, &mut rng.fork("flows")),
             per_address: AddressPacer::new(config.policy, &mut rng.fork("courtesy")),
+            standing: Standing::new(config.policy, rng.fork("standing")),
+            samples: KeptSamples::new(&mut rng.fork("samples")),
             admission: Admission::new(config.max_infohashes, enough, &mut rng.fork("intake")),
             jobs: Jobs::new(limits, jobs_max, &rng),
             outage: Outage::default(),
@@ -181,6 +188,7 @@ impl Crawler {
             self.expire_queries(family);
         }
         while let Some((peer, key)) = self.dialer.poll_overtake(self.now) {
+            self.dialer.on_slow(peer, &mut self.standing);
             self.jobs.on_dial_slow(key, peer);
             self.carry_out();
         }
@@ -214,9 +222,22 @@ impl Crawler {
         if self.shut_down || !self.rows.have_room() || self.outage.is_suspected(self.now) {
             return None;
         }
-        let dial = self.dialer.poll_dial(self.now, &mut self.jobs, &mut self.flows)?;
+        let (jobs, flows) = (&mut self.jobs, &mut self.flows);
+        let dial = self.dialer.poll_dial(self.now, jobs, flows, &mut self.standing)?;
         self.stats.dialled += 1;
+        self.admission.sort(&self.standing);
         Some(dial)
+    }
+
+    /// The next connection that is to give up its place for others, which wait for one: the adapter
+    /// ends it at once with [`PeerFault::Yielded`], and hands in the outcome. Its pieces are kept, and
+    /// its peer has another turn later.
+    pub fn poll_recall(&mut self, now: Instant) -> Option<PeerKey> {
+        self.advance(now);
+        if self.shut_down || !self.rows.have_room() || self.outage.is_suspected(self.now) {
+            return None;
+        }
+        self.dialer.poll_recall(self.now, &mut self.jobs, &self.standing)
     }
 
     /// The next settled infohash.
@@ -244,7 +265,8 @@ impl Crawler {
             return Some(Deadline { at: self.now, why: Why::Begin });
         }
         let takes_jobs = self.takes_jobs();
-        let begins = (takes_jobs && self.admission.pending() > 0).then_some(self.now);
+        let waits = takes_jobs && self.admission.has_next(self.room());
+        let begins = waits.then_some(self.now);
         let second_chance = self.admission.poll_timeout().filter(|_| takes_jobs);
         let waits = self.stats.answered == 0 && self.jobs.has_to_walk();
         let no_answer = waits.then_some(self.begun + SEEDS_WITHIN);
@@ -256,6 +278,7 @@ impl Crawler {
             Deadline::of(no_answer, Why::NoAnswer),
             Deadline::of(outage_over, Why::OutageOver),
             self.dialer.poll_deadline(self.now, self.jobs.has_to_dial()),
+            Deadline::of(self.jobs.unblocked_at().filter(|at| *at > self.now), Why::Dial),
         ];
         let of_family = |family: Family| {
             let network = self.networks[family.index()].as_ref()?;
@@ -330,6 +353,7 @@ impl Crawler {
     /// Time never runs backwards in here, whatever the caller's clock does (H47).
     fn advance(&mut self, now: Instant) {
         self.now = if planted::is(Bug::BackwardClock) { now } else { self.now.max(now) };
+        self.standing.advance(self.now);
     }
 
     fn network(&mut self, family: Family) -> Option<&mut Network> {

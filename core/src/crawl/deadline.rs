@@ -79,6 +79,8 @@ reasons! {
     Overtake,
     /// a peer may be dialled
     Dial,
+    /// a connection has had its turn, and others wait
+    Recall,
     /// an infohash waits for a job
     Begin,
     /// a failed infohash is due again

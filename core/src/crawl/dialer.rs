@@ -4,7 +4,7 @@
 //! many new flows; the next peer of an infohash starts when the last one failed or is slow.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
 
 use crate::base::addr::{AddressPolicy, address_key};
@@ -16,9 +16,10 @@ use crate::crawl::deadline::{Deadline, Why};
 use crate::crawl::dial::{Dial, PeerKey};
 use crate::crawl::jobs::{Begun, Jobs};
 use crate::crawl::pace::{FlowPacer, PrefixPacer, Purpose};
+use crate::crawl::standing::{Reserve, Standing};
 use crate::limits::{
-    BLOCKED_PAUSE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PRESSURE_PAUSE,
-    PRESSURE_PAUSE_MAX, SERIAL_ADDRESSES_MAX,
+    BLOCKED_PAUSE, DIAL_RESERVE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PRESSURE_PAUSE,
+    PRESSURE_PAUSE_MAX, RECALL_SCAN_MAX, SERIAL_ADDRESSES_MAX, SLOW_RESERVE, TURN,
 };
 use crate::peer::exchange::Exchange;
 
@@ -30,8 +31,20 @@ pub(crate) struct OpenDial {
     /// Whether another connection to the address was open at any time with this one; known for
     /// certain once it has ended.
     pub(crate) crowded: bool,
+    /// What it is charged beforehand, and to whom.
+    pub(crate) reserve: Reserve,
+    hold: Hold,
     /// Its number among those begun to the address since one was last alone.
     nth: u32,
+}
+
+/// Whether a connection keeps its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// At least until then.
+    Kept(Instant),
+    /// It was told to give it up, and has not done so yet.
+    Recalled,
 }
 
 /// The connections to one address.
@@ -57,6 +70,9 @@ pub(crate) struct Dialer {
     overtakes: BinaryHeap<Reverse<(Instant, u64, PeerKey)>>,
     sequence: u64,
     slowness: Slowness,
+    /// Connections by when their turn is over, and how many are about to give up their place.
+    turns: BTreeSet<(Instant, PeerKey)>,
+    recalled: usize,
     not_before: Option<Instant>,
     /// How long dialling pauses under pressure, and until when it does.
     pause: Duration,
@@ -77,6 +93,8 @@ impl Dialer {
             overtakes: BinaryHeap::new(),
             sequence: 0,
             slowness: Slowness::default(),
+            turns: BTreeSet::new(),
+            recalled: 0,
             not_before: None,
             pause: Duration::ZERO,
             pressed_until: Instant::START,
@@ -89,39 +107,50 @@ impl Dialer {
         now: Instant,
         jobs: &mut Jobs,
         flows: &mut FlowPacer,
+        standing: &mut Standing,
     ) -> Option<Dial> {
+        jobs.unblock(now, standing);
         if self.open.len() >= self.max_connections || self.not_before.is_some_and(|at| at > now) {
             return None;
         }
         self.not_before = None;
         for _ in 0..DIAL_SCAN_MAX {
-            jobs.next_to_dial()?;
+            jobs.next_to_dial(standing)?;
             if let Err(at) = flows.ready_for_new(now, Purpose::Fetch) {
                 self.not_before = Some(at);
                 return None;
             }
-            if let Some(begun) = jobs.begin_dial(|addr| self.may_dial(now, addr)) {
-                self.not_before = None;
+            let usable = |addr| self.may_dial(now, addr);
+            if let Some(begun) = jobs.begin_dial(now, standing, usable) {
                 flows.take(now, Purpose::Fetch, begun.to);
-                return Some(self.open(now, begun, jobs));
+                return Some(self.open(now, begun, jobs, standing));
             }
             // Each of its peers is over some limit for now; the next job's may not be.
-            self.not_before = Some(now + BLOCKED_PAUSE);
         }
+        self.not_before = Some(now + BLOCKED_PAUSE);
         None
     }
 
-    fn open(&mut self, now: Instant, begun: Begun, jobs: &mut Jobs) -> Dial {
-        let Begun { job, hash, to, attempt, resume } = begun;
+    fn open(
+        &mut self,
+        now: Instant,
+        begun: Begun,
+        jobs: &mut Jobs,
+        standing: &mut Standing,
+    ) -> Dial {
+        let Begun { job, hash, to, attempt, sponsor, namer, resume } = begun;
+        let reserve = standing.reserve(sponsor, namer, DIAL_RESERVE);
         self.prefixes.take(now, to);
         let presence = self.per_address.entry(address_key(self.policy, to)).or_default();
         presence.open += 1;
         presence.begun = presence.begun.wrapping_add(1);
+        let turn_ends = now + TURN;
         let (crowded, nth) = (presence.open > 1, presence.begun);
         let peer = self
             .open
-            .insert(OpenDial { to, job, crowded, nth })
+            .insert(OpenDial { to, job, crowded, reserve, hold: Hold::Kept(turn_ends), nth })
             .expect("poll_dial checked that a connection is free");
+        self.turns.insert((turn_ends, peer));
         self.sequence += 1;
         let due = now + self.slowness.estimate().max(OVERTAKE_MIN);
         if self.overtakes.len() >= 2 * self.max_connections {
@@ -135,9 +164,46 @@ impl Dialer {
         Dial { peer, to, transport: attempt.transport, exchange }
     }
 
+    /// The next connection that is to give up its place: while all are taken and jobs wait for one,
+    /// of those that have had their turn the one deepest in debt, unless the job that waits has a
+    /// worse name.
+    pub(crate) fn poll_recall(
+        &mut self,
+        now: Instant,
+        jobs: &mut Jobs,
+        standing: &Standing,
+    ) -> Option<PeerKey> {
+        if self.open.len() < self.max_connections || self.recalled >= jobs.waiting_to_dial() {
+            return None;
+        }
+        let (_, waiting) = jobs.next_to_dial(standing)?;
+        let over = self.turns.iter().take_while(|(at, _)| *at <= now).take(RECALL_SCAN_MAX);
+        let debt = |peer: PeerKey| self.open.get(peer).map(|dial| dial.reserve.debt(standing));
+        let owing = over.filter_map(|turn| Some((debt(turn.1)?, *turn)));
+        // Of equals the one that has held its place longest.
+        let worst = owing.max_by_key(|(debt, (at, peer))| (*debt, Reverse((*at, *peer))));
+        let (_, turn) = worst.filter(|(debt, _)| *debt >= waiting)?;
+        self.turns.remove(&turn);
+        let dial = self.open.get_mut(turn.1)?;
+        dial.hold = Hold::Recalled;
+        self.recalled += 1;
+        Some(turn.1)
+    }
+
+    /// A connection is slow: it is charged for what it will take at least.
+    pub(crate) fn on_slow(&mut self, peer: PeerKey, standing: &mut Standing) {
+        if let Some(dial) = self.open.get_mut(peer) {
+            standing.raise(&mut dial.reserve, SLOW_RESERVE);
+        }
+    }
+
     /// A connection ended: gives what is known of it, once.
     pub(crate) fn close(&mut self, peer: PeerKey) -> Option<OpenDial> {
         let mut dial = self.open.remove(peer)?;
+        match dial.hold {
+            Hold::Kept(turn_ends) => drop(self.turns.remove(&(turn_ends, peer))),
+            Hold::Recalled => self.recalled -= 1,
+        }
         let key = address_key(self.policy, dial.to);
         if let Some(presence) = self.per_address.get_mut(&key) {
             dial.crowded |= presence.begun != dial.nth;
@@ -207,12 +273,22 @@ impl Dialer {
     pub(crate) fn poll_deadline(&self, now: Instant, wanted: bool) -> Option<Deadline> {
         let overtake = self.overtakes.peek().map(|Reverse((due, _, _))| *due);
         let dial = self.not_before.filter(|at| *at > now && wanted);
-        Deadline::first([Deadline::of(overtake, Why::Overtake), Deadline::of(dial, Why::Dial)])
+        // What is over its turn already waits for a poll.
+        let is_full = wanted && self.open.len() >= self.max_connections;
+        let ends = self.turns.iter().map(|(at, _)| *at).find(|at| *at > now);
+        Deadline::first([
+            Deadline::of(overtake, Why::Overtake),
+            Deadline::of(dial, Why::Dial),
+            Deadline::of(ends.filter(|_| is_full), Why::Recall),
+        ])
     }
 
     pub(crate) fn check(&self) {
         assert!(self.open.len() <= self.max_connections);
         assert!(self.overtakes.len() <= 2 * self.max_connections);
+        let recalled = self.open.iter().filter(|(_, dial)| dial.hold == Hold::Recalled).count();
+        assert_eq!(recalled, self.recalled);
+        assert_eq!(self.turns.len() + recalled, self.open.len(), "every connection has its turn");
         let mut open = BTreeMap::<_, u8>::new();
         for (_, dial) in self.open.iter() {
             *open.entry(address_key(self.policy, dial.to)).or_default() += 1;

@@ -16,17 +16,19 @@ mod piece_cache;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use self::job::{Job, Next, Source, Standing, WalkState};
+use self::job::{Acceptance, Job, Next, Source, WalkState, Work};
 use self::line::Line;
 use self::piece_cache::PieceCache;
 use crate::base::addr::{AddressPolicy, Contact, Family};
 use crate::base::id::InfoHash;
 use crate::base::rng::Rng;
 use crate::base::store::{Key, KeyedMap, KeyedState, Slab};
-use crate::base::time::{Instant, Lane};
+use crate::base::time::{Duration, Instant, Lane};
+use crate::crawl::fair_line::{Behalf, FairLine};
 use crate::crawl::row::FailureCause;
+use crate::crawl::standing::{Sponsor, Standing};
 use crate::lead::Lead;
-use crate::limits::{JOB_PATIENCE, JOBS_MAX, VALUES_PER_REPLY};
+use crate::limits::{BLOCKED_PAUSE, JOB_PATIENCE, JOBS_MAX, VALUES_PER_REPLY};
 
 pub(crate) use self::dials::Begun;
 
@@ -124,6 +126,16 @@ impl Finished {
         self.job.found
     }
 
+    /// The node that named it, and what was spent for it.
+    pub(crate) fn sponsor(&self) -> Option<(Sponsor, Duration)> {
+        Some((self.job.sponsor?, self.job.cost))
+    }
+
+    /// Whether some peer accepted a connection.
+    pub(crate) fn was_accepted(&self) -> bool {
+        self.job.acceptance == Acceptance::Some
+    }
+
     /// What is left of it for a later round: where it was named is forgotten with its peers.
     pub(crate) fn lead(&self) -> Lead {
         Lead { source: None, ..self.job.lead() }
@@ -148,11 +160,13 @@ pub(crate) struct Jobs {
     /// When jobs to which nothing happens are given up.
     patience: Lane<Key>,
     /// Jobs whose question to their source waits to be sent, by the family of the source.
-    to_ask: [Line; 2],
+    to_ask: [FairLine<Key>; 2],
     /// Jobs that wait for a walk.
-    to_walk: Line,
+    to_walk: FairLine<Key>,
     /// Jobs that want a connection.
-    to_dial: Line,
+    to_dial: FairLine<Key>,
+    /// Jobs that want one to peers of which each is over some limit.
+    blocked: Lane<Key>,
     /// Jobs that wait for the network to come back.
     held: Line,
     /// Jobs that changed since their need was polled.
@@ -164,14 +178,16 @@ pub(crate) struct Jobs {
 impl Jobs {
     /// No jobs, and never more than `most`.
     pub(crate) fn new(limits: JobLimits, most: usize, rng: &Rng) -> Self {
+        let lines = &mut rng.fork("lines");
         Self {
             limits,
             jobs: Slab::new(most),
             by_hash: KeyedMap::with_hasher(KeyedState::new(&mut rng.fork("jobs"))),
             patience: Lane::new(JOB_PATIENCE),
-            to_ask: Default::default(),
-            to_walk: Line::default(),
-            to_dial: Line::default(),
+            to_ask: [FairLine::new(lines), FairLine::new(lines)],
+            to_walk: FairLine::new(lines),
+            to_dial: FairLine::new(lines),
+            blocked: Lane::new(BLOCKED_PAUSE),
             held: Line::default(),
             changed: VecDeque::new(),
             pieces: PieceCache::default(),
@@ -180,10 +196,17 @@ impl Jobs {
     }
 
     /// Begins work on `lead`; `asks` if its source can be asked. `None` if no job is free.
-    pub(crate) fn begin(&mut self, now: Instant, lead: &Lead, asks: bool) -> Option<Key> {
+    pub(crate) fn begin(
+        &mut self,
+        now: Instant,
+        lead: &Lead,
+        asks: bool,
+        standing: &Standing,
+    ) -> Option<Key> {
         let source = lead.source.filter(|_| asks);
+        let sponsor = lead.source.map(|node| standing.sponsor(node.addr));
         let state = source.map_or(Source::Done, |node| Source::Queued(node, 0));
-        let key = self.jobs.insert(Job::new(now, lead, state)).ok()?;
+        let key = self.jobs.insert(Job::new(now, lead, state, sponsor)).ok()?;
         self.by_hash.insert(lead.hash, key);
         if self.patience.len() >= 2 * JOBS_MAX {
             // Most are of jobs long settled; those that live are at most half.
@@ -191,11 +214,11 @@ impl Jobs {
         }
         self.patience.push(now, key);
         if let Some(node) = source {
-            self.queue_question(key, node);
+            self.queue_question(key, node, standing);
         }
         if !lead.peers.is_empty() {
             let usable = self.limits.usable();
-            self.keep(now, key, lead.peers.iter().copied().filter(usable), usize::MAX);
+            self.keep(now, key, lead.peers.iter().copied().filter(usable), usize::MAX, sponsor);
         }
         self.note(key);
         Some(key)
@@ -204,7 +227,7 @@ impl Jobs {
     /// Keeps peers that the user named: only what no host can own is refused.
     pub(crate) fn on_named_peers(&mut self, now: Instant, key: Key, peers: &[SocketAddr]) {
         let own_able = |peer: &SocketAddr| AddressPolicy::AllowPrivate.admits(*peer);
-        self.keep(now, key, peers.iter().copied().filter(own_able), usize::MAX);
+        self.keep(now, key, peers.iter().copied().filter(own_able), usize::MAX, None);
         self.note(key);
     }
 
@@ -216,12 +239,13 @@ impl Jobs {
         key: Key,
         peers: impl Iterator<Item = SocketAddr>,
         from_source: bool,
+        namer: Option<Sponsor>,
     ) -> bool {
         let Some(job) = self.jobs.get(key) else { return false };
         let places = job.peers.places_for_answer(&self.limits, from_source);
         let usable = self.limits.usable();
         self.note(key);
-        self.keep(now, key, peers.take(VALUES_PER_REPLY).filter(usable), places)
+        self.keep(now, key, peers.take(VALUES_PER_REPLY).filter(usable), places, namer)
     }
 
     fn keep(
@@ -230,9 +254,11 @@ impl Jobs {
         key: Key,
         peers: impl Iterator<Item = SocketAddr>,
         places: usize,
+        namer: Option<Sponsor>,
     ) -> bool {
         let Some(job) = self.jobs.get_mut(key) else { return false };
         let had_none = job.peers.len() == 0;
+        let peers = peers.map(|peer| (peer, namer));
         let (any, new) = job.keep(now, &self.limits, peers, places);
         self.finds.peers += new as u64;
         self.finds.infohashes += u64::from(had_none && new > 0);
@@ -248,7 +274,7 @@ impl Jobs {
 
     /// The next job that needs something from the crawl, and what. To be called until there is none
     /// after each verb.
-    pub(crate) fn poll_need(&mut self) -> Option<(Key, Need)> {
+    pub(crate) fn poll_need(&mut self, standing: &Standing) -> Option<(Key, Need)> {
         while let Some(key) = self.changed.pop_front() {
             let Some(job) = self.jobs.get_mut(key) else { continue };
             let mut next = job.next(&self.limits);
@@ -262,10 +288,11 @@ impl Jobs {
                     return Some((key, Need::MorePeers));
                 }
                 Next::Wait => {}
-                Next::Dial => self.queue_dial(key),
+                Next::Dial => self.queue_dial(key, standing),
                 Next::Walk => {
                     job.walk = WalkState::Waiting;
-                    self.to_walk.push(key, |key| self.jobs.get(key).is_some());
+                    let behalf = job.behalf();
+                    enter(&mut self.to_walk, &self.jobs, standing, behalf, key);
                     return Some((key, Need::Walk));
                 }
                 Next::Settle(cause) => return Some((key, Need::Settle(cause))),
@@ -274,9 +301,10 @@ impl Jobs {
         None
     }
 
-    fn queue_question(&mut self, key: Key, node: Contact) {
+    fn queue_question(&mut self, key: Key, node: Contact, standing: &Standing) {
+        let Some(job) = self.jobs.get(key) else { return };
         let line = &mut self.to_ask[Family::of(node.addr).index()];
-        line.push(key, |key| self.jobs.get(key).is_some());
+        enter(line, &self.jobs, standing, job.behalf(), key);
     }
 
     /// Whether a question to a source of this family may be due.
@@ -285,8 +313,13 @@ impl Jobs {
     }
 
     /// The next question to a source of this family: of which job, for what, to whom.
-    pub(crate) fn poll_question(&mut self, family: Family) -> Option<(Key, InfoHash, Contact)> {
-        while let Some(key) = self.to_ask[family.index()].pop() {
+    pub(crate) fn poll_question(
+        &mut self,
+        family: Family,
+        standing: &Standing,
+    ) -> Option<(Key, InfoHash, Contact)> {
+        let line = &mut self.to_ask[family.index()];
+        while let Some(key) = line.pop(standing, |key| self.jobs.get(*key).is_some()) {
             let Some(job) = self.jobs.get_mut(key) else { continue };
             if let Some(node) = job.ask_source() {
                 return Some((key, job.hash, node));
@@ -304,18 +337,19 @@ impl Jobs {
     }
 
     /// The source did not answer; `blameless` if perhaps no node could.
-    pub(crate) fn on_source_silence(&mut self, key: Key, blameless: bool) {
+    pub(crate) fn on_source_silence(&mut self, key: Key, blameless: bool, standing: &Standing) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         match job.on_source_silence(blameless) {
-            Some(node) => self.queue_question(key, node),
+            Some(node) => self.queue_question(key, node, standing),
             None => self.changed.push_back(key),
         }
     }
 
-    /// The first job that waits for a walk.
-    pub(crate) fn next_to_walk(&mut self) -> Option<(Key, InfoHash)> {
-        let key = self.to_walk.front(|key| self.jobs.get(key).is_some())?;
-        Some((key, self.jobs.get(key)?.hash))
+    /// The first job that waits for a walk, and what its source owes.
+    pub(crate) fn next_to_walk(&mut self, standing: &Standing) -> Option<(Key, InfoHash, i64)> {
+        let lives = |key: &Key| self.jobs.get(*key).is_some();
+        let (key, debt) = self.to_walk.front(standing, lives)?;
+        Some((*key, self.jobs.get(*key)?.hash, debt))
     }
 
     /// Whether jobs wait for a walk.
@@ -323,9 +357,15 @@ impl Jobs {
         !self.to_walk.is_empty()
     }
 
-    /// The walks of the job that waited longest, at least one, have begun.
-    pub(crate) fn on_walks_begun(&mut self, now: Instant, walks: [Option<Key>; 2]) {
-        let Some(key) = self.to_walk.pop() else { return };
+    /// The walks of the first job in line, at least one, have begun.
+    pub(crate) fn on_walks_begun(
+        &mut self,
+        now: Instant,
+        walks: [Option<Key>; 2],
+        standing: &Standing,
+    ) {
+        let lives = |key: &Key| self.jobs.get(*key).is_some();
+        let Some(key) = self.to_walk.pop(standing, lives) else { return };
         if let Some(job) = self.jobs.get_mut(key) {
             job.walk = WalkState::Walking(walks);
             job.touched = now;
@@ -333,8 +373,8 @@ impl Jobs {
     }
 
     /// No walk can begin: the jobs that wait for one do without.
-    pub(crate) fn forgo_walks(&mut self) {
-        while let Some(key) = self.to_walk.pop() {
+    pub(crate) fn forgo_walks(&mut self, standing: &Standing) {
+        while let Some(key) = self.to_walk.pop(standing, |_| true) {
             if let Some(job) = self.jobs.get_mut(key) {
                 job.walk = WalkState::Done;
                 self.note(key);
@@ -370,8 +410,8 @@ impl Jobs {
     /// Keeps a job that failed until the network is back.
     pub(crate) fn hold(&mut self, key: Key) {
         let Some(job) = self.jobs.get_mut(key) else { return };
-        if job.standing == Standing::AtWork {
-            job.standing = Standing::Held;
+        if job.work == Work::Goes {
+            job.work = Work::Held;
             self.held.push(key, |key| self.jobs.get(key).is_some());
         }
     }
@@ -417,6 +457,20 @@ impl Jobs {
         self.patience.poll_timeout()
     }
 
+    /// Counts what was spent for a job; the node that named its infohash pays.
+    pub(crate) fn spend(&mut self, key: Key, cost: Duration) -> Option<Sponsor> {
+        let job = self.jobs.get_mut(key)?;
+        job.cost = job.cost.saturating_add(cost);
+        job.sponsor
+    }
+
+    /// The debt of a sponsor has become less.
+    pub(crate) fn on_paid(&mut self, standing: &Standing, sponsor: Sponsor) {
+        self.to_ask.iter_mut().for_each(|line| line.on_paid(standing, sponsor));
+        self.to_walk.on_paid(standing, sponsor);
+        self.to_dial.on_paid(standing, sponsor);
+    }
+
     /// Takes a job out that is settled.
     pub(crate) fn finish(&mut self, key: Key) -> Option<Finished> {
         let job = self.jobs.remove(key)?;
@@ -445,6 +499,11 @@ impl Jobs {
         self.jobs.is_empty()
     }
 
+    /// Whether so many jobs are taken that the last ones are kept for sources without deep debts.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.jobs.len() >= self.jobs.limit() / 4 * 3
+    }
+
     /// How many are under way.
     pub(crate) fn len(&self) -> usize {
         self.jobs.len()
@@ -464,6 +523,21 @@ impl Jobs {
     pub(crate) fn saved(&self) -> impl Iterator<Item = Lead> {
         self.jobs.iter().map(|(_, job)| Lead { peers: job.peers.saved().collect(), ..job.lead() })
     }
+}
+
+/// Puts a job into a line. When it is so long that most of its keys are of jobs long gone, those are
+/// cleared away.
+fn enter(
+    line: &mut FairLine<Key>,
+    jobs: &Slab<Job>,
+    standing: &Standing,
+    behalf: Behalf,
+    key: Key,
+) {
+    if line.len() >= 2 * JOBS_MAX {
+        line.retain(|key| jobs.get(*key).is_some());
+    }
+    line.push(standing, behalf, key);
 }
 
 fn is_walking(job: &Job) -> bool {

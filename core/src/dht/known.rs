@@ -1,6 +1,6 @@
 //! What is known of the nodes of one family, from all its traffic: which addresses were asked,
 //! answered and sampled, which of them rest, which nodes stand near which place, and what became
-//! of the contacts and infohashes that each one named.
+//! of the contacts that each one named.
 //!
 //! It belongs to the family's network, which lends it to the sweep. Only the sweep begins passes,
 //! visits and rests. Must never decide which node is asked.

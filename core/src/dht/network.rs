@@ -16,7 +16,7 @@ use crate::dht::endpoint::Endpoint;
 use crate::dht::known::Known;
 use crate::dht::sweep::Sweep;
 use crate::dht::table::{K, Table};
-use crate::dht::walks::Walks;
+use crate::dht::walks::{Turn, Walks};
 use crate::limits::HEARSAY_MAX;
 
 /// One family's half of the control plane.
@@ -88,17 +88,18 @@ impl Network {
         &mut self,
         job: Key,
         hash: InfoHash,
+        turn: Turn,
         named: impl Iterator<Item = SocketAddr>,
     ) -> Option<Key> {
         // Until a node of the saved state answers, a walk would most likely end before it began.
-        if !self.walks.has_room() || self.warm.is_waiting() {
+        if !self.walks.has_room(turn) || self.warm.is_waiting() {
             return None;
         }
         let mut vouched = vouched(&self.table, &self.known, hash).peekable();
         let alone = vouched.peek().is_none();
         let hearsay = self.hearsay.iter().copied().filter(|_| alone);
         let named = named.filter(|_| alone);
-        self.walks.begin(job, hash, vouched.chain(hearsay), named)
+        self.walks.begin(job, hash, turn, vouched.chain(hearsay), named)
     }
 
     /// Goes on with a walk that is over although no node answered it, from nodes that have answered

@@ -12,12 +12,22 @@ use crate::base::store::{Key, Slab};
 use crate::dht::walk::{Walk, WalkContact};
 use crate::limits::WALKS_MAX;
 
+/// When a walk asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// In turn with others.
+    InOrder,
+    /// Only when none of those in order can ask. Walks of this kind have an eighth of the places.
+    Last,
+}
+
 /// A walk and the job it serves.
 #[derive(Debug)]
 struct Slot {
     walk: Walk,
     job: Key,
     hash: InfoHash,
+    turn: Turn,
     queued: bool,
     /// Whether it asks no node for now.
     paused: bool,
@@ -31,7 +41,9 @@ pub(crate) struct Walks {
     policy: AddressPolicy,
     family: Family,
     slots: Slab<Slot>,
-    turns: VecDeque<Key>,
+    /// Walks that can ask, by [`Turn`].
+    turns: [VecDeque<Key>; 2],
+    most: usize,
     /// Walks that ended, kept for their memory.
     spare: Vec<Walk>,
 }
@@ -49,7 +61,8 @@ impl Walks {
             policy,
             family: Family::of(own_addr),
             slots: Slab::new(most.clamp(1, WALKS_MAX)),
-            turns: VecDeque::new(),
+            turns: Default::default(),
+            most: most.clamp(1, WALKS_MAX),
             spare: Vec::new(),
         }
     }
@@ -60,9 +73,12 @@ impl Walks {
         self.spare.clear(); // which were made for the id before
     }
 
-    /// Whether another walk may begin.
-    pub(crate) fn has_room(&self) -> bool {
-        !self.slots.is_full()
+    /// Whether another walk may begin that asks at this `turn`.
+    pub(crate) fn has_room(&self, turn: Turn) -> bool {
+        match turn {
+            Turn::InOrder => !self.slots.is_full(),
+            Turn::Last => self.slots.len() < self.most.div_ceil(8),
+        }
     }
 
     /// Begins a walk for `job` from `seeds` and from `addresses` of unknown id. `None`, and no walk,
@@ -71,6 +87,7 @@ impl Walks {
         &mut self,
         job: Key,
         hash: InfoHash,
+        turn: Turn,
         seeds: impl Iterator<Item = Contact>,
         addresses: impl Iterator<Item = SocketAddr>,
     ) -> Option<Key> {
@@ -86,9 +103,9 @@ impl Walks {
             self.spare.push(walk);
             return None;
         }
-        match self.slots.insert(Slot { walk, job, hash, queued: true, paused: false }) {
+        match self.slots.insert(Slot { walk, job, hash, turn, queued: true, paused: false }) {
             Ok(key) => {
-                self.turns.push_back(key);
+                self.turns[turn as usize].push_back(key);
                 Some(key)
             }
             Err(slot) => {
@@ -100,14 +117,19 @@ impl Walks {
 
     /// The next query of any walk, in turn.
     pub(crate) fn poll_query(&mut self) -> Option<(Key, InfoHash, WalkContact)> {
-        while let Some(key) = self.turns.pop_front() {
+        [Turn::InOrder, Turn::Last].into_iter().find_map(|turn| self.poll_turn(turn))
+    }
+
+    fn poll_turn(&mut self, turn: Turn) -> Option<(Key, InfoHash, WalkContact)> {
+        let turns = &mut self.turns[turn as usize];
+        while let Some(key) = turns.pop_front() {
             let Some(slot) = self.slots.get_mut(key) else { continue };
             if slot.paused {
                 slot.queued = false;
                 continue;
             }
             if let Some(contact) = slot.walk.poll_query() {
-                self.turns.push_back(key);
+                turns.push_back(key);
                 return Some((key, slot.hash, contact));
             }
             slot.queued = false;
@@ -117,7 +139,7 @@ impl Walks {
 
     /// Whether some walk may have a query.
     pub(crate) fn has_turns(&self) -> bool {
-        !self.turns.is_empty()
+        self.turns.iter().any(|turns| !turns.is_empty())
     }
 
     /// The job that a walk serves.
@@ -208,7 +230,7 @@ impl Walks {
             change(&mut slot.walk);
             if !slot.queued {
                 slot.queued = true;
-                self.turns.push_back(key);
+                self.turns[slot.turn as usize].push_back(key);
             }
         }
     }

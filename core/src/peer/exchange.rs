@@ -231,6 +231,7 @@ impl Exchange {
         self.timings.ended = self.clamp(now);
         self.reading = Reading::new();
         let pieces_offered = self.pieces.as_ref().map_or(0, Pieces::pieces_total);
+        let pieces_held = self.pieces.as_ref().map_or(0, Pieces::pieces_held);
         let fetched = self.pieces.take().filter(|_| result != Err(PeerFault::BadHash));
         let partial = fetched.into_iter().chain(self.resume.take()).map(|mut pieces| {
             pieces.abandon();
@@ -245,6 +246,7 @@ impl Exchange {
             timings: self.timings,
             progress: self.progress,
             pieces_offered,
+            pieces_new: pieces_held.saturating_sub(self.inherited),
         }
     }
 

@@ -13,11 +13,11 @@ use crate::base::time::{Duration, Instant};
 use crate::lead::{Lead, Origin};
 use crate::limits::{
     FAILED_SAVED_MAX, PENDING_SAVED_MAX, RESTS_SAVED_MAX, SAMPLES_PER_REPLY, SECOND_CHANCE_AFTER,
-    SETTLED_MAX, STATE_UNKNOWN_MAX, STERILE_REST, TABLE_SAVED_MAX,
+    SETTLED_MAX, STATE_UNKNOWN_MAX, TABLE_SAVED_MAX,
 };
 
 /// The longest a rest or a wait can be; whatever is beyond it is not believed.
-const REST_MAX: Duration = STERILE_REST;
+const REST_MAX: Duration = Duration::from_secs(24 * 3_600);
 const WAIT_MAX: Duration = SECOND_CHANCE_AFTER[SECOND_CHANCE_AFTER.len() - 1];
 
 /// What a record that is not known costs besides its body, in bytes.

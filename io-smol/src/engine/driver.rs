@@ -252,6 +252,9 @@ impl<'a> Driver<'a> {
         while let Some(dial) = self.crawler.poll_dial(now) {
             self.connections.dial(dial.peer, dial.to, dial.exchange);
         }
+        while let Some(peer) = self.crawler.poll_recall(now) {
+            self.connections.recall(peer);
+        }
     }
 
     /// Keeps the state, after the rows: what it says is settled is written.

@@ -5,7 +5,7 @@
 //! by exactly one `Outcome`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -41,11 +41,19 @@ struct Shared<K> {
     local: [Option<IpAddr>; 2],
     scratch: RefCell<Scratch>,
     alarms: Alarms,
-    open: Cell<usize>,
+    /// Those that are open.
+    open: RefCell<BTreeMap<K, Rc<Recall>>>,
     /// Bytes of metadata that all connections hold.
     held: Cell<usize>,
     /// Never longer than the connections that were open together: each leaves one outcome.
     done: RefCell<VecDeque<(K, Outcome)>>,
+    waiter: RefCell<Option<Waker>>,
+}
+
+/// Whether a connection was told to give up its place, and who is to hear of it.
+#[derive(Default)]
+struct Recall {
+    is_on: Cell<bool>,
     waiter: RefCell<Option<Waker>>,
 }
 
@@ -55,7 +63,7 @@ struct Scratch {
     write: Vec<u8>,
 }
 
-impl<K: 'static> Connections<K> {
+impl<K: Copy + Ord + 'static> Connections<K> {
     /// No connections yet. Dials of a family leave from its address in `local`, if specific.
     pub fn new(clock: Clock, local: [Option<IpAddr>; 2]) -> Self {
         let scratch = Scratch { read: vec![0; READ_BUFFER].into(), write: Vec::new() };
@@ -64,7 +72,7 @@ impl<K: 'static> Connections<K> {
             local: local.map(|ip| ip.filter(|ip| !ip.is_unspecified())),
             scratch: RefCell::new(scratch),
             alarms: Alarms::default(),
-            open: Cell::new(0),
+            open: RefCell::default(),
             held: Cell::new(0),
             done: RefCell::default(),
             waiter: RefCell::default(),
@@ -75,16 +83,27 @@ impl<K: 'static> Connections<K> {
     /// Begins a connection. Its outcome appears at [`Self::try_outcome`] under `peer`.
     pub fn dial(&self, peer: K, to: SocketAddr, mut exchange: Exchange) {
         let shared = self.shared.clone();
-        shared.open.set(shared.open.get() + 1);
+        let recall = Rc::<Recall>::default();
+        shared.open.borrow_mut().insert(peer, recall.clone());
         let task = async move {
-            let outcome = shared.converse(to, &mut exchange).await;
-            shared.open.set(shared.open.get() - 1);
+            let outcome = shared.converse(to, &mut exchange, &recall).await;
+            shared.open.borrow_mut().remove(&peer);
             shared.done.borrow_mut().push_back((peer, outcome));
             if let Some(waiter) = shared.waiter.take() {
                 waiter.wake();
             }
         };
         self.executor.spawn(task).detach();
+    }
+
+    /// Ends a connection as `Yielded` as soon as its task runs: others wait for its place.
+    pub fn recall(&self, peer: K) {
+        let open = self.shared.open.borrow();
+        let Some(recall) = open.get(&peer) else { return };
+        recall.is_on.set(true);
+        if let Some(waiter) = recall.waiter.take() {
+            waiter.wake();
+        }
     }
 
     /// Runs `future` and the connections beside it.
@@ -136,7 +155,7 @@ impl<K: 'static> Connections<K> {
 
     /// Connections not ended, half-open ones included.
     pub fn open(&self) -> usize {
-        self.shared.open.get()
+        self.shared.open.borrow().len()
     }
 
     /// When [`Self::handle_timeout`] must be called next. May change whenever tasks ran.
@@ -156,13 +175,19 @@ impl<K: 'static> Connections<K> {
 }
 
 impl<K> Shared<K> {
-    async fn converse(&self, to: SocketAddr, exchange: &mut Exchange) -> Outcome {
+    async fn converse(
+        &self,
+        to: SocketAddr,
+        exchange: &mut Exchange,
+        recall: &Recall,
+    ) -> Outcome {
         let stream = match self.begin(to) {
             Ok(stream) => stream,
             Err(error) => return exchange.handle_failed(self.clock.now(), connect_fault(&error)),
         };
         let alarm = Alarm::new(&self.alarms);
-        let mut line = Line { shared: self, stream, alarm, unsent: Vec::new(), held: 0 };
+        let mut line =
+            Line { shared: self, stream, alarm, recall, unsent: Vec::new(), held: 0 };
         // What an earlier peer left is held from the start.
         if !line.hold(exchange.bytes_held()) {
             return exchange.handle_failed(self.clock.now(), PeerFault::Pressure);
@@ -206,6 +231,7 @@ struct Line<'a, K> {
     shared: &'a Shared<K>,
     stream: Async<TcpStream>,
     alarm: Alarm<'a>,
+    recall: &'a Recall,
     unsent: Vec<u8>,
     /// This connection's part of what all hold.
     held: usize,
@@ -216,6 +242,7 @@ enum Event {
     Readable,
     Writable,
     Alarm(Rung),
+    Recalled,
 }
 
 impl<K> Line<'_, K> {
@@ -230,6 +257,7 @@ impl<K> Line<'_, K> {
                         return Some(outcome);
                     }
                 }
+                Event::Recalled => return Some(exchange.handle_failed(now, PeerFault::Yielded)),
                 Event::Readable | Event::Writable => {
                     return match self.stream.get_ref().take_error() {
                         Ok(None) => None,
@@ -255,6 +283,9 @@ impl<K> Line<'_, K> {
                 Event::Readable => self.receive(exchange),
                 Event::Writable => self.resend(exchange),
                 Event::Alarm(rung) => on_alarm(exchange, rung, self.shared.clock.now()),
+                Event::Recalled => {
+                    Some(exchange.handle_failed(self.shared.clock.now(), PeerFault::Yielded))
+                }
             };
             if let Some(outcome) = ended {
                 self.reset();
@@ -280,6 +311,11 @@ impl<K> Line<'_, K> {
             if let Poll::Ready(rung) = self.alarm.poll(cx, until) {
                 return Poll::Ready(Event::Alarm(rung));
             }
+            if self.recall.is_on.get() {
+                return Poll::Ready(Event::Recalled);
+            }
+            let mut waiter = self.recall.waiter.borrow_mut();
+            waiter.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
             // An error of the reactor shows again, with its reason, in the call that follows.
             if reading && self.stream.poll_readable(cx).is_ready() {
                 return Poll::Ready(Event::Readable);
@@ -431,10 +467,12 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let to = listener.local_addr().expect("bound");
         let all = Connections::<()>::new(Clock::start(), [None; 2]);
+        let recall = Recall::default();
         let line = || Line {
             shared: &all.shared,
             stream: Async::new(TcpStream::connect(to).expect("it listens")).expect("a stream"),
             alarm: Alarm::new(&all.shared.alarms),
+            recall: &recall,
             unsent: Vec::new(),
             held: 0,
         };

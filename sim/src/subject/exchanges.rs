@@ -102,6 +102,14 @@ impl Exchanges {
         None
     }
 
+    /// Ends a connection that is to give up its place.
+    pub(super) fn recall(&mut self, now: Instant, peer: PeerKey) -> Option<(Conn, Outcome)> {
+        let conn = *self.open.iter().find(|(_, open)| open.peer == peer)?.0;
+        let mut open = self.remove(conn)?;
+        let outcome = open.exchange.handle_failed(now, PeerFault::Yielded);
+        Some((conn, open.cut(outcome).1))
+    }
+
     pub(super) fn handle_lost(
         &mut self,
         now: Instant,

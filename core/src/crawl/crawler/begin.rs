@@ -7,8 +7,10 @@ use super::{Crawler, Full};
 use crate::base::addr::Family;
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
-use crate::crawl::admission::Admitted;
+use crate::base::time::Duration;
+use crate::crawl::admission::{Admitted, Room};
 use crate::lead::{Lead, Origin};
+use crate::limits::JOB_COST;
 
 impl Crawler {
     pub(super) fn request(&mut self, hash: InfoHash, peers: &[SocketAddr]) -> Result<(), Full> {
@@ -50,18 +52,35 @@ impl Crawler {
     /// Gives free jobs to infohashes that wait for one.
     pub(super) fn fill_jobs(&mut self) {
         while self.takes_jobs() {
-            let Some(lead) = self.admission.next(self.now) else { break };
+            let (room, standing) = (self.room(), &self.standing);
+            let Some(lead) = self.admission.next(self.now, room, standing) else { break };
             if self.begin_job(&lead).is_none() {
                 break;
             }
             self.carry_out();
         }
+        self.admission.sort(&self.standing);
+    }
+
+    /// For whom a free job is.
+    pub(super) fn room(&self) -> Room {
+        if self.jobs.is_scarce() { Room::Scarce } else { Room::Plenty }
     }
 
     /// Begins work on `lead`. The caller carries out what it needs.
     pub(super) fn begin_job(&mut self, lead: &Lead) -> Option<Key> {
         let of_source = |node| self.networks[Family::of(node).index()].is_some();
         let asks = lead.source.is_some_and(|node| of_source(node.addr));
-        self.jobs.begin(self.now, lead, asks)
+        let key = self.jobs.begin(self.now, lead, asks, &self.standing)?;
+        // It is charged while it is under way: so sources take turns.
+        self.spend(key, JOB_COST);
+        Some(key)
+    }
+
+    /// Charges what was spent for a job to the node that named its infohash.
+    pub(super) fn spend(&mut self, key: Key, cost: Duration) {
+        if let Some(sponsor) = self.jobs.spend(key, cost) {
+            self.standing.charge(sponsor, cost);
+        }
     }
 }

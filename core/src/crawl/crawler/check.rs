@@ -14,6 +14,7 @@ impl Crawler {
         self.jobs.check();
         self.rows.check();
         self.journal.iter().for_each(Journal::check);
+        self.standing.check(self.dialer.iter().map(|dial| dial.reserve));
         self.check_walks();
         self.check_dials();
         self.check_infohashes();

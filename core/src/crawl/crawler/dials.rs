@@ -2,8 +2,10 @@
 
 use super::Crawler;
 use crate::base::fault::PeerFault;
-use crate::crawl::attempts::{Circumstances, Failure};
+use crate::base::time::Duration;
+use crate::crawl::attempts::{Blame, Circumstances, Failure};
 use crate::crawl::dialer::OpenDial;
+use crate::limits::DIAL_COST;
 use crate::peer::exchange::{Fetched, Outcome, Progress};
 
 impl Crawler {
@@ -22,6 +24,7 @@ impl Crawler {
                 self.sign_of_life();
                 self.stats.delivered += 1;
                 self.dialer.on_relief();
+                self.standing.settle(dial.reserve, Duration::ZERO);
                 return self.settle_fetched(dial, fetched, outcome.transport);
             }
             Err(fault) => fault,
@@ -32,6 +35,7 @@ impl Crawler {
         self.count_fault(fault);
         if self.shut_down || fault == PeerFault::Aborted {
             // Cut off, not failed: the infohash is new to the next run.
+            self.standing.settle(dial.reserve, Duration::ZERO);
             return self.jobs.on_dial_broken_off(dial.job, dial.to);
         }
         self.dial_failed(dial, fault, outcome);
@@ -53,8 +57,21 @@ impl Crawler {
             self.dialer.serialise(dial.to);
         }
         let blame = failure.blame(around);
-        self.jobs.on_dial_failed(self.now, (dial.job, dial.to), &failure, blame, outcome);
+        self.charge_dial(&dial, fault, blame, &outcome);
+        let namer = dial.reserve.namer.or(dial.reserve.sponsor);
+        self.jobs.on_dial_failed(self.now, (dial.job, dial.to), &failure, blame, outcome, namer);
         self.carry_out();
+    }
+
+    /// Charges a dial that came to nothing to whom its reserve was taken from, unless that says
+    /// something about us or the network only.
+    fn charge_dial(&mut self, dial: &OpenDial, fault: PeerFault, blame: Blame, outcome: &Outcome) {
+        let took = outcome.timings.ended.since(outcome.timings.started);
+        let is_theirs = fault == PeerFault::Yielded || blame == Blame::Peer;
+        let cost = if is_theirs { took + DIAL_COST } else { Duration::ZERO };
+        self.standing.settle(dial.reserve, cost);
+        // The sponsor has paid; what was spent for the job is to be paid back if it is verified.
+        let _ = self.jobs.spend(dial.job, cost);
     }
 
     fn count_progress(&mut self, outcome: &Outcome) {

@@ -5,15 +5,19 @@ use super::Crawler;
 use crate::base::addr::Family;
 use crate::base::store::Key;
 use crate::crawl::jobs::{Demand, Need};
-use crate::limits::SEEDS_WITHIN;
+use crate::dht::walks::Turn;
+use crate::limits::{DEBT_DEEP, SEEDS_WITHIN, WALK_COST};
 
 impl Crawler {
     /// Carries out what every job that changed needs now. To be called after each verb of
     /// [`crate::crawl::jobs::Jobs`], before anything else is done.
     pub(super) fn carry_out(&mut self) {
-        while let Some((key, need)) = self.jobs.poll_need() {
+        while let Some((key, need)) = self.jobs.poll_need(&self.standing) {
             match need {
-                Need::Walk => self.begin_walks(),
+                Need::Walk => {
+                    self.spend(key, WALK_COST);
+                    self.begin_walks();
+                }
                 Need::MorePeers => self.resume_walks(key),
                 Need::Settle(cause) => self.settle_failed(key, cause),
             }
@@ -24,19 +28,20 @@ impl Crawler {
     /// family without room is passed over rather than waited for.
     pub(super) fn begin_walks(&mut self) {
         while !self.shut_down {
-            let Some((key, hash)) = self.jobs.next_to_walk() else { break };
-            let room = self.networks.iter().flatten().any(|network| network.walks.has_room());
+            let Some((key, hash, debt)) = self.jobs.next_to_walk(&self.standing) else { break };
+            let turn = if debt > DEBT_DEEP { Turn::Last } else { Turn::InOrder };
+            let room = self.networks.iter().flatten().any(|network| network.walks.has_room(turn));
             if !room && !self.displace_walk() {
                 break;
             }
             let walks = Family::ALL.map(|family| {
                 let network = self.networks[family.index()].as_deref_mut()?;
-                network.begin_walk(key, hash, self.bootstraps.answering_nodes(family))
+                network.begin_walk(key, hash, turn, self.bootstraps.answering_nodes(family))
             });
             if walks.iter().all(Option::is_none) {
                 break; // no node is known yet: wait for a first answer
             }
-            self.jobs.on_walks_begun(self.now, walks);
+            self.jobs.on_walks_begun(self.now, walks, &self.standing);
             self.stats.walks += 1;
         }
     }
@@ -112,14 +117,14 @@ impl Crawler {
         let now = self.now;
         // Then they wait for a sink, or for a place among the walks, which is not their fault.
         let held_up = !self.rows.have_room();
-        let walks_full = self.networks.iter().flatten().any(|network| !network.walks.has_room());
+        let walks_full = self.networks.iter().flatten().any(|network| !network.walks.has_room(Turn::Last));
         while let Some((key, cause)) = self.jobs.poll_impatient(now, held_up, walks_full) {
             self.give_up(key, cause);
         }
         let nobody = self.stats.answered == 0 && now.since(self.begun) >= SEEDS_WITHIN;
         if nobody && !self.shut_down {
             // No node has answered, so no walk can begin: waiting longer would be for ever.
-            self.jobs.forgo_walks();
+            self.jobs.forgo_walks(&self.standing);
             self.carry_out();
         }
     }

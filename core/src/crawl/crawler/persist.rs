@@ -229,7 +229,7 @@ impl Crawler {
         let waited = self.admission.held();
         let lead = self.admission.claim(hash)?;
         self.stats.infohashes_new += u64::from(self.admission.held() < waited);
-        self.begin_job(&Lead { found: self.now, ..lead })
+        self.begin_job(&Lead { found: self.now, origin: Origin::Request, ..lead })
     }
 
     /// Notes a node that has just begun to rest, if one has.

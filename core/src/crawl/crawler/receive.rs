@@ -14,14 +14,16 @@ use std::net::SocketAddr;
 
 use super::{Bootstrap, Crawler};
 use crate::base::addr::{Contact, Family};
+use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::store::Key;
 use crate::codec::krpc::{Kind, Message, Reply};
 use crate::crawl::admission::Admitted;
+use crate::crawl::standing::Sponsor;
 use crate::dht::endpoint::{Open, Silence};
 use crate::dht::query::Owner;
 use crate::dht::sweep::{Offer, SweepAsk, SweepQuery};
-use crate::limits::{CONTACTS_PER_REPLY, SAMPLES_PER_REPLY};
+use crate::limits::{CONTACTS_PER_REPLY, SAMPLES_AT_ONCE, SAMPLES_PER_REPLY};
 
 impl Crawler {
     pub(super) fn receive(&mut self, from: SocketAddr, payload: &[u8]) {
@@ -127,10 +129,8 @@ impl Crawler {
             Owner::Source(key, _) => {
                 self.hear_contacts(answerer, reply);
                 let peers = reply.values.clone().heard_over(family);
-                let found = self.jobs.on_peers(now, key, peers, true);
-                if let Some(network) = self.network(family).filter(|_| found) {
-                    network.known.referrers.on_yield(answerer.addr);
-                }
+                let namer = self.standing.sponsor(answerer.addr);
+                self.jobs.on_peers(now, key, peers, true, Some(namer));
                 self.jobs.on_source_answer(key);
                 self.carry_out();
             }
@@ -188,29 +188,59 @@ impl Crawler {
         network.sweep.on_neighbours(&network.known, &query, reply.id, near);
         match &reply.samples {
             Some(samples) if query.ask == SweepAsk::Sample => {
-                let trusted = !network.known.referrers.is_sterile(source.addr);
-                let (sweep, known) = (&mut network.sweep, &mut network.known);
-                let rested = sweep.on_samples(known, now, query, reply.id, reply.interval);
                 self.stats.nodes_sampling +=
                     u64::from(network.known.note_sampled(now, source.addr));
-                for hash in samples.clone().take(SAMPLES_PER_REPLY).filter(|_| trusted) {
-                    self.stats.infohashes_sampled += 1;
-                    let taken = self.admission.offer(now, hash, Some(source));
-                    if taken == Admitted::New {
-                        self.stats.infohashes_new += 1;
-                        network.known.referrers.on_new_infohash(source.addr);
-                    }
-                    if let Some(journal) = &mut self.journal
-                        && matches!(taken, Admitted::New | Admitted::Held)
-                    {
-                        journal.sample(hash);
-                    }
-                }
+                let brought = self.take_samples(source, samples.clone());
+                let least = self.standing.on_visit(self.standing.sponsor(source.addr), brought);
+                let Some(network) = self.network(family) else { return };
+                let (sweep, known) = (&mut network.sweep, &mut network.known);
+                let rested = sweep.on_samples(known, now, query, reply.id, (reply.interval, least));
                 self.note_rest(Some(rested));
             }
             _ => {
                 let rested = network.sweep.on_reply(&mut network.known, now, query, reply.id);
                 self.note_rest(rested);
+            }
+        }
+    }
+
+    /// Takes on the first of what a node sampled, and keeps the rest for when these have paid.
+    /// Whether any was new.
+    fn take_samples(
+        &mut self,
+        source: Contact,
+        samples: impl Iterator<Item = InfoHash> + Clone,
+    ) -> bool {
+        let mut brought = false;
+        let samples = samples.take(SAMPLES_PER_REPLY);
+        for hash in samples.clone().take(SAMPLES_AT_ONCE) {
+            self.stats.infohashes_sampled += 1;
+            let taken = self.admission.offer(self.now, hash, source, &self.standing);
+            brought |= taken == Admitted::New;
+            self.stats.infohashes_new += u64::from(taken == Admitted::New);
+            if let Some(journal) = &mut self.journal
+                && matches!(taken, Admitted::New | Admitted::Held)
+            {
+                journal.sample(hash);
+            }
+        }
+        let rest = samples.skip(SAMPLES_AT_ONCE);
+        let admission = &self.admission;
+        let new = rest.inspect(|_| self.stats.infohashes_sampled += 1);
+        let new = new.filter(|hash| !admission.knows(*hash));
+        self.samples.keep(self.standing.sponsor(source.addr), source, new);
+        brought
+    }
+
+    /// An infohash of `sponsor` was verified: what else it had sampled is taken on.
+    pub(super) fn take_kept_samples(&mut self, sponsor: Sponsor) {
+        while let Some((source, hash)) = self.samples.take(sponsor) {
+            let taken = self.admission.offer(self.now, hash, source, &self.standing);
+            self.stats.infohashes_new += u64::from(taken == Admitted::New);
+            if let Some(journal) = &mut self.journal
+                && taken == Admitted::New
+            {
+                journal.taken(hash, std::iter::empty());
             }
         }
     }
@@ -226,7 +256,8 @@ impl Crawler {
         network.walks.on_reply(key, from.addr, from.id, found);
         if let Some(job) = network.walks.job(key) {
             let peers = reply.values.clone().heard_over(family);
-            self.jobs.on_peers(self.now, job, peers, false);
+            let namer = self.standing.sponsor(from.addr);
+            self.jobs.on_peers(self.now, job, peers, false, Some(namer));
             self.carry_out();
         }
         self.end_walk_if_done(family, key);

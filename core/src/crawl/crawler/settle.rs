@@ -6,15 +6,18 @@ use std::net::SocketAddr;
 use super::Crawler;
 use crate::base::planted::{self, Bug};
 use crate::base::store::Key;
+use crate::base::time::Duration;
 use crate::crawl::dialer::OpenDial;
 use crate::crawl::jobs::Finished;
 use crate::crawl::row::{FailureCause, Row, Verdict};
 use crate::crawl::rows::{Leaves, Untaken};
+use crate::crawl::standing::Sponsor;
 use crate::peer::exchange::{Fetched, Transport};
 
 impl Crawler {
     pub(super) fn settle_fetched(&mut self, dial: OpenDial, fetched: Fetched, how: Transport) {
         let Some(job) = self.finish_job(dial.job) else { return };
+        self.pay(&job, dial.reserve.namer);
         let Fetched { metadata, info } = fetched;
         let (verdict, leaves) = match info {
             Ok(info) => {
@@ -54,6 +57,7 @@ impl Crawler {
         let (hash, first) = (job.hash(), job.round() == 0);
         if !self.config.mode.dials() && job.peer_count() > 0 {
             self.stats.settled += u64::from(first);
+            self.pay(&job, None);
             return self.push_row(&job, Verdict::PeersOnly, Leaves::Nothing, None);
         }
         let leaves = if self.config.mode.sweeps() {
@@ -68,6 +72,21 @@ impl Crawler {
             self.push_row(&job, Verdict::Failed { cause }, leaves, None);
         } else {
             self.note_settled(hash, leaves); // there is no row to wait for
+        }
+    }
+
+    /// Pays the node that named the infohash of a job, which has brought what it was for, and the
+    /// one that named the peer which served it. What else the first had sampled is taken on now.
+    fn pay(&mut self, job: &Finished, namer: Option<Sponsor>) {
+        let sponsor = job.sponsor();
+        let paid = sponsor.into_iter().chain(namer.map(|namer| (namer, Duration::ZERO)));
+        for (sponsor, spent) in paid {
+            self.standing.pay(sponsor, spent);
+            self.admission.on_paid(&self.standing, sponsor);
+            self.jobs.on_paid(&self.standing, sponsor);
+        }
+        if let Some((sponsor, _)) = sponsor {
+            self.take_kept_samples(sponsor);
         }
     }
 
@@ -92,10 +111,15 @@ impl Crawler {
         leaves: Leaves,
         serving: Option<(SocketAddr, Transport)>,
     ) {
+        let mut peers = job.peers(serving.map(|(addr, _)| addr));
+        if matches!(verdict, Verdict::Failed { .. }) && !job.was_accepted() {
+            // Perhaps none of them is a peer: a line for each would be a stranger's to order.
+            peers.truncate(1);
+        }
         let row = Row {
             infohash: job.hash(),
             verdict,
-            peers: job.peers(serving.map(|(addr, _)| addr)),
+            peers,
             transport: serving.map(|(_, transport)| transport),
             found: job.found(),
             settled: self.now,

@@ -213,7 +213,7 @@ impl Crawler {
     }
 
     fn question(&mut self, family: Family) -> Option<Query> {
-        let (key, info_hash, node) = self.jobs.poll_question(family)?;
+        let (key, info_hash, node) = self.jobs.poll_question(family, &self.standing)?;
         let ask = Ask::GetPeers { info_hash };
         Some(Query { to: node.addr, ask, owner: Owner::Source(key, node) })
     }

@@ -71,7 +71,7 @@ impl Crawler {
                 self.note_rest(rested);
             }
             Owner::Source(key, _) => {
-                self.jobs.on_source_silence(key, blameless);
+                self.jobs.on_source_silence(key, blameless, &self.standing);
                 self.carry_out();
             }
             Owner::Walk(key, contact) => {

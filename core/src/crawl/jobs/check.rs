@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::Jobs;
-use super::job::{DialTurn, Job, Source, Standing, WalkState};
+use super::job::{DialTurn, Job, Source, WalkState, Work};
+use crate::crawl::fair_line::FairLine;
 use crate::base::addr::Family;
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
@@ -24,18 +25,40 @@ impl Jobs {
             job.check();
         }
         for (family, line) in Family::ALL.into_iter().zip(&self.to_ask) {
-            self.check_line(line, "to ask their source", |job| {
+            self.check_fair(line, "to ask their source", |job| {
                 matches!(job.source, Source::Queued(node, _) if Family::of(node.addr) == family)
             });
         }
-        self.check_line(&self.to_walk, "for a walk", |job| job.walk == WalkState::Waiting);
-        self.check_line(&self.to_dial, "to dial", |job| job.dial_turn == DialTurn::InLine);
-        self.check_line(&self.held, "for the network", |job| job.standing == Standing::Held);
+        self.check_fair(&self.to_walk, "for a walk", |job| job.walk == WalkState::Waiting);
+        self.check_fair(&self.to_dial, "to dial", |job| job.dial_turn == DialTurn::InLine);
+        let blocked = self.blocked.iter().map(|(_, key)| *key);
+        self.check_line(blocked, "for a limit", |job| job.dial_turn == DialTurn::Blocked);
+        self.check_line(self.held.iter(), "for the network", |job| job.work == Work::Held);
     }
 
-    fn check_line(&self, line: &super::Line, what: &str, says: impl Fn(&Job) -> bool) {
+    fn check_fair(&self, line: &FairLine<Key>, what: &str, says: impl Fn(&Job) -> bool) {
+        line.check();
+        self.check_line(line.iter().copied(), what, says);
+    }
+
+    /// Asserts that each job stands in a line once if it says so, and not at all if it does not.
+    fn check_line(
+        &self,
+        line: impl Iterator<Item = Key>,
+        what: &str,
+        says: impl Fn(&Job) -> bool,
+    ) {
         let saying = self.jobs.iter().filter(|(_, job)| says(job)).count();
-        line.check(what, saying, |key| self.jobs.get(key).map(&says));
+        let (mut keys, mut count, mut all) = (0, 0, true);
+        for key in line {
+            keys += 1;
+            if let Some(job) = self.jobs.get(key) {
+                (count, all) = (count + 1, all && says(job));
+            }
+        }
+        assert!(keys <= 2 * JOBS_MAX, "{keys} keys wait {what}");
+        assert!(all, "a job stands in line {what} and does not know it");
+        assert_eq!(count, saying, "jobs that wait {what} stand in line once");
     }
 
     /// Asserts that a walk, if its job lives, is the one that the job knows.

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
-use super::Jobs;
+use super::{Jobs, enter};
 use super::job::DialTurn;
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
 use crate::base::time::Instant;
 use crate::crawl::attempts::{Blame, Failure};
 use crate::crawl::dial::PeerKey;
+use crate::crawl::standing::{Sponsor, Standing};
 use crate::limits::FOUND_PEERS_MAX;
 use crate::peer::exchange::{Attempt, Outcome};
 use crate::peer::pieces::Pieces;
@@ -20,42 +21,74 @@ pub(crate) struct Begun {
     pub(crate) hash: InfoHash,
     pub(crate) to: SocketAddr,
     pub(crate) attempt: Attempt,
+    /// The node that named the infohash, and the one that named the peer.
+    pub(crate) sponsor: Option<Sponsor>,
+    pub(crate) namer: Option<Sponsor>,
     /// Pieces that earlier peers left.
     pub(crate) resume: Option<Pieces>,
 }
 
 impl Jobs {
     /// Puts a job that wants a connection in line; once, however often it is said.
-    pub(super) fn queue_dial(&mut self, key: Key) {
+    pub(super) fn queue_dial(&mut self, key: Key, standing: &Standing) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         if job.dial_turn == DialTurn::NotWanted {
             job.dial_turn = DialTurn::InLine;
-            self.to_dial.push(key, |key| self.jobs.get(key).is_some());
+            let behalf = job.behalf_of_dial(standing);
+            enter(&mut self.to_dial, &self.jobs, standing, behalf, key);
         }
     }
 
-    /// Whether jobs may want a connection.
+    /// Whether jobs may want a connection now.
     pub(crate) fn has_to_dial(&self) -> bool {
         !self.to_dial.is_empty()
     }
 
-    /// The first job that wants a connection.
-    pub(crate) fn next_to_dial(&mut self) -> Option<Key> {
-        self.to_dial.front(|key| self.jobs.get(key).is_some())
+    /// How many jobs, those long gone included, wait for a connection.
+    pub(crate) fn waiting_to_dial(&self) -> usize {
+        self.to_dial.len()
+    }
+
+    /// When jobs whose peers were over some limit are looked at again.
+    pub(crate) fn unblocked_at(&self) -> Option<Instant> {
+        self.blocked.poll_timeout()
+    }
+
+    /// Puts jobs back in line that had to wait for a limit.
+    pub(crate) fn unblock(&mut self, now: Instant, standing: &Standing) {
+        while let Some(key) = self.blocked.pop_due(now) {
+            if let Some(job) = self.jobs.get_mut(key) {
+                job.dial_turn = DialTurn::NotWanted;
+                self.queue_dial(key, standing);
+            }
+        }
+    }
+
+    /// The first job that wants a connection, and what whoever answers for it owes.
+    pub(crate) fn next_to_dial(&mut self, standing: &Standing) -> Option<(Key, i64)> {
+        let (key, debt) = self.to_dial.front(standing, |key| self.jobs.get(*key).is_some())?;
+        Some((*key, debt))
     }
 
     /// Begins a connection for the first job in line, to a peer that `usable` does not veto for the
-    /// moment. `None` if there is no such peer: then the job goes to the end of the line.
-    pub(crate) fn begin_dial(&mut self, usable: impl Fn(SocketAddr) -> bool) -> Option<Begun> {
-        let key = self.to_dial.pop()?;
+    /// moment. `None` if there is no such peer: then the job leaves the line for a moment.
+    pub(crate) fn begin_dial(
+        &mut self,
+        now: Instant,
+        standing: &Standing,
+        usable: impl Fn(SocketAddr) -> bool,
+    ) -> Option<Begun> {
+        let key = self.to_dial.pop(standing, |key| self.jobs.get(*key).is_some())?;
         let job = self.jobs.get_mut(key)?;
         job.dial_turn = DialTurn::NotWanted;
-        let Some((to, attempt)) = job.begin_dial(usable) else {
-            self.queue_dial(key);
+        let Some((to, namer, attempt)) = job.begin_dial(standing, usable) else {
+            job.dial_turn = DialTurn::Blocked;
+            self.blocked.push(now, key);
             return None;
         };
-        let hash = job.hash;
-        Some(Begun { job: key, hash, to, attempt, resume: self.pieces.take(key) })
+        let (hash, sponsor) = (job.hash, job.sponsor);
+        let resume = self.pieces.take(key);
+        Some(Begun { job: key, hash, to, attempt, sponsor, namer, resume })
     }
 
     /// The connection that a job has begun goes by the name of `peer`.
@@ -89,6 +122,7 @@ impl Jobs {
         failure: &Failure,
         blame: Blame,
         outcome: Outcome,
+        namer: Option<Sponsor>,
     ) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         job.touched = now;
@@ -99,7 +133,9 @@ impl Jobs {
             self.pieces.put(key, pieces);
         }
         if !outcome.found_peers.is_empty() {
-            self.on_peers(now, key, outcome.found_peers.into_iter().take(FOUND_PEERS_MAX), false);
+            // What a peer tells of others is as good as the node that named it.
+            let found = outcome.found_peers.into_iter().take(FOUND_PEERS_MAX);
+            self.on_peers(now, key, found, false, namer);
         }
         self.note(key);
     }

@@ -7,12 +7,14 @@ use crate::base::addr::Contact;
 use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
-use crate::base::time::Instant;
+use crate::base::time::{Duration, Instant};
 use crate::crawl::attempts::{Blame, Failure, Moved};
 use crate::crawl::dial::PeerKey;
 use crate::crawl::jobs::peers::Peers;
 use crate::crawl::jobs::{Demand, JobLimits};
+use crate::crawl::fair_line::Behalf;
 use crate::crawl::row::FailureCause;
+use crate::crawl::standing::{Sponsor, Standing};
 use crate::lead::{Lead, Origin};
 use crate::limits::{RACES_MAX, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
 use crate::peer::exchange::Attempt;
@@ -46,14 +48,23 @@ pub(super) enum WalkState {
 pub(super) enum DialTurn {
     NotWanted,
     InLine,
+    /// Each of its peers is over some limit: it comes back into line soon.
+    Blocked,
 }
 
 /// Whether the job waits for the network to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    AtWork,
+pub(super) enum Work {
+    Goes,
     /// It would have been settled as failed while the network was perhaps gone.
     Held,
+}
+
+/// Whether any peer accepted a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Acceptance {
+    None,
+    Some,
 }
 
 /// Whether what a walk did not find is not there.
@@ -101,13 +112,18 @@ pub(super) struct Job {
     pub(super) source: Source,
     pub(super) walk: WalkState,
     pub(super) dial_turn: DialTurn,
-    pub(super) standing: Standing,
+    pub(super) work: Work,
     /// When something last happened to it.
     pub(super) touched: Instant,
     /// The connection begun last.
     pub(super) latest: Option<PeerKey>,
     pub(super) peers: Peers,
     pub(super) found: Instant,
+    /// The node that named it.
+    pub(super) sponsor: Option<Sponsor>,
+    /// What was spent for it.
+    pub(super) cost: Duration,
+    pub(super) acceptance: Acceptance,
     origin: Origin,
     findings: Findings,
     /// Answers with usable peers, saturating.
@@ -123,18 +139,26 @@ pub(super) struct Job {
 
 impl Job {
     /// A job for `lead`, whose source is `source`.
-    pub(super) fn new(now: Instant, lead: &Lead, source: Source) -> Self {
+    pub(super) fn new(
+        now: Instant,
+        lead: &Lead,
+        source: Source,
+        sponsor: Option<Sponsor>,
+    ) -> Self {
         Self {
             hash: lead.hash,
             round: lead.round,
             source,
             walk: WalkState::NotNeeded,
             dial_turn: DialTurn::NotWanted,
-            standing: Standing::AtWork,
+            work: Work::Goes,
             touched: now,
             latest: None,
             peers: Peers::default(),
             found: lead.found,
+            sponsor,
+            cost: Duration::ZERO,
+            acceptance: Acceptance::None,
             origin: lead.origin,
             findings: Findings::Sound,
             answers: 0,
@@ -162,22 +186,49 @@ impl Job {
         &mut self,
         now: Instant,
         limits: &JobLimits,
-        found: impl Iterator<Item = SocketAddr>,
+        found: impl Iterator<Item = (SocketAddr, Option<Sponsor>)>,
         places: usize,
     ) -> (bool, usize) {
         let before = self.peers.len();
         let mut any = false;
-        for peer in found {
+        for (peer, namer) in found {
             any = true;
             if self.peers.len() - before < places {
-                self.peers.add(limits, peer);
+                self.peers.add(limits, peer, namer);
             } else {
-                self.peers.add_reserve(peer);
+                self.peers.add_reserve(peer, namer);
             }
         }
         self.touched = now;
         self.answers = self.answers.saturating_add(u8::from(any));
         (any, self.peers.len() - before)
+    }
+
+    /// On whose behalf it waits.
+    pub(super) fn behalf(&self) -> Behalf {
+        match (self.origin, self.sponsor) {
+            (Origin::Request, _) => Behalf::Order,
+            (Origin::Sample, Some(sponsor)) => Behalf::Hearsay(sponsor),
+            (Origin::Sample, None) => Behalf::Turn,
+        }
+    }
+
+    /// On whose behalf it waits for a connection: of the node that named the infohash and the one
+    /// that named its next peer, that with the greater debt.
+    pub(super) fn behalf_of_dial(&self, standing: &Standing) -> Behalf {
+        let behalf = self.behalf();
+        let namer = self.peers.next_namer(standing);
+        match (behalf, namer) {
+            (Behalf::Order, _) | (_, None) => behalf,
+            (Behalf::Hearsay(sponsor), Some(namer)) => {
+                let named = standing.debt(namer) > standing.debt(sponsor);
+                Behalf::Hearsay(if named { namer } else { sponsor })
+            }
+            (Behalf::Turn, Some(namer)) if standing.is_deep_in_debt(namer) => {
+                Behalf::Hearsay(namer)
+            }
+            (Behalf::Turn, Some(_)) => behalf,
+        }
     }
 
     /// What to do next.
@@ -271,19 +322,20 @@ impl Job {
     /// The network is back, or has been gone for too long: `walk_again` if a walk that ended
     /// meanwhile perhaps asked nodes that could not answer.
     pub(super) fn on_released(&mut self, walk_again: bool) {
-        self.standing = Standing::AtWork;
+        self.work = Work::Goes;
         if self.findings == Findings::InDoubt && walk_again && self.walk == WalkState::Done {
             self.walk = WalkState::NotNeeded;
         }
         self.findings = Findings::Sound;
     }
 
-    /// The next peer to dial, and how, which is then under way.
+    /// The next peer to dial, who named it, and how, which is then under way.
     pub(super) fn begin_dial(
         &mut self,
+        standing: &Standing,
         usable: impl Fn(SocketAddr) -> bool,
-    ) -> Option<(SocketAddr, Attempt)> {
-        let begun = self.peers.begin(usable)?;
+    ) -> Option<(SocketAddr, Option<Sponsor>, Attempt)> {
+        let begun = self.peers.begin(standing, usable)?;
         self.in_flight += 1;
         self.race = Race::Closed;
         Some(begun)
@@ -296,7 +348,13 @@ impl Job {
 
     /// A dial ended without metadata.
     pub(super) fn on_failure(&mut self, addr: SocketAddr, failure: &Failure, blame: Blame) {
+        // What a turn brought is lost where pieces are not kept: then there is no end to turns.
+        let lost = blame == Blame::Turn && !self.may_pool();
+        let blame = if lost { Blame::Crowd } else { blame };
         let Some(moved) = self.peers.on_failure(addr, failure, blame) else { return };
+        if failure.was_accepted() {
+            self.acceptance = Acceptance::Some;
+        }
         self.in_flight = self.in_flight.saturating_sub(1);
         if moved == Moved::Again {
             return;

@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use crate::base::addr::{NETWORK_OF_PEERS, prefix};
 use crate::crawl::attempts::{Blame, Failure, Moved, Plan};
 use crate::crawl::jobs::JobLimits;
+use crate::crawl::standing::{Sponsor, Standing};
 use crate::limits::{PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX, RESERVE_MAX};
 use crate::peer::exchange::Attempt;
 
 #[derive(Clone, Debug)]
 struct Peer {
     addr: SocketAddr,
+    /// The node that named it; `None` for the user.
+    namer: Option<Sponsor>,
     plan: Plan,
 }
 
@@ -19,12 +22,17 @@ struct Peer {
 pub(super) struct Peers {
     kept: Vec<Peer>,
     /// Peers beyond what one answer may fill.
-    reserve: Vec<SocketAddr>,
+    reserve: Vec<(SocketAddr, Option<Sponsor>)>,
 }
 
 impl Peers {
     /// Keeps a peer if it is new and there is room.
-    pub(super) fn add(&mut self, limits: &JobLimits, addr: SocketAddr) -> bool {
+    pub(super) fn add(
+        &mut self,
+        limits: &JobLimits,
+        addr: SocketAddr,
+        namer: Option<Sponsor>,
+    ) -> bool {
         let same_ip = self.kept.iter().filter(|peer| peer.addr.ip() == addr.ip()).count();
         let net = |addr: SocketAddr| prefix(addr, NETWORK_OF_PEERS);
         let same_net = self.kept.iter().filter(|peer| net(peer.addr) == net(addr)).count();
@@ -34,7 +42,7 @@ impl Peers {
         if crowded || known || self.kept.len() >= limits.peers {
             return false;
         }
-        self.kept.push(Peer { addr, plan: Plan::new() });
+        self.kept.push(Peer { addr, namer, plan: Plan::new() });
         true
     }
 
@@ -52,9 +60,10 @@ impl Peers {
     }
 
     /// Remembers a peer for which there was no place yet.
-    pub(super) fn add_reserve(&mut self, addr: SocketAddr) {
-        if self.reserve.len() < RESERVE_MAX && !self.reserve.contains(&addr) {
-            self.reserve.push(addr);
+    pub(super) fn add_reserve(&mut self, addr: SocketAddr, namer: Option<Sponsor>) {
+        let known = self.reserve.iter().any(|(peer, _)| *peer == addr);
+        if self.reserve.len() < RESERVE_MAX && !known {
+            self.reserve.push((addr, namer));
         }
     }
 
@@ -62,20 +71,34 @@ impl Peers {
     /// left to try.
     pub(super) fn admit_reserve(&mut self, limits: &JobLimits) -> usize {
         let reserve = std::mem::take(&mut self.reserve);
-        reserve.into_iter().filter(|peer| self.add(limits, *peer)).count()
+        reserve.into_iter().filter(|(peer, namer)| self.add(limits, *peer, *namer)).count()
     }
 
     /// Begins the next attempt on a peer that `usable` does not veto for the moment: every peer's
-    /// first attempt comes before any second.
+    /// first attempt comes before any second, one that had fewer turns before that with more, and of
+    /// equals the one whose namer owes least.
     pub(super) fn begin(
         &mut self,
+        standing: &Standing,
         usable: impl Fn(SocketAddr) -> bool,
-    ) -> Option<(SocketAddr, Attempt)> {
-        let is_next = |peer: &Peer, number| peer.plan.due() == Some(number) && usable(peer.addr);
-        let index = (0..Plan::LEN)
-            .find_map(|number| self.kept.iter().position(|peer| is_next(peer, number)))?;
+    ) -> Option<(SocketAddr, Option<Sponsor>, Attempt)> {
+        let index = self.next(standing, usable)?;
         let peer = self.kept.get_mut(index)?;
-        Some((peer.addr, peer.plan.begin()?))
+        Some((peer.addr, peer.namer, peer.plan.begin()?))
+    }
+
+    /// The node that named the peer whose attempt is next.
+    pub(super) fn next_namer(&self, standing: &Standing) -> Option<Sponsor> {
+        self.next(standing, |_| true).and_then(|index| self.kept.get(index)?.namer)
+    }
+
+    fn next(&self, standing: &Standing, usable: impl Fn(SocketAddr) -> bool) -> Option<usize> {
+        let due = self.kept.iter().enumerate().filter_map(|(index, peer)| {
+            let debt = peer.namer.map_or(i64::MIN, |namer| standing.debt(namer));
+            Some(((peer.plan.turns(), peer.plan.due()?, debt), index))
+        });
+        let due = due.filter(|(_, index)| usable(self.kept[*index].addr));
+        due.min_by_key(|(rank, _)| *rank).map(|(_, index)| index)
     }
 
     /// An attempt failed; `None` if none is under way there.

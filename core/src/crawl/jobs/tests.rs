@@ -40,7 +40,7 @@ fn lead(peers: &[SocketAddr]) -> Lead {
 }
 
 fn needs(jobs: &mut Jobs) -> Vec<Need> {
-    let needs = std::iter::from_fn(|| jobs.poll_need()).map(|(_, need)| need).collect();
+    let needs = std::iter::from_fn(|| jobs.poll_need(&Standing::blank())).map(|(_, need)| need).collect();
     jobs.check();
     needs
 }
@@ -48,7 +48,7 @@ fn needs(jobs: &mut Jobs) -> Vec<Need> {
 /// A job for `lead` that has had its first needs carried out.
 fn begun(lead: &Lead) -> (Jobs, Key) {
     let mut jobs = jobs();
-    let key = jobs.begin(NOW, lead, true).expect("room");
+    let key = jobs.begin(NOW, lead, true, &Standing::blank()).expect("room");
     needs(&mut jobs);
     (jobs, key)
 }
@@ -71,13 +71,14 @@ fn refused(begun: Begun, found_peers: Vec<SocketAddr>) -> Outcome {
 
 /// Dials the next peer of `key`, which refuses and tells of others; whom that was.
 fn dial(jobs: &mut Jobs, key: Key, found_peers: Vec<SocketAddr>) -> SocketAddr {
-    assert_eq!(jobs.next_to_dial(), Some(key));
-    let begun = jobs.begin_dial(|_| true).expect("a peer to try");
+    let standing = Standing::blank();
+    assert_eq!(jobs.next_to_dial(&standing).map(|next| next.0), Some(key));
+    let begun = jobs.begin_dial(NOW, &standing, |_| true).expect("a peer to try");
     let to = begun.to;
     let outcome = refused(begun, found_peers);
     let failure =
         Failure { fault: PeerFault::Refused, progress: Progress::Nothing, clue: Clue::None };
-    jobs.on_dial_failed(NOW, (key, to), &failure, Blame::Peer, outcome);
+    jobs.on_dial_failed(NOW, (key, to), &failure, Blame::Peer, outcome, None);
     to
 }
 
@@ -86,14 +87,14 @@ fn a_lead_asks_its_source_twice_then_wants_a_walk_and_then_nothing_more() {
     let (mut jobs, key) = begun(&lead(&[]).from(Some(source())));
     for asked in 1..=SOURCE_ASKS_MAX {
         let question = (key, InfoHash([7; 20]), source());
-        assert_eq!(jobs.poll_question(Family::V4), Some(question));
-        assert_eq!(jobs.poll_question(Family::V4), None, "one question at a time");
-        jobs.on_source_silence(key, false);
+        assert_eq!(jobs.poll_question(Family::V4, &Standing::blank()), Some(question));
+        assert_eq!(jobs.poll_question(Family::V4, &Standing::blank()), None, "one question at a time");
+        jobs.on_source_silence(key, false, &Standing::blank());
         let walk = if asked == SOURCE_ASKS_MAX { &[Need::Walk][..] } else { &[] };
         assert_eq!(needs(&mut jobs), walk);
     }
-    assert_eq!(jobs.next_to_walk(), Some((key, InfoHash([7; 20]))));
-    jobs.on_walks_begun(NOW, [Some(other()), None]);
+    assert_eq!(jobs.next_to_walk(&Standing::blank()), Some((key, InfoHash([7; 20]), 0)));
+    jobs.on_walks_begun(NOW, [Some(other()), None], &Standing::blank());
     assert_eq!((jobs.has_to_walk(), jobs.demand(key)), (false, Demand::Any));
     jobs.on_walk_ended(key, Family::V4, false);
     assert_eq!(needs(&mut jobs), [Need::Settle(FailureCause::NoPeers)]);
@@ -102,7 +103,7 @@ fn a_lead_asks_its_source_twice_then_wants_a_walk_and_then_nothing_more() {
 #[test]
 fn a_source_that_cannot_be_asked_is_passed_over() {
     let mut jobs = jobs();
-    jobs.begin(NOW, &lead(&[]).from(Some(source())), false).expect("room");
+    jobs.begin(NOW, &lead(&[]).from(Some(source())), false, &Standing::blank()).expect("room");
     assert_eq!(needs(&mut jobs), [Need::Walk]);
     assert!(!jobs.has_question(Family::V4));
 }
@@ -130,8 +131,8 @@ fn peers_of_one_connection_fill_half_of_the_free_places_and_are_taken_up_to_a_li
 #[test]
 fn when_all_that_its_walks_found_is_tried_a_job_needs_them_to_go_on() {
     let (mut jobs, key) = begun(&lead(&[]));
-    jobs.on_walks_begun(NOW, [Some(other()), None]);
-    jobs.on_peers(NOW, key, [peer(1)].into_iter(), false);
+    jobs.on_walks_begun(NOW, [Some(other()), None], &Standing::blank());
+    jobs.on_peers(NOW, key, [peer(1)].into_iter(), false, None);
     assert_eq!(needs(&mut jobs), []);
     dial(&mut jobs, key, Vec::new());
     assert_eq!(needs(&mut jobs), [Need::MorePeers]);
@@ -140,7 +141,7 @@ fn when_all_that_its_walks_found_is_tried_a_job_needs_them_to_go_on() {
 #[test]
 fn a_job_is_held_once_and_released_into_its_need() {
     let (mut jobs, key) = begun(&lead(&[]));
-    jobs.on_walks_begun(NOW, [Some(other()), None]);
+    jobs.on_walks_begun(NOW, [Some(other()), None], &Standing::blank());
     jobs.on_walk_ended(key, Family::V4, true);
     for _ in 0..2 {
         assert_eq!(needs(&mut jobs), [Need::Settle(FailureCause::NoPeers)]);
@@ -172,7 +173,7 @@ fn a_settled_job_leaves_nothing_in_any_line() {
     assert_eq!((job.hash(), job.peers(None)), (InfoHash([7; 20]), vec![peer(1)]));
     jobs.check();
     assert!(jobs.is_empty() && jobs.find(job.hash()).is_none());
-    assert_eq!((jobs.poll_question(Family::V4), jobs.next_to_dial()), (None, None));
+    assert_eq!((jobs.poll_question(Family::V4, &Standing::blank()), jobs.next_to_dial(&Standing::blank())), (None, None));
     jobs.release_held(true);
     assert_eq!(needs(&mut jobs), []);
 }
@@ -189,7 +190,7 @@ fn a_job_that_thinks_it_stands_in_line_is_found() {
 #[should_panic(expected = "jobs that wait for a walk stand in line once")]
 fn a_job_that_stands_in_line_twice_is_found() {
     let (mut jobs, key) = begun(&lead(&[]));
-    jobs.to_walk.push(key, |_| true);
+    jobs.to_walk.push(&Standing::blank(), crate::crawl::fair_line::Behalf::Turn, key);
     jobs.check();
 }
 

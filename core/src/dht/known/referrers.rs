@@ -1,11 +1,12 @@
-//! What became of what each node named: of the contacts, and of the infohashes.
+//! What became of the contacts that each node named. What came of its infohashes and peers is the
+//! crawl's to say.
 
 use std::net::SocketAddr;
 
 use crate::base::addr::{AddressPolicy, address_key};
 use crate::base::rng::Rng;
 use crate::base::store::Cells;
-use crate::limits::{REFERRER_CELLS, REFERRER_DEAD_MAX, STERILE_SAMPLES};
+use crate::limits::{REFERRER_CELLS, REFERRER_DEAD_MAX};
 
 /// How what a node named turned out. Saturating counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,17 +15,6 @@ struct Score {
     live: u8,
     /// Contacts that did not.
     dead: u8,
-    /// Infohashes that no node had named before.
-    sampled: u16,
-    /// Of these, those for which it named a peer when asked.
-    yielding: u16,
-}
-
-impl Score {
-    /// Whether the node makes infohashes up (H19).
-    fn is_sterile(self) -> bool {
-        self.sampled >= STERILE_SAMPLES && u32::from(self.yielding) * 100 < u32::from(self.sampled)
-    }
 }
 
 /// The scores of all nodes, in a fixed table without keys: two that fall into one cell share it.
@@ -47,11 +37,6 @@ impl Referrers {
         score.live > 0 || score.dead < REFERRER_DEAD_MAX
     }
 
-    /// Whether it makes infohashes up (H19).
-    pub(crate) fn is_sterile(&self, node: SocketAddr) -> bool {
-        self.score(node).is_sterile()
-    }
-
     /// A contact that it had named answered, or never did.
     pub(crate) fn judge(&mut self, node: SocketAddr, lives: bool) {
         let score = self.score_mut(node);
@@ -62,27 +47,9 @@ impl Referrers {
         if self.judged >= REFERRER_CELLS {
             self.judged = 0;
             for score in self.scores.iter_mut() {
-                *score = Score { live: score.live / 2, dead: score.dead / 2, ..*score };
+                *score = Score { live: score.live / 2, dead: score.dead / 2 };
             }
         }
-    }
-
-    /// It named an infohash that was new.
-    pub(crate) fn on_new_infohash(&mut self, node: SocketAddr) {
-        let score = self.score_mut(node);
-        score.sampled = score.sampled.saturating_add(1);
-    }
-
-    /// It named a peer for an infohash that it had sampled.
-    pub(crate) fn on_yield(&mut self, node: SocketAddr) {
-        let score = self.score_mut(node);
-        score.yielding = score.yielding.saturating_add(1);
-    }
-
-    /// Its infohashes are judged anew from now on.
-    pub(crate) fn forgive(&mut self, node: SocketAddr) {
-        let score = self.score_mut(node);
-        (score.sampled, score.yielding) = (0, 0);
     }
 
     fn score(&self, node: SocketAddr) -> Score {
@@ -114,19 +81,5 @@ mod tests {
         assert_eq!([dies(), dies(), dies(), dies()], [true, true, false, false]);
         referrers.judge(node, true);
         assert!(referrers.is_followed(node));
-    }
-
-    #[test]
-    fn h19_samples_are_distrusted_from_fifty_on_if_less_than_one_in_a_hundred_has_a_peer() {
-        let (mut referrers, node) = referrers();
-        (0..49).for_each(|_| referrers.on_new_infohash(node));
-        assert!(!referrers.is_sterile(node));
-        referrers.on_new_infohash(node);
-        assert!(referrers.is_sterile(node));
-        referrers.on_yield(node);
-        (50..100).for_each(|_| referrers.on_new_infohash(node));
-        assert!(!referrers.is_sterile(node), "one in a hundred");
-        referrers.on_new_infohash(node);
-        assert!(referrers.is_sterile(node), "one in a hundred and one");
     }
 }

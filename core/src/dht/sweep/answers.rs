@@ -8,7 +8,7 @@ use crate::base::planted::{self, Bug};
 use crate::base::time::{Duration, Instant};
 use crate::dht::known::Known;
 use crate::dht::sweep::frontier::Waiting;
-use crate::limits::{INTERVAL_MAX, INTERVAL_MIN, SILENT_REST, STERILE_REST, UNSUPPORTED_REST};
+use crate::limits::{INTERVAL_MAX, INTERVAL_MIN, SILENT_REST, UNSUPPORTED_REST};
 
 /// A contact that answered.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ struct Answerer {
 }
 
 impl Sweep {
-    /// A node answered with samples: `interval` as it sent it.
+    /// A node answered with samples: the interval as it sent it, and for how long it rests at least.
     #[must_use = "the journal must be told"]
     pub(crate) fn on_samples(
         &mut self,
@@ -27,15 +27,13 @@ impl Sweep {
         now: Instant,
         query: SweepQuery,
         id: NodeId,
-        interval: Option<i64>,
+        (interval, least): (Option<i64>, Duration),
     ) -> Rested {
         self.on_ended(query.reason);
         let node = self.on_reply_of(known, now, query, id);
-        if known.referrers.is_sterile(node.contact.addr) {
-            known.referrers.forgive(node.contact.addr);
-            return self.rest(known, now, node, STERILE_REST);
-        }
-        self.rest(known, now, node, clamp_interval(interval))
+        let rest = clamp_interval(interval);
+        let rest = if planted::is(Bug::IgnoreInterval) { rest } else { rest.max(least) };
+        self.rest(known, now, node, rest)
     }
 
     /// A node answered without samples, as to `find_node`.

@@ -6,7 +6,7 @@ use super::*;
 use crate::base::rng::Seed;
 use crate::base::time::Duration;
 use crate::limits::{
-    COVERAGE_REST, GAP_ASKED_MAX, REFERRER_DEAD_MAX, STERILE_SAMPLES, SWEEP_PAUSE_MAX,
+    COVERAGE_REST, GAP_ASKED_MAX, REFERRER_DEAD_MAX, SWEEP_PAUSE_MAX,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ impl SweepAlone {
         id: NodeId,
         interval: Option<i64>,
     ) {
-        self.rested.push(self.sweep.on_samples(&mut self.known, now, query, id, interval));
+        self.rested.push(self.sweep.on_samples(&mut self.known, now, query, id, (interval, Duration::ZERO)));
     }
 
     pub(crate) fn on_reply(&mut self, now: Instant, query: SweepQuery, id: NodeId) {
@@ -274,31 +274,19 @@ fn a_node_that_answers_under_another_id_neither_stands_there_nor_silences_its_ow
 }
 
 #[test]
-fn a_node_whose_infohashes_have_no_peers_is_left_alone_for_a_day() {
+fn a_node_rests_as_long_as_the_crawl_says_if_that_is_longer_than_its_interval() {
     let mut sweep = sweep();
     let node = contact(0x66);
     sweep.offer(Instant::START, node, None);
-    for _ in 0..STERILE_SAMPLES {
-        assert!(!sweep.known.referrers.is_sterile(node.addr));
-        sweep.known.referrers.on_new_infohash(node.addr);
-    }
-    assert!(sweep.known.referrers.is_sterile(node.addr));
     let query = sweep.poll_query(Instant::START).expect("its turn");
-    sweep.on_samples(Instant::START, query, node.id, Some(300));
+    let (known, least) = (&mut sweep.known, SECOND * 1_200);
+    let rest = (Some(300), least);
+    let _ = sweep.sweep.on_samples(known, Instant::START, query, node.id, rest);
     let sampled_at = |sweep: &mut SweepAlone, second| {
         answer_all(sweep, Instant::START + SECOND * second, |_| 300).len()
     };
-    assert_eq!(sampled_at(&mut sweep, 23 * 3_600), 0);
-    assert_eq!(sampled_at(&mut sweep, 24 * 3_600 + 120), 1);
-}
-
-#[test]
-fn peers_for_one_infohash_in_a_hundred_are_enough_to_be_trusted() {
-    let mut sweep = sweep();
-    let node = contact(0x67);
-    sweep.known.referrers.on_yield(node.addr);
-    (0..100).for_each(|_| sweep.known.referrers.on_new_infohash(node.addr));
-    assert!(!sweep.known.referrers.is_sterile(node.addr));
+    assert_eq!(sampled_at(&mut sweep, 1_190), 0);
+    assert_eq!(sampled_at(&mut sweep, 1_320), 1);
 }
 
 #[test]

@@ -96,6 +96,8 @@ pub struct Outcome {
     /// How many pieces the metadata that the peer itself offered has; 0 before an acceptable offer,
     /// whatever earlier peers left.
     pub pieces_offered: u16,
+    /// How many pieces this connection brought.
+    pub pieces_new: u16,
 }
 
 /// What to do after an input. There is no third thing: a caller that lists both is complete.

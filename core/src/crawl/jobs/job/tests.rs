@@ -19,15 +19,15 @@ fn peer(n: u8) -> SocketAddr {
 
 fn job() -> Job {
     let lead = Lead::new(InfoHash([7; 20]), Instant::START, Origin::Request);
-    Job::new(Instant::START, &lead, Source::Done)
+    Job::new(Instant::START, &lead, Source::Done, None)
 }
 
 fn add(job: &mut Job, limits: &JobLimits, addr: SocketAddr) -> bool {
-    job.peers.add(limits, addr)
+    job.peers.add(limits, addr, None)
 }
 
 fn dial(job: &mut Job) -> Option<SocketAddr> {
-    job.begin_dial(|_| true).map(|(addr, _)| addr)
+    job.begin_dial(&Standing::blank(), |_| true).map(|(addr, ..)| addr)
 }
 
 fn fail(job: &mut Job, addr: SocketAddr, fault: PeerFault, progress: Progress) {
@@ -110,7 +110,7 @@ fn a_peer_that_chokes_on_pipelining_gets_one_more_try_after_all_others() {
     job.on_failure(peer(1), &choked, Blame::Peer);
     assert_eq!(dial(&mut job), Some(peer(2)));
     fail(&mut job, peer(2), PeerFault::Refused, Progress::Nothing);
-    let (addr, attempt) = job.begin_dial(|_| true).expect("once more");
+    let (addr, _, attempt) = job.begin_dial(&Standing::blank(), |_| true).expect("once more");
     assert_eq!((addr, attempt.pipeline), (peer(1), Pipeline::OneByOne));
     job.on_failure(peer(1), &choked, Blame::Peer);
     assert_eq!(dial(&mut job), None);

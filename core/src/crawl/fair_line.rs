@@ -1,0 +1,367 @@
+//! A line in which the next is taken of the source with the least debt, not of the one that filled
+//! it. Must never lose what waits, and never let what the user asked for stand behind hearsay.
+//!
+//! Each sponsor has a lane; equals take turns. Lanes are ordered by what their sponsors owed when
+//! that was looked at last: a debt that has grown is noticed when its lane comes first, and one that
+//! was paid by [`FairLine::on_paid`].
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use crate::base::planted::{self, Bug};
+use crate::base::rng::Rng;
+use crate::base::store::{KeyedMap, KeyedState};
+use crate::crawl::standing::{Sponsor, Standing};
+use crate::limits::SECOND_CHANCE_TURNS;
+
+/// On whose behalf something waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behalf {
+    /// The user's: before all hearsay.
+    Order,
+    /// An earlier round's or an earlier run's: in turn with what is heard of now.
+    Turn,
+    /// This node named it.
+    Hearsay(Sponsor),
+}
+
+/// Ends a chain.
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Link<T> {
+    item: Option<T>,
+    next: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    sponsor: Sponsor,
+    first: u32,
+    last: u32,
+    len: u32,
+    /// Its debt as it was looked at last, and its number among the turns: its place in the order.
+    place: (i64, u64),
+}
+
+/// Where the next one stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Order,
+    Turn,
+    Lane(u32),
+}
+
+/// See the module. `T` is what waits.
+#[derive(Debug)]
+pub(crate) struct FairLine<T> {
+    orders: VecDeque<T>,
+    turns: VecDeque<T>,
+    links: Vec<Link<T>>,
+    free_link: u32,
+    lanes: Vec<Lane>,
+    free_lanes: Vec<u32>,
+    by_sponsor: KeyedMap<Sponsor, u32>,
+    /// Places of lanes; one that is not its lane's place any more is passed over.
+    order: BinaryHeap<Reverse<((i64, u64), u32)>>,
+    /// How many wait in lanes.
+    in_lanes: usize,
+    /// Turns given so far.
+    turn: u64,
+    /// Taken since one of the turns was.
+    since_turn: u8,
+    halvings: u64,
+}
+
+impl<T> FairLine<T> {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        Self {
+            orders: VecDeque::new(),
+            turns: VecDeque::new(),
+            links: Vec::new(),
+            free_link: NONE,
+            lanes: Vec::new(),
+            free_lanes: Vec::new(),
+            by_sponsor: KeyedMap::with_hasher(KeyedState::new(rng)),
+            order: BinaryHeap::new(),
+            in_lanes: 0,
+            turn: 0,
+            since_turn: 0,
+            halvings: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, standing: &Standing, behalf: Behalf, item: T) {
+        match behalf {
+            _ if planted::is(Bug::FirstComeFirstServed) => self.orders.push_back(item),
+            Behalf::Order => self.orders.push_back(item),
+            Behalf::Turn => self.turns.push_back(item),
+            Behalf::Hearsay(sponsor) => self.push_in_lane(standing, sponsor, item),
+        }
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.orders.len() + self.turns.len() + self.in_lanes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many wait that `sponsor` named.
+    pub(crate) fn backlog(&self, sponsor: Sponsor) -> usize {
+        let lane = self.by_sponsor.get(&sponsor).map(|lane| &self.lanes[*lane as usize]);
+        lane.map_or(0, |lane| lane.len as usize)
+    }
+
+    /// Whether one waits that is not hearsay.
+    pub(crate) fn has_others(&self) -> bool {
+        !self.orders.is_empty() || !self.turns.is_empty()
+    }
+
+    /// The least debt for which hearsay waits. To be exact, [`FairLine::sort`] comes before.
+    pub(crate) fn least_debt(&self) -> Option<i64> {
+        self.order.peek().map(|Reverse(((debt, _), _))| *debt)
+    }
+
+    /// The next one that `lives`, and the debt of its sponsor; those before it that do not are gone.
+    pub(crate) fn front(
+        &mut self,
+        standing: &Standing,
+        lives: impl Fn(&T) -> bool,
+    ) -> Option<(&T, i64)> {
+        match self.next(standing, lives)? {
+            Next::Order => self.orders.front().map(|item| (item, i64::MIN)),
+            Next::Turn => self.turns.front().map(|item| (item, 0)),
+            Next::Lane(lane) => {
+                let lane = &self.lanes[lane as usize];
+                let item = self.links[lane.first as usize].item.as_ref()?;
+                Some((item, lane.place.0))
+            }
+        }
+    }
+
+    /// Takes the next one that `lives`.
+    pub(crate) fn pop(&mut self, standing: &Standing, lives: impl Fn(&T) -> bool) -> Option<T> {
+        let next = self.next(standing, lives)?;
+        self.since_turn = if next == Next::Turn { 0 } else { self.since_turn.saturating_add(1) };
+        match next {
+            Next::Order => self.orders.pop_front(),
+            Next::Turn => self.turns.pop_front(),
+            Next::Lane(lane) => {
+                let item = self.take_first(lane);
+                self.turn += 1;
+                self.place(lane, (standing.debt(self.lanes[lane as usize].sponsor), self.turn));
+                self.sort(standing);
+                item
+            }
+        }
+    }
+
+    /// The debt of `sponsor` has become less.
+    pub(crate) fn on_paid(&mut self, standing: &Standing, sponsor: Sponsor) {
+        if let Some(lane) = self.by_sponsor.get(&sponsor).copied() {
+            let (_, turn) = self.lanes[lane as usize].place;
+            self.place(lane, (standing.debt(sponsor), turn));
+            self.sort(standing);
+        }
+    }
+
+    /// Brings the first place of the order up to date.
+    pub(crate) fn sort(&mut self, standing: &Standing) {
+        if self.halvings != standing.halvings() {
+            self.halvings = standing.halvings();
+            self.sort_all(standing);
+        }
+        while let Some(&Reverse((place, index))) = self.order.peek() {
+            let lane = self.lanes[index as usize];
+            if lane.len == 0 || lane.place != place {
+                self.order.pop();
+                continue;
+            }
+            let debt = standing.debt(lane.sponsor);
+            if debt <= place.0 {
+                return;
+            }
+            self.order.pop();
+            self.place(index, (debt, place.1));
+        }
+    }
+
+    /// Drops those that do not live.
+    pub(crate) fn retain(&mut self, lives: impl Fn(&T) -> bool) {
+        self.orders.retain(&lives);
+        self.turns.retain(&lives);
+        for index in 0..self.lanes.len() as u32 {
+            let lane = &mut self.lanes[index as usize];
+            let waiting = std::mem::take(&mut lane.len);
+            let mut at = std::mem::replace(&mut lane.first, NONE);
+            lane.last = NONE;
+            self.in_lanes -= waiting as usize;
+            for _ in 0..waiting {
+                let next = self.links[at as usize].next;
+                if self.links[at as usize].item.as_ref().is_some_and(&lives) {
+                    self.append(index, at);
+                } else {
+                    self.free(at);
+                }
+                at = next;
+            }
+            if waiting > 0 && self.lanes[index as usize].len == 0 {
+                self.close(index);
+            }
+        }
+    }
+
+    /// Everything that waits, in no order that means anything.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        let in_lanes = self.links.iter().filter_map(|link| link.item.as_ref());
+        self.orders.iter().chain(&self.turns).chain(in_lanes)
+    }
+
+    fn next(&mut self, standing: &Standing, lives: impl Fn(&T) -> bool) -> Option<Next> {
+        while self.orders.front().is_some_and(|item| !lives(item)) {
+            self.orders.pop_front();
+        }
+        while self.turns.front().is_some_and(|item| !lives(item)) {
+            self.turns.pop_front();
+        }
+        if !self.orders.is_empty() {
+            return Some(Next::Order);
+        }
+        let turn = (!self.turns.is_empty()).then_some(Next::Turn);
+        if turn.is_some() && self.since_turn + 1 >= SECOND_CHANCE_TURNS {
+            return turn;
+        }
+        loop {
+            self.sort(standing);
+            let Some(&Reverse((_, index))) = self.order.peek() else { return turn };
+            let first = self.lanes[index as usize].first;
+            if self.links[first as usize].item.as_ref().is_some_and(&lives) {
+                return Some(Next::Lane(index));
+            }
+            self.take_first(index);
+        }
+    }
+
+    fn push_in_lane(&mut self, standing: &Standing, sponsor: Sponsor, item: T) {
+        let link = match self.links.get_mut(self.free_link as usize) {
+            Some(free) => {
+                let at = self.free_link;
+                self.free_link = free.next;
+                *free = Link { item: Some(item), next: NONE };
+                at
+            }
+            None => {
+                self.links.push(Link { item: Some(item), next: NONE });
+                (self.links.len() - 1) as u32
+            }
+        };
+        let lane = match self.by_sponsor.get(&sponsor) {
+            Some(lane) => *lane,
+            None => self.open(standing, sponsor),
+        };
+        self.append(lane, link);
+        self.sort(standing);
+    }
+
+    fn open(&mut self, standing: &Standing, sponsor: Sponsor) -> u32 {
+        let empty = Lane { sponsor, first: NONE, last: NONE, len: 0, place: (0, 0) };
+        let index = match self.free_lanes.pop() {
+            Some(index) => {
+                self.lanes[index as usize] = empty;
+                index
+            }
+            None => {
+                self.lanes.push(empty);
+                (self.lanes.len() - 1) as u32
+            }
+        };
+        self.by_sponsor.insert(sponsor, index);
+        self.turn += 1;
+        self.lanes[index as usize].place = (standing.debt(sponsor), self.turn);
+        self.order.push(Reverse((self.lanes[index as usize].place, index)));
+        index
+    }
+
+    fn append(&mut self, lane: u32, link: u32) {
+        self.links[link as usize].next = NONE;
+        let lane = &mut self.lanes[lane as usize];
+        match lane.len {
+            0 => lane.first = link,
+            _ => self.links[lane.last as usize].next = link,
+        }
+        lane.last = link;
+        lane.len += 1;
+        self.in_lanes += 1;
+    }
+
+    fn take_first(&mut self, index: u32) -> Option<T> {
+        let lane = &mut self.lanes[index as usize];
+        let link = lane.first;
+        lane.first = self.links[link as usize].next;
+        lane.len -= 1;
+        self.in_lanes -= 1;
+        if lane.len == 0 {
+            self.close(index);
+        }
+        self.free(link)
+    }
+
+    /// A lane is empty.
+    fn close(&mut self, index: u32) {
+        self.by_sponsor.remove(&self.lanes[index as usize].sponsor);
+        self.free_lanes.push(index);
+        self.tidy();
+    }
+
+    fn free(&mut self, link: u32) -> Option<T> {
+        let freed = &mut self.links[link as usize];
+        freed.next = self.free_link;
+        self.free_link = link;
+        freed.item.take()
+    }
+
+    /// Gives a lane, unless it is empty, a place in the order.
+    fn place(&mut self, index: u32, place: (i64, u64)) {
+        let lane = &mut self.lanes[index as usize];
+        if lane.len == 0 || lane.place == place {
+            return;
+        }
+        lane.place = place;
+        self.order.push(Reverse((place, index)));
+        self.tidy();
+    }
+
+    /// Places that are not their lane's any more, beyond one for each lane.
+    const STALE_MAX: usize = 64;
+
+    fn tidy(&mut self) {
+        if self.order.len() <= Self::STALE_MAX + 2 * self.by_sponsor.len() {
+            return;
+        }
+        let lanes = &self.lanes;
+        self.order.retain(|Reverse((place, index))| {
+            let lane = lanes[*index as usize];
+            lane.len > 0 && lane.place == *place
+        });
+    }
+
+    fn sort_all(&mut self, standing: &Standing) {
+        self.order.clear();
+        for (index, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.len > 0) {
+            lane.place.0 = standing.debt(lane.sponsor);
+            self.order.push(Reverse((lane.place, index as u32)));
+        }
+    }
+
+    pub(crate) fn check(&self) {
+        let waiting: usize = self.lanes.iter().map(|lane| lane.len as usize).sum();
+        assert_eq!(waiting, self.in_lanes, "what waits in lanes is counted");
+        let open = self.lanes.iter().filter(|lane| lane.len > 0).count();
+        assert_eq!(open, self.by_sponsor.len(), "a lane is open as long as something waits");
+        assert_eq!(self.links.iter().filter(|link| link.item.is_some()).count(), waiting);
+        assert!(self.order.len() <= Self::STALE_MAX + 2 * self.by_sponsor.len());
+    }
+}
