@@ -6,3 +6,4 @@
 
 pub mod node;
 pub mod peer;
+pub mod decoy;

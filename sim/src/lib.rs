@@ -53,7 +53,7 @@ pub mod subject;
 pub mod run;
 pub mod swarm;
 
-pub use actors::{node, peer};
+pub use actors::{decoy, node, peer};
 pub use judge::{checker, curve, rule, score, trace};
 pub use net::{event, link};
 pub use run::{command, direct, gateway, inject, shrink, verdict};

@@ -26,7 +26,7 @@ use estudely_core::{Config, Crawler, Duration, Family, Instant, Outcome, PeerKey
 use self::disk::Disk;
 use self::entry::{Answer, Entry, Resolver};
 use self::exchanges::Exchanges;
-use crate::net::event::{Conn, Event, Observer};
+use crate::net::event::{Conn, Event, Held, Observer};
 use crate::net::internet::Delivery;
 use crate::world::scenario::Scenario;
 use crate::world::skew::Clock;
@@ -408,8 +408,10 @@ impl<O: Observer> Subject<O> {
             && let Some(live) = &self.live
         {
             let (next, stats) = (live.crawler.poll_deadline(), live.crawler.stats());
+            let [kept, rows] = live.crawler.bytes_held();
+            let held = Held { unfinished: live.exchanges.bytes_held() + kept, rows };
             let timeout = self.poll_timeout();
-            self.observer.observe(now, &Event::Drained { timeout, next, stats: &stats });
+            self.observer.observe(now, &Event::Drained { timeout, next, stats: &stats, held });
         }
         self.close(now);
     }

@@ -68,6 +68,10 @@ impl Rows {
         self.waiting.is_empty()
     }
 
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn check(&self) {
         let held: usize = self.waiting.iter().map(|untaken| untaken.row.bytes_held()).sum();
         assert_eq!(held, self.bytes, "every row is counted");

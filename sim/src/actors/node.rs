@@ -6,6 +6,7 @@
 //! query that it sends now and then to a node that asked it. A node keeps no clock and holds nothing
 //! for a stranger beyond a bounded list of announced peers.
 
+mod baiter;
 mod curious;
 mod eclipse;
 mod raw;
@@ -88,6 +89,10 @@ impl Node {
         let mut dice = world.dice("turn", u64::from(number) ^ (turn << 32));
         if world.colludes(number) {
             let payload = eclipse::answer(world, number, payload, answer);
+            return sends.push(Sent { after: Duration::ZERO, from: own, to: from, payload });
+        }
+        if let Some(baiter) = world.baiter(number) {
+            let payload = baiter::answer(world, baiter, &mut dice, payload, answer);
             return sends.push(Sent { after: Duration::ZERO, from: own, to: from, payload });
         }
         match world.node_vice(number) {

@@ -14,7 +14,7 @@
 mod hearing;
 mod role;
 mod serving;
-mod speech;
+pub(crate) mod speech;
 mod talk;
 mod timed;
 
@@ -26,6 +26,7 @@ use crate::world::dht::{PeerState, World};
 use crate::world::draw::draw;
 use crate::world::vice::PeerVice;
 
+pub(crate) use self::hearing::{metadata_id, piece_asked_for};
 pub use self::talk::{Talk, talk};
 
 /// Bytes of the first message (3.1).
@@ -35,7 +36,7 @@ pub const IDLE: Duration = Duration::from_secs(120);
 /// Longest message taken from a dialler; a fetcher has no use for longer ones.
 pub const MESSAGE_LEN_MAX: usize = 64 * 1024;
 /// Message id of BEP 10.
-const EXTENDED: u8 = 20;
+pub(crate) const EXTENDED: u8 = 20;
 /// Bytes that follow the header of a frame that is much too long (H28).
 const FILLER_LEN: usize = 256;
 

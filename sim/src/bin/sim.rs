@@ -78,6 +78,7 @@ fn wanted(options: &Options) -> Wanted {
         bug: options.injection().map(|injection| injection.bug),
         curve: options.curve.is_some(),
         tracing: if options.trace.is_some() { Tracing::Text } else { Tracing::Hash },
+        until: options.until,
     }
 }
 
@@ -100,6 +101,9 @@ fn run_one(options: &Options, seed: u64) -> Result<u8, String> {
     let report = run(options, &scenario)?;
     let verdict = &report.verdict;
     say(&format!("{}, in {:.2} s", verdict.tally, began.elapsed().as_secs_f64()));
+    if let Some(honest) = &verdict.honest {
+        say(&honest.to_string());
+    }
     if let Some(path) = &options.trace {
         let lines = report.text.iter();
         write_file(path, lines.flat_map(|line| [line.as_bytes(), b"\n"]))?;

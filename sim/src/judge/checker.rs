@@ -21,6 +21,7 @@ pub mod expected;
 mod families;
 mod frames;
 mod heard;
+mod honest;
 mod intervals;
 mod krpc;
 mod lag;
@@ -42,6 +43,8 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use self::honest::HonestTally;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -56,6 +59,7 @@ use self::dials::Dials;
 use self::expected::GroundTruth;
 use self::families::FamiliesApart;
 use self::heard::Heard;
+use self::honest::HonestWork;
 use self::intervals::Intervals;
 use self::lag::Lag;
 use self::liveness::Liveness;
@@ -99,6 +103,7 @@ pub struct Checker {
     families: FamiliesApart,
     counters: Counters,
     liveness: Liveness,
+    honest: HonestWork,
     sessions: Sessions,
     events: u64,
 }
@@ -140,6 +145,7 @@ impl Checker {
             families: FamiliesApart::default(),
             counters: Counters::default(),
             liveness: Liveness::new(scenario),
+            honest: HonestWork::new(scenario),
             events: 0,
         }
     }
@@ -168,6 +174,16 @@ impl Checker {
     /// Events seen.
     pub fn events(&self) -> u64 {
         self.events
+    }
+
+    /// What became of honest work, where baiters are about.
+    pub fn honest(&self) -> Option<HonestTally> {
+        self.honest.tally()
+    }
+
+    /// Whether everything that is promised came.
+    pub fn is_done(&self) -> bool {
+        self.liveness.is_done(&self.rows)
     }
 
     /// What has not converged yet: the first node not sampled or infohash not emitted, and why it
@@ -199,6 +215,7 @@ impl Checker {
         self.families.on_started(now, on, self.limited, kept);
         self.counters.on_started(state.is_none(), on);
         self.liveness.on_started(&*self.truth);
+        self.honest.on_started(&*self.truth);
         self.sessions.on_started(now, &*self.truth, kept);
     }
 
@@ -220,6 +237,7 @@ impl Checker {
         self.counters.on_drained(found, stats, parts);
         self.families.on_drained(found, stats);
         self.liveness.on_drained(found, stats);
+        self.honest.on_drained(found);
         self.liveness.check_demand(found, &*self.truth, &self.rows);
     }
 
@@ -289,7 +307,9 @@ impl Observer for Checker {
             }
             Event::Row(row) => {
                 let found = &mut self.found;
+                let first = !self.rows.is_verified(&row.infohash.0);
                 let verified = self.rows.on_row(found, &*self.truth, &self.heard, row);
+                self.honest.on_row(now, row, first);
                 self.lookups.on_row(now, &row.infohash.0, verified);
             }
             Event::Saved { bytes, whole } => {
@@ -299,7 +319,10 @@ impl Observer for Checker {
                 table::check_saved(&mut self.found, &self.heard, bytes, whole, len);
             }
             Event::Woke(_) => {}
-            Event::Drained { timeout, stats, .. } => self.on_drained(timeout, stats),
+            Event::Drained { timeout, stats, held, .. } => {
+                self.honest.on_held(&mut self.found, held);
+                self.on_drained(timeout, stats);
+            }
         }
     }
 

@@ -111,7 +111,7 @@ rules! {
     IDLE_AFTER_SHUTDOWN = "d" "idle-after-shutdown":
         "After shutdown the crawler is idle at once: nothing is sent, dialled or left open.";
     HOSTILITY_ONLY_SLOWS = "e" "hostility-only-slows":
-        "A hostile share of up to half may slow a to c by the stated factor, not stop them.";
+        "A hostile share of up to half may slow a to c by the stated factor, not stop them, and not for half a minute where nodes only draw work to themselves.";
 }
 
 /// A rule that did not hold.

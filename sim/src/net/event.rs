@@ -12,6 +12,15 @@ use estudely_core::{Deadline, Instant, PeerFault, Row, Stats, Why};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Conn(pub u64);
 
+/// Bytes that a crawler holds for strangers, as its driver sees them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Of unfinished metadata, within connections and between them.
+    pub unfinished: usize,
+    /// Of rows that nobody has taken.
+    pub rows: usize,
+}
+
 /// One thing that crossed the boundary, or that the harness did to the crawler.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
@@ -106,6 +115,8 @@ pub enum Event<'a> {
         next: Option<Deadline>,
         /// Its counters.
         stats: &'a Stats,
+        /// What it holds in memory for others.
+        held: Held,
     },
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use argh::FromArgs;
 
 use crate::run::inject::Injection;
+use crate::run::verdict::Until;
 use crate::world::scenario::{Scenario, near};
 
 /// Seeds that a sweep takes when only a budget is given.
@@ -42,6 +43,8 @@ pub struct Options {
     pub set: Vec<String>,
     /// What those are fields of.
     pub base: Base,
+    /// When a run ends.
+    pub until: Until,
 }
 
 /// What to do.
@@ -91,6 +94,7 @@ impl From<Arguments> for Options {
             trace: given.trace,
             set: given.set,
             base: if given.calm > 0 { Base::Calm } else { Base::Drawn },
+            until: if given.whole > 0 { Until::Done } else { Until::Judged },
         }
     }
 }
@@ -151,6 +155,9 @@ struct Arguments {
     /// begin with a small world without any fault in place of the one drawn
     #[argh(switch)]
     calm: u8,
+    /// go on after a rule is broken, until all is found or the time is over
+    #[argh(switch)]
+    whole: u8,
     /// say what the scenario of --seed is made of, field by field, and run nothing
     #[argh(switch)]
     explain: u8,
@@ -326,6 +333,7 @@ const OPTIONS: &[&str] = &[
     "trace",
     "set",
     "calm",
+    "whole",
     "explain",
     "version",
     "help",

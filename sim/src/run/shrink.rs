@@ -5,7 +5,7 @@
 
 use crate::world::dht::Routing;
 use crate::world::scenario::{Families, Harness, Scenario};
-use crate::world::vice::{NodeVice, NodeVices, PeerVice, PeerVices};
+use crate::world::vice::{Bait, NodeVice, NodeVices, PeerVice, PeerVices};
 
 /// The smallest scenario found.
 #[derive(Clone, Debug)]
@@ -64,6 +64,9 @@ fn changes() -> Vec<Change> {
         assign("families", Families::V6),
         assign("hostile_nodes", 0),
         assign("hostile_peers", 0),
+        assign("baiters", 0),
+        assign("bait_networks", 0),
+        assign("bait_any", 0),
         assign("node_vices", NodeVices::NONE),
         assign("peer_vices", PeerVices::NONE),
     ];
@@ -87,7 +90,13 @@ fn changes() -> Vec<Change> {
     for name in ["resets", "stalls", "partitions", "partition_s", "crashes", "clock_stalls"] {
         all.push(halve(name, 0));
     }
-    for name in ["hostile_nodes", "hostile_peers", "dead_nodes", "dead_peers", "silent_s"] {
+    for bait in Bait::ALL.iter().copied() {
+        all.push(edit(move |s| s.bait = s.bait.without(bait)));
+    }
+    all.push(halve("bait_peers", 1));
+    for name in
+        ["baiters", "hostile_nodes", "hostile_peers", "dead_nodes", "dead_peers", "silent_s"]
+    {
         all.push(halve(name, 0));
     }
     all

@@ -14,7 +14,7 @@ use estudely_core::internal::planted::{self, Bug};
 use estudely_core::{InfoHash, Instant, Verdict};
 
 use self::panics::catch;
-use crate::judge::checker::Checker;
+use crate::judge::checker::{Checker, HonestTally};
 use crate::judge::compare::{Said, rows_equal_without_forgeries};
 use crate::judge::curve::{Curve, CurvePoint};
 use crate::judge::rule::{Broken, RULES};
@@ -112,6 +112,18 @@ pub struct RunVerdict {
     pub tail: Vec<String>,
     /// What was counted.
     pub tally: RunTally,
+    /// What became of honest work, where baiters are about.
+    pub honest: Option<HonestTally>,
+}
+
+/// When a run ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Until {
+    /// When everything is found, when a rule is broken, or at its time.
+    #[default]
+    Judged,
+    /// The same, but a broken rule does not end it.
+    Done,
 }
 
 /// What a trace is for besides its hash.
@@ -137,6 +149,8 @@ pub struct Wanted {
     pub curve: bool,
     /// What the trace is for besides its hash.
     pub tracing: Tracing,
+    /// When the run ends.
+    pub until: Until,
 }
 
 /// A verdict, and what was wanted besides.
@@ -225,6 +239,7 @@ fn run_once(scenario: &Scenario, universe: &Rc<Universe>, wanted: &Wanted) -> (R
 /// Everything that looks on. Shared, because a run that panics takes its observer with it.
 struct Watched {
     checker: Checker,
+    until: Until,
     trace: Trace,
     curve: Option<Curve>,
     tally: RunTally,
@@ -249,6 +264,7 @@ impl Watched {
             hash: self.trace.hash(),
             tail,
             tally: self.tally,
+            honest: self.checker.honest(),
         };
         let curve = self.curve.as_ref().map(|curve| {
             let mut csv = Vec::new();
@@ -293,6 +309,7 @@ impl Watch {
         };
         Self(Rc::new(RefCell::new(Watched {
             checker: Checker::new(scenario, Rc::clone(universe)),
+            until: wanted.until,
             trace,
             curve: wanted.curve.then(|| Curve::new(exposed(universe), None)),
             tally: RunTally::default(),
@@ -330,6 +347,9 @@ impl Observer for Watch {
 
     fn satisfied(&self) -> bool {
         let watched = self.0.borrow();
-        watched.checker.satisfied()
+        match watched.until {
+            Until::Judged => watched.checker.satisfied(),
+            Until::Done => watched.checker.is_done(),
+        }
     }
 }

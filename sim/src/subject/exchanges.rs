@@ -69,6 +69,11 @@ impl Exchanges {
         self.open.insert(conn, Open { peer, exchange, due, held: 0, recording: None });
     }
 
+    /// Bytes of metadata that all of them hold.
+    pub(super) fn bytes_held(&self) -> usize {
+        self.held
+    }
+
     pub(super) fn contains(&self, conn: Conn) -> bool {
         self.open.contains_key(&conn)
     }

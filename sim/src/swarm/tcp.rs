@@ -154,7 +154,7 @@ impl TcpServer {
             stream.local_addr().ok().filter(|to| from_here && is_ours(to.ip())).and_then(|to| {
                 match shared.world.resident(to.ip())? {
                     Resident::Peer(peer) => Some(peer),
-                    Resident::Node(_) => None,
+                    Resident::Node(_) | Resident::Decoy(_) => None,
                 }
             });
         let Some(peer) = peer else {

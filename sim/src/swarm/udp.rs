@@ -134,7 +134,7 @@ impl UdpServer {
         let shared = self.shared.clone();
         let node = to.filter(|&ip| is_ours(ip)).and_then(|ip| match shared.world.resident(ip)? {
             Resident::Node(node) => Some((ip, node)),
-            Resident::Peer(_) => None,
+            Resident::Peer(_) | Resident::Decoy(_) => None,
         });
         let Some((own, node)) = node.filter(|_| is_ours(from.ip())) else {
             Traffic::add(&shared.traffic.strays, 1);

@@ -25,7 +25,7 @@ const OWN_V6: Ipv6Addr = Ipv6Addr::new(0x2a01, 0x4f8, 0x17, 0x5, 0, 0, 0, 0x42);
 /// The port most clients had for years; one resident in four has it, and the crawler.
 const USUAL_PORT: u16 = 6_881;
 /// Bits of a slot that choose its /24.
-const NET_BITS: u32 = 20;
+pub(crate) const NET_BITS: u32 = 20;
 /// Hosts of a /24 without .0 and .255.
 const HOSTS: u32 = 254;
 

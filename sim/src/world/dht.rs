@@ -8,6 +8,7 @@
 //! With churn, what nodes know of each other is that of the running epoch's start ([`EPOCH_S`]).
 
 mod lives;
+mod lures;
 mod plan;
 mod resident;
 mod view;
@@ -28,9 +29,11 @@ use crate::world::torrent::{self, Facts, Torrent};
 use crate::world::vice::{NodeVice, PeerVice};
 use knowledge::Knowledge;
 use lives::{Slots, seconds};
+use lures::Lures;
 
 pub use crate::world::addresses::{Addresses, Loopback};
 pub use lives::Life;
+pub use lures::{Decoy, Luring};
 pub use plan::{
     Churn, Hostility, INTERVAL_DEFAULT, LIVES_MAX, PEERS_PER_TORRENT_MAX, Percent, Plan, PlanError,
     Routing, SAMPLES_MAX,
@@ -72,6 +75,7 @@ pub struct World {
     vices: Vec<Option<NodeVice>>,
     /// Seats of the nodes that surround the first torrent's key.
     ring: Range<u32>,
+    lures: Lures,
     nodes_in: Slots,
     bootstraps: Vec<u32>,
     torrents: Arc<[Made]>,
@@ -143,7 +147,8 @@ impl World {
     /// Id and address of a node.
     pub fn contact(&self, node: u32) -> Contact {
         let node = &self.nodes[node as usize];
-        Contact { id: node.id, addr: self.plan.addresses.addr(self.seed, node.slot) }
+        let slot = self.lures.shown(node.slot);
+        Contact { id: node.id, addr: self.plan.addresses.addr(self.seed, slot) }
     }
 
     /// What lives at a node's address.
@@ -225,24 +230,29 @@ impl World {
         let resident = self.residents(addr.ip())?.find(|&resident| match resident {
             Resident::Node(node) => self.node_life(node).holds(now),
             Resident::Peer(peer) => self.peer_life(peer).holds(now),
+            Resident::Decoy(_) => true,
         })?;
         let own = match resident {
             Resident::Node(node) => self.contact(node).addr,
             Resident::Peer(peer) => self.peer(peer).addr,
+            Resident::Decoy(decoy) => self.decoy_addr(decoy),
         };
         (own == addr || matches!(self.plan.addresses, Addresses::Loopback(_))).then_some(resident)
     }
 
     /// All residents that ever live at `ip`, in order of time.
     fn residents(&self, ip: IpAddr) -> Option<impl Iterator<Item = Resident> + '_> {
-        let slot = self.plan.addresses.slot(self.seed, ip)?;
+        let slot = self.lures.real(self.plan.addresses.slot(self.seed, ip)?);
+        let decoy = self.lures.decoy_in(slot);
         let (nodes, peers) = match slot.checked_sub(self.nodes_in.len()) {
             None => (self.nodes_in.lives(slot), &[][..]),
             Some(slot) if slot < self.peers_in.len() => (&[][..], self.peers_in.lives(slot)),
+            Some(_) if decoy.is_some() => (&[][..], &[][..]),
             Some(_) => return None,
         };
         let nodes = nodes.iter().map(|&node| Resident::Node(node));
-        Some(nodes.chain(peers.iter().map(|&peer| Resident::Peer(peer))))
+        let peers = peers.iter().map(|&peer| Resident::Peer(peer));
+        Some(nodes.chain(peers).chain(decoy.map(Resident::Decoy)))
     }
 
     /// The torrent that goes by `key`.

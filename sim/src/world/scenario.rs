@@ -13,7 +13,7 @@ use std::str::FromStr;
 use estudely_core::{Config, ConfigError, Mode};
 
 use crate::world::dht::Routing;
-use crate::world::vice::{NodeVices, PeerVices};
+use crate::world::vice::{Baits, NodeVices, PeerVices};
 
 pub use self::text::near;
 
@@ -163,6 +163,16 @@ scenario! {
         peer_vices: PeerVices = PeerVices::ALL,
         /// Colluding nodes whose ids surround the first torrent's key and that name only each other.
         eclipse: u32 = 0,
+        /// Nodes of each DHT, beyond the others, whose samples are 64 new keys each time, interval 0.
+        baiters: u32 = 0,
+        /// What those keys lead to, in turns: trickle, dead, empty, joined by +, or all.
+        bait: Baits = Baits::ALL,
+        /// Hostile peers of each baiter, of which it names 30 for a key.
+        bait_peers: u32 = 100,
+        /// Networks (/24) that baiters and their peers share; 0 for one each.
+        bait_networks: u32 = 0,
+        /// 1: baiters name their peers for any key; 0: for keys of their own.
+        bait_any: u32 = 0,
     }
     workload {
         /// What moves the bytes: direct or turmoil.

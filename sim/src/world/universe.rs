@@ -11,7 +11,7 @@ use estudely_core::{Family, Instant};
 
 use crate::world::addresses::{self, Addresses};
 use crate::world::dht::{
-    Churn, Hostility, Percent, Plan, PlanError, Resident, World, check, make_torrents,
+    Churn, Hostility, Luring, Percent, Plan, PlanError, Resident, World, check, make_torrents,
 };
 use crate::world::scenario::{Families, Scenario};
 use crate::world::torrent::{METADATA_LEN_MAX, METADATA_LEN_MIN, MetadataSizes};
@@ -122,6 +122,13 @@ fn plan(scenario: &Scenario, family: Family) -> Result<Plan, PlanError> {
             eclipse: scenario.eclipse,
             curiosity: CURIOSITY,
             silent_s: scenario.silent_s,
+            luring: Luring {
+                nodes: scenario.baiters,
+                baits: scenario.bait,
+                decoys: scenario.bait_peers,
+                networks: scenario.bait_networks,
+                any_key: scenario.bait_any > 0,
+            },
         },
     })
 }

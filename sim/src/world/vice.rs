@@ -226,6 +226,18 @@ vices! {
     }
 }
 
+vices! {
+    /// What a baiter's keys lead to: a node that draws all work to itself by samples that it makes up.
+    Bait, Baits {
+        /// Peers that complete both handshakes, offer much, and send a piece every 9 s.
+        Trickle = "trickle",
+        /// Peers at addresses that refuse or never answer.
+        Dead = "dead",
+        /// No peer at all.
+        Empty = "empty",
+    }
+}
+
 impl PeerVice {
     /// Whether a patient fetcher still gets the metadata.
     pub const fn serves(self) -> bool {

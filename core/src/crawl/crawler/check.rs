@@ -21,6 +21,11 @@ impl Crawler {
         self.check_queries();
     }
 
+    /// Bytes of metadata kept between connections, and of rows that nobody has taken.
+    pub fn bytes_held(&self) -> [usize; 2] {
+        [self.jobs.bytes_kept(), self.rows.bytes_held()]
+    }
+
     /// Jobs and walks.
     fn check_walks(&self) {
         let mut open = 0;

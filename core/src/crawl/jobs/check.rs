@@ -12,6 +12,11 @@ use crate::crawl::dial::PeerKey;
 use crate::limits::JOBS_MAX;
 
 impl Jobs {
+    /// Bytes of metadata kept for the next peer of an infohash.
+    pub(crate) fn bytes_kept(&self) -> usize {
+        self.pieces.bytes_held()
+    }
+
     /// Asserts that every fact about a job is where it belongs, once.
     pub(crate) fn check(&self) {
         assert!(self.jobs.len() <= JOBS_MAX, "{} jobs", self.jobs.len());

@@ -34,6 +34,10 @@ impl PieceCache {
         Some(pieces)
     }
 
+    pub(super) fn bytes_held(&self) -> usize {
+        self.bytes
+    }
+
     /// `lives` answers whether a job is under way.
     pub(super) fn check(&self, lives: impl Fn(Key) -> bool) {
         assert!(self.bytes <= PARTIAL_BYTES_MAX);

@@ -5,7 +5,9 @@ use estudely_core::krpc::{Ask, Kind, Reply, Want, emit_method, emit_query};
 use proptest::prelude::*;
 
 use super::*;
+use crate::world::dht::Luring;
 use crate::world::dht::tests::plan;
+use crate::world::vice::{Bait, Baits};
 
 const ASKER: ([u8; 4], u16) = ([127, 0, 0, 1], 40_000);
 
@@ -252,4 +254,35 @@ fn some_nodes_ask_without_a_transaction_id_or_with_an_odd_want() {
         });
     }
     assert_eq!(seen, BTreeSet::from(["no transaction", "plain", "want"]));
+}
+
+#[test]
+fn a_baiter_makes_up_new_keys_for_each_answer_and_is_honest_otherwise() {
+    let mut plan = plan(60, 80);
+    let baits = Baits::of(&[Bait::Dead]);
+    plan.hostility.luring = Luring { nodes: 3, baits, decoys: 40, networks: 0, any_key: false };
+    let world = World::build(plan).expect("world");
+    let number = (0..world.node_count()).find(|&node| world.baiter(node).is_some()).expect("one");
+    let mut node = Node::new(number);
+    let mut say = |ask: &Ask| {
+        let mut query = Vec::new();
+        let envelope =
+            Envelope { transaction: b"abcdef", version: None, read_only: true, external: None };
+        emit_query(&mut query, &envelope, NodeId([3; 20]), ask, Want::default());
+        let mut sends = Vec::new();
+        node.handle(&world, at(0), ASKER.into(), &query, &mut sends);
+        sends.pop().expect("an answer").payload
+    };
+    let mut keys = BTreeSet::new();
+    for _ in 0..2 {
+        let answer = say(&Ask::SampleInfohashes { target: Id([7; 20]) });
+        let said = reply(&answer);
+        assert_eq!((said.interval, said.nodes.count()), (Some(0), K), "and it names contacts");
+        keys.extend(said.samples.into_iter().flatten());
+    }
+    assert_eq!(keys.len(), 128);
+    let info_hash = *keys.first().expect("a key");
+    assert!(world.is_invented(info_hash));
+    let answer = say(&Ask::GetPeers { info_hash });
+    assert_eq!(reply(&answer).values.count(), 30);
 }

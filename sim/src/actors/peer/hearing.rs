@@ -8,7 +8,7 @@ const DEPTH_MAX: usize = 10;
 const TOKENS_MAX: u32 = 1_000;
 
 /// The id that an extension handshake gives to `ut_metadata`.
-pub(super) fn metadata_id(payload: &[u8]) -> Option<u8> {
+pub(crate) fn metadata_id(payload: &[u8]) -> Option<u8> {
     let mut reader = Reader::<DEPTH_MAX>::new(payload, TOKENS_MAX);
     let mut id = None;
     if !reader.enter_dict().ok()? {
@@ -30,7 +30,7 @@ pub(super) fn metadata_id(payload: &[u8]) -> Option<u8> {
 }
 
 /// The piece that a `ut_metadata` message requests, if it is a request.
-pub(super) fn piece_asked_for(payload: &[u8]) -> Option<i64> {
+pub(crate) fn piece_asked_for(payload: &[u8]) -> Option<i64> {
     let mut reader = Reader::<DEPTH_MAX>::new(payload, TOKENS_MAX);
     let (mut kind, mut piece) = (None, None);
     if !reader.enter_dict().ok()? {

@@ -15,7 +15,7 @@ const DHT_BIT: (usize, u8) = (7, 0x01);
 const V2_BIT: (usize, u8) = (7, 0x10);
 
 /// The feature bits of a base handshake.
-pub(super) fn reserved(extensions: bool, v2: bool) -> [u8; 8] {
+pub(crate) fn reserved(extensions: bool, v2: bool) -> [u8; 8] {
     let mut reserved = [0; 8];
     reserved[DHT_BIT.0] |= DHT_BIT.1;
     if extensions {
@@ -28,7 +28,7 @@ pub(super) fn reserved(extensions: bool, v2: bool) -> [u8; 8] {
 }
 
 /// The base handshake (3.1).
-pub(super) fn handshake(
+pub(crate) fn handshake(
     reserved: [u8; 8],
     hash: InfoHash,
     peer_id: &[u8; 20],
@@ -42,7 +42,7 @@ pub(super) fn handshake(
 }
 
 /// Appends a message with its length in front (3.2).
-pub(super) fn framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     write(out);
@@ -51,7 +51,7 @@ pub(super) fn framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// Appends an extension message (10.1).
-pub(super) fn extended(out: &mut Vec<u8>, id: u8, parts: &[&[u8]]) {
+pub(crate) fn extended(out: &mut Vec<u8>, id: u8, parts: &[&[u8]]) {
     framed(out, |out| {
         out.extend_from_slice(&[EXTENDED, id]);
         for part in parts {
@@ -61,7 +61,7 @@ pub(super) fn extended(out: &mut Vec<u8>, id: u8, parts: &[&[u8]]) {
 }
 
 /// The payload of an extension handshake. `names` is what `m` holds, `None` leaves `m` out.
-pub(super) fn introduction(names: Option<&str>, size: Option<i64>, odd_keys: bool) -> String {
+pub(crate) fn introduction(names: Option<&str>, size: Option<i64>, odd_keys: bool) -> String {
     let names = names.map(|names| format!("1:md{names}e")).unwrap_or_default();
     let size = size.map(|size| format!("13:metadata_sizei{size}e")).unwrap_or_default();
     if odd_keys {
@@ -75,12 +75,12 @@ pub(super) fn introduction(names: Option<&str>, size: Option<i64>, odd_keys: boo
 }
 
 /// The entry of `m` that gives `ut_metadata` an id.
-pub(super) fn metadata_name(id: u8) -> String {
+pub(crate) fn metadata_name(id: u8) -> String {
     format!("11:ut_metadatai{id}e")
 }
 
 /// The dictionary of a metadata message that brings a piece (9.2).
-pub(super) fn data_head(piece: i64, total: Option<i64>, odd_keys: bool) -> String {
+pub(crate) fn data_head(piece: i64, total: Option<i64>, odd_keys: bool) -> String {
     let total = total.map(|total| format!("10:total_sizei{total}e")).unwrap_or_default();
     if odd_keys {
         // M6: strangers before and between, `total_size` last.
@@ -90,15 +90,15 @@ pub(super) fn data_head(piece: i64, total: Option<i64>, odd_keys: bool) -> Strin
 }
 
 /// The dictionary of a request (9.2).
-pub(super) const REQUEST: &[u8] = b"d8:msg_typei0e5:piecei0ee";
+pub(crate) const REQUEST: &[u8] = b"d8:msg_typei0e5:piecei0ee";
 
 /// The dictionary of a metadata message that refuses a piece (9.2).
-pub(super) fn reject_head(piece: i64) -> String {
+pub(crate) fn reject_head(piece: i64) -> String {
     format!("d8:msg_typei2e5:piecei{piece}ee")
 }
 
 /// Bitfield of 33 pieces, unchoke and PORT, as clients say them before anything else (M3).
-pub(super) fn chatter(out: &mut Vec<u8>, port: u16) {
+pub(crate) fn chatter(out: &mut Vec<u8>, port: u16) {
     framed(out, |out| out.extend_from_slice(b"\x05\xff\xff\xff\xff\x80"));
     framed(out, |out| out.push(1));
     framed(out, |out| {
@@ -109,7 +109,7 @@ pub(super) fn chatter(out: &mut Vec<u8>, port: u16) {
 
 /// What is permitted before the extension handshake beyond [`chatter`]: have-all and have-none of
 /// BEP 6, haves, keep-alives, and messages that no BEP knows.
-pub(super) fn more_chatter(out: &mut Vec<u8>) {
+pub(crate) fn more_chatter(out: &mut Vec<u8>) {
     framed(out, |out| out.push(14));
     framed(out, |out| out.push(15));
     framed(out, |_| {});

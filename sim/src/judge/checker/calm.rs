@@ -10,11 +10,16 @@ use estudely_core::limits::COVERAGE_REST;
 use estudely_core::{Duration, Instant};
 
 use crate::world::scenario::{Families, Scenario};
+use crate::world::vice::Baits;
 
 /// How much slower than promised everything may be with up to half of the nodes or peers hostile.
 pub(super) const HOSTILE_FACTOR: u32 = 4;
 /// Beyond this percentage of hostile nodes or peers nothing is promised.
 pub(super) const HOSTILE_MAX: u32 = 50;
+/// How many times longer everything may take among baiters, and how many torrents in a hundred may
+/// be missing then; with half of all nodes luring in every way [`HOSTILE_FACTOR`] and twice as many.
+const LURED_FACTOR: u32 = 2;
+const LURED_SPARED: usize = 5;
 /// For answers to come, peers to serve and the small world's few silent ones to be waited for.
 const ANSWERS: Duration = Duration::from_secs(120);
 /// What one dial to a peer that never answers takes, in milliseconds.
@@ -34,8 +39,10 @@ const MARGIN: u64 = 2;
 /// What is still demanded, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Demand {
-    /// Nearly everything, so long after the first answer.
-    Most(Duration),
+    /// All but so many in a hundred, so long after the first answer.
+    Most(Duration, usize),
+    /// The same where baiters are about, and nothing later.
+    Lured(Duration, usize),
     /// Everything.
     All(Duration),
     /// Nothing more.
@@ -47,36 +54,80 @@ impl Demand {
     pub(super) fn of(scenario: &Scenario) -> Self {
         let (nodes, peers) = (scenario.hostile_nodes, scenario.hostile_peers);
         let is_slow = nodes > 0 || peers > 0;
-        if is_broken(scenario) || (nodes > 0 && peers > 0) || nodes.max(peers) > HOSTILE_MAX {
+        if is_broken(scenario) || (nodes > 0 && peers > 0) || !is_promised(scenario) {
             return Self::Nothing;
         }
-        Self::Most(allowed(scenario) * if is_slow { HOSTILE_FACTOR } else { 1 })
+        match lured_share(scenario) {
+            0 => Self::Most(allowed(scenario) * if is_slow { HOSTILE_FACTOR } else { 1 }, 1),
+            _ if is_slow => Self::Nothing,
+            _ => Self::Lured(allowed(scenario) * lured_factor(scenario), lured_spared(scenario)),
+        }
     }
 
     /// When it must be met, after a first answer at `first`.
     pub(super) fn due(self, first: Instant) -> Option<Instant> {
         match self {
-            Self::Most(within) | Self::All(within) => Some(first + within),
+            Self::Most(within, _) | Self::Lured(within, _) | Self::All(within) => {
+                Some(first + within)
+            }
             Self::Nothing => None,
         }
     }
 
     /// How many of `all` may be missing then.
     pub(super) fn spared(self, all: usize) -> usize {
-        if matches!(self, Self::Most(_)) { (all / 100).max(1) } else { 0 }
+        match self {
+            Self::Most(_, percent) | Self::Lured(_, percent) => (all * percent / 100).max(1),
+            Self::All(_) | Self::Nothing => 0,
+        }
     }
 
     /// The next one.
     pub(super) fn next(self) -> Self {
         match self {
-            Self::Most(within) => Self::All(within + COVERAGE_REST * LOOKS),
-            Self::All(_) | Self::Nothing => Self::Nothing,
+            Self::Most(within, _) => Self::All(within + COVERAGE_REST * LOOKS),
+            Self::Lured(..) | Self::All(_) | Self::Nothing => Self::Nothing,
         }
     }
 }
 
+/// Whether anything is promised with so many hostile nodes and peers about.
+pub(super) fn is_promised(scenario: &Scenario) -> bool {
+    hostile_share(scenario) <= HOSTILE_MAX
+}
+
+/// The percentage of nodes or of peers that are hostile, whichever is more.
+pub(super) fn hostile_share(scenario: &Scenario) -> u32 {
+    scenario.hostile_nodes.max(scenario.hostile_peers).max(lured_share(scenario))
+}
+
+/// The percentage of nodes that are baiters, rounded up.
+fn lured_share(scenario: &Scenario) -> u32 {
+    let all = u64::from(scenario.nodes) + u64::from(scenario.baiters);
+    (100 * u64::from(scenario.baiters)).div_ceil(all.max(1)) as u32
+}
+
+/// Whether so many nodes lure in so many ways that more is forgiven.
+fn is_besieged(scenario: &Scenario) -> bool {
+    lured_share(scenario) >= HOSTILE_MAX && scenario.bait == Baits::ALL
+}
+
+/// How many times longer it may take among baiters.
+fn lured_factor(scenario: &Scenario) -> u32 {
+    if is_besieged(scenario) { HOSTILE_FACTOR } else { LURED_FACTOR }
+}
+
+/// Of a hundred torrents those that may be missing among baiters; 0 without any.
+pub(super) fn lured_spared(scenario: &Scenario) -> usize {
+    match (scenario.baiters, is_besieged(scenario)) {
+        (0, _) => 0,
+        (_, false) => LURED_SPARED,
+        (_, true) => 2 * LURED_SPARED,
+    }
+}
+
 /// Whether anything but hostility keeps the crawler from what is there, or holds it up.
-fn is_broken(s: &Scenario) -> bool {
+pub(super) fn is_broken(s: &Scenario) -> bool {
     let links = [s.loss, s.burst, s.corrupt, s.size_cap, s.bandwidth, s.partitions];
     let streams = [s.resets, s.stalls];
     let world = [s.node_life_s, s.peer_life_s, s.vanishing, s.expires_s, s.eclipse];
@@ -110,7 +161,11 @@ mod tests {
         let limited = Scenario { new_flows: 300, ..calm };
         assert_eq!(allowed(&limited), ANSWERS + Duration::from_secs(120));
         let hostile = Scenario { hostile_nodes: 50, ..limited.clone() };
-        assert_eq!(Demand::of(&hostile), Demand::Most(allowed(&limited) * HOSTILE_FACTOR));
+        assert_eq!(Demand::of(&hostile), Demand::Most(allowed(&limited) * HOSTILE_FACTOR, 1));
+        let lured = Scenario { baiters: 3, ..limited.clone() };
+        assert_eq!(Demand::of(&lured), Demand::Lured(allowed(&limited) * LURED_FACTOR, 5));
+        let besieged = Scenario { baiters: limited.nodes, ..limited.clone() };
+        assert_eq!(Demand::of(&besieged), Demand::Lured(allowed(&limited) * HOSTILE_FACTOR, 10));
     }
 
     #[test]

@@ -12,6 +12,10 @@ pub trait GroundTruth {
     fn due(&self) -> Vec<Due>;
     /// Honest nodes with BEP 51 that can be reached for the whole run, in order.
     fn nodes_due(&self) -> Vec<SocketAddr>;
+    /// Whether a hostile node made up this key.
+    fn is_invented(&self, _hash: &InfoHash) -> bool {
+        false
+    }
     /// Where the crawler begins.
     fn bootstrap(&self) -> Vec<SocketAddr>;
 }

@@ -21,7 +21,7 @@ use estudely_core::session::Ended;
 use estudely_core::{Duration, Instant, Stats};
 
 use super::address::{endpoint_key, ip_key, key};
-use super::calm::{Demand, HOSTILE_FACTOR, HOSTILE_MAX};
+use super::calm::{Demand, HOSTILE_FACTOR, HOSTILE_MAX, hostile_share, lured_spared};
 use super::expected::{Due, GroundTruth};
 use super::rows::Rows;
 use super::sent::Ask;
@@ -47,6 +47,8 @@ const TABLE_MIN: u64 = 8;
 #[derive(Debug)]
 pub(super) struct Liveness {
     hostile: u32,
+    /// Of a hundred torrents those that may be missing in the end.
+    spared: usize,
     quota: usize,
     /// What must be there soon, where nothing is broken.
     demand: Demand,
@@ -75,7 +77,8 @@ pub(super) struct Liveness {
 impl Liveness {
     pub(super) fn new(scenario: &Scenario) -> Self {
         Self {
-            hostile: scenario.hostile_nodes.max(scenario.hostile_peers),
+            hostile: hostile_share(scenario),
+            spared: lured_spared(scenario),
             quota: scenario.max_infohashes as usize,
             demand: Demand::of(scenario),
             first: None,
@@ -228,7 +231,10 @@ impl Liveness {
             wanted && !rows.is_verified(&due.hash) && !put_off
         };
         let left = self.due[torrents..].iter().filter(missing);
-        if let Some(Due { hash, node, peer }) = left.clone().next() {
+        let spared = end.map_or(0, |_| self.due.len() * self.spared / 100);
+        if left.clone().count() > spared
+            && let Some(Due { hash, node, peer }) = left.clone().next()
+        {
             let asked = if self.is_sampled(node) { "" } else { ", not sampled yet" };
             let (left, all) = (left.count(), self.due.len());
             let what = format!(

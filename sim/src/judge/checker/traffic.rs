@@ -57,6 +57,7 @@ impl Checker {
         match query.ask {
             Ask::Sample => self.intervals.on_asked(found, to),
             Ask::GetPeers(hash) => {
+                self.honest.on_sought(&*self.truth, &hash);
                 self.lookups.on_asked(found, &self.heard, &self.silence, to, &hash)
             }
             Ask::Ping | Ask::FindNode => {}
@@ -124,6 +125,7 @@ impl Checker {
         self.counters.on_reply(from, ask, reply, is_own);
         let samples = ask == Ask::Sample && reply.samples.is_some() && !is_own;
         if samples {
+            reply.infohashes().for_each(|hash| self.honest.on_heard(now, &self.rows, hash));
             self.intervals.on_samples(now, from, reply);
         }
         if !is_own {

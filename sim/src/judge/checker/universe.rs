@@ -32,6 +32,10 @@ impl GroundTruth for Rc<Universe> {
         Family::ALL.into_iter().flat_map(of).collect()
     }
 
+    fn is_invented(&self, hash: &InfoHash) -> bool {
+        self.worlds().any(|world| world.is_invented(*hash))
+    }
+
     fn bootstrap(&self) -> Vec<SocketAddr> {
         let of = |family| Universe::bootstrap(self, family);
         Family::ALL.into_iter().flat_map(of).collect()

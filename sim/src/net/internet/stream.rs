@@ -11,11 +11,13 @@ use std::rc::Rc;
 use estudely_core::{Duration, Family, Instant};
 
 use super::{Delivery, Flight, Net};
+use crate::actors::decoy::DecoyPeer;
 use crate::actors::peer::{Peer, Step};
 use crate::net::event::Conn;
 use crate::net::link::{Direction, hit};
-use crate::world::dht::{NodeKind, PeerState, Resident, World};
+use crate::world::dht::{Decoy, NodeKind, PeerState, Resident, World};
 use crate::world::draw::draw;
+use crate::world::universe::Universe;
 
 /// When a packet that begins a connection is sent again if it was not answered, seconds after the
 /// first (Linux: one second, doubling).
@@ -41,9 +43,83 @@ pub(super) struct Stream {
 /// The accepting end.
 #[derive(Debug)]
 struct Host {
-    peer: Peer,
+    actor: Actor,
     family: Family,
-    number: u32,
+    resident: Resident,
+}
+
+/// Who accepted.
+#[derive(Debug)]
+enum Actor {
+    Peer(Peer),
+    Decoy(DecoyPeer),
+}
+
+impl Actor {
+    fn handle_connected(&mut self, world: &World, now: Instant, out: &mut Vec<u8>) -> Step {
+        match self {
+            Self::Peer(peer) => peer.handle_connected(world, now, out),
+            Self::Decoy(_) => Step::Continue,
+        }
+    }
+
+    fn handle_bytes(
+        &mut self,
+        world: &World,
+        now: Instant,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Step {
+        match self {
+            Self::Peer(peer) => peer.handle_bytes(world, now, bytes, out),
+            Self::Decoy(decoy) => decoy.handle_bytes(now, bytes, out),
+        }
+    }
+
+    fn handle_timeout(&mut self, world: &World, now: Instant, out: &mut Vec<u8>) -> Step {
+        match self {
+            Self::Peer(peer) => peer.handle_timeout(world, now, out),
+            Self::Decoy(decoy) => decoy.handle_timeout(now, out),
+        }
+    }
+
+    fn poll_timeout(&self) -> Instant {
+        match self {
+            Self::Peer(peer) => peer.poll_timeout(),
+            Self::Decoy(decoy) => decoy.poll_timeout(),
+        }
+    }
+}
+
+/// What a dialler meets at an address.
+enum Meeting {
+    Accepts(Host),
+    Refuses,
+    Hangs,
+}
+
+/// Who is met at `to`.
+fn meet(universe: &Universe, at: Instant, to: SocketAddr) -> Meeting {
+    let Some((family, resident)) = universe.resident(at, to) else { return Meeting::Hangs };
+    let Some(world) = universe.world(family) else { return Meeting::Hangs };
+    let accepts = |actor| Meeting::Accepts(Host { actor, family, resident });
+    match resident {
+        Resident::Peer(number) => match world.peer(number).state {
+            PeerState::Live | PeerState::Silent => {
+                accepts(Actor::Peer(Peer::new(world, at, number)))
+            }
+            PeerState::Refuses => Meeting::Refuses,
+            PeerState::Hangs => Meeting::Hangs,
+        },
+        Resident::Decoy(number) => match world.decoy(number) {
+            Decoy::Trickles => accepts(Actor::Decoy(DecoyPeer::new(at, number))),
+            Decoy::Refuses => Meeting::Refuses,
+            Decoy::Hangs => Meeting::Hangs,
+        },
+        // A host that runs a node and nothing else.
+        Resident::Node(node) if world.node_kind(node) != NodeKind::Dead => Meeting::Refuses,
+        Resident::Node(_) => Meeting::Hangs,
+    }
 }
 
 /// One direction of a connection.
@@ -107,7 +183,7 @@ impl Net {
             }
             Flight::ToPeer(conn, len) => {
                 let mut bytes = self.arrived(conn, Direction::Out, len)?;
-                self.act(at, conn, |peer, world, out| peer.handle_bytes(world, at, &bytes, out));
+                self.act(at, conn, |actor, world, out| actor.handle_bytes(world, at, &bytes, out));
                 bytes.clear();
                 self.pool.put(bytes);
             }
@@ -132,31 +208,20 @@ impl Net {
     fn knock(&mut self, at: Instant, conn: Conn) {
         let Some(stream) = self.streams.get_mut(&conn) else { return };
         let universe = Rc::clone(&self.universe);
-        let host = universe.resident(at, stream.to);
-        let host = host.and_then(|(family, who)| Some((universe.world(family)?, family, who)));
-        let number = match host {
-            Some((world, family, Resident::Peer(number))) => match world.peer(number).state {
-                PeerState::Live | PeerState::Silent => Some((number, family, world)),
-                PeerState::Refuses => None,
-                PeerState::Hangs => return self.census.hung += 1,
-            },
-            // A host that runs a node and nothing else.
-            Some((world, _, Resident::Node(node))) if world.node_kind(node) != NodeKind::Dead => {
-                None
+        match meet(&universe, at, stream.to) {
+            Meeting::Hangs => return self.census.hung += 1,
+            Meeting::Refuses => {
+                self.census.refused += 1;
+                self.handshake(at, conn, Direction::In, Flight::Refuse(conn));
+                return;
             }
-            _ => return self.census.hung += 1,
-        };
-        let Some((number, family, world)) = number else {
-            self.census.refused += 1;
-            self.handshake(at, conn, Direction::In, Flight::Refuse(conn));
-            return;
-        };
+            Meeting::Accepts(host) => stream.host = Some(host),
+        }
         self.census.accepted += 1;
-        stream.host = Some(Host { peer: Peer::new(world, at, number), family, number });
         if !self.handshake(at, conn, Direction::In, Flight::Accept(conn)) {
             return;
         }
-        self.act(at, conn, |peer, world, out| peer.handle_connected(world, at, out));
+        self.act(at, conn, |actor, world, out| actor.handle_connected(world, at, out));
     }
 
     /// Sends a packet that begins a connection, again and again while something is cut; says
@@ -192,18 +257,18 @@ impl Net {
         &mut self,
         at: Instant,
         conn: Conn,
-        act: impl FnOnce(&mut Peer, &World, &mut Vec<u8>) -> Step,
+        act: impl FnOnce(&mut Actor, &World, &mut Vec<u8>) -> Step,
     ) {
         let universe = Rc::clone(&self.universe);
         let Some(stream) = self.streams.get_mut(&conn) else { return };
-        let Some(Host { peer, family, number }) = &mut stream.host else { return };
+        let Some(Host { actor, family, resident }) = &mut stream.host else { return };
         let Some(world) = universe.world(*family) else { return };
         // Whoever left meanwhile left a host that knows nothing of the connection.
-        if universe.resident(at, stream.to) != Some((*family, Resident::Peer(*number))) {
+        if universe.resident(at, stream.to) != Some((*family, *resident)) {
             return self.end(at, conn, Flight::Reset(conn));
         }
         let mut out = self.pool.take();
-        let step = act(peer, world, &mut out);
+        let step = act(actor, world, &mut out);
         self.transmit(at, conn, Direction::In, &out);
         self.pool.put(out);
         match step {
@@ -215,8 +280,8 @@ impl Net {
 
     fn plan_wake(&mut self, at: Instant, conn: Conn) {
         let Some(stream) = self.streams.get_mut(&conn) else { return };
-        let Some(Host { peer, .. }) = &stream.host else { return };
-        let due = peer.poll_timeout().max(at + WAKE_GAP);
+        let Some(Host { actor, .. }) = &stream.host else { return };
+        let due = actor.poll_timeout().max(at + WAKE_GAP);
         if stream.wake.is_none_or(|planned| due < planned) {
             stream.wake = Some(due);
             self.agenda.push(due, Flight::Wake(conn));
@@ -230,9 +295,9 @@ impl Net {
             return;
         }
         stream.wake = None;
-        let Some(Host { peer, .. }) = &stream.host else { return };
-        if peer.poll_timeout() <= at {
-            self.act(at, conn, |peer, world, out| peer.handle_timeout(world, at, out));
+        let Some(Host { actor, .. }) = &stream.host else { return };
+        if actor.poll_timeout() <= at {
+            self.act(at, conn, |actor, world, out| actor.handle_timeout(world, at, out));
         } else {
             self.plan_wake(at, conn);
         }

@@ -66,7 +66,7 @@ impl World {
                 fixed.stored[range.start as usize..range.end as usize].into()
             }
             Knowledge::Epochs(views) => {
-                if self.node_kind(node) == NodeKind::Dead {
+                if self.node_kind(node) == NodeKind::Dead || self.baiter(node).is_some() {
                     return Cow::default();
                 }
                 let view = self.view(views, seconds(now) / EPOCH_S);
@@ -105,8 +105,8 @@ impl World {
         }
         let start = epoch.saturating_mul(u64::from(self.plan.interval.max(1)) * 1_000_000);
         let mut shown = self.stored(Instant::from_micros(start), node).into_owned();
-        let seat = u64::from(self.node_seat(node));
-        let mut draw = draw(self.seed, "samples", seat ^ (epoch << 32));
+        let rank = u64::from(self.lures.rank(self.node_seat(node)));
+        let mut draw = draw(self.seed, "samples", rank ^ (epoch << 32));
         let count = shown.len().min(SAMPLES_MAX);
         for at in 0..count {
             let other = draw.usize(at..shown.len());
@@ -131,8 +131,9 @@ impl World {
             let honest = present
                 .iter()
                 .copied()
-                .filter(|&(_, n)| self.node_kind(n) != NodeKind::Dead && !self.colludes(n));
-            let honest = (!self.ring.is_empty()).then(|| Population::new(honest));
+                .filter(|&(_, n)| self.node_kind(n) != NodeKind::Dead && !self.is_outside(n));
+            let everyone_stores = self.ring.is_empty() && self.lures.is_empty();
+            let honest = (!everyone_stores).then(|| Population::new(honest));
             View { live, honest, everyone: Population::new(present.iter().copied()) }
         })
     }

@@ -1,5 +1,6 @@
 //! Builds a world: draws who exists, who is what, and who knows whom.
 
+use std::iter;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use estudely_core::{Family, InfoHash, NodeId, Seed};
 
 use super::knowledge::{Fixed, Knowledge};
 use super::lives::{Drawn, Habits, Life, Return, Slots};
+use super::lures::Lures;
 use super::view::{View, Views};
 use super::{
     Made, NodeKind, NodeRecord, PeerRecordInner, Plan, PlanError, World, check, check_addresses,
@@ -43,14 +45,26 @@ impl World {
                 *kind = NodeKind::Sampler;
             }
         }
+        // So far only the honest were counted; from here on baiters have seats among them.
+        let luring = plan.hostility.luring;
+        let mut lures = Lures::draw(&luring, seed, &ids);
+        let seats = lures.seated(first_seats(&plan, seed, ids), baiter_seats(&lures));
+        let kinds = lures.seated(kinds, iter::repeat(NodeKind::Sampler));
+        let vices = lures.seated(vices, iter::repeat(None));
+        let vanishing = lures.seated(vanishing, iter::repeat(false));
+        let entries: Vec<u32> = entries.into_iter().map(|seat| lures.seat(seat)).collect();
+        let ring = lures.seat(ring.start)..lures.seat(ring.start) + ring.len() as u32;
         let stays = |seat: u32| {
             let dead = kinds[seat as usize] == NodeKind::Dead;
-            dead || entries.contains(&seat) || ring.contains(&seat)
+            let entry = entries.contains(&seat) || ring.contains(&seat);
+            dead || entry || lures.number(seat).is_some()
         };
-        let (nodes, node_slots) = draw_nodes(&plan, seed, ids, stays, &vanishing);
+        let (nodes, node_slots) = draw_nodes(&plan, seed, seats, stays, &vanishing);
         let nodes_in = Slots::group(node_slots, nodes.iter().map(|node| node.slot));
         let (peers, first_peers, peer_slots) = draw_peers(&plan, seed);
-        check_addresses(&plan, u64::from(node_slots) + u64::from(peer_slots))?;
+        let decoys = u64::from(luring.nodes) * u64::from(luring.decoys);
+        check_addresses(&plan, u64::from(node_slots) + u64::from(peer_slots) + decoys)?;
+        lures.place_decoys(&luring, node_slots + peer_slots);
         let peers_in = Slots::group(peer_slots, peers.iter().map(|peer| peer.slot));
         let mut by_key = KeyedMap::with_capacity_and_hasher(
             torrents.len(),
@@ -60,7 +74,12 @@ impl World {
         let mut keys: Vec<_> = torrents.iter().map(|made| NodeId(made.key.0)).zip(0..).collect();
         keys.sort_unstable();
         let knowledge = match plan.churn.node_life_s {
-            0 => Knowledge::Fixed(fix(seed, &nodes, &kinds, &ring, &torrents)),
+            0 => {
+                let outside = |seat: u32| ring.contains(&seat) || lures.number(seat).is_some();
+                let all_store = ring.is_empty() && lures.is_empty();
+                let outside: Option<&dyn Fn(u32) -> bool> = (!all_store).then_some(&outside);
+                Knowledge::Fixed(fix(seed, &nodes, &kinds, outside, &torrents))
+            }
             _ => Knowledge::Epochs(Views::default()),
         };
         // An entry lives for ever: it has one life.
@@ -74,6 +93,7 @@ impl World {
             kinds,
             vices,
             ring,
+            lures,
             nodes_in,
             bootstraps,
             torrents,
@@ -210,32 +230,42 @@ const fn is_about_samples(vice: NodeVice) -> bool {
     )
 }
 
+/// What a seat begins with: id, slot, and its number among those of its kind.
+type FirstSeat = (NodeId, u32, u32);
+
+fn first_seats(plan: &Plan, seed: u64, ids: Vec<NodeId>) -> Vec<FirstSeat> {
+    let mut slots: Vec<u32> = (0..plan.nodes).collect();
+    draw(seed, "slots", 0).shuffle(&mut slots);
+    ids.into_iter().zip(slots).zip(0..).map(|((id, slot), rank)| (id, slot, rank)).collect()
+}
+
+fn baiter_seats(lures: &Lures) -> impl Iterator<Item = FirstSeat> + '_ {
+    lures.ids().zip(lures.first()..).map(|(id, slot)| (id, slot, slot))
+}
+
 /// Every life of every node, and how many addresses they need.
 fn draw_nodes(
     plan: &Plan,
     seed: u64,
-    ids: Vec<NodeId>,
+    seats: Vec<FirstSeat>,
     stays: impl Fn(u32) -> bool,
     vanishing: &[bool],
 ) -> (Vec<NodeRecord>, u32) {
     let churn = &plan.churn;
-    let mut first_slots: Vec<u32> = (0..plan.nodes).collect();
-    draw(seed, "slots", 0).shuffle(&mut first_slots);
-    let (mut nodes, mut slots, mut drawn) = (Vec::new(), plan.nodes, Vec::new());
-    for (seat, mut id) in (0..).zip(ids) {
+    let (mut nodes, mut slots, mut drawn) = (Vec::new(), seats.len() as u32, Vec::new());
+    for (seat, (mut id, mut slot, rank)) in (0..).zip(seats) {
         let habits = Habits {
             life_s: if stays(seat) { 0 } else { churn.node_life_s },
             horizon_s: churn.horizon_s,
             new_ids: churn.new_ids.value(),
             moves: churn.moves.value(),
         };
-        let mut draw = draw(seed, "lives", u64::from(seat));
+        let mut draw = draw(seed, "lives", u64::from(rank));
         drawn.clear();
         habits.draw(&mut draw, &mut drawn);
         if vanishing[seat as usize] {
             vanish(&mut drawn, churn.vanish_s);
         }
-        let mut slot = first_slots[seat as usize];
         for &Drawn { life, returns } in &drawn {
             match returns {
                 Return::Same => {}
@@ -288,7 +318,7 @@ fn fix(
     seed: u64,
     nodes: &[NodeRecord],
     kinds: &[NodeKind],
-    ring: &Range<u32>,
+    outside: Option<&dyn Fn(u32) -> bool>,
     torrents: &[Made],
 ) -> Fixed {
     let numbered = || nodes.iter().map(|node| node.id).zip(0..);
@@ -296,9 +326,10 @@ fn fix(
     let live = Population::new(numbered().filter(|&(_, n)| kinds[n as usize] != NodeKind::Dead));
     let tables = Tables::draw(&everyone, |n| draw(seed, "table", u64::from(n)));
     // One life for each seat: numbers are seats.
-    let honest =
-        numbered().filter(|(_, n)| kinds[*n as usize] != NodeKind::Dead && !ring.contains(n));
-    let honest = (!ring.is_empty()).then(|| Population::new(honest));
+    let honest = outside.map(|outside| {
+        let stores = |n: u32| kinds[n as usize] != NodeKind::Dead && !outside(n);
+        Population::new(numbered().filter(|&(_, n)| stores(n)))
+    });
     let view = View { everyone, live, honest };
     let (stored, stored_starts) = group_by_holder(view.storing(), nodes.len(), torrents);
     Fixed { view, tables, stored, stored_starts }

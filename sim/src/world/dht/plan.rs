@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use super::lures::{self, Luring};
 use crate::world::addresses::Addresses;
 use crate::world::torrent::{self, MetadataSizes};
 use crate::world::vice::{NodeVices, PeerVices};
@@ -142,6 +143,8 @@ pub struct Hostility {
     pub curiosity: u32,
     /// For so long bootstrap nodes answer nothing, seconds.
     pub silent_s: u32,
+    /// Who draws work to itself by samples that it makes up.
+    pub luring: Luring,
 }
 
 impl Hostility {
@@ -154,6 +157,7 @@ impl Hostility {
         eclipse: 0,
         curiosity: 0,
         silent_s: 0,
+        luring: Luring::NONE,
     };
 }
 
@@ -210,6 +214,8 @@ pub enum PlanError {
     Churn,
     /// More colluding nodes than half of all, or no torrent to surround.
     Eclipse,
+    /// More hostile addresses than the networks that they share have, or shared ones in IPv6.
+    SharedNetworks,
 }
 
 impl fmt::Display for PlanError {
@@ -230,6 +236,11 @@ impl fmt::Display for PlanError {
             ),
             Self::Percent => f.write_str("a percentage is above 100"),
             Self::Churn => write!(f, "churn: more than {LIVES_MAX} lives"),
+            Self::SharedNetworks => write!(
+                f,
+                "shared networks: want IPv4, at most as many as baiters, and at most {} addresses in each",
+                lures::SHARED_MAX
+            ),
             Self::Eclipse => f.write_str("eclipse: want at most half of the nodes, and a torrent"),
         }
     }
@@ -254,8 +265,10 @@ pub(crate) fn check(plan: &Plan) -> Result<(), PlanError> {
         return Err(PlanError::Eclipse);
     }
     // Before anything is made: the fewest addresses that this plan can need.
+    let luring = &plan.hostility.luring;
+    luring.check(plan.addresses)?;
     let fewest = u64::from(plan.torrents) * u64::from(*peers.start());
-    check_addresses(plan, u64::from(plan.nodes) + fewest)
+    check_addresses(plan, u64::from(plan.nodes) + luring.addresses() + fewest)
 }
 
 pub(crate) fn check_addresses(plan: &Plan, needed: u64) -> Result<(), PlanError> {

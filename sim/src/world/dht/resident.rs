@@ -62,4 +62,6 @@ pub enum Resident {
     Node(u32),
     /// The peer of this number.
     Peer(u32),
+    /// The peer of this number that baiters name for the keys they make up.
+    Decoy(u32),
 }

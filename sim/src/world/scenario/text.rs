@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::Scenario;
+use super::{Families, Scenario};
+use crate::world::vice::Baits;
 
 /// How far apart two names may be and still be meant for each other.
 const NEAR: f64 = 0.7;
@@ -95,6 +96,7 @@ impl Scenario {
             ("connections", self.connections),
             ("peers-per-infohash", self.peers_per_infohash),
             ("peer-attempts", self.peer_attempts),
+            ("bait-peers", self.bait_peers),
         ];
         let over = |list: &[(&'static str, u32)], most| {
             list.iter().find(|(_, value)| *value > most).map(|(name, _)| *name)
@@ -116,6 +118,12 @@ impl Scenario {
         }
         if self.names_fail > 0 && self.names_ms == 0 {
             return Err("names-fail: addresses do not fail; give names-ms too".to_owned());
+        }
+        if self.baiters > 0 && self.bait == Baits::NONE {
+            return Err("bait: want at least one, or no baiters".to_owned());
+        }
+        if self.bait_networks > 0 && self.families != Families::V4 {
+            return Err("bait-networks: only addresses of IPv4 share networks".to_owned());
         }
         if self.peers_min > self.peers_max {
             return Err("peers-min: want at most as many as peers-max".to_owned());

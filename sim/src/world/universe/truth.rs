@@ -130,7 +130,7 @@ impl UniverseTruth {
         let samplers: Vec<u32> = (0..world.node_count())
             .filter(|&node| world.node_kind(node) == NodeKind::Sampler)
             .filter(|&node| world.node_vice(node).is_none_or(NodeVice::serves))
-            .filter(|&node| !world.colludes(node))
+            .filter(|&node| !world.is_outside(node))
             .collect();
         let steady: Vec<u32> =
             samplers.iter().copied().filter(|&n| world.node_life(n).spans(0, span.end)).collect();

@@ -14,7 +14,7 @@ use estudely_core::{
 use super::super::Checker;
 use super::super::expected::{Due, Fields, GroundTruth};
 use crate::judge::rule::Rule;
-use crate::net::event::{Conn, Event, Observer};
+use crate::net::event::{Conn, Event, Held, Observer};
 use crate::world::scenario::Scenario;
 
 /// What is true.
@@ -332,14 +332,14 @@ impl Bench {
     pub(super) fn drain_with(&mut self, timeout: Option<Duration>) {
         let timeout = timeout.map(|timeout| Instant::START + timeout);
         let stats = self.stats.clone();
-        self.see(Event::Drained { timeout, next: None, stats: &stats });
+        self.see(Event::Drained { timeout, next: None, stats: &stats, held: Held::default() });
     }
 
     /// With the counters as they were set.
     pub(super) fn drain_as_is(&mut self) {
         let stats = self.stats.clone();
         let timeout = Some(self.now + seconds(1));
-        self.see(Event::Drained { timeout, next: None, stats: &stats });
+        self.see(Event::Drained { timeout, next: None, stats: &stats, held: Held::default() });
     }
 
     fn row(&mut self, row: &Row) {
