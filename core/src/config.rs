@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use crate::base::addr::{AddressPolicy, Family};
-use crate::limits::{CONNECTIONS_MAX, NEW_FLOWS_A_MINUTE_MAX, PEERS_PER_INFOHASH_MAX, RATE_MAX};
+use crate::limits::{
+    CONNECTIONS_MAX, NEW_FLOWS_A_MINUTE_MAX, PEERS_PER_INFOHASH_MAX, RATE_MAX, ROWS_MIB_HOME,
+    ROWS_MIB_MAX, UNFINISHED_MIB_HOME, UNFINISHED_MIB_MAX,
+};
 
 /// What the crawler is to do. More may follow: ask what a mode does, as below, instead of listing
 /// all of them.
@@ -76,6 +79,10 @@ pub struct Config {
     pub(crate) new_flows: Option<u32>,
     /// Open peer connections, half-open ones included.
     pub(crate) max_connections: u32,
+    /// MiB of unfinished metadata, within connections and between them.
+    pub(crate) unfinished_mib: u32,
+    /// MiB of rows waiting for a sink.
+    pub(crate) rows_mib: u32,
 }
 
 impl Config {
@@ -91,6 +98,8 @@ impl Config {
             rate: Some(200),
             new_flows: Some(1_800),
             max_connections: 200,
+            unfinished_mib: UNFINISHED_MIB_HOME,
+            rows_mib: ROWS_MIB_HOME,
         }
     }
 
@@ -163,6 +172,25 @@ impl Config {
         Ok(Self { max_connections, ..self })
     }
 
+    /// Holds at most so many MiB of unfinished metadata, within connections and between them. One
+    /// larger dictionary at a time may exceed it.
+    ///
+    /// # Errors
+    /// It is not in 1 to [`UNFINISHED_MIB_MAX`].
+    pub fn with_unfinished_mib(self, most: u32) -> Result<Self, ConfigError> {
+        let unfinished_mib = within("unfinished_mib", most, 1..=UNFINISHED_MIB_MAX)?;
+        Ok(Self { unfinished_mib, ..self })
+    }
+
+    /// Holds at most so many MiB in rows that wait for a sink. One larger row at a time may exceed it.
+    ///
+    /// # Errors
+    /// It is not in 1 to [`ROWS_MIB_MAX`].
+    pub fn with_rows_mib(self, most: u32) -> Result<Self, ConfigError> {
+        let rows_mib = within("rows_mib", most, 1..=ROWS_MIB_MAX)?;
+        Ok(Self { rows_mib, ..self })
+    }
+
     /// Lowers the number of connections to what the machine allows, but for one.
     #[must_use]
     pub fn with_connections_within(self, most: u32) -> Self {
@@ -182,6 +210,23 @@ impl Config {
     /// Our bound UDP address in each family, by [`Family::index`].
     pub const fn own(&self) -> [Option<SocketAddr>; Family::ALL.len()] {
         self.own
+    }
+
+    /// Most bytes of metadata that connections under way may hold together (H24): an adapter ends
+    /// whichever goes beyond it as [`PeerFault::Pressure`](crate::PeerFault::Pressure), but for one
+    /// at a time.
+    pub const fn assembly_bytes(&self) -> usize {
+        mib(self.unfinished_mib) / 5 * 4
+    }
+
+    /// Most bytes of unfinished metadata kept between connections, but for one larger dictionary.
+    pub(crate) const fn partial_bytes(&self) -> usize {
+        mib(self.unfinished_mib) - self.assembly_bytes()
+    }
+
+    /// Most bytes of rows that wait for a sink, but for one larger row.
+    pub(crate) const fn row_bytes(&self) -> usize {
+        mib(self.rows_mib)
     }
 
     /// Open peer connections, half-open ones included.
@@ -215,6 +260,10 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+const fn mib(count: u32) -> usize {
+    (count as usize) << 20
+}
+
 fn within(field: &'static str, value: u32, range: RangeInclusive<u32>) -> Result<u32, ConfigError> {
     if range.contains(&value) { Ok(value) } else { Err(ConfigError { field, value, range }) }
 }
@@ -245,17 +294,21 @@ mod tests {
             && config.rate.is_none_or(|rate| (1..=RATE_MAX).contains(&rate))
             && config.new_flows.is_none_or(|n| (1..=NEW_FLOWS_A_MINUTE_MAX).contains(&n))
             && (1..=CONNECTIONS_MAX).contains(&config.max_connections)
+            && (1..=UNFINISHED_MIB_MAX).contains(&config.unfinished_mib)
+            && (1..=ROWS_MIB_MAX).contains(&config.rows_mib)
     }
 
     type Setter = fn(Config, u32) -> Result<Config, ConfigError>;
 
     /// Every setter that has a range, its field, and the last value in range.
-    const SETTERS: [(&str, u32, Setter); 6] = [
+    const SETTERS: [(&str, u32, Setter); 8] = [
         ("peers_per_infohash", PEERS_PER_INFOHASH_MAX, Config::with_peers_per_infohash),
         ("peer_attempts", PEERS_PER_INFOHASH_MAX, Config::with_peer_attempts),
         ("rate", RATE_MAX, |config, n| config.with_rate(Some(n))),
         ("new_flows", NEW_FLOWS_A_MINUTE_MAX, |config, n| config.with_new_flows(Some(n))),
         ("max_connections", CONNECTIONS_MAX, Config::with_max_connections),
+        ("unfinished_mib", UNFINISHED_MIB_MAX, Config::with_unfinished_mib),
+        ("rows_mib", ROWS_MIB_MAX, Config::with_rows_mib),
         ("own port", 65_535, |config, n| {
             config.with_own(([9, 9, 9, 9], u16::try_from(n).unwrap_or(0)).into())
         }),

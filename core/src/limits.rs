@@ -71,6 +71,13 @@ pub const EXCHANGE_RATE: u64 = 32 * 1024;
 /// The lowest throughput that is put up with once data is due, in bytes per second (H26).
 pub const RATE_MIN: u64 = 1024;
 
+/// An offer is to be delivered within so long, whatever its size: above 1 MiB the lowest throughput
+/// rises with it (H26).
+pub const DELIVERY_TIME: Duration = Duration::from_secs(1_024);
+
+/// How long a peer that offered something large may take before its throughput counts (H26).
+pub const DELIVERY_GRACE: Duration = Duration::from_secs(30);
+
 /// Extension messages nobody asked for that one connection may bring (H27).
 pub const UNWANTED_MAX: u32 = 64;
 
@@ -126,7 +133,8 @@ const _: () = {
     assert!(EXTENDED_HANDSHAKE_FRONT >= METADATA_HEAD_MAX);
     // One legal frame never exceeds what may be skipped.
     assert!(FRAME_MAX < SKIPPED_MAX);
-    // A full piece in time is at least the lowest throughput, so that needs no clock of its own.
+    // A full piece in time is at least the lowest throughput, so that needs no clock of its own for
+    // what is small.
     assert!(PIECE_LEN as u64 >= RATE_MIN * PIECE_TIMEOUT.as_secs());
     // The absolute deadline leaves room for every phase before data flows.
     assert!(
@@ -141,9 +149,22 @@ const _: () = {
     assert!(TERMINAL_EXTENSION_MAX + 1 < TERMINAL_NAME_MAX);
 };
 
-/// Most bytes of metadata that connections under way may hold together (H24): an adapter ends
-/// whichever goes beyond it as [`crate::base::fault::PeerFault::Pressure`].
-pub const ASSEMBLY_BYTES_MAX: usize = 256 << 20;
+/// Most bytes of unfinished metadata that a run may be allowed to hold, and those of a home and a
+/// server, in MiB: four fifths of it within connections, the rest between them (H24).
+pub const UNFINISHED_MIB_MAX: u32 = 64 << 10;
+/// See [`UNFINISHED_MIB_MAX`].
+pub const UNFINISHED_MIB_HOME: u32 = 24;
+/// See [`UNFINISHED_MIB_MAX`].
+pub const UNFINISHED_MIB_SERVER: u32 = 320;
+
+/// Most bytes of metadata and names in rows waiting for a sink that a run may be allowed, and those
+/// of a home and a server, in MiB. From a third of it on nothing new begins; what connections that
+/// were open then bring beyond it is let go, and fetched again once rows are taken.
+pub const ROWS_MIB_MAX: u32 = 64 << 10;
+/// See [`ROWS_MIB_MAX`].
+pub const ROWS_MIB_HOME: u32 = 16;
+/// See [`ROWS_MIB_MAX`].
+pub const ROWS_MIB_SERVER: u32 = 192;
 
 // The DHT: messages
 
@@ -426,10 +447,6 @@ pub const WALK_PEERS_ENOUGH: usize = 10;
 /// How often the node that gave the sample is asked before a walk must help.
 pub const SOURCE_ASKS_MAX: u8 = 2;
 
-/// Most bytes of unfinished metadata kept between connections (H24). Beyond it pieces are dropped
-/// and fetched again.
-pub const PARTIAL_BYTES_MAX: usize = 64 << 20;
-
 /// Open connections per address.
 pub const PER_ADDRESS_MAX: u8 = 2;
 
@@ -463,15 +480,6 @@ pub const JOBS_MAX: usize = 1 << 15;
 /// Rows waiting for a sink before dialling stops.
 pub const ROWS_MAX: usize = 256;
 
-/// Bytes of metadata and names in rows waiting for a sink before dialling stops: about 2 000
-/// usual torrents.
-pub const ROW_BYTES_ENOUGH: usize = 64 << 20;
-
-/// Most bytes of metadata and names in waiting rows: what connections that were open then bring
-/// beyond it is let go, and fetched again once rows are taken. Three times as many usual torrents
-/// as the most connections of a profile.
-pub const ROW_BYTES_MAX: usize = 3 * ROW_BYTES_ENOUGH;
-
 // Shares: what is spent for what strangers name. The unit is a millisecond of one connection.
 
 /// Cells of each table of standing: nets, and nodes. Strangers that share one share its debt.
@@ -483,9 +491,9 @@ pub const DEBT_MAX: i32 = 3_600_000;
 /// All debts and credits are halved this often.
 pub const DEBT_HALVED_EVERY: Duration = Duration::from_secs(600);
 
-/// A debt beyond this is more than a few failures explain, in milliseconds: whoever owes as much
-/// does not keep the sweep from looking on, nor has the last places among jobs and walks.
-pub const DEBT_DEEP: i64 = 60_000;
+/// A debt beyond this is more than the odd failure, in milliseconds: whoever owes as much does not
+/// keep the sweep from looking on, nor has the last places among jobs and walks.
+pub const DEBT_DEEP: i64 = 30_000;
 
 /// What a verified result earns, besides what was spent for it: as much as a failure or two cost.
 pub const CREDIT: Duration = Duration::from_secs(30);
@@ -506,7 +514,11 @@ pub const SLOW_RESERVE: Duration = Duration::from_secs(30);
 /// What a walk costs: dozens of queries.
 pub const WALK_COST: Duration = Duration::from_secs(30);
 
-/// What a job is charged while it is under way, and if it comes to nothing.
+/// What a job is charged while it is under way: so that sources take turns among jobs, and the last
+/// places are for those that have none.
+pub const JOB_RESERVE: Duration = Duration::from_secs(20);
+
+/// What a job costs that comes to nothing, whatever was tried.
 pub const JOB_COST: Duration = Duration::from_secs(1);
 
 /// A connection that has held its place for so long gives it up if others wait for one.
@@ -524,6 +536,10 @@ pub const SAMPLES_AT_ONCE: usize = 20;
 
 /// Nodes whose samples wait; two that fall into one place take it from each other.
 pub const SAMPLES_KEPT: usize = 1 << 10;
+
+/// Infohashes of one node that wait for a job and count towards [`PENDING_ENOUGH`]: one that names
+/// many must not keep others from being heard.
+pub const LEADS_COUNTED: u32 = 3;
 
 /// Infohashes of one node that wait for a job while it is deep in debt: further ones are not taken.
 pub const LEADS_OF_DEBTORS: usize = 64;
@@ -624,8 +640,6 @@ const _: () = {
     assert!(SHUTDOWN_GRACE.as_millis() + SAVE_IN_A_HURRY.as_millis() < 2_000);
     // Routers, and names once more, have their turn before a run fails.
     assert!(ROUTERS_AFTER.as_secs() + RESOLVE_AGAIN.as_secs() < ANSWER_WITHIN.as_secs());
-    // The largest metadata that can be, with a name as long, always fits once rows are taken.
-    assert!(ROW_BYTES_ENOUGH + 2 * METADATA_MAX <= ROW_BYTES_MAX);
     // A state at every limit can be read again.
     assert!(2 * CALENDAR_MAX <= RESTS_SAVED_MAX && JOBS_MAX + ROWS_MAX <= PENDING_SAVED_MAX);
     assert!(

@@ -178,7 +178,7 @@ impl<O: Observer> Subject<O> {
             session: Session::new(self.entry.terms(start), &self.entry.doors(), Instant::START),
             resolver: self.entry.resolver(),
             begun: self.clock.reading(now),
-            exchanges: Exchanges::default(),
+            exchanges: Exchanges::new(self.config.assembly_bytes()),
             save_at: Some(if restored.is_some() { now + SAVE_EVERY } else { now }),
         });
         self.turn(now, false);
@@ -411,6 +411,9 @@ impl<O: Observer> Subject<O> {
             let [kept, rows] = live.crawler.bytes_held();
             let held = Held { unfinished: live.exchanges.bytes_held() + kept, rows };
             let timeout = self.poll_timeout();
+            if std::env::var("SHARES_DEBUG").is_ok() && self.turns % 256 == 0 {
+                eprintln!("DEBUG {:>8.1} {}", now.as_millis() as f64 / 1e3, live.crawler.debug_line());
+            }
             self.observer.observe(now, &Event::Drained { timeout, next, stats: &stats, held });
         }
         self.close(now);

@@ -346,10 +346,10 @@ impl Admission {
 
     /// Whether the sweep should find more: if little waits, or nothing but what nodes deep in debt
     /// named, which must not keep others from being heard.
-    pub(crate) fn wants_more(&self) -> bool {
-        let is_poor = || self.pending.least_debt().is_some_and(|debt| debt > DEBT_DEEP);
-        let wanted = self.pending() < self.enough
-            || self.admitted == 0 && self.pending.len() < PENDING_MAX / 2 && is_poor();
+    pub(crate) fn wants_more(&self, standing: &Standing) -> bool {
+        let has_room = self.admitted == 0 && self.pending.len() < PENDING_MAX / 2;
+        let wanted =
+            self.pending.fair_len() + self.admitted < self.enough || has_room && self.pending.is_poor(standing);
         !self.is_closed() && wanted
     }
 
@@ -380,6 +380,10 @@ impl Admission {
     /// Whether an infohash of an earlier run still waits here, for a job or for another chance.
     pub(crate) fn keeps(&self, hash: InfoHash) -> bool {
         self.aside.contains_key(&hash) || self.later_at.contains_key(&hash)
+    }
+
+    pub(crate) fn debug(&self, standing: &Standing) -> String {
+        format!("{} least {:?} poor {}", self.pending.fair_len(), self.pending.least_debt(), self.pending.is_poor(standing))
     }
 
     pub(crate) fn check(&self) {
@@ -419,7 +423,7 @@ mod tests {
         let offers = [1, 1, 9, 2, 3, 2].map(&mut offer);
         use Admitted::{Closed, Known, New};
         assert_eq!(offers, [New, Known, Known, New, Closed, Known]);
-        assert!(admission.is_closed() && !admission.wants_more());
+        assert!(admission.is_closed() && !admission.wants_more(&standing));
         assert_eq!(admission.pending(), 2);
     }
 

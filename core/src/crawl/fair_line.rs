@@ -3,7 +3,7 @@
 //!
 //! Each sponsor has a lane; equals take turns. Lanes are ordered by what their sponsors owed when
 //! that was looked at last: a debt that has grown is noticed when its lane comes first, and one that
-//! was paid by [`FairLine::on_paid`].
+//! has become less by [`FairLine::on_paid`].
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -12,7 +12,7 @@ use crate::base::planted::{self, Bug};
 use crate::base::rng::Rng;
 use crate::base::store::{KeyedMap, KeyedState};
 use crate::crawl::standing::{Sponsor, Standing};
-use crate::limits::SECOND_CHANCE_TURNS;
+use crate::limits::{LEADS_COUNTED, SECOND_CHANCE_TURNS};
 
 /// On whose behalf something waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +64,9 @@ pub(crate) struct FairLine<T> {
     by_sponsor: KeyedMap<Sponsor, u32>,
     /// Places of lanes; one that is not its lane's place any more is passed over.
     order: BinaryHeap<Reverse<((i64, u64), u32)>>,
-    /// How many wait in lanes.
+    /// How many wait in lanes, and of these the first few of each.
     in_lanes: usize,
+    counted: usize,
     /// Turns given so far.
     turn: u64,
     /// Taken since one of the turns was.
@@ -85,6 +86,7 @@ impl<T> FairLine<T> {
             by_sponsor: KeyedMap::with_hasher(KeyedState::new(rng)),
             order: BinaryHeap::new(),
             in_lanes: 0,
+            counted: 0,
             turn: 0,
             since_turn: 0,
             halvings: 0,
@@ -109,6 +111,11 @@ impl<T> FairLine<T> {
         self.len() == 0
     }
 
+    /// How many wait, of each sponsor a few at most.
+    pub(crate) fn fair_len(&self) -> usize {
+        self.orders.len() + self.turns.len() + self.counted
+    }
+
     /// How many wait that `sponsor` named.
     pub(crate) fn backlog(&self, sponsor: Sponsor) -> usize {
         let lane = self.by_sponsor.get(&sponsor).map(|lane| &self.lanes[*lane as usize]);
@@ -123,6 +130,12 @@ impl<T> FairLine<T> {
     /// The least debt for which hearsay waits. To be exact, [`FairLine::sort`] comes before.
     pub(crate) fn least_debt(&self) -> Option<i64> {
         self.order.peek().map(|Reverse(((debt, _), _))| *debt)
+    }
+
+    /// Whether the source that comes first is deep in debt, or none waits.
+    pub(crate) fn is_poor(&self, standing: &Standing) -> bool {
+        let first = self.order.peek().map(|Reverse((_, lane))| self.lanes[*lane as usize].sponsor);
+        first.is_none_or(|sponsor| standing.is_deep_in_debt(sponsor))
     }
 
     /// The next one that `lives`, and the debt of its sponsor; those before it that do not are gone.
@@ -196,6 +209,7 @@ impl<T> FairLine<T> {
         for index in 0..self.lanes.len() as u32 {
             let lane = &mut self.lanes[index as usize];
             let waiting = std::mem::take(&mut lane.len);
+            self.counted -= waiting.min(LEADS_COUNTED) as usize;
             let mut at = std::mem::replace(&mut lane.first, NONE);
             lane.last = NONE;
             self.in_lanes -= waiting as usize;
@@ -293,6 +307,7 @@ impl<T> FairLine<T> {
             _ => self.links[lane.last as usize].next = link,
         }
         lane.last = link;
+        self.counted += usize::from(lane.len < LEADS_COUNTED);
         lane.len += 1;
         self.in_lanes += 1;
     }
@@ -302,6 +317,7 @@ impl<T> FairLine<T> {
         let link = lane.first;
         lane.first = self.links[link as usize].next;
         lane.len -= 1;
+        self.counted -= usize::from(lane.len < LEADS_COUNTED);
         self.in_lanes -= 1;
         if lane.len == 0 {
             self.close(index);
@@ -359,9 +375,133 @@ impl<T> FairLine<T> {
     pub(crate) fn check(&self) {
         let waiting: usize = self.lanes.iter().map(|lane| lane.len as usize).sum();
         assert_eq!(waiting, self.in_lanes, "what waits in lanes is counted");
+        let few = self.lanes.iter().map(|lane| lane.len.min(LEADS_COUNTED) as usize);
+        assert_eq!(few.sum::<usize>(), self.counted);
         let open = self.lanes.iter().filter(|lane| lane.len > 0).count();
         assert_eq!(open, self.by_sponsor.len(), "a lane is open as long as something waits");
         assert_eq!(self.links.iter().filter(|link| link.item.is_some()).count(), waiting);
         assert!(self.order.len() <= Self::STALE_MAX + 2 * self.by_sponsor.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
+
+    use proptest::prelude::{prop, prop_assert_eq, proptest};
+
+    use super::*;
+    use crate::base::rng::Seed;
+    use crate::base::time::Duration;
+
+    fn line() -> FairLine<u32> {
+        FairLine::new(&mut Rng::new(Seed::from_u64(1)))
+    }
+
+    fn sponsor(standing: &Standing, net: u8) -> Sponsor {
+        standing.sponsor(SocketAddr::from(([20, 0, net, 1], 6_881)))
+    }
+
+    fn drain(line: &mut FairLine<u32>, standing: &Standing) -> Vec<u32> {
+        std::iter::from_fn(|| line.pop(standing, |_| true)).collect()
+    }
+
+    /// Everything that `lives`, half of it after the dead were cleared away.
+    fn drain_living(
+        mut line: FairLine<u32>,
+        standing: &Standing,
+        lives: impl Fn(&u32) -> bool,
+    ) -> Vec<u32> {
+        let half = line.len() / 2;
+        let pop = |line: &mut FairLine<u32>| line.pop(standing, &lives);
+        let mut taken: Vec<u32> = (0..half / 3).map_while(|_| pop(&mut line)).collect();
+        line.retain(&lives);
+        line.check();
+        taken.extend(std::iter::from_fn(|| pop(&mut line)));
+        line.check();
+        taken
+    }
+
+    #[test]
+    fn sources_take_turns_however_much_one_of_them_brings() {
+        let (mut line, standing) = (line(), Standing::blank());
+        for n in 0..5 {
+            line.push(&standing, Behalf::Hearsay(sponsor(&standing, 1)), n);
+        }
+        line.push(&standing, Behalf::Hearsay(sponsor(&standing, 2)), 10);
+        line.push(&standing, Behalf::Hearsay(sponsor(&standing, 3)), 20);
+        assert_eq!(drain(&mut line, &standing), [0, 10, 20, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn whoever_owes_less_comes_first_also_if_that_changes_while_it_waits() {
+        let (mut line, mut standing) = (line(), Standing::blank());
+        let [a, b] = [1, 2].map(|net| sponsor(&standing, net));
+        for n in 0..3 {
+            line.push(&standing, Behalf::Hearsay(a), n);
+            line.push(&standing, Behalf::Hearsay(b), 10 + n);
+        }
+        standing.charge(a, Duration::from_secs(9));
+        assert_eq!(line.pop(&standing, |_| true), Some(10));
+        standing.charge(b, Duration::from_secs(20));
+        assert_eq!(line.pop(&standing, |_| true), Some(0));
+        standing.pay(b, Duration::from_secs(20));
+        line.on_paid(&standing, b);
+        assert_eq!(drain(&mut line, &standing), [11, 12, 1, 2]);
+    }
+
+    #[test]
+    fn orders_come_first_and_earlier_rounds_have_every_fourth_turn() {
+        let (mut line, standing) = (line(), Standing::blank());
+        for n in 0..8 {
+            line.push(&standing, Behalf::Hearsay(sponsor(&standing, 1)), n);
+        }
+        line.push(&standing, Behalf::Turn, 20);
+        line.push(&standing, Behalf::Turn, 21);
+        line.push(&standing, Behalf::Order, 30);
+        let taken = drain(&mut line, &standing);
+        assert_eq!(taken, [30, 0, 1, 20, 2, 3, 4, 21, 5, 6, 7]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_the_least_debt_is_served(
+            steps in prop::collection::vec((0..5_u8, 0..6_u8, 1..30_u64), 1..300),
+        ) {
+            let (mut line, mut standing) = (line(), Standing::blank());
+            let mut model: BTreeMap<Sponsor, Vec<u32>> = BTreeMap::new();
+            for (n, (step, net, seconds)) in (0..).zip(steps) {
+                let of = sponsor(&standing, net);
+                match step {
+                    0 | 1 => {
+                        line.push(&standing, Behalf::Hearsay(of), n);
+                        model.entry(of).or_default().push(n);
+                    }
+                    2 => standing.charge(of, Duration::from_secs(seconds)),
+                    3 => {
+                        standing.pay(of, Duration::from_secs(seconds));
+                        line.on_paid(&standing, of);
+                    }
+                    _ => {
+                        let least = model.keys().map(|of| standing.debt(*of)).min();
+                        let Some(taken) = line.pop(&standing, |_| true) else { continue };
+                        let from = |(_, waiting): &(&Sponsor, &Vec<u32>)| waiting[0] == taken;
+                        let of = model.iter().find(from).map(|(of, _)| *of);
+                        let of = of.expect("the first of its lane");
+                        prop_assert_eq!(Some(standing.debt(of)), least);
+                        model.entry(of).or_default().remove(0);
+                        model.retain(|_, waiting| !waiting.is_empty());
+                    }
+                }
+                line.check();
+            }
+            let lives = |n: &u32| n % 3 > 0;
+            let mut left: Vec<u32> = model.into_values().flatten().filter(lives).collect();
+            let mut rest = drain_living(line, &standing, lives);
+            left.sort_unstable();
+            rest.sort_unstable();
+            prop_assert_eq!(rest, left);
+        }
     }
 }

@@ -26,9 +26,9 @@ use crate::base::store::{Key, KeyedMap, KeyedState, Slab};
 use crate::base::time::{Duration, Instant, Lane};
 use crate::crawl::fair_line::{Behalf, FairLine};
 use crate::crawl::row::FailureCause;
-use crate::crawl::standing::{Sponsor, Standing};
+use crate::crawl::standing::{Reserve, Sponsor, Standing};
 use crate::lead::Lead;
-use crate::limits::{BLOCKED_PAUSE, JOB_PATIENCE, JOBS_MAX, VALUES_PER_REPLY};
+use crate::limits::{BLOCKED_PAUSE, JOB_PATIENCE, JOB_RESERVE, JOBS_MAX, VALUES_PER_REPLY};
 
 pub(crate) use self::dials::Begun;
 
@@ -128,7 +128,12 @@ impl Finished {
 
     /// The node that named it, and what was spent for it.
     pub(crate) fn sponsor(&self) -> Option<(Sponsor, Duration)> {
-        Some((self.job.sponsor?, self.job.cost))
+        Some((self.job.sponsor()?, self.job.cost))
+    }
+
+    /// What it was charged beforehand.
+    pub(crate) fn reserve(&self) -> Reserve {
+        self.job.reserve
     }
 
     /// Whether some peer accepted a connection.
@@ -176,8 +181,8 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// No jobs, and never more than `most`.
-    pub(crate) fn new(limits: JobLimits, most: usize, rng: &Rng) -> Self {
+    /// No jobs, and never more than `most`, nor more `bytes` of pieces between connections.
+    pub(crate) fn new(limits: JobLimits, (most, bytes): (usize, usize), rng: &Rng) -> Self {
         let lines = &mut rng.fork("lines");
         Self {
             limits,
@@ -190,7 +195,7 @@ impl Jobs {
             blocked: Lane::new(BLOCKED_PAUSE),
             held: Line::default(),
             changed: VecDeque::new(),
-            pieces: PieceCache::default(),
+            pieces: PieceCache::new(bytes),
             finds: Finds::default(),
         }
     }
@@ -201,12 +206,16 @@ impl Jobs {
         now: Instant,
         lead: &Lead,
         asks: bool,
-        standing: &Standing,
+        standing: &mut Standing,
     ) -> Option<Key> {
         let source = lead.source.filter(|_| asks);
         let sponsor = lead.source.map(|node| standing.sponsor(node.addr));
         let state = source.map_or(Source::Done, |node| Source::Queued(node, 0));
-        let key = self.jobs.insert(Job::new(now, lead, state, sponsor)).ok()?;
+        if self.jobs.is_full() {
+            return None;
+        }
+        let reserve = standing.reserve(sponsor, None, JOB_RESERVE);
+        let key = self.jobs.insert(Job::new(now, lead, state, reserve)).ok()?;
         self.by_hash.insert(lead.hash, key);
         if self.patience.len() >= 2 * JOBS_MAX {
             // Most are of jobs long settled; those that live are at most half.
@@ -461,7 +470,7 @@ impl Jobs {
     pub(crate) fn spend(&mut self, key: Key, cost: Duration) -> Option<Sponsor> {
         let job = self.jobs.get_mut(key)?;
         job.cost = job.cost.saturating_add(cost);
-        job.sponsor
+        job.sponsor()
     }
 
     /// The debt of a sponsor has become less.

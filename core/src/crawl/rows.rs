@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::base::time::Instant;
 use crate::crawl::row::Row;
-use crate::limits::{JOBS_MAX, ROW_BYTES_ENOUGH, ROW_BYTES_MAX, ROWS_MAX};
+use crate::limits::{JOBS_MAX, ROWS_MAX};
 use crate::peer::exchange::Fetched;
 
 /// What a settled infohash leaves behind in a saved state.
@@ -27,22 +27,29 @@ pub(crate) struct Untaken {
 }
 
 /// The rows, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Rows {
+    /// Most bytes that wait, but for one larger row.
+    most: usize,
     waiting: VecDeque<Untaken>,
     /// [`crate::crawl::row::Row::bytes_held`] of all of them.
     bytes: usize,
 }
 
 impl Rows {
+    /// None; `most` bytes may wait, but for one larger row.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, waiting: VecDeque::new(), bytes: 0 }
+    }
+
     /// Whether new work may begin.
     pub(crate) fn have_room(&self) -> bool {
-        self.waiting.len() < ROWS_MAX && self.bytes < ROW_BYTES_ENOUGH
+        self.waiting.len() < ROWS_MAX && self.bytes < self.most / 3
     }
 
     /// Whether the row of this metadata may wait here.
     pub(crate) fn have_room_for(&self, fetched: &Fetched) -> bool {
-        self.bytes + fetched.bytes_held() <= ROW_BYTES_MAX
+        self.bytes == 0 || self.bytes + fetched.bytes_held() <= self.most
     }
 
     pub(crate) fn push(&mut self, untaken: Untaken) {
@@ -75,7 +82,9 @@ impl Rows {
     pub(crate) fn check(&self) {
         let held: usize = self.waiting.iter().map(|untaken| untaken.row.bytes_held()).sum();
         assert_eq!(held, self.bytes, "every row is counted");
-        assert!(self.bytes <= ROW_BYTES_MAX, "{} bytes of rows", self.bytes);
+        let largest = self.waiting.iter().map(|untaken| untaken.row.bytes_held()).max();
+        let fits = self.bytes <= self.most || Some(self.bytes) == largest;
+        assert!(fits, "{} bytes of rows", self.bytes);
         // Work begun before there were too many still ends in rows.
         assert!(self.waiting.len() <= ROWS_MAX + JOBS_MAX, "{} rows", self.waiting.len());
     }

@@ -40,6 +40,8 @@ impl Sponsor {
 #[derive(Clone, Copy, Debug, Default)]
 struct Account {
     debt: i32,
+    /// Charged beforehand for what is under way.
+    reserved: u32,
     /// Visits that brought new infohashes since one of its infohashes was verified.
     unpaid_visits: u8,
 }
@@ -70,7 +72,7 @@ impl Reserve {
 #[derive(Debug)]
 pub(crate) struct Standing {
     policy: AddressPolicy,
-    nets: Cells<i32>,
+    nets: Cells<Account>,
     nodes: Cells<Account>,
     /// What all reserves that are not settled come to.
     reserved: u64,
@@ -100,15 +102,25 @@ impl Standing {
         Sponsor { net: net as u16, node: node as u16 }
     }
 
-    /// What was spent in vain for what `sponsor` named, in milliseconds; below zero for credit.
+    /// What was spent in vain for what `sponsor` named and what is being spent, in milliseconds; below
+    /// zero for credit.
     pub(crate) fn debt(&self, sponsor: Sponsor) -> i64 {
-        let node = self.nodes.at(usize::from(sponsor.node)).debt;
-        i64::from(*self.nets.at(usize::from(sponsor.net))) + i64::from(node)
+        let accounts = self.accounts(sponsor);
+        accounts.iter().map(|account| i64::from(account.debt) + i64::from(account.reserved)).sum()
     }
 
-    /// Whether more was spent for `sponsor` than a few failures explain.
+    /// Whether more was spent in vain for `sponsor` than the odd failure costs.
     pub(crate) fn is_deep_in_debt(&self, sponsor: Sponsor) -> bool {
-        self.debt(sponsor) > DEBT_DEEP
+        self.accounts(sponsor).iter().map(|account| i64::from(account.debt)).sum::<i64>() > DEBT_DEEP
+    }
+
+    fn accounts(&self, sponsor: Sponsor) -> [&Account; 2] {
+        [self.nets.at(usize::from(sponsor.net)), self.nodes.at(usize::from(sponsor.node))]
+    }
+
+    fn accounts_mut(&mut self, sponsor: Sponsor) -> [&mut Account; 2] {
+        let net = self.nets.at_mut(usize::from(sponsor.net));
+        [net, self.nodes.at_mut(usize::from(sponsor.node))]
     }
 
     /// Halves all debts and credits if it is time: old merits and old faults fade.
@@ -116,8 +128,8 @@ impl Standing {
         let due = now.as_micros() / DEBT_HALVED_EVERY.as_micros() as u64;
         let times = due.saturating_sub(self.halvings).min(31) as u32;
         if times > 0 {
-            self.nets.iter_mut().for_each(|debt| *debt /= 1 << times.min(30));
-            self.nodes.iter_mut().for_each(|account| account.debt /= 1 << times.min(30));
+            let all = self.nets.iter_mut().chain(self.nodes.iter_mut());
+            all.for_each(|account| account.debt /= 1 << times.min(30));
             self.halvings = due;
         }
     }
@@ -150,16 +162,22 @@ impl Standing {
         let more = u32::try_from(by.as_millis()).unwrap_or(u32::MAX).min(DEBT_MAX as u32);
         reserve.millis = reserve.millis.saturating_add(more);
         self.reserved += u64::from(more);
-        reserve.payers().for_each(|payer| self.change(payer, more as i32));
+        for payer in reserve.payers() {
+            for account in self.accounts_mut(payer) {
+                account.reserved = account.reserved.saturating_add(more);
+            }
+        }
     }
 
     /// Something is over: charges what it has cost in stead of what was reserved.
     pub(crate) fn settle(&mut self, reserve: Reserve, cost: Duration) {
         self.reserved = self.reserved.saturating_sub(u64::from(reserve.millis));
-        let cost = i64::try_from(cost.as_millis()).unwrap_or(i64::MAX);
-        let difference = cost.min(i64::from(DEBT_MAX)) - i64::from(reserve.millis);
-        let difference = i32::try_from(difference).unwrap_or(i32::MIN);
-        reserve.payers().for_each(|payer| self.change(payer, difference));
+        for payer in reserve.payers() {
+            for account in self.accounts_mut(payer) {
+                account.reserved = account.reserved.saturating_sub(reserve.millis);
+            }
+            self.charge(payer, cost);
+        }
     }
 
     /// An infohash that `sponsor` named was verified: pays back what was `spent` for it, and more.
@@ -181,10 +199,9 @@ impl Standing {
     fn change(&mut self, sponsor: Sponsor, by: i32) {
         let least = -(CREDIT_MAX.as_millis() as i32);
         let changed = |debt: i32| debt.saturating_add(by).clamp(least, DEBT_MAX);
-        let net = self.nets.at_mut(usize::from(sponsor.net));
-        *net = changed(*net);
-        let account = self.nodes.at_mut(usize::from(sponsor.node));
-        account.debt = changed(account.debt);
+        for account in self.accounts_mut(sponsor) {
+            account.debt = changed(account.debt);
+        }
     }
 
     /// Asserts that the reserves of what is `open` are what was charged beforehand.
@@ -203,3 +220,83 @@ impl Standing {
 }
 
 const _: () = assert!(STANDING_CELLS <= 1 << u16::BITS, "a place fits into a sponsor");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn node(net: u8, host: u8) -> SocketAddr {
+        SocketAddr::from(([20, 0, net, host], 6_881))
+    }
+
+    #[test]
+    fn nodes_of_one_net_share_half_of_their_debts_and_ports_share_all() {
+        let mut standing = Standing::blank();
+        let of = |standing: &Standing, addr| standing.debt(standing.sponsor(addr));
+        standing.charge(standing.sponsor(node(1, 1)), 10 * SECOND);
+        assert_eq!(of(&standing, node(1, 1)), 20_000);
+        assert_eq!(of(&standing, node(1, 2)), 10_000, "its net's");
+        assert_eq!(of(&standing, node(2, 1)), 0);
+        assert_eq!(of(&standing, SocketAddr::from(([20, 0, 1, 1], 7_000))), 20_000);
+    }
+
+    #[test]
+    fn what_is_under_way_is_charged_at_once_and_what_it_cost_in_the_end() {
+        let mut standing = Standing::blank();
+        let [one, other] = [node(1, 1), node(2, 1)].map(|addr| standing.sponsor(addr));
+        let mut reserve = standing.reserve(Some(one), Some(other), 8 * SECOND);
+        standing.raise(&mut reserve, 2 * SECOND);
+        assert_eq!((standing.debt(one), standing.debt(other)), (20_000, 20_000));
+        assert!(!standing.is_deep_in_debt(one), "nothing was in vain yet");
+        standing.check([reserve].into_iter());
+        standing.settle(reserve, 3 * SECOND);
+        assert_eq!((standing.debt(one), standing.debt(other)), (6_000, 6_000));
+        standing.check(std::iter::empty());
+        let same = standing.reserve(Some(one), Some(one), SECOND);
+        assert_eq!(standing.debt(one), 8_000, "once, although it named both");
+        standing.settle(same, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_verified_result_pays_back_what_was_spent_and_a_bounded_credit() {
+        let mut standing = Standing::blank();
+        let sponsor = standing.sponsor(node(1, 1));
+        standing.charge(sponsor, 100 * SECOND);
+        standing.pay(sponsor, 100 * SECOND);
+        assert_eq!(standing.debt(sponsor), -60_000, "30 s in each account");
+        for _ in 0..10 {
+            standing.pay(sponsor, Duration::ZERO);
+        }
+        assert_eq!(standing.debt(sponsor), -120_000, "60 s in each");
+        standing.charge(sponsor, Duration::MAX);
+        standing.charge(sponsor, Duration::MAX);
+        assert_eq!(standing.debt(sponsor), 2 * 3_600_000, "an hour in each");
+    }
+
+    #[test]
+    fn every_ten_minutes_debts_are_halved_however_often_that_is_looked_at() {
+        let mut standing = Standing::blank();
+        let sponsor = standing.sponsor(node(1, 1));
+        standing.charge(sponsor, 8 * SECOND);
+        let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
+        for (second, debt) in [(599, 16_000), (600, 8_000), (1_199, 8_000), (1_800, 2_000)] {
+            standing.advance(at(second));
+            standing.advance(at(second));
+            assert_eq!(standing.debt(sponsor), debt, "{second}");
+        }
+    }
+
+    #[test]
+    fn h19_the_rest_doubles_with_each_visit_that_came_to_nothing_until_one_infohash_is_verified() {
+        let mut standing = Standing::blank();
+        let sponsor = standing.sponsor(node(1, 1));
+        let mut visit = |brought| standing.on_visit(sponsor, brought).as_secs();
+        assert_eq!([true, false, true, true].map(&mut visit), [300, 600, 600, 1_200]);
+        assert_eq!([true; 4].map(&mut visit), [2_400, 4_800, 9_600, 19_200]);
+        assert_eq!([true; 20].map(&mut visit), [21_600; 20]);
+        standing.pay(sponsor, Duration::ZERO);
+        assert_eq!(standing.on_visit(sponsor, true).as_secs(), 300);
+    }
+}

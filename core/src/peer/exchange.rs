@@ -33,8 +33,8 @@ use crate::base::rng::{Rng, Seed};
 use crate::base::time::{Duration, Instant};
 use crate::codec::wire::{Extensions, Handshake, MetadataMessage, OUR_EXTENSIONS, PEER_ID_PREFIX};
 use crate::limits::{
-    CONNECT_TIMEOUT, EXCHANGE_RATE, EXCHANGE_TIMEOUT, EXTENSION_TIMEOUT, HANDSHAKE_TIMEOUT,
-    PIECE_TIMEOUT, REQUESTS_MAX, SKIPPED_MAX, STRAYS_MAX, UNWANTED_MAX,
+    CONNECT_TIMEOUT, DELIVERY_GRACE, DELIVERY_TIME, EXCHANGE_RATE, EXCHANGE_TIMEOUT, EXTENSION_TIMEOUT, HANDSHAKE_TIMEOUT,
+    PIECE_LEN, PIECE_TIMEOUT, RATE_MIN, REQUESTS_MAX, SKIPPED_MAX, STRAYS_MAX, UNWANTED_MAX,
 };
 use crate::peer::pieces::{PieceSet, Pieces};
 
@@ -214,7 +214,7 @@ impl Exchange {
     }
 
     /// Bytes of metadata held, own and inherited: what counts against
-    /// [`crate::limits::ASSEMBLY_BYTES_MAX`].
+    /// [`crate::Config::assembly_bytes`].
     pub fn bytes_held(&self) -> usize {
         self.pieces.iter().chain(&self.resume).map(Pieces::bytes_held).sum()
     }
@@ -373,9 +373,18 @@ impl Exchange {
         ControlFlow::Continue(false)
     }
 
+    /// When the next piece must have come, by the lowest throughput for what is on offer (H26).
+    fn next_piece_by(&self) -> Instant {
+        let Some(pieces) = &self.pieces else { return self.all_ends };
+        let own = u64::from(pieces.pieces_held().saturating_sub(self.inherited)) + 1;
+        let rate = RATE_MIN.max(pieces.size() as u64 / DELIVERY_TIME.as_secs());
+        let offered = self.timings.offered.unwrap_or(self.timings.started);
+        offered + DELIVERY_GRACE + Duration::from_millis(own * PIECE_LEN as u64 * 1_000 / rate)
+    }
+
     /// A piece became whole.
     fn on_piece(&mut self, now: Instant, out: &mut Vec<u8>) -> Flow {
-        self.phase_ends = now + PIECE_TIMEOUT;
+        self.phase_ends = (now + PIECE_TIMEOUT).min(self.next_piece_by());
         if self.pieces.as_ref().is_some_and(Pieces::is_complete) {
             return self.verify(out);
         }

@@ -43,7 +43,8 @@ pub fn run(
     }
     let interrupts = options.signals.take();
     let local = udp.each_ref().map(|socket| socket.as_ref().map(|udp| udp.local().ip()));
-    let connections = Connections::new(clock, local);
+    let budget = options.crawler.assembly_bytes();
+    let connections = Connections::new(clock, local).with_budget(budget);
     let world = World { clock, udp, connections: &connections, interrupts: interrupts.as_ref() };
     let driver = Driver::new(options, world, sink, observer)?;
     async_io::block_on(connections.run(driver.run()))

@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use async_io::{Async, Timer};
-use estudely_core::limits::ASSEMBLY_BYTES_MAX;
 use estudely_core::{Duration, Exchange, Instant, Outcome, PeerFault, Step};
 use smol::{LocalExecutor, future};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -43,8 +42,11 @@ struct Shared<K> {
     alarms: Alarms,
     /// Those that are open.
     open: RefCell<BTreeMap<K, Rc<Recall>>>,
-    /// Bytes of metadata that all connections hold.
+    /// Bytes of metadata that all connections hold, but for the large one, and the most they may.
     held: Cell<usize>,
+    budget: Cell<usize>,
+    /// Whether one connection holds more than the budget has room for: one at a time may.
+    has_large: Cell<bool>,
     /// Never longer than the connections that were open together: each leaves one outcome.
     done: RefCell<VecDeque<(K, Outcome)>>,
     waiter: RefCell<Option<Waker>>,
@@ -74,10 +76,18 @@ impl<K: Copy + Ord + 'static> Connections<K> {
             alarms: Alarms::default(),
             open: RefCell::default(),
             held: Cell::new(0),
+            budget: Cell::new(usize::MAX),
+            has_large: Cell::new(false),
             done: RefCell::default(),
             waiter: RefCell::default(),
         };
         Self { executor: LocalExecutor::new(), shared: Rc::new(shared) }
+    }
+
+    /// Together they hold at most so many bytes of metadata (H24); without it there is no bound.
+    pub fn with_budget(self, bytes: usize) -> Self {
+        self.shared.budget.set(bytes);
+        self
     }
 
     /// Begins a connection. Its outcome appears at [`Self::try_outcome`] under `peer`.
@@ -187,7 +197,7 @@ impl<K> Shared<K> {
         };
         let alarm = Alarm::new(&self.alarms);
         let mut line =
-            Line { shared: self, stream, alarm, recall, unsent: Vec::new(), held: 0 };
+            Line { shared: self, stream, alarm, recall, unsent: Vec::new(), held: Holding::Part(0) };
         // What an earlier peer left is held from the start.
         if !line.hold(exchange.bytes_held()) {
             return exchange.handle_failed(self.clock.now(), PeerFault::Pressure);
@@ -234,7 +244,16 @@ struct Line<'a, K> {
     recall: &'a Recall,
     unsent: Vec<u8>,
     /// This connection's part of what all hold.
-    held: usize,
+    held: Holding,
+}
+
+/// What a connection holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holding {
+    /// So many bytes of the budget.
+    Part(usize),
+    /// It is the large one, which is not counted.
+    Large,
 }
 
 /// What ended a wait.
@@ -362,12 +381,27 @@ impl<K> Line<'_, K> {
         None
     }
 
-    /// Counts what the exchange holds now; `false` if that is too much for all together.
+    /// Counts what the exchange holds now; `false` if that is too much for all together. One
+    /// connection at a time may hold more.
     fn hold(&mut self, bytes: usize) -> bool {
-        let before = self.shared.held.get() - self.held;
-        self.shared.held.set(before + bytes);
-        self.held = bytes;
-        bytes == 0 || before + bytes <= ASSEMBLY_BYTES_MAX
+        let Shared { held, budget, has_large, .. } = self.shared;
+        let Holding::Part(part) = self.held else {
+            if bytes == 0 {
+                has_large.set(false);
+                self.held = Holding::Part(0);
+            }
+            return true;
+        };
+        let others = held.get() - part;
+        let fits = bytes == 0 || others + bytes <= budget.get();
+        if !fits && !has_large.replace(true) {
+            held.set(others);
+            self.held = Holding::Large;
+            return true;
+        }
+        held.set(others + bytes);
+        self.held = Holding::Part(bytes);
+        fits
     }
 
     /// Sends `bytes` after what is unsent, keeping what the socket does not take.
@@ -462,11 +496,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn h24_connections_hold_256_mib_together_and_not_a_byte_more() {
+    fn h24_connections_hold_their_budget_together_and_one_of_them_more() {
         const MIB: usize = 1 << 20;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let to = listener.local_addr().expect("bound");
-        let all = Connections::<()>::new(Clock::start(), [None; 2]);
+        let all = Connections::<()>::new(Clock::start(), [None; 2]).with_budget(256 * MIB);
         let recall = Recall::default();
         let line = || Line {
             shared: &all.shared,
@@ -474,11 +508,14 @@ mod tests {
             alarm: Alarm::new(&all.shared.alarms),
             recall: &recall,
             unsent: Vec::new(),
-            held: 0,
+            held: Holding::Part(0),
         };
-        let (mut first, mut second) = (line(), line());
+        let (mut first, mut second, mut large) = (line(), line(), line());
         assert!(first.hold(200 * MIB) && second.hold(56 * MIB));
-        assert!(!second.hold(56 * MIB + 1));
+        assert!(large.hold(1) && large.held == Holding::Large);
+        assert!(!second.hold(56 * MIB + 1) && large.hold(400 * MIB));
         assert!(second.hold(0) && first.hold(256 * MIB) && !second.hold(1));
+        drop((large, second));
+        assert!(line().hold(1), "another is the large one now");
     }
 }

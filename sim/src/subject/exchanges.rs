@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use estudely_core::limits::ASSEMBLY_BYTES_MAX;
 use estudely_core::{Exchange, Instant, Outcome, PeerFault, PeerKey, Step};
 
 use super::replay::Recording;
@@ -54,15 +53,23 @@ impl Open {
 }
 
 /// See the module. Every ended exchange is forgotten; times are the crawler's.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Exchanges {
     open: BTreeMap<Conn, Open>,
     due: BTreeSet<(Instant, Conn)>,
     /// Bytes of metadata that all of them hold.
     held: usize,
+    /// Most that they may, but for one at a time, and which that is.
+    budget: usize,
+    large: Option<Conn>,
 }
 
 impl Exchanges {
+    /// None, and never more bytes than `budget`, but for one connection.
+    pub(super) fn new(budget: usize) -> Self {
+        Self { open: BTreeMap::new(), due: BTreeSet::new(), held: 0, budget, large: None }
+    }
+
     pub(super) fn insert(&mut self, conn: Conn, peer: PeerKey, exchange: Exchange) {
         let due = exchange.poll_timeout();
         self.due.insert((due, conn));
@@ -99,7 +106,10 @@ impl Exchanges {
             return Some((self.remove(conn)?.peer, *outcome));
         }
         self.account(conn);
-        if self.held > ASSEMBLY_BYTES_MAX && self.open.get(&conn)?.held > 0 {
+        let large = self.large.and_then(|large| self.open.get(&large)).map_or(0, |open| open.held);
+        if self.held - large > self.budget && self.large.is_none() {
+            self.large = Some(conn);
+        } else if self.held - large > self.budget && self.open.get(&conn)?.held > 0 {
             let mut open = self.remove(conn)?;
             let outcome = open.exchange.handle_failed(now, PeerFault::Pressure);
             return Some(open.cut(outcome));
@@ -182,6 +192,7 @@ impl Exchanges {
         let open = self.open.remove(&conn)?;
         self.due.remove(&(open.due, conn));
         self.held -= open.held;
+        self.large.take_if(|large| *large == conn);
         Some(open)
     }
 }

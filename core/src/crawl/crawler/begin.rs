@@ -71,8 +71,7 @@ impl Crawler {
     pub(super) fn begin_job(&mut self, lead: &Lead) -> Option<Key> {
         let of_source = |node| self.networks[Family::of(node).index()].is_some();
         let asks = lead.source.is_some_and(|node| of_source(node.addr));
-        let key = self.jobs.begin(self.now, lead, asks, &self.standing)?;
-        // It is charged while it is under way: so sources take turns.
+        let key = self.jobs.begin(self.now, lead, asks, &mut self.standing)?;
         self.spend(key, JOB_COST);
         Some(key)
     }

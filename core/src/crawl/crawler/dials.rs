@@ -59,7 +59,8 @@ impl Crawler {
         let blame = failure.blame(around);
         self.charge_dial(&dial, fault, blame, &outcome);
         let namer = dial.reserve.namer.or(dial.reserve.sponsor);
-        self.jobs.on_dial_failed(self.now, (dial.job, dial.to), &failure, blame, outcome, namer);
+        let of = (namer, &self.standing);
+        self.jobs.on_dial_failed(self.now, (dial.job, dial.to), &failure, blame, outcome, of);
         self.carry_out();
     }
 

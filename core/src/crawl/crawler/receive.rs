@@ -204,19 +204,21 @@ impl Crawler {
         }
     }
 
-    /// Takes on the first of what a node sampled, and keeps the rest for when these have paid.
-    /// Whether any was new.
+    /// Takes on the first new ones of what a node sampled, and keeps the rest for when these have
+    /// paid. Whether any was new.
     fn take_samples(
         &mut self,
         source: Contact,
         samples: impl Iterator<Item = InfoHash> + Clone,
     ) -> bool {
-        let mut brought = false;
-        let samples = samples.take(SAMPLES_PER_REPLY);
-        for hash in samples.clone().take(SAMPLES_AT_ONCE) {
+        let mut new = 0;
+        let mut samples = samples.take(SAMPLES_PER_REPLY);
+        while new < SAMPLES_AT_ONCE
+            && let Some(hash) = samples.next()
+        {
             self.stats.infohashes_sampled += 1;
             let taken = self.admission.offer(self.now, hash, source, &self.standing);
-            brought |= taken == Admitted::New;
+            new += usize::from(taken == Admitted::New);
             self.stats.infohashes_new += u64::from(taken == Admitted::New);
             if let Some(journal) = &mut self.journal
                 && matches!(taken, Admitted::New | Admitted::Held)
@@ -224,12 +226,10 @@ impl Crawler {
                 journal.sample(hash);
             }
         }
-        let rest = samples.skip(SAMPLES_AT_ONCE);
-        let admission = &self.admission;
-        let new = rest.inspect(|_| self.stats.infohashes_sampled += 1);
-        let new = new.filter(|hash| !admission.knows(*hash));
-        self.samples.keep(self.standing.sponsor(source.addr), source, new);
-        brought
+        let (admission, read) = (&self.admission, &mut self.stats.infohashes_sampled);
+        let rest = samples.inspect(|_| *read += 1).filter(|hash| !admission.knows(*hash));
+        self.samples.keep(self.standing.sponsor(source.addr), source, rest);
+        new > 0
     }
 
     /// An infohash of `sponsor` was verified: what else it had sampled is taken on.

@@ -82,18 +82,25 @@ impl Crawler {
         let paid = sponsor.into_iter().chain(namer.map(|namer| (namer, Duration::ZERO)));
         for (sponsor, spent) in paid {
             self.standing.pay(sponsor, spent);
-            self.admission.on_paid(&self.standing, sponsor);
-            self.jobs.on_paid(&self.standing, sponsor);
+            self.on_eased(sponsor);
         }
         if let Some((sponsor, _)) = sponsor {
             self.take_kept_samples(sponsor);
         }
     }
 
+    /// The debt of a node has become less: what it named moves up.
+    fn on_eased(&mut self, sponsor: Sponsor) {
+        self.admission.on_paid(&self.standing, sponsor);
+        self.jobs.on_paid(&self.standing, sponsor);
+    }
+
     /// Takes a job out and ends its walks: one that waits for its turn, which takes minutes while new
     /// flows are few, would ask on for a settled infohash.
     fn finish_job(&mut self, key: Key) -> Option<Finished> {
         let job = self.jobs.finish(key)?;
+        self.standing.settle(job.reserve(), Duration::ZERO);
+        job.reserve().sponsor.into_iter().for_each(|sponsor| self.on_eased(sponsor));
         let mut ended = false;
         for (family, walk) in job.walks() {
             ended |= self.network(family).and_then(|network| network.walks.end(walk)).is_some();

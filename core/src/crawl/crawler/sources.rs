@@ -277,7 +277,7 @@ impl Crawler {
     }
 
     fn sweep_wanted(&self) -> bool {
-        self.config.mode.sweeps() && self.admission.wants_more()
+        self.config.mode.sweeps() && self.admission.wants_more(&self.standing)
     }
 }
 

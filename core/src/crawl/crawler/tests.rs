@@ -5,6 +5,7 @@ mod liars;
 mod limits;
 mod outage;
 mod restart;
+mod shares;
 mod stage;
 mod ties;
 mod unread;

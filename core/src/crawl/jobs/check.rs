@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::Jobs;
 use super::job::{DialTurn, Job, Source, WalkState, Work};
 use crate::crawl::fair_line::FairLine;
+use crate::crawl::standing::{Reserve, Standing};
 use crate::base::addr::Family;
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
@@ -84,6 +85,16 @@ impl Jobs {
         let Some(job) = self.jobs.get(key) else { return };
         let tried = job.peers.under_way().any(|peer| peer == to);
         assert!(tried, "a connection is open to a peer that its job does not try");
+    }
+
+    pub(crate) fn debug(&self, standing: &Standing) -> String {
+        let good = self.jobs.iter().filter(|(_, job)| job.sponsor().is_none_or(|s| !standing.is_deep_in_debt(s))).count();
+        format!("good {good} ask {} walk {} dial {} blocked {} least dial {:?}", self.to_ask[0].len(), self.to_walk.len(), self.to_dial.len(), self.blocked.len(), self.to_dial.least_debt())
+    }
+
+    /// What each job was charged beforehand.
+    pub(crate) fn reserves(&self) -> impl Iterator<Item = Reserve> {
+        self.jobs.iter().map(|(_, job)| job.reserve)
     }
 
     /// The connection that each job has begun last.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Jobs, enter};
-use super::job::DialTurn;
+use super::job::{DialTurn, Job};
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
 use crate::base::time::Instant;
@@ -86,7 +86,7 @@ impl Jobs {
             self.blocked.push(now, key);
             return None;
         };
-        let (hash, sponsor) = (job.hash, job.sponsor);
+        let (hash, sponsor) = (job.hash, job.sponsor());
         let resume = self.pieces.take(key);
         Some(Begun { job: key, hash, to, attempt, sponsor, namer, resume })
     }
@@ -122,7 +122,7 @@ impl Jobs {
         failure: &Failure,
         blame: Blame,
         outcome: Outcome,
-        namer: Option<Sponsor>,
+        (namer, standing): (Option<Sponsor>, &Standing),
     ) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         job.touched = now;
@@ -130,7 +130,11 @@ impl Jobs {
         if job.may_pool()
             && let Some(pieces) = outcome.partial
         {
-            self.pieces.put(key, pieces);
+            let debt = |key: Key| {
+                let sponsor = self.jobs.get(key).and_then(Job::sponsor);
+                sponsor.map_or(i64::MIN, |sponsor| standing.debt(sponsor))
+            };
+            self.pieces.put(key, pieces, debt);
         }
         if !outcome.found_peers.is_empty() {
             // What a peer tells of others is as good as the node that named it.

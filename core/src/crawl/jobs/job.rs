@@ -14,7 +14,7 @@ use crate::crawl::jobs::peers::Peers;
 use crate::crawl::jobs::{Demand, JobLimits};
 use crate::crawl::fair_line::Behalf;
 use crate::crawl::row::FailureCause;
-use crate::crawl::standing::{Sponsor, Standing};
+use crate::crawl::standing::{Reserve, Sponsor, Standing};
 use crate::lead::{Lead, Origin};
 use crate::limits::{RACES_MAX, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
 use crate::peer::exchange::Attempt;
@@ -119,8 +119,8 @@ pub(super) struct Job {
     pub(super) latest: Option<PeerKey>,
     pub(super) peers: Peers,
     pub(super) found: Instant,
-    /// The node that named it.
-    pub(super) sponsor: Option<Sponsor>,
+    /// The node that named it, and what it is charged while the job is under way.
+    pub(super) reserve: Reserve,
     /// What was spent for it.
     pub(super) cost: Duration,
     pub(super) acceptance: Acceptance,
@@ -143,7 +143,7 @@ impl Job {
         now: Instant,
         lead: &Lead,
         source: Source,
-        sponsor: Option<Sponsor>,
+        reserve: Reserve,
     ) -> Self {
         Self {
             hash: lead.hash,
@@ -156,7 +156,7 @@ impl Job {
             latest: None,
             peers: Peers::default(),
             found: lead.found,
-            sponsor,
+            reserve,
             cost: Duration::ZERO,
             acceptance: Acceptance::None,
             origin: lead.origin,
@@ -204,9 +204,14 @@ impl Job {
         (any, self.peers.len() - before)
     }
 
+    /// The node that named it.
+    pub(super) fn sponsor(&self) -> Option<Sponsor> {
+        self.reserve.sponsor
+    }
+
     /// On whose behalf it waits.
     pub(super) fn behalf(&self) -> Behalf {
-        match (self.origin, self.sponsor) {
+        match (self.origin, self.sponsor()) {
             (Origin::Request, _) => Behalf::Order,
             (Origin::Sample, Some(sponsor)) => Behalf::Hearsay(sponsor),
             (Origin::Sample, None) => Behalf::Turn,

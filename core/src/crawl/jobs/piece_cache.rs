@@ -1,30 +1,52 @@
 //! Pieces that peers gave before they failed, kept for the next peer of the same infohash, within
-//! one budget for all.
+//! one budget for all: what those have brought whose infohashes cost most goes first.
 
 use std::collections::BTreeMap;
 
 use crate::base::store::Key;
-use crate::limits::PARTIAL_BYTES_MAX;
 use crate::peer::pieces::Pieces;
 
 /// Unfinished metadata by job.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct PieceCache {
+    /// Most bytes, but for one larger dictionary.
+    most: usize,
     by_job: BTreeMap<Key, Pieces>,
     bytes: usize,
 }
 
 impl PieceCache {
-    /// Keeps pieces for a job in place of fewer kept before, if the budget allows.
-    pub(super) fn put(&mut self, job: Key, pieces: Pieces) {
+    /// Nothing is kept; `most` bytes may be, but for one larger dictionary.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, by_job: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// Keeps pieces for a job in place of fewer kept before. If the budget is spent, those of jobs
+    /// with a greater `debt` make room, the greatest first.
+    pub(super) fn put(&mut self, job: Key, pieces: Pieces, debt: impl Fn(Key) -> i64) {
         if self.by_job.get(&job).is_some_and(|kept| kept.bytes_held() > pieces.bytes_held()) {
             return;
         }
         self.take(job);
-        if self.bytes + pieces.bytes_held() <= PARTIAL_BYTES_MAX {
-            self.bytes += pieces.bytes_held();
-            self.by_job.insert(job, pieces);
+        let fits = |held: usize| held == 0 || held + pieces.bytes_held() <= self.most;
+        if !fits(self.bytes) {
+            let mut others: Vec<_> = self.by_job.iter().map(|(key, p)| (debt(*key), *key, p)).collect();
+            others.retain(|(owed, ..)| *owed > debt(job));
+            others.sort_unstable_by_key(|(owed, key, _)| (std::cmp::Reverse(*owed), *key));
+            let mut held = self.bytes;
+            let leave = others.iter().take_while(|(_, _, other)| {
+                let leaves = !fits(held);
+                held -= if leaves { other.bytes_held() } else { 0 };
+                leaves
+            });
+            let leave: Vec<Key> = leave.map(|(_, key, _)| *key).collect();
+            if !fits(held) {
+                return;
+            }
+            leave.into_iter().for_each(|key| drop(self.take(key)));
         }
+        self.bytes += pieces.bytes_held();
+        self.by_job.insert(job, pieces);
     }
 
     /// Takes out what is kept for a job.
@@ -40,7 +62,8 @@ impl PieceCache {
 
     /// `lives` answers whether a job is under way.
     pub(super) fn check(&self, lives: impl Fn(Key) -> bool) {
-        assert!(self.bytes <= PARTIAL_BYTES_MAX);
+        let alone = self.by_job.len() == 1;
+        assert!(self.bytes <= self.most || alone, "{} bytes of pieces", self.bytes);
         assert!(self.by_job.keys().all(|key| lives(*key)), "pieces are kept for living jobs");
         assert_eq!(self.by_job.values().map(Pieces::bytes_held).sum::<usize>(), self.bytes);
     }
@@ -52,52 +75,69 @@ mod tests {
     use crate::base::store::Slab;
     use crate::limits::PIECE_LEN;
 
-    #[test]
-    fn unfinished_metadata_is_kept_within_one_budget_and_the_fuller_one_wins() {
-        let size = PARTIAL_BYTES_MAX / 8;
-        let unfinished = |held: usize| {
-            let mut pieces = Pieces::new(size.min(10 << 20) as i64).expect("a legal size");
-            for piece in 0..held {
-                let len = pieces.piece_len(piece as u16);
-                assert!(pieces.begin(piece as u16) && pieces.fill(&vec![0; len]));
-            }
-            pieces
-        };
-        let mut slab = Slab::new(100);
-        let mut piece_cache = PieceCache::default();
-        let first = slab.insert(()).expect("room");
-        piece_cache.put(first, unfinished(2));
-        piece_cache.put(first, unfinished(1));
-        assert_eq!(piece_cache.take(first).map(|kept| kept.pieces_held()), Some(2));
-        assert!(piece_cache.take(first).is_none());
-        let fits = PARTIAL_BYTES_MAX / (500 * PIECE_LEN);
-        for n in 0..fits + 3 {
-            let key = slab.insert(()).expect("room");
-            piece_cache.put(key, unfinished(500));
-            piece_cache.check(|_| true);
-            assert_eq!(piece_cache.take(key).is_some(), n < fits, "{n}");
-            piece_cache.put(key, unfinished(500));
+    const MIB: usize = 1 << 20;
+
+    /// The first `held` pieces of metadata of so many bytes.
+    fn unfinished(size: usize, held: usize) -> Pieces {
+        let mut pieces = Pieces::new(size as i64).expect("a legal size");
+        for piece in 0..held as u16 {
+            let len = pieces.piece_len(piece);
+            assert!(pieces.begin(piece) && pieces.fill(&vec![0; len]));
         }
+        pieces
     }
 
     #[test]
-    fn h24_unfinished_metadata_is_kept_up_to_64_mib_and_not_a_byte_more() {
-        const MIB: usize = 1 << 20;
+    fn of_two_the_fuller_one_is_kept() {
+        let mut cache = PieceCache::new(MIB);
+        let first = Slab::new(1).insert(()).expect("room");
+        cache.put(first, unfinished(MIB, 2), |_| 0);
+        cache.put(first, unfinished(MIB, 1), |_| 0);
+        assert_eq!(cache.take(first).map(|kept| kept.pieces_held()), Some(2));
+        assert!(cache.take(first).is_none());
+    }
+
+    #[test]
+    fn h24_unfinished_metadata_is_kept_within_the_budget_and_not_a_byte_more() {
         for (last, kept) in [(4 * MIB, true), (4 * MIB + 1, false)] {
             let mut keys = Slab::new(100);
-            let mut cache = PieceCache::default();
+            let mut cache = PieceCache::new(64 * MIB);
             for size in [10 * MIB; 6].into_iter().chain([last]) {
-                let mut pieces = Pieces::new(size as i64).expect("a legal size");
-                for piece in 0..pieces.pieces_total() {
-                    let len = pieces.piece_len(piece);
-                    assert!(pieces.begin(piece) && pieces.fill(&vec![0; len]));
-                }
                 let key = keys.insert(()).expect("room");
-                cache.put(key, pieces);
+                cache.put(key, unfinished(size, size.div_ceil(PIECE_LEN)), |_| 0);
+                cache.check(|_| true);
                 if size == last {
                     assert_eq!(cache.take(key).is_some(), kept, "{size}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn h24_one_dictionary_larger_than_the_budget_is_kept_alone() {
+        let mut keys = Slab::new(2);
+        let [large, small] = [(); 2].map(|()| keys.insert(()).expect("room"));
+        let mut cache = PieceCache::new(MIB);
+        cache.put(large, unfinished(2 * MIB, 128), |_| 0);
+        cache.put(small, unfinished(MIB, 1), |_| 0);
+        cache.check(|_| true);
+        assert!(cache.take(small).is_none() && cache.take(large).is_some());
+    }
+
+    #[test]
+    fn what_cost_most_makes_room_and_what_cost_least_never_does() {
+        let mut keys = Slab::new(3);
+        let [dear, fair, cheap] = [(); 3].map(|()| keys.insert(()).expect("room"));
+        let debt = |key: Key| [(dear, 9), (fair, 5), (cheap, 1)].into_iter().find(|d| d.0 == key);
+        let debt = |key: Key| debt(key).map_or(0, |debt| debt.1);
+        let mut cache = PieceCache::new(4 * PIECE_LEN);
+        cache.put(dear, unfinished(MIB, 2), debt);
+        cache.put(fair, unfinished(MIB, 2), debt);
+        cache.put(cheap, unfinished(MIB, 1), debt);
+        cache.check(|_| true);
+        assert!(cache.take(dear).is_none(), "it made room");
+        cache.put(dear, unfinished(MIB, 2), debt);
+        assert!(cache.take(dear).is_none(), "nobody makes room for it");
+        assert!(cache.take(fair).is_some() && cache.take(cheap).is_some());
     }
 }

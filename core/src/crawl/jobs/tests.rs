@@ -24,7 +24,7 @@ const LIMITS: JobLimits = JobLimits {
 };
 
 fn jobs() -> Jobs {
-    Jobs::new(LIMITS, 10, &Rng::new(Seed::from_u64(1)))
+    Jobs::new(LIMITS, (10, 1 << 20), &Rng::new(Seed::from_u64(1)))
 }
 
 fn peer(n: u8) -> SocketAddr {
@@ -48,7 +48,7 @@ fn needs(jobs: &mut Jobs) -> Vec<Need> {
 /// A job for `lead` that has had its first needs carried out.
 fn begun(lead: &Lead) -> (Jobs, Key) {
     let mut jobs = jobs();
-    let key = jobs.begin(NOW, lead, true, &Standing::blank()).expect("room");
+    let key = jobs.begin(NOW, lead, true, &mut Standing::blank()).expect("room");
     needs(&mut jobs);
     (jobs, key)
 }
@@ -78,7 +78,7 @@ fn dial(jobs: &mut Jobs, key: Key, found_peers: Vec<SocketAddr>) -> SocketAddr {
     let outcome = refused(begun, found_peers);
     let failure =
         Failure { fault: PeerFault::Refused, progress: Progress::Nothing, clue: Clue::None };
-    jobs.on_dial_failed(NOW, (key, to), &failure, Blame::Peer, outcome, None);
+    jobs.on_dial_failed(NOW, (key, to), &failure, Blame::Peer, outcome, (None, &standing));
     to
 }
 
@@ -103,7 +103,7 @@ fn a_lead_asks_its_source_twice_then_wants_a_walk_and_then_nothing_more() {
 #[test]
 fn a_source_that_cannot_be_asked_is_passed_over() {
     let mut jobs = jobs();
-    jobs.begin(NOW, &lead(&[]).from(Some(source())), false, &Standing::blank()).expect("room");
+    jobs.begin(NOW, &lead(&[]).from(Some(source())), false, &mut Standing::blank()).expect("room");
     assert_eq!(needs(&mut jobs), [Need::Walk]);
     assert!(!jobs.has_question(Family::V4));
 }

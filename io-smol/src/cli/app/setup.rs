@@ -50,7 +50,9 @@ pub(super) fn config(command: &Command) -> Result<Config, ConfigError> {
         .with_peer_attempts(command.peer_attempts)?
         .with_rate(command.pace.rate)?
         .with_new_flows(command.pace.new_flows)?
-        .with_max_connections(command.pace.max_connections)
+        .with_max_connections(command.pace.max_connections)?
+        .with_unfinished_mib(command.pace.unfinished_mib)?
+        .with_rows_mib(command.pace.rows_mib)
 }
 
 /// The options of a run.

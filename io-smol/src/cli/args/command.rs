@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use estudely_core::limits;
 use estudely_core::AddressPolicy;
 use estudely_core::magnet::Magnet;
 
@@ -107,14 +108,29 @@ pub struct Pace {
     pub new_flows: Option<u32>,
     /// Peer connections open at once.
     pub max_connections: u32,
+    /// MiB of unfinished metadata.
+    pub unfinished_mib: u32,
+    /// MiB of rows that wait for an output.
+    pub rows_mib: u32,
 }
 
 impl Pace {
     /// `--profile home`: does not fill the connection table of a home router.
-    pub const HOME: Self = Self { rate: Some(200), new_flows: Some(1_800), max_connections: 200 };
+    pub const HOME: Self = Self {
+        rate: Some(200),
+        new_flows: Some(1_800),
+        max_connections: 200,
+        unfinished_mib: limits::UNFINISHED_MIB_HOME,
+        rows_mib: limits::ROWS_MIB_HOME,
+    };
     /// `--profile server`.
-    pub const SERVER: Self =
-        Self { rate: Some(2_000), new_flows: Some(60_000), max_connections: 2_000 };
+    pub const SERVER: Self = Self {
+        rate: Some(2_000),
+        new_flows: Some(60_000),
+        max_connections: 2_000,
+        unfinished_mib: limits::UNFINISHED_MIB_SERVER,
+        rows_mib: limits::ROWS_MIB_SERVER,
+    };
 }
 
 /// A command line whose every value was checked.

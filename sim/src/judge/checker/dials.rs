@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use estudely_core::limits::{
-    ASSEMBLY_BYTES_MAX, CONNECT_TIMEOUT, EXCHANGE_RATE, EXCHANGE_TIMEOUT, HANDSHAKE_TIMEOUT,
-    PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PIECE_TIMEOUT, PUT_BACKS_MAX,
+    CONNECT_TIMEOUT, EXCHANGE_RATE, EXCHANGE_TIMEOUT, HANDSHAKE_TIMEOUT,
+    METADATA_MAX, PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PIECE_TIMEOUT, PUT_BACKS_MAX,
 };
-use estudely_core::{Duration, Instant, PeerFault};
+use estudely_core::{Config, Duration, Instant, Mode, PeerFault};
 
 use super::address::{endpoint_key, ip_key, prefix_key};
 use super::heard::{Heard, peer_key};
@@ -162,7 +162,8 @@ impl Dials {
         }
         self.held += whole;
         let held = self.held;
-        found.check(held <= ASSEMBLY_BYTES_MAX, MEMORY_BOUNDED, || {
+        let budget = Config::new(Mode::Crawl).assembly_bytes() + METADATA_MAX;
+        found.check(held <= budget, MEMORY_BOUNDED, || {
             format!("{held} bytes of metadata under assembly")
         });
     }

@@ -169,23 +169,25 @@ fn i51_4_a_node_that_does_not_sample_is_asked_again_after_an_hour() {
 }
 
 #[test]
-fn h19_after_fifty_new_infohashes_without_a_peer_a_node_rests_for_a_day() {
-    let samples: Vec<InfoHash> = (1..=50).map(hash).collect();
-    assert_eq!(visits(0, Some(&samples[..49]), Some(300)), [0, 300, 600]);
-    assert_eq!(visits(0, Some(&samples), Some(300)), [0, 300, 86_700]);
-    assert_eq!(visits(1, Some(&samples), Some(300)), [0, 360, 86_820]);
+fn h19_a_node_rests_twice_as_long_after_a_visit_whose_infohashes_came_to_nothing() {
+    let samples: Vec<InfoHash> = (1..=40).map(hash).collect();
+    assert_eq!(visits(0, Some(&[]), Some(300)), [0, 300, 600, 900]);
+    // Its second visit brings nothing new, so that the first alone counts against it.
+    assert_eq!(visits(0, Some(&samples), Some(300)), [0, 300, 900, 1_500]);
+    assert_eq!(visits(1, Some(&samples), Some(300)), [0, 360, 1_020, 1_680]);
 }
 
 #[test]
-fn h19_of_one_answer_sixty_four_infohashes_are_taken_and_not_one_more() {
-    for (sent, taken) in [(64, 64), (65, 64)] {
+fn h19_of_one_answer_twenty_infohashes_are_taken_on_and_sixty_four_are_read() {
+    for (sent, taken, read) in [(20, 20, 20), (21, 20, 21), (64, 20, 64), (65, 20, 64)] {
         let mut stage = Stage::new(Mode::Crawl);
         let first = stage.begin(node(1));
         stage.answer(&first, &body(node(1)));
         let sample = stage.next_asked().expect("it is sampled");
         let samples: Vec<InfoHash> = (1..=sent).map(hash).collect();
         stage.answer(&sample, &ReplyBody { samples: Some(&samples), ..body(node(1)) });
-        assert_eq!(stage.crawler.stats().infohashes_sampled, taken, "{sent}");
+        let stats = stage.crawler.stats();
+        assert_eq!((stats.infohashes_new, stats.infohashes_sampled), (taken, read), "{sent}");
     }
 }
 

@@ -67,7 +67,9 @@ fn a_job_held_without_an_outage_is_found() {
 #[should_panic(expected = "what is taken on waits, is under way or is settled")]
 fn an_infohash_that_was_lost_between_admission_and_jobs_is_found() {
     let mut world = walking();
-    let lost = world.crawler.admission.offer(Instant::START, InfoHash([9; 20]), None::<Contact>);
+    let (crawler, hash) = (&mut world.crawler, InfoHash([9; 20]));
+    let source = Contact { id: NodeId([1; 20]), addr: ([20, 9, 9, 9], 6_881).into() };
+    let lost = crawler.admission.offer(Instant::START, hash, source, &crawler.standing);
     assert_eq!(lost, crate::crawl::admission::Admitted::New);
     world.crawler.check();
 }

@@ -15,7 +15,7 @@ use crate::codec::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID
 use crate::config::{Config, Mode};
 use crate::crawl::crawler::{Crawler, Dial, Full};
 use crate::crawl::row::{Row, Verdict};
-use crate::limits::{JOB_PATIENCE, METADATA_MAX, PIECE_LEN, ROW_BYTES_ENOUGH, ROW_BYTES_MAX};
+use crate::limits::{JOB_PATIENCE, METADATA_MAX, PIECE_LEN};
 use crate::peer::exchange::Step;
 
 /// More than fit, whatever their order.
@@ -51,6 +51,7 @@ impl Unread {
             policy: AddressPolicy::AllowPrivate,
             rate: None,
             new_flows: None,
+            rows_mib: 192,
             ..Config::new(Mode::Direct)
         };
         let torrents = (0..TORRENTS).map(torrent);
@@ -124,7 +125,7 @@ fn huge_names_that_nobody_reads_are_bounded_in_bytes_and_go_on_once_read() {
         assert!(unread.dials().is_empty());
     }
     let mut rows = unread.take();
-    assert!((ROW_BYTES_ENOUGH..=ROW_BYTES_MAX).contains(&bytes(&rows)), "{}", bytes(&rows));
+    assert!((64 << 20..=192 << 20).contains(&bytes(&rows)), "{}", bytes(&rows));
 
     assert_eq!(unread.request(last), Ok(()));
     for _ in 0..3 {
