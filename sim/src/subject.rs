@@ -411,9 +411,6 @@ impl<O: Observer> Subject<O> {
             let [kept, rows] = live.crawler.bytes_held();
             let held = Held { unfinished: live.exchanges.bytes_held() + kept, rows };
             let timeout = self.poll_timeout();
-            if std::env::var("SHARES_DEBUG").is_ok() && self.turns % 256 == 0 {
-                eprintln!("DEBUG {:>8.1} {}", now.as_millis() as f64 / 1e3, live.crawler.debug_line());
-            }
             self.observer.observe(now, &Event::Drained { timeout, next, stats: &stats, held });
         }
         self.close(now);

@@ -73,7 +73,7 @@ impl Admission {
     pub(crate) fn new(max_infohashes: Option<u64>, enough: usize, rng: &mut Rng) -> Self {
         Self {
             known: FingerprintSet::new(rng, KNOWN_MAX),
-            pending: FairLine::new(rng),
+            pending: FairLine::new(rng, Standing::debt_with_jobs),
             aside: BTreeMap::new(),
             admitted: 0,
             holds: false,
@@ -239,8 +239,8 @@ impl Admission {
         standing: &Standing,
     ) -> Admitted {
         let sponsor = standing.sponsor(source.addr);
-        let crowds = self.pending.backlog(sponsor) >= LEADS_OF_DEBTORS
-            && standing.is_deep_in_debt(sponsor);
+        let crowds =
+            self.pending.backlog(sponsor) >= LEADS_OF_DEBTORS && standing.is_deep_in_debt(sponsor);
         if crowds || self.pending.len() >= PENDING_MAX {
             return if self.known.contains(&hash.0) { Admitted::Known } else { Admitted::Full };
         }
@@ -273,11 +273,8 @@ impl Admission {
             return Some(Lead { found: now, ..lead });
         }
         self.pending.sort(standing);
-        let waiting = if self.has_hearsay(room) {
-            self.pending.pop(standing, |_| true)
-        } else {
-            None
-        };
+        let waiting =
+            if self.has_hearsay(room) { self.pending.pop(standing, |_| true) } else { None };
         waiting.or_else(|| self.second_chance(now))
     }
 
@@ -348,8 +345,8 @@ impl Admission {
     /// named, which must not keep others from being heard.
     pub(crate) fn wants_more(&self, standing: &Standing) -> bool {
         let has_room = self.admitted == 0 && self.pending.len() < PENDING_MAX / 2;
-        let wanted =
-            self.pending.fair_len() + self.admitted < self.enough || has_room && self.pending.is_poor(standing);
+        let wanted = self.pending.fair_len() + self.admitted < self.enough
+            || has_room && self.pending.is_poor(standing);
         !self.is_closed() && wanted
     }
 
@@ -380,10 +377,6 @@ impl Admission {
     /// Whether an infohash of an earlier run still waits here, for a job or for another chance.
     pub(crate) fn keeps(&self, hash: InfoHash) -> bool {
         self.aside.contains_key(&hash) || self.later_at.contains_key(&hash)
-    }
-
-    pub(crate) fn debug(&self, standing: &Standing) -> String {
-        format!("{} least {:?} poor {}", self.pending.fair_len(), self.pending.least_debt(), self.pending.is_poor(standing))
     }
 
     pub(crate) fn check(&self) {

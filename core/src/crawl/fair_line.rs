@@ -55,6 +55,7 @@ enum Next {
 /// See the module. `T` is what waits.
 #[derive(Debug)]
 pub(crate) struct FairLine<T> {
+    weigh: fn(&Standing, Sponsor) -> i64,
     orders: VecDeque<T>,
     turns: VecDeque<T>,
     links: Vec<Link<T>>,
@@ -75,8 +76,10 @@ pub(crate) struct FairLine<T> {
 }
 
 impl<T> FairLine<T> {
-    pub(crate) fn new(rng: &mut Rng) -> Self {
+    /// An empty line, ordered by what `weigh` says that a sponsor owes.
+    pub(crate) fn new(rng: &mut Rng, weigh: fn(&Standing, Sponsor) -> i64) -> Self {
         Self {
+            weigh,
             orders: VecDeque::new(),
             turns: VecDeque::new(),
             links: Vec::new(),
@@ -165,7 +168,10 @@ impl<T> FairLine<T> {
             Next::Lane(lane) => {
                 let item = self.take_first(lane);
                 self.turn += 1;
-                self.place(lane, (standing.debt(self.lanes[lane as usize].sponsor), self.turn));
+                self.place(
+                    lane,
+                    ((self.weigh)(standing, self.lanes[lane as usize].sponsor), self.turn),
+                );
                 self.sort(standing);
                 item
             }
@@ -176,7 +182,7 @@ impl<T> FairLine<T> {
     pub(crate) fn on_paid(&mut self, standing: &Standing, sponsor: Sponsor) {
         if let Some(lane) = self.by_sponsor.get(&sponsor).copied() {
             let (_, turn) = self.lanes[lane as usize].place;
-            self.place(lane, (standing.debt(sponsor), turn));
+            self.place(lane, ((self.weigh)(standing, sponsor), turn));
             self.sort(standing);
         }
     }
@@ -193,7 +199,7 @@ impl<T> FairLine<T> {
                 self.order.pop();
                 continue;
             }
-            let debt = standing.debt(lane.sponsor);
+            let debt = (self.weigh)(standing, lane.sponsor);
             if debt <= place.0 {
                 return;
             }
@@ -245,7 +251,7 @@ impl<T> FairLine<T> {
             return Some(Next::Order);
         }
         let turn = (!self.turns.is_empty()).then_some(Next::Turn);
-        if turn.is_some() && self.since_turn + 1 >= SECOND_CHANCE_TURNS {
+        if turn.is_some() && self.since_turn >= SECOND_CHANCE_TURNS - 1 {
             return turn;
         }
         loop {
@@ -294,7 +300,7 @@ impl<T> FairLine<T> {
         };
         self.by_sponsor.insert(sponsor, index);
         self.turn += 1;
-        self.lanes[index as usize].place = (standing.debt(sponsor), self.turn);
+        self.lanes[index as usize].place = ((self.weigh)(standing, sponsor), self.turn);
         self.order.push(Reverse((self.lanes[index as usize].place, index)));
         index
     }
@@ -366,8 +372,9 @@ impl<T> FairLine<T> {
 
     fn sort_all(&mut self, standing: &Standing) {
         self.order.clear();
+        let weigh = self.weigh;
         for (index, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.len > 0) {
-            lane.place.0 = standing.debt(lane.sponsor);
+            lane.place.0 = weigh(standing, lane.sponsor);
             self.order.push(Reverse((lane.place, index as u32)));
         }
     }
@@ -396,7 +403,7 @@ mod tests {
     use crate::base::time::Duration;
 
     fn line() -> FairLine<u32> {
-        FairLine::new(&mut Rng::new(Seed::from_u64(1)))
+        FairLine::new(&mut Rng::new(Seed::from_u64(1)), Standing::debt)
     }
 
     fn sponsor(standing: &Standing, net: u8) -> Sponsor {

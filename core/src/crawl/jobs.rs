@@ -28,7 +28,7 @@ use crate::crawl::fair_line::{Behalf, FairLine};
 use crate::crawl::row::FailureCause;
 use crate::crawl::standing::{Reserve, Sponsor, Standing};
 use crate::lead::Lead;
-use crate::limits::{BLOCKED_PAUSE, JOB_PATIENCE, JOB_RESERVE, JOBS_MAX, VALUES_PER_REPLY};
+use crate::limits::{BLOCKED_PAUSE, JOB_PATIENCE, JOBS_MAX, VALUES_PER_REPLY};
 
 pub(crate) use self::dials::Begun;
 
@@ -189,9 +189,9 @@ impl Jobs {
             jobs: Slab::new(most),
             by_hash: KeyedMap::with_hasher(KeyedState::new(&mut rng.fork("jobs"))),
             patience: Lane::new(JOB_PATIENCE),
-            to_ask: [FairLine::new(lines), FairLine::new(lines)],
-            to_walk: FairLine::new(lines),
-            to_dial: FairLine::new(lines),
+            to_ask: [(); 2].map(|()| FairLine::new(lines, Standing::debt)),
+            to_walk: FairLine::new(lines, Standing::debt),
+            to_dial: FairLine::new(lines, Standing::debt),
             blocked: Lane::new(BLOCKED_PAUSE),
             held: Line::default(),
             changed: VecDeque::new(),
@@ -214,7 +214,7 @@ impl Jobs {
         if self.jobs.is_full() {
             return None;
         }
-        let reserve = standing.reserve(sponsor, None, JOB_RESERVE);
+        let reserve = standing.reserve_job(sponsor);
         let key = self.jobs.insert(Job::new(now, lead, state, reserve)).ok()?;
         self.by_hash.insert(lead.hash, key);
         if self.patience.len() >= 2 * JOBS_MAX {

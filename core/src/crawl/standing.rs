@@ -16,7 +16,7 @@ use crate::base::store::Cells;
 use crate::base::time::{Duration, Instant};
 use crate::limits::{
     CREDIT, CREDIT_MAX, DEBT_DEEP, DEBT_HALVED_EVERY, DEBT_MAX, INTERVAL_MAX, INTERVAL_MIN,
-    STANDING_CELLS,
+    JOB_RESERVE, STANDING_CELLS,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -40,10 +40,19 @@ impl Sponsor {
 #[derive(Clone, Copy, Debug, Default)]
 struct Account {
     debt: i32,
-    /// Charged beforehand for what is under way.
-    reserved: u32,
+    /// Charged beforehand for what is under way, by [`Use`].
+    reserved: [u32; 2],
     /// Visits that brought new infohashes since one of its infohashes was verified.
     unpaid_visits: u8,
+}
+
+/// What a reserve is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Dial,
+    /// It counts only where jobs are given out: else a source would wait longer for each connection
+    /// the more jobs it was given.
+    Job,
 }
 
 /// What is charged beforehand for something under way, and to which sponsors. It must be settled
@@ -55,6 +64,7 @@ pub(crate) struct Reserve {
     /// The node that named the peer, unless it is the sponsor.
     pub(crate) namer: Option<Sponsor>,
     millis: u32,
+    purpose: Use,
 }
 
 impl Reserve {
@@ -102,16 +112,25 @@ impl Standing {
         Sponsor { net: net as u16, node: node as u16 }
     }
 
-    /// What was spent in vain for what `sponsor` named and what is being spent, in milliseconds; below
-    /// zero for credit.
+    /// What was spent in vain for what `sponsor` named and what its connections are costing, in
+    /// milliseconds; below zero for credit.
     pub(crate) fn debt(&self, sponsor: Sponsor) -> i64 {
-        let accounts = self.accounts(sponsor);
-        accounts.iter().map(|account| i64::from(account.debt) + i64::from(account.reserved)).sum()
+        let spent = |account: &Account| {
+            i64::from(account.debt) + i64::from(account.reserved[Use::Dial as usize])
+        };
+        self.accounts(sponsor).into_iter().map(spent).sum()
+    }
+
+    /// The same with what its jobs under way are charged: by this jobs are given out.
+    pub(crate) fn debt_with_jobs(&self, sponsor: Sponsor) -> i64 {
+        let jobs = |account: &Account| i64::from(account.reserved[Use::Job as usize]);
+        self.debt(sponsor) + self.accounts(sponsor).into_iter().map(jobs).sum::<i64>()
     }
 
     /// Whether more was spent in vain for `sponsor` than the odd failure costs.
     pub(crate) fn is_deep_in_debt(&self, sponsor: Sponsor) -> bool {
-        self.accounts(sponsor).iter().map(|account| i64::from(account.debt)).sum::<i64>() > DEBT_DEEP
+        self.accounts(sponsor).iter().map(|account| i64::from(account.debt)).sum::<i64>()
+            > DEBT_DEEP
     }
 
     fn accounts(&self, sponsor: Sponsor) -> [&Account; 2] {
@@ -152,8 +171,15 @@ impl Standing {
         cost: Duration,
     ) -> Reserve {
         let namer = namer.filter(|namer| sponsor != Some(*namer));
-        let mut reserve = Reserve { sponsor, namer, millis: 0 };
+        let mut reserve = Reserve { sponsor, namer, millis: 0, purpose: Use::Dial };
         self.raise(&mut reserve, cost);
+        reserve
+    }
+
+    /// Charges beforehand what a job costs while it is under way.
+    pub(crate) fn reserve_job(&mut self, sponsor: Option<Sponsor>) -> Reserve {
+        let mut reserve = Reserve { sponsor, namer: None, millis: 0, purpose: Use::Job };
+        self.raise(&mut reserve, JOB_RESERVE);
         reserve
     }
 
@@ -164,7 +190,8 @@ impl Standing {
         self.reserved += u64::from(more);
         for payer in reserve.payers() {
             for account in self.accounts_mut(payer) {
-                account.reserved = account.reserved.saturating_add(more);
+                let reserved = &mut account.reserved[reserve.purpose as usize];
+                *reserved = reserved.saturating_add(more);
             }
         }
     }
@@ -174,7 +201,8 @@ impl Standing {
         self.reserved = self.reserved.saturating_sub(u64::from(reserve.millis));
         for payer in reserve.payers() {
             for account in self.accounts_mut(payer) {
-                account.reserved = account.reserved.saturating_sub(reserve.millis);
+                let reserved = &mut account.reserved[reserve.purpose as usize];
+                *reserved = reserved.saturating_sub(reserve.millis);
             }
             self.charge(payer, cost);
         }

@@ -185,19 +185,20 @@ impl<K: Copy + Ord + 'static> Connections<K> {
 }
 
 impl<K> Shared<K> {
-    async fn converse(
-        &self,
-        to: SocketAddr,
-        exchange: &mut Exchange,
-        recall: &Recall,
-    ) -> Outcome {
+    async fn converse(&self, to: SocketAddr, exchange: &mut Exchange, recall: &Recall) -> Outcome {
         let stream = match self.begin(to) {
             Ok(stream) => stream,
             Err(error) => return exchange.handle_failed(self.clock.now(), connect_fault(&error)),
         };
         let alarm = Alarm::new(&self.alarms);
-        let mut line =
-            Line { shared: self, stream, alarm, recall, unsent: Vec::new(), held: Holding::Part(0) };
+        let mut line = Line {
+            shared: self,
+            stream,
+            alarm,
+            recall,
+            unsent: Vec::new(),
+            held: Holding::Part(0),
+        };
         // What an earlier peer left is held from the start.
         if !line.hold(exchange.bytes_held()) {
             return exchange.handle_failed(self.clock.now(), PeerFault::Pressure);

@@ -82,6 +82,19 @@ pub const INJECTIONS: &[Injection] = &[
     injection(Bug::EndlessPatience, &["24"], &[("ends", "1"), ("silent_s", "90")]),
     // In the middle of its work.
     injection(Bug::WorkAfterEnd, &["d"], &[("overall_s", "3"), ("rate", "100")]),
+    // On a home line, where half of the nodes name none but dead peers.
+    injection(
+        Bug::FirstComeFirstServed,
+        &["e"],
+        &[
+            ("torrents", "750"),
+            ("baiters", "300"),
+            ("bait", "dead"),
+            ("rate", "200"),
+            ("new_flows", "1800"),
+            ("broken_s", "1"),
+        ],
+    ),
 ];
 
 impl Injection {

@@ -14,22 +14,17 @@ impl Crawler {
         self.jobs.check();
         self.rows.check();
         self.journal.iter().for_each(Journal::check);
-        let dials = self.dialer.iter().map(|dial| dial.reserve);
-        self.standing.check(self.jobs.reserves().chain(dials));
         self.check_walks();
         self.check_dials();
         self.check_infohashes();
         self.check_queries();
+        let dials = self.dialer.iter().map(|dial| dial.reserve);
+        self.standing.check(self.jobs.reserves().chain(dials));
     }
 
     /// Bytes of metadata kept between connections, and of rows that nobody has taken.
     pub fn bytes_held(&self) -> [usize; 2] {
         [self.jobs.bytes_kept(), self.rows.bytes_held()]
-    }
-
-    /// DEBUG
-    pub fn debug_line(&self) -> String {
-        format!("jobs {} pending {} fair {} {} walks {} open {}", self.jobs.len(), self.admission.pending(), self.admission.debug(&self.standing), self.jobs.debug(&self.standing), self.jobs.walks_open(), self.dialer.open_count())
     }
 
     /// Jobs and walks.

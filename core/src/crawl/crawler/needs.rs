@@ -117,7 +117,8 @@ impl Crawler {
         let now = self.now;
         // Then they wait for a sink, or for a place among the walks, which is not their fault.
         let held_up = !self.rows.have_room();
-        let walks_full = self.networks.iter().flatten().any(|network| !network.walks.has_room(Turn::Last));
+        let walks_full =
+            self.networks.iter().flatten().any(|network| !network.walks.has_room(Turn::Last));
         while let Some((key, cause)) = self.jobs.poll_impatient(now, held_up, walks_full) {
             self.give_up(key, cause);
         }

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use super::Jobs;
 use super::job::{DialTurn, Job, Source, WalkState, Work};
-use crate::crawl::fair_line::FairLine;
-use crate::crawl::standing::{Reserve, Standing};
 use crate::base::addr::Family;
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
 use crate::crawl::dial::PeerKey;
+use crate::crawl::fair_line::FairLine;
+use crate::crawl::standing::Reserve;
 use crate::limits::JOBS_MAX;
 
 impl Jobs {
@@ -48,12 +48,7 @@ impl Jobs {
     }
 
     /// Asserts that each job stands in a line once if it says so, and not at all if it does not.
-    fn check_line(
-        &self,
-        line: impl Iterator<Item = Key>,
-        what: &str,
-        says: impl Fn(&Job) -> bool,
-    ) {
+    fn check_line(&self, line: impl Iterator<Item = Key>, what: &str, says: impl Fn(&Job) -> bool) {
         let saying = self.jobs.iter().filter(|(_, job)| says(job)).count();
         let (mut keys, mut count, mut all) = (0, 0, true);
         for key in line {
@@ -85,11 +80,6 @@ impl Jobs {
         let Some(job) = self.jobs.get(key) else { return };
         let tried = job.peers.under_way().any(|peer| peer == to);
         assert!(tried, "a connection is open to a peer that its job does not try");
-    }
-
-    pub(crate) fn debug(&self, standing: &Standing) -> String {
-        let good = self.jobs.iter().filter(|(_, job)| job.sponsor().is_none_or(|s| !standing.is_deep_in_debt(s))).count();
-        format!("good {good} ask {} walk {} dial {} blocked {} least dial {:?}", self.to_ask[0].len(), self.to_walk.len(), self.to_dial.len(), self.blocked.len(), self.to_dial.least_debt())
     }
 
     /// What each job was charged beforehand.

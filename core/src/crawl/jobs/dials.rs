@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::{Jobs, enter};
 use super::job::{DialTurn, Job};
+use super::{Jobs, enter};
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
 use crate::base::time::Instant;

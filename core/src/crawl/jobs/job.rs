@@ -10,9 +10,9 @@ use crate::base::store::Key;
 use crate::base::time::{Duration, Instant};
 use crate::crawl::attempts::{Blame, Failure, Moved};
 use crate::crawl::dial::PeerKey;
+use crate::crawl::fair_line::Behalf;
 use crate::crawl::jobs::peers::Peers;
 use crate::crawl::jobs::{Demand, JobLimits};
-use crate::crawl::fair_line::Behalf;
 use crate::crawl::row::FailureCause;
 use crate::crawl::standing::{Reserve, Sponsor, Standing};
 use crate::lead::{Lead, Origin};
@@ -139,12 +139,7 @@ pub(super) struct Job {
 
 impl Job {
     /// A job for `lead`, whose source is `source`.
-    pub(super) fn new(
-        now: Instant,
-        lead: &Lead,
-        source: Source,
-        reserve: Reserve,
-    ) -> Self {
+    pub(super) fn new(now: Instant, lead: &Lead, source: Source, reserve: Reserve) -> Self {
         Self {
             hash: lead.hash,
             round: lead.round,

@@ -30,7 +30,8 @@ impl PieceCache {
         self.take(job);
         let fits = |held: usize| held == 0 || held + pieces.bytes_held() <= self.most;
         if !fits(self.bytes) {
-            let mut others: Vec<_> = self.by_job.iter().map(|(key, p)| (debt(*key), *key, p)).collect();
+            let mut others: Vec<_> =
+                self.by_job.iter().map(|(key, p)| (debt(*key), *key, p)).collect();
             others.retain(|(owed, ..)| *owed > debt(job));
             others.sort_unstable_by_key(|(owed, key, _)| (std::cmp::Reverse(*owed), *key));
             let mut held = self.bytes;

@@ -40,7 +40,8 @@ fn lead(peers: &[SocketAddr]) -> Lead {
 }
 
 fn needs(jobs: &mut Jobs) -> Vec<Need> {
-    let needs = std::iter::from_fn(|| jobs.poll_need(&Standing::blank())).map(|(_, need)| need).collect();
+    let needs =
+        std::iter::from_fn(|| jobs.poll_need(&Standing::blank())).map(|(_, need)| need).collect();
     jobs.check();
     needs
 }
@@ -88,7 +89,11 @@ fn a_lead_asks_its_source_twice_then_wants_a_walk_and_then_nothing_more() {
     for asked in 1..=SOURCE_ASKS_MAX {
         let question = (key, InfoHash([7; 20]), source());
         assert_eq!(jobs.poll_question(Family::V4, &Standing::blank()), Some(question));
-        assert_eq!(jobs.poll_question(Family::V4, &Standing::blank()), None, "one question at a time");
+        assert_eq!(
+            jobs.poll_question(Family::V4, &Standing::blank()),
+            None,
+            "one question at a time"
+        );
         jobs.on_source_silence(key, false, &Standing::blank());
         let walk = if asked == SOURCE_ASKS_MAX { &[Need::Walk][..] } else { &[] };
         assert_eq!(needs(&mut jobs), walk);
@@ -173,7 +178,10 @@ fn a_settled_job_leaves_nothing_in_any_line() {
     assert_eq!((job.hash(), job.peers(None)), (InfoHash([7; 20]), vec![peer(1)]));
     jobs.check();
     assert!(jobs.is_empty() && jobs.find(job.hash()).is_none());
-    assert_eq!((jobs.poll_question(Family::V4, &Standing::blank()), jobs.next_to_dial(&Standing::blank())), (None, None));
+    assert_eq!(
+        (jobs.poll_question(Family::V4, &Standing::blank()), jobs.next_to_dial(&Standing::blank())),
+        (None, None)
+    );
     jobs.release_held(true);
     assert_eq!(needs(&mut jobs), []);
 }

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::base::rng::Seed;
 use crate::base::time::Duration;
-use crate::limits::{
-    COVERAGE_REST, GAP_ASKED_MAX, REFERRER_DEAD_MAX, SWEEP_PAUSE_MAX,
-};
+use crate::limits::{COVERAGE_REST, GAP_ASKED_MAX, REFERRER_DEAD_MAX, SWEEP_PAUSE_MAX};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -58,7 +56,13 @@ impl SweepAlone {
         id: NodeId,
         interval: Option<i64>,
     ) {
-        self.rested.push(self.sweep.on_samples(&mut self.known, now, query, id, (interval, Duration::ZERO)));
+        self.rested.push(self.sweep.on_samples(
+            &mut self.known,
+            now,
+            query,
+            id,
+            (interval, Duration::ZERO),
+        ));
     }
 
     pub(crate) fn on_reply(&mut self, now: Instant, query: SweepQuery, id: NodeId) {

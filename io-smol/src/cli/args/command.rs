@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use estudely_core::limits;
 use estudely_core::AddressPolicy;
+use estudely_core::limits;
 use estudely_core::magnet::Magnet;
 
 use crate::files::sink::{Place, RowsPer};

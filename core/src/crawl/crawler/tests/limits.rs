@@ -172,9 +172,9 @@ fn i51_4_a_node_that_does_not_sample_is_asked_again_after_an_hour() {
 fn h19_a_node_rests_twice_as_long_after_a_visit_whose_infohashes_came_to_nothing() {
     let samples: Vec<InfoHash> = (1..=40).map(hash).collect();
     assert_eq!(visits(0, Some(&[]), Some(300)), [0, 300, 600, 900]);
-    // Its second visit brings nothing new, so that the first alone counts against it.
-    assert_eq!(visits(0, Some(&samples), Some(300)), [0, 300, 900, 1_500]);
-    assert_eq!(visits(1, Some(&samples), Some(300)), [0, 360, 1_020, 1_680]);
+    // The first two visits bring twenty each, the third nothing new.
+    assert_eq!(visits(0, Some(&samples), Some(300)), [0, 300, 900, 2_100, 3_300]);
+    assert_eq!(visits(1, Some(&samples), Some(300)), [0, 360, 1_020, 2_280, 3_540]);
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn a_snapshot_of_a_restored_crawler_says_the_same() {
     world.add_torrents(60, &[PeerKind::Silent, PeerKind::Refuses]);
     world.config.max_connections = 10;
     world.begin();
-    world.resume(60 * SECOND);
+    world.resume(30 * SECOND);
     let first = snapshot(&world.crawler);
     let mut second = Crawler::new(world.config.clone(), Seed::from_u64(99), Instant::START);
     let restored = second.restore(Instant::START, WallTime(5), &first).expect("whole");

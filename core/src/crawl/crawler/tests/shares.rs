@@ -121,19 +121,17 @@ fn h26_a_connection_gives_up_its_place_after_its_turn_if_others_wait_and_has_ano
     let mut thin = Thin::new();
     let mut turns = 0;
     loop {
-        thin.add_other();
         let dial = thin.crawler.poll_dial(thin.now).expect("a connection is free");
-        if dial.to != peer(0) {
-            // Whoever waited goes first.
-            thin.fail(dial, PeerFault::Refused);
-            continue;
-        }
+        assert_eq!(dial.to, peer(0));
         thin.add_other();
         assert_eq!(thin.crawler.poll_recall(thin.now), None, "its turn has begun");
         turns += 1;
         assert!(turns < 30, "each turn brings pieces");
         let Some(recalled) = thin.turn(dial) else { break };
         thin.fail(recalled, PeerFault::Yielded);
+        let other = thin.crawler.poll_dial(thin.now).expect("a connection is free");
+        assert_eq!(other.to, peer(thin.others), "it waited, and goes first");
+        thin.fail(other, PeerFault::Refused);
     }
     assert!(turns > 5, "{turns}");
     let rows: Vec<_> = std::iter::from_fn(|| thin.crawler.poll_row()).collect();

@@ -19,7 +19,12 @@ fn peer(n: u8) -> SocketAddr {
 
 fn job() -> Job {
     let lead = Lead::new(InfoHash([7; 20]), Instant::START, Origin::Request);
-    Job::new(Instant::START, &lead, Source::Done, Standing::blank().reserve(None, None, Duration::ZERO))
+    Job::new(
+        Instant::START,
+        &lead,
+        Source::Done,
+        Standing::blank().reserve(None, None, Duration::ZERO),
+    )
 }
 
 fn add(job: &mut Job, limits: &JobLimits, addr: SocketAddr) -> bool {
