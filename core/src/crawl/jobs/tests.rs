@@ -198,7 +198,7 @@ fn a_job_that_thinks_it_stands_in_line_is_found() {
 #[should_panic(expected = "jobs that wait for a walk stand in line once")]
 fn a_job_that_stands_in_line_twice_is_found() {
     let (mut jobs, key) = begun(&lead(&[]));
-    jobs.to_walk.push(&Standing::blank(), crate::crawl::fair_line::Behalf::Turn, key);
+    jobs.to_walk.push(&Standing::blank(), Behalf::Turn, key);
     jobs.check();
 }
 
