@@ -469,6 +469,11 @@ pub const JOBS_MAX: usize = 1 << 15;
 /// Rows waiting for a sink before dialling stops.
 pub const ROWS_MAX: usize = 256;
 
+/// Rows taken by a sink that some output does not hold yet: beyond, none is given. More than fit
+/// into what standard output lets wait (64 KiB, 40 bytes a row at least), whose pace this must not
+/// set.
+pub const ROWS_TAKEN_MAX: usize = 2_048;
+
 /// Bytes of metadata and names in rows waiting for a sink before dialling stops: about 2 000
 /// usual torrents.
 pub const ROW_BYTES_ENOUGH: usize = 64 << 20;
@@ -577,7 +582,8 @@ const _: () = {
     // The largest metadata that can be, with a name as long, always fits once rows are taken.
     assert!(ROW_BYTES_ENOUGH + 2 * METADATA_MAX <= ROW_BYTES_MAX);
     // A state at every limit can be read again.
-    assert!(2 * CALENDAR_MAX <= RESTS_SAVED_MAX && JOBS_MAX + ROWS_MAX <= PENDING_SAVED_MAX);
+    assert!(2 * CALENDAR_MAX <= RESTS_SAVED_MAX);
+    assert!(2 * JOBS_MAX + ROWS_MAX + ROWS_TAKEN_MAX <= PENDING_SAVED_MAX);
     assert!(
         2 * CALENDAR_MAX * 44
             + PENDING_SAVED_MAX * (67 + SAVED_PEERS_MAX * 19)

@@ -148,7 +148,7 @@ impl<O: Observer> Subject<O> {
             observer,
             clock: Clock::of(scenario),
             now: Instant::START,
-            disk: Disk::new(scenario.seed),
+            disk: Disk::new(scenario.seed, scenario.crashes > 0),
             live: None,
             starts: 0,
             conns: 0,
@@ -333,7 +333,8 @@ impl<O: Observer> Subject<O> {
     }
 
     /// The run is over at `now`.
-    pub fn finish(self, now: Instant, satisfied: bool) -> (O, Ending) {
+    pub fn finish(mut self, now: Instant, satisfied: bool) -> (O, Ending) {
+        self.write_rows(now);
         let ending = Ending { at: now, satisfied, turns: self.turns, stats: self.stats() };
         (self.observer, ending)
     }
@@ -387,9 +388,13 @@ impl<O: Observer> Subject<O> {
     /// whether all is as it must be.
     fn turn(&mut self, now: Instant, by_stream: bool) {
         self.disk.begin_turn(by_stream);
+        self.write_rows(now);
         let mut outputs = 0;
         loop {
             let more = self.turn_session(now) + self.drain(now);
+            if !self.disk.lags() {
+                self.write_rows(now);
+            }
             outputs += more;
             assert!(outputs < OUTPUTS_MAX, "rule 16: output without end at {now:?}");
             if more == 0 {
@@ -405,6 +410,7 @@ impl<O: Observer> Subject<O> {
             self.check(now);
         }
         if self.turns.is_multiple_of(self.drained_every)
+            && !self.disk.has_unwritten()
             && let Some(live) = &self.live
         {
             let (next, stats) = (live.crawler.poll_deadline(), live.crawler.stats());
@@ -422,8 +428,10 @@ impl<O: Observer> Subject<O> {
         let facts = Facts { progress: live.crawler.progress(), requests: Requests::NONE };
         live.session.handle_turn(core, &facts);
         if self.entry.ends() && matches!(live.session.phase(), Phase::Draining(_)) {
-            // Every row taken is on the disk.
-            live.session.handle_output(core, Output::Flushed);
+            self.write_rows(now);
+            if let Some(live) = &mut self.live {
+                live.session.handle_output(core, Output::Flushed);
+            }
         }
         let mut steps = 0;
         while let Some(live) = &mut self.live
@@ -469,6 +477,7 @@ impl<O: Observer> Subject<O> {
         let Some(core) = self.advance(now) else { return };
         let closing = |live: &Live| matches!(live.session.phase(), Phase::Closing(_));
         if self.live.as_ref().is_some_and(closing) {
+            self.write_rows(now);
             self.save(now);
             if let Some(live) = &mut self.live {
                 live.save_at = None;
@@ -505,11 +514,19 @@ impl<O: Observer> Subject<O> {
             outputs += 1;
         }
         while let Some(row) = live.crawler.poll_row() {
-            observer.observe(now, &Event::Row(&row));
-            disk.note_row(&row);
+            disk.take_row(row);
             outputs += 1;
         }
         outputs
+    }
+
+    /// Writes every row that was taken, and says so to the crawler.
+    fn write_rows(&mut self, now: Instant) {
+        let Some(live) = &mut self.live else { return };
+        while let Some(row) = self.disk.write_row() {
+            self.observer.observe(now, &Event::Row(&row));
+        }
+        live.crawler.acknowledge_rows(self.disk.written());
     }
 
     fn note_journal(&mut self, now: Instant) {
