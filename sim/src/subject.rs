@@ -388,11 +388,10 @@ impl<O: Observer> Subject<O> {
     /// whether all is as it must be.
     fn turn(&mut self, now: Instant, by_stream: bool) {
         self.disk.begin_turn(by_stream);
-        self.write_rows(now);
         let mut outputs = 0;
         loop {
             let more = self.turn_session(now) + self.drain(now);
-            if !self.disk.lags() {
+            if !self.disk.is_stalled(now) {
                 self.write_rows(now);
             }
             outputs += more;

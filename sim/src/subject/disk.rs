@@ -2,8 +2,8 @@
 //! records appended since, and the infohashes that the CSV file says are done.
 //!
 //! They survive a kill. What was being written at that moment may stand there in part. Where crashes
-//! are due, a row is written one turn after it was taken, as by a thread: what a kill finds taken and
-//! not written is lost, and must be under way in the state.
+//! are due the disk stalls for one second of three: what a kill finds taken and not written is lost,
+//! and must be under way in the state.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -14,6 +14,9 @@ use crate::world::draw::draw;
 
 /// The wall clock when a run begins, seconds since the Unix epoch: 2026-01-01.
 pub(super) const EPOCH: u64 = 1_767_225_600;
+
+/// How long the disk stalls.
+const STALL_MICROS: u64 = 1_000_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -28,8 +31,8 @@ pub(super) struct Disk {
     /// Whether it did: see [`Self::tear`].
     in_rows: bool,
     verified: BTreeSet<InfoHash>,
-    /// Whether rows are written only in the turn after the one that took them.
-    lags: bool,
+    /// Whether it stalls at times.
+    stalls: bool,
     /// Rows taken and not written, the oldest first.
     unwritten: VecDeque<Row>,
     /// Rows that this run has written.
@@ -37,9 +40,9 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn new(seed: u64, lags: bool) -> Self {
+    pub(super) fn new(seed: u64, stalls: bool) -> Self {
         Self {
-            lags,
+            stalls,
             unwritten: VecDeque::new(),
             written: 0,
             draw: draw(seed, "disk", 0),
@@ -80,14 +83,14 @@ impl Disk {
         self.unwritten.push_back(row);
     }
 
-    /// Whether rows that were taken wait for the next turn.
+    /// Whether rows that were taken wait to be written.
     pub(super) fn has_unwritten(&self) -> bool {
         !self.unwritten.is_empty()
     }
 
-    /// Whether rows are written only in the turn after the one that took them.
-    pub(super) fn lags(&self) -> bool {
-        self.lags
+    /// Whether no row is written at this instant.
+    pub(super) fn is_stalled(&self, now: Instant) -> bool {
+        self.stalls && (now.as_micros() / STALL_MICROS).is_multiple_of(3)
     }
 
     /// The next row to be written to the CSV file; none if all are.
