@@ -2,10 +2,16 @@
 
 use std::net::SocketAddr;
 
-use super::stage::node;
+use super::stage::{Query, Stage, body, node};
 use super::world::World;
 use super::*;
+use crate::base::addr::Contact;
 use crate::base::time::Duration;
+use crate::limits::SUSPECT_UNHEARD;
+
+fn at_v6(n: u8) -> Contact {
+    Contact { addr: SocketAddr::from(([0x2a00, n.into(), 1, 1, 1, 1, 1, 1], 6_881)), ..node(n) }
+}
 
 #[test]
 fn a_paused_walk_gives_up_its_place_although_the_family_without_nodes_has_room() {
@@ -34,4 +40,17 @@ fn a_paused_walk_gives_up_its_place_although_the_family_without_nodes_has_room()
     crawler.handle_request(world.now, third, &[]).expect("room");
     let job = crawler.jobs.find(third).expect("under way");
     assert_eq!(crawler.jobs.walks(job).count(), 0);
+}
+
+#[test]
+fn a_family_without_contacts_leaves_the_probe_of_an_outage_to_the_other() {
+    let mut stage = Stage::new(Mode::Crawl);
+    let first = stage.begin(at_v6(1));
+    stage.answer(&first, &body(at_v6(1)));
+    stage.asked();
+    stage.now = stage.now + Duration::from_secs(10);
+    (0..SUSPECT_UNHEARD).for_each(|_| stage.crawler.outage.on_silence(stage.now));
+    let probed =
+        stage.asked().iter().any(|asked| asked.kind == Query::Other && asked.to == at_v6(1).addr);
+    assert!(probed, "the only contact is asked whether the network is there");
 }
