@@ -299,7 +299,8 @@ impl Crawler {
             (false, false) => Work::Busy,
         };
         Progress {
-            replies: self.stats.answered + self.stats.refused,
+            replies: Family::ALL
+                .map(|family| Some(self.networks[family.index()].as_ref()?.replies)),
             asked: self.stats.contacts_asked,
             dialled: self.stats.dialled,
             work,
