@@ -12,6 +12,7 @@ use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::time::Instant;
 use crate::crawl::row::Row;
+use crate::lead::{Lead, Origin};
 use crate::limits::{
     JOBS_MAX, ROW_BYTES_ENOUGH, ROW_BYTES_MAX, ROWS_MAX, ROWS_TAKEN_MAX, SAVED_PEERS_MAX,
 };
@@ -32,6 +33,8 @@ pub(crate) enum Leaves {
 #[derive(Clone, Debug)]
 pub(crate) struct Untaken {
     pub(crate) row: Row,
+    /// How its infohash was heard of: a saved state says so as long as the row waits.
+    pub(crate) origin: Origin,
     pub(crate) leaves: Leaves,
 }
 
@@ -39,16 +42,18 @@ pub(crate) struct Untaken {
 #[derive(Clone, Debug)]
 pub(crate) struct Taken {
     pub(crate) hash: InfoHash,
-    pub(crate) found: Instant,
+    found: Instant,
+    origin: Origin,
     /// As many as are saved.
-    pub(crate) peers: Box<[SocketAddr]>,
+    peers: Box<[SocketAddr]>,
     pub(crate) leaves: Leaves,
 }
 
 impl Taken {
-    fn of(Untaken { row, leaves }: &Untaken) -> Self {
+    fn of(Untaken { row, origin, leaves }: &Untaken) -> Self {
         let peers = row.peers.iter().take(SAVED_PEERS_MAX).copied().collect();
-        Self { hash: row.infohash, found: row.found, peers, leaves: *leaves }
+        let (origin, leaves) = (*origin, *leaves);
+        Self { hash: row.infohash, found: row.found, origin, peers, leaves }
     }
 }
 
@@ -102,13 +107,16 @@ impl Rows {
         Some(taken)
     }
 
-    /// Every infohash whose row some output still lacks: hash, when it was found, peers.
-    pub(crate) fn unheld(&self) -> impl Iterator<Item = (InfoHash, Instant, &[SocketAddr])> {
+    /// Every infohash whose row some output still lacks, and peers of it.
+    pub(crate) fn unheld(&self) -> impl Iterator<Item = (Lead, &[SocketAddr])> {
         let all = !planted::is(Bug::SettledBeforeWritten);
         let taken = self.taken.iter().filter(move |_| all);
-        let taken = taken.map(|taken| (taken.hash, taken.found, &*taken.peers));
-        let waiting = self.waiting.iter().map(|untaken| &untaken.row);
-        taken.chain(waiting.map(|row| (row.infohash, row.found, &*row.peers)))
+        let taken =
+            taken.map(|taken| (Lead::new(taken.hash, taken.found, taken.origin), &*taken.peers));
+        let waiting = self.waiting.iter().map(|Untaken { row, origin, .. }| {
+            (Lead::new(row.infohash, row.found, *origin), &*row.peers)
+        });
+        taken.chain(waiting)
     }
 
     /// How many infohashes that are.
@@ -141,7 +149,7 @@ mod tests {
         for n in 0..=ROWS_TAKEN_MAX {
             let hash = InfoHash([(n % 256) as u8; 20]);
             let row = Row::new(hash, Verdict::Failed { cause: FailureCause::NoPeers });
-            rows.push(Untaken { row, leaves: Leaves::Nothing });
+            rows.push(Untaken { row, origin: Origin::Sample, leaves: Leaves::Nothing });
         }
         assert_eq!(std::iter::from_fn(|| rows.take()).count(), ROWS_TAKEN_MAX);
         rows.waiting.truncate(1);

@@ -12,6 +12,9 @@ use crate::base::store::{Key, Slab};
 use crate::dht::walk::{Walk, WalkContact};
 use crate::limits::WALKS_MAX;
 
+/// Most turns: living walks are at most half of them.
+const TURNS_MAX: usize = 2 * WALKS_MAX;
+
 /// A walk and the job it serves.
 #[derive(Debug)]
 struct Slot {
@@ -31,6 +34,7 @@ pub(crate) struct Walks {
     policy: AddressPolicy,
     family: Family,
     slots: Slab<Slot>,
+    /// Walks that may have a query, each once, and at most as many that ended since.
     turns: VecDeque<Key>,
     /// Walks that ended, kept for their memory.
     spare: Vec<Walk>,
@@ -88,7 +92,7 @@ impl Walks {
         }
         match self.slots.insert(Slot { walk, job, hash, queued: true, paused: false }) {
             Ok(key) => {
-                self.turns.push_back(key);
+                self.queue(key);
                 Some(key)
             }
             Err(slot) => {
@@ -107,7 +111,7 @@ impl Walks {
                 continue;
             }
             if let Some(contact) = slot.walk.poll_query() {
-                self.turns.push_back(key);
+                self.turns.push_back(key); // in the place that it has just left
                 return Some((key, slot.hash, contact));
             }
             slot.queued = false;
@@ -200,6 +204,7 @@ impl Walks {
 
     pub(crate) fn check(&self) {
         assert!(self.slots.len() <= WALKS_MAX && self.spare.len() <= WALKS_MAX);
+        assert!(self.turns.len() <= TURNS_MAX, "{} turns", self.turns.len());
         self.slots.iter().for_each(|(_, slot)| slot.walk.check());
     }
 
@@ -208,8 +213,43 @@ impl Walks {
             change(&mut slot.walk);
             if !slot.queued {
                 slot.queued = true;
-                self.turns.push_back(key);
+                self.queue(key);
             }
         }
+    }
+
+    /// Gives a walk its turn after all others.
+    fn queue(&mut self, key: Key) {
+        if self.turns.len() >= TURNS_MAX {
+            // While nothing is sent no turn is taken: most are of walks that ended.
+            self.turns.retain(|key| self.slots.get(*key).is_some());
+        }
+        self.turns.push_back(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn walks_that_end_while_nothing_is_sent_leave_a_bounded_number_of_turns() {
+        let own = SocketAddr::from(([9, 9, 9, 9], 6881));
+        let mut walks = Walks::new(NodeId([1; 20]), own, AddressPolicy::AllowPrivate, WALKS_MAX);
+        let mut jobs = Slab::new(1);
+        let job = jobs.insert(()).expect("room");
+        let hash = InfoHash([7; 20]);
+        let seed = Contact { id: NodeId([2; 20]), addr: SocketAddr::from(([9, 9, 9, 8], 6881)) };
+        let begin = |walks: &mut Walks| {
+            let key = walks.begin(job, hash, [seed].into_iter(), std::iter::empty());
+            walks.check();
+            key.expect("a node to ask, and room")
+        };
+        let first = begin(&mut walks);
+        for _ in 0..3 * WALKS_MAX {
+            let key = begin(&mut walks);
+            walks.end(key);
+        }
+        assert_eq!(walks.poll_query().map(|(key, ..)| key), Some(first), "it keeps its turn");
     }
 }

@@ -86,8 +86,9 @@ fn family(family: Family) -> impl Strategy<Value = Option<SavedFamily>> {
     }))
 }
 
+/// Of kinds that this version does not have.
 fn unknown() -> impl Strategy<Value = item::Unknown> {
-    (128..=255u8, prop::collection::vec(any::<u8>(), 0..200))
+    (kind::CLOCK + 1..=255, prop::collection::vec(any::<u8>(), 0..200))
         .prop_map(|(kind, body)| item::Unknown { kind, body: body.into() })
 }
 

@@ -78,7 +78,8 @@ fn execute(command: &Command) -> Result<u8, Failure> {
         None => entropy::random_seed()
             .map_err(|error| Failure::new(FAILED, format!("no randomness: {error}")))?,
     };
-    let crawler = setup::config(command).map_err(|error| Failure::new(USAGE, error.to_string()))?;
+    // Refused before anything is opened.
+    setup::config(command).map_err(|error| Failure::new(USAGE, error.to_string()))?;
     if command.tee || command.outputs.contains(&Place::Stdout) {
         sink::check_stdout().map_err(|error| Failure::new(FAILED, error))?;
     }
@@ -108,6 +109,24 @@ fn execute(command: &Command) -> Result<u8, Failure> {
             });
         }
     };
+    work(command, Prepared { clock, seed, interrupts, tally, requests, stats_file, opened })
+}
+
+/// What a run begins with.
+struct Prepared {
+    clock: Clock,
+    seed: Seed,
+    interrupts: Interrupts,
+    tally: LinesRead,
+    requests: Requests,
+    stats_file: Option<StatsFile>,
+    opened: Opened,
+}
+
+/// Runs a command whose input and outputs are open.
+fn work(command: &Command, prepared: Prepared) -> Result<u8, Failure> {
+    let Prepared { clock, seed, interrupts, tally, requests, stats_file, opened } = prepared;
+    let crawler = setup::config(command).map_err(|error| Failure::new(USAGE, error.to_string()))?;
     let mut progress = progress(command, &tally);
     opened.notes.iter().for_each(|note| progress.note(note));
     let Opened { mut fanout, known, .. } = opened;

@@ -18,8 +18,8 @@ pub use super::reading::Reading;
 pub use csv::{CsvRows, Pairs, REPEATED_NAME_MAX, row_lines};
 pub use fanout::Fanout;
 pub use file::{Output, Regular};
-pub use open::{Opened, OutputError, Plan, Table, open, open_watched};
-pub use place::{Place, RowsPer};
+pub use open::{Opened, OutputError, Plan, open, open_watched};
+pub use place::{Place, RowsPer, Table};
 pub use traits::{RowSink, RowTimes, Sink, Watched};
 
 #[cfg(test)]

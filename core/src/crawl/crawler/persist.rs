@@ -13,7 +13,7 @@ use crate::base::store::Key;
 use crate::base::time::{Duration, Instant};
 use crate::crawl::rows::Leaves;
 use crate::dht::sweep::{Offer, Rested};
-use crate::lead::{Lead, Origin};
+use crate::lead::Lead;
 use crate::limits::{FAILED_SAVED_MAX, JOBS_MAX, PENDING_SAVED_MAX};
 use crate::state::{
     self, Journal, Rest, Restored, Saved, SavedFamily, SavedLead, SnapshotWriter, Stamp,
@@ -52,9 +52,9 @@ impl Crawler {
 
     fn save_infohashes(&self, writer: &mut SnapshotWriter<'_>) {
         // Until every output holds its row, an infohash is under way.
-        let unheld: BTreeSet<InfoHash> = self.rows.unheld().map(|(hash, ..)| hash).collect();
-        for (hash, found, peers) in self.rows.unheld() {
-            writer.lead(&Lead::new(hash, found, Origin::Sample), 0, peers.iter().copied());
+        let unheld: BTreeSet<InfoHash> = self.rows.unheld().map(|(lead, _)| lead.hash).collect();
+        for (lead, peers) in self.rows.unheld() {
+            writer.lead(&lead, 0, peers.iter().copied());
         }
         for lead in self.jobs.saved().filter(|lead| lead.round == 0) {
             writer.lead(&lead, 0, lead.peers.iter().copied());

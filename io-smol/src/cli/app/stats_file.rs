@@ -141,9 +141,9 @@ mod tests {
     #[test]
     fn a_named_pipe_that_nobody_reads_holds_up_neither_beginning_nor_end() {
         let folder = tempfile::TempDir::new().expect("a folder");
-        let file = StatsFile::open(&pipe(&folder)).ok().expect("at once");
+        let file = StatsFile::open(&pipe(&folder)).expect("at once");
         let begun = Instant::now();
-        let failure = file.write(&serde_json::json!({})).err().expect("no reader");
+        let failure = file.write(&serde_json::json!({})).expect_err("no reader");
         assert!(failure.line.contains("nobody reads it") && failure.status == FAILED);
         assert!(begun.elapsed() < Duration::from_secs(2));
     }
@@ -152,7 +152,7 @@ mod tests {
     fn a_named_pipe_with_a_reader_gets_all_of_it() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = pipe(&folder);
-        let file = StatsFile::open(&path).ok().expect("at once");
+        let file = StatsFile::open(&path).expect("at once");
         let reader = thread::spawn(move || {
             let mut text = String::new();
             File::open(path).and_then(|mut file| file.read_to_string(&mut text)).map(|_| text)

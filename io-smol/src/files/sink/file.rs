@@ -16,7 +16,7 @@ use estudely_core::InfoHash;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl};
 
-use super::open::Table;
+use super::place::Table;
 use super::stream::{Stream, What};
 use crate::files::resume::{Extent, each_infohash};
 use crate::text::printable;

@@ -16,14 +16,12 @@ use estudely_core::keyed::{FingerprintSet, Rng};
 use super::csv::{CsvRows, Pairs};
 use super::fanout::Fanout;
 use super::file::{Output, Regular};
-use super::place::{Place, RowsPer};
+use super::place::{Place, Table};
 use super::traits::RowSink;
 use crate::files::hashes::InfoHashSet;
 use crate::files::lock::{self, Locked};
 use crate::files::reading::Reading;
-use crate::files::resume::{
-    Extent, FINGERPRINTS_MAX, Foreign, PAIRS_HEADER, ROWS_HEADER, scan_pairs, scan_rows,
-};
+use crate::files::resume::{Extent, FINGERPRINTS_MAX, Foreign, scan_pairs, scan_rows};
 use crate::text::printable;
 
 /// What a person should know who adds real torrents to the rows of a swarm.
@@ -32,33 +30,6 @@ const INVENTED: &str = "holds only torrents from this machine, as swarm invents 
 
 /// Most symbolic links followed to a file that does not exist yet, as Linux does.
 const LINKS_MAX: usize = 40;
-
-/// What an output holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
-    /// Metadata rows.
-    Rows {
-        /// `--rows`
-        per: RowsPer,
-        /// `--escape-formulas`
-        escape_formulas: bool,
-    },
-    /// Pairs of infohash and peer.
-    Pairs,
-}
-
-impl Table {
-    pub(super) fn header(self) -> &'static str {
-        match self {
-            Self::Rows { .. } => ROWS_HEADER,
-            Self::Pairs => PAIRS_HEADER,
-        }
-    }
-
-    pub(super) fn is_pairs(self) -> bool {
-        self == Self::Pairs
-    }
-}
 
 /// What to open.
 #[derive(Clone, Copy, Debug)]

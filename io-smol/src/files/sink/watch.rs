@@ -13,7 +13,7 @@ use std::path::Path;
 use estudely_core::InfoHash;
 
 use super::file::{Output, Regular};
-use super::open::Table;
+use super::place::Table;
 use super::traits::{RowSink, Watched};
 use crate::files::lock::{self, Locked};
 use crate::files::resume::{Extent, each_infohash};

@@ -74,7 +74,8 @@ fn what_a_deleted_file_held_and_no_other_does_is_lost() {
     let Watched { notes, mut lost, error } = fanout.watch();
     assert!(notes[0].contains("deleted by another program") && error.is_none(), "{error:?}");
     let mut expected: Vec<_> = all[..4].iter().map(|row| row.infohash).collect();
-    (lost.sort(), expected.sort());
+    lost.sort();
+    expected.sort();
     assert_eq!(lost, expected, "that of the earlier run too");
     assert_calm(&mut fanout);
     all[3..].iter().for_each(|row| write(&mut fanout, row).expect("written"));
