@@ -37,7 +37,7 @@ use crate::crawl::jobs::{JobLimits, Jobs};
 use crate::crawl::outage::Outage;
 use crate::crawl::pace::{AddressPacer, FlowPacer, QueryPacer};
 use crate::crawl::row::Row;
-use crate::crawl::rows::{Leaves, Rows, Taken};
+use crate::crawl::rows::{Leaves, Rows};
 use crate::crawl::session::{Progress, Work};
 use crate::dht::bootstrap::Bootstraps;
 use crate::dht::network::Network;
@@ -236,7 +236,7 @@ impl Crawler {
     /// settled for a saved state too. Rows are acknowledged in their order; a number at or below
     /// an earlier one says nothing new.
     pub fn acknowledge_rows(&mut self, held: u64) {
-        while let Some(Taken { hash, leaves, .. }) = self.rows.acknowledge(held) {
+        while let Some((hash, leaves)) = self.rows.acknowledge(held) {
             self.note_settled(hash, leaves);
         }
     }

@@ -40,21 +40,13 @@ pub(crate) struct Untaken {
 
 /// What is kept of a row that was taken: enough to begin its infohash again.
 #[derive(Clone, Debug)]
-pub(crate) struct Taken {
-    pub(crate) hash: InfoHash,
+struct Taken {
+    hash: InfoHash,
     found: Instant,
     origin: Origin,
     /// As many as are saved.
-    peers: Box<[SocketAddr]>,
-    pub(crate) leaves: Leaves,
-}
-
-impl Taken {
-    fn of(Untaken { row, origin, leaves }: &Untaken) -> Self {
-        let peers = row.peers.iter().take(SAVED_PEERS_MAX).copied().collect();
-        let (origin, leaves) = (*origin, *leaves);
-        Self { hash: row.infohash, found: row.found, origin, peers, leaves }
-    }
+    peers: Vec<SocketAddr>,
+    leaves: Leaves,
 }
 
 /// The rows, the oldest first.
@@ -62,6 +54,9 @@ impl Taken {
 pub(crate) struct Rows {
     /// Taken and not acknowledged: all of them are older than those that wait.
     taken: VecDeque<Taken>,
+    /// Lists of peers of rows that were acknowledged, for the next ones: a row that is taken costs
+    /// no allocation once there are some.
+    spare: Vec<Vec<SocketAddr>>,
     /// Rows acknowledged since the beginning.
     acknowledged: u64,
     waiting: VecDeque<Untaken>,
@@ -90,21 +85,25 @@ impl Rows {
         if self.taken.len() >= ROWS_TAKEN_MAX {
             return None;
         }
-        let untaken = self.waiting.pop_front()?;
-        self.bytes -= untaken.row.bytes_held();
-        self.taken.push_back(Taken::of(&untaken));
-        Some(untaken.row)
+        let Untaken { row, origin, leaves } = self.waiting.pop_front()?;
+        self.bytes -= row.bytes_held();
+        let mut peers = self.spare.pop().unwrap_or_default();
+        peers.extend(row.peers.iter().take(SAVED_PEERS_MAX));
+        self.taken.push_back(Taken { hash: row.infohash, found: row.found, origin, peers, leaves });
+        Some(row)
     }
 
-    /// The oldest row that was taken, if it is among the first `held` of the run: every output
-    /// holds these.
-    pub(crate) fn acknowledge(&mut self, held: u64) -> Option<Taken> {
+    /// The oldest row that was taken, if it is among the first `held` of the run, which every output
+    /// holds: its infohash, and what that leaves behind.
+    pub(crate) fn acknowledge(&mut self, held: u64) -> Option<(InfoHash, Leaves)> {
         if self.acknowledged >= held {
             return None;
         }
-        let taken = self.taken.pop_front()?;
+        let Taken { hash, mut peers, leaves, .. } = self.taken.pop_front()?;
         self.acknowledged += 1;
-        Some(taken)
+        peers.clear();
+        self.spare.push(peers);
+        Some((hash, leaves))
     }
 
     /// Every infohash whose row some output still lacks, and peers of it.
