@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 use crate::base::addr::{AddressPolicy, Contact, Family};
 use crate::base::id::{InfoHash, NodeId};
 use crate::base::store::{Key, Slab};
-use crate::dht::walk::{Walk, WalkContact};
-use crate::limits::WALKS_MAX;
+use crate::base::time::{Instant, Lane};
+use crate::dht::walk::{Turn, Walk, WalkContact};
+use crate::limits::{WALK_BUSY_PAUSE, WALKS_MAX};
 
 /// A walk and the job it serves.
 #[derive(Debug)]
@@ -18,7 +19,12 @@ struct Slot {
     walk: Walk,
     job: Key,
     hash: InfoHash,
+    /// When it last took the nodes known near its infohash.
+    seeded: Instant,
+    /// Whether it stands among the turns.
     queued: bool,
+    /// Whether it stands among the busy; it may stand among the turns as well, once it changed.
+    busy: bool,
     /// Whether it asks no node for now.
     paused: bool,
 }
@@ -32,6 +38,8 @@ pub(crate) struct Walks {
     family: Family,
     slots: Slab<Slot>,
     turns: VecDeque<Key>,
+    /// Walks whose nodes have had their share of datagrams: they have a turn again after a pause.
+    busy: Lane<Key>,
     /// Walks that ended, kept for their memory.
     spare: Vec<Walk>,
 }
@@ -50,6 +58,7 @@ impl Walks {
             family: Family::of(own_addr),
             slots: Slab::new(most.clamp(1, WALKS_MAX)),
             turns: VecDeque::new(),
+            busy: Lane::new(WALK_BUSY_PAUSE),
             spare: Vec::new(),
         }
     }
@@ -69,6 +78,7 @@ impl Walks {
     /// if none of them may be asked or there is no room.
     pub(crate) fn begin(
         &mut self,
+        now: Instant,
         job: Key,
         hash: InfoHash,
         seeds: impl Iterator<Item = Contact>,
@@ -86,7 +96,8 @@ impl Walks {
             self.spare.push(walk);
             return None;
         }
-        match self.slots.insert(Slot { walk, job, hash, queued: true, paused: false }) {
+        let slot = Slot { walk, job, hash, seeded: now, queued: true, busy: false, paused: false };
+        match self.slots.insert(slot) {
             Ok(key) => {
                 self.turns.push_back(key);
                 Some(key)
@@ -98,21 +109,63 @@ impl Walks {
         }
     }
 
-    /// The next query of any walk, in turn.
-    pub(crate) fn poll_query(&mut self) -> Option<(Key, InfoHash, WalkContact)> {
+    /// The next query of any walk, in turn, to a node that `is_free` to get a datagram. A walk that
+    /// no node has answered yet first takes what `seeds` adds: the nodes known now are more than
+    /// those when it began.
+    pub(crate) fn poll_query(
+        &mut self,
+        now: Instant,
+        is_free: impl Fn(SocketAddr) -> bool,
+        seeds: impl Fn(InfoHash, &mut Walk),
+    ) -> Option<(Key, InfoHash, WalkContact)> {
+        self.end_pauses(now);
         while let Some(key) = self.turns.pop_front() {
             let Some(slot) = self.slots.get_mut(key) else { continue };
+            slot.queued = false;
             if slot.paused {
-                slot.queued = false;
                 continue;
             }
-            if let Some(contact) = slot.walk.poll_query() {
-                self.turns.push_back(key);
-                return Some((key, slot.hash, contact));
+            if slot.seeded < now && slot.walk.closest().next().is_none() {
+                slot.seeded = now;
+                seeds(slot.hash, &mut slot.walk);
             }
-            slot.queued = false;
+            match slot.walk.poll_turn(&is_free) {
+                Turn::Ask(contact) => {
+                    slot.queued = true;
+                    self.turns.push_back(key);
+                    return Some((key, slot.hash, contact));
+                }
+                Turn::Busy => self.pause_busy(now, key),
+                Turn::Idle => {}
+            }
         }
         None
+    }
+
+    /// Lets a walk wait until its nodes may get a datagram again.
+    fn pause_busy(&mut self, now: Instant, key: Key) {
+        let Some(slot) = self.slots.get_mut(key).filter(|slot| !slot.busy) else { return };
+        slot.busy = true;
+        if self.busy.len() >= 2 * WALKS_MAX {
+            let slots = &self.slots; // of walks that live each key stands there once
+            self.busy.retain(|key| slots.get(*key).is_some());
+        }
+        self.busy.push(now, key);
+    }
+
+    /// Gives their turn to walks that waited long enough.
+    fn end_pauses(&mut self, now: Instant) {
+        while let Some(key) = self.busy.pop_due(now) {
+            if let Some(slot) = self.slots.get_mut(key) {
+                slot.busy = false;
+                self.change(key, |_| {});
+            }
+        }
+    }
+
+    /// When a walk has a turn again that waits for its nodes.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.busy.poll_timeout()
     }
 
     /// Whether some walk may have a query.
@@ -200,6 +253,7 @@ impl Walks {
 
     pub(crate) fn check(&self) {
         assert!(self.slots.len() <= WALKS_MAX && self.spare.len() <= WALKS_MAX);
+        assert!(self.busy.len() <= 2 * WALKS_MAX);
         self.slots.iter().for_each(|(_, slot)| slot.walk.check());
     }
 

@@ -31,7 +31,7 @@ impl Crawler {
             }
             let walks = Family::ALL.map(|family| {
                 let network = self.networks[family.index()].as_deref_mut()?;
-                network.begin_walk(key, hash, self.bootstraps.answering_nodes(family))
+                network.begin_walk(self.now, key, hash, self.bootstraps.answering_nodes(family))
             });
             if walks.iter().all(Option::is_none) {
                 break; // no node is known yet: wait for a first answer
