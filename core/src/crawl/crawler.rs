@@ -221,7 +221,7 @@ impl Crawler {
 
     /// The next settled infohash.
     pub fn poll_row(&mut self) -> Option<Row> {
-        let Untaken { row, leaves } = self.rows.pop()?;
+        let Untaken { row, leaves, .. } = self.rows.pop()?;
         self.note_settled(row.infohash, leaves);
         if self.rows.is_empty() {
             self.fill_jobs(); // which may have waited for room among the rows
@@ -299,7 +299,8 @@ impl Crawler {
             (false, false) => Work::Busy,
         };
         Progress {
-            replies: self.stats.answered + self.stats.refused,
+            replies: Family::ALL
+                .map(|family| Some(self.networks[family.index()].as_ref()?.replies)),
             asked: self.stats.contacts_asked,
             dialled: self.stats.dialled,
             work,

@@ -270,7 +270,7 @@ impl Session {
         if self.answer != Answer::Awaited {
             return None;
         }
-        if self.doors.has_answer() || (warm && progress.replies > 0) {
+        if self.doors.has_answer() || (warm && progress.has_reply()) {
             self.answer = Answer::Given;
             self.steps.push_back(Step::Begin);
             return None;
@@ -287,7 +287,7 @@ impl Session {
         if self.now < due {
             return None;
         }
-        if progress.replies > 0 {
+        if progress.has_reply() {
             self.answer = Answer::Waived;
         } else if needed && (!by_request || progress.dialled == 0) {
             // A list of requests may bring peers as long as it goes on.

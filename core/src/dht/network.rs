@@ -25,6 +25,8 @@ use crate::limits::HEARSAY_MAX;
 pub(crate) struct Network {
     /// The open queries of its socket.
     pub(crate) endpoint: Endpoint<Owner>,
+    /// Its queries that were answered, in whatever way.
+    pub(crate) replies: u64,
     pub(crate) table: Table,
     /// Our address as nodes of this family see it. Nothing learns it yet.
     pub(crate) external: Option<SocketAddr>,
@@ -55,6 +57,7 @@ impl Network {
         let known = Known::new(policy, &mut sweep_rng);
         Self {
             endpoint: Endpoint::new(family, id, rng.fork("endpoint")),
+            replies: 0,
             table,
             external: None,
             known,

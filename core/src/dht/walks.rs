@@ -13,6 +13,9 @@ use crate::base::time::{Instant, Lane};
 use crate::dht::walk::{Turn, Walk, WalkContact};
 use crate::limits::{WALK_BUSY_PAUSE, WALKS_MAX};
 
+/// Most turns, and most pauses: living walks are at most half of them.
+const TURNS_MAX: usize = 2 * WALKS_MAX;
+
 /// A walk and the job it serves.
 #[derive(Debug)]
 struct Slot {
@@ -37,6 +40,7 @@ pub(crate) struct Walks {
     policy: AddressPolicy,
     family: Family,
     slots: Slab<Slot>,
+    /// Walks that may have a query, each once, and at most as many that ended since.
     turns: VecDeque<Key>,
     /// Walks whose nodes have had their share of datagrams: they have a turn again after a pause.
     busy: Lane<Key>,
@@ -99,7 +103,7 @@ impl Walks {
         let slot = Slot { walk, job, hash, seeded: now, queued: true, busy: false, paused: false };
         match self.slots.insert(slot) {
             Ok(key) => {
-                self.turns.push_back(key);
+                self.queue(key);
                 Some(key)
             }
             Err(slot) => {
@@ -132,7 +136,7 @@ impl Walks {
             match slot.walk.poll_turn(&is_free) {
                 Turn::Ask(contact) => {
                     slot.queued = true;
-                    self.turns.push_back(key);
+                    self.turns.push_back(key); // in the place that it has just left
                     return Some((key, slot.hash, contact));
                 }
                 Turn::Busy => self.pause_busy(now, key),
@@ -146,7 +150,7 @@ impl Walks {
     fn pause_busy(&mut self, now: Instant, key: Key) {
         let Some(slot) = self.slots.get_mut(key).filter(|slot| !slot.busy) else { return };
         slot.busy = true;
-        if self.busy.len() >= 2 * WALKS_MAX {
+        if self.busy.len() >= TURNS_MAX {
             let slots = &self.slots; // of walks that live each key stands there once
             self.busy.retain(|key| slots.get(*key).is_some());
         }
@@ -253,7 +257,8 @@ impl Walks {
 
     pub(crate) fn check(&self) {
         assert!(self.slots.len() <= WALKS_MAX && self.spare.len() <= WALKS_MAX);
-        assert!(self.busy.len() <= 2 * WALKS_MAX);
+        assert!(self.turns.len() <= TURNS_MAX, "{} turns", self.turns.len());
+        assert!(self.busy.len() <= TURNS_MAX, "{} busy walks", self.busy.len());
         self.slots.iter().for_each(|(_, slot)| slot.walk.check());
     }
 
@@ -262,8 +267,48 @@ impl Walks {
             change(&mut slot.walk);
             if !slot.queued {
                 slot.queued = true;
-                self.turns.push_back(key);
+                self.queue(key);
             }
         }
+    }
+
+    /// Gives a walk its turn after all others.
+    fn queue(&mut self, key: Key) {
+        if self.turns.len() >= TURNS_MAX {
+            // While nothing is sent no turn is taken: most are of walks that ended.
+            self.turns.retain(|key| self.slots.get(*key).is_some());
+        }
+        self.turns.push_back(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn walks_that_end_while_nothing_is_sent_leave_a_bounded_number_of_turns() {
+        let own = SocketAddr::from(([9, 9, 9, 9], 6881));
+        let mut walks = Walks::new(NodeId([1; 20]), own, AddressPolicy::AllowPrivate, WALKS_MAX);
+        let mut jobs = Slab::new(1);
+        let job = jobs.insert(()).expect("room");
+        let hash = InfoHash([7; 20]);
+        let seed = Contact { id: NodeId([2; 20]), addr: SocketAddr::from(([9, 9, 9, 8], 6881)) };
+        let begin = |walks: &mut Walks| {
+            let key =
+                walks.begin(Instant::START, job, hash, [seed].into_iter(), std::iter::empty());
+            walks.check();
+            key.expect("a node to ask, and room")
+        };
+        let first = begin(&mut walks);
+        for _ in 0..3 * WALKS_MAX {
+            let key = begin(&mut walks);
+            walks.end(key);
+        }
+        assert_eq!(
+            walks.poll_query(Instant::START, |_| true, |_, _| {}).map(|(key, ..)| key),
+            Some(first),
+            "it keeps its turn"
+        );
     }
 }

@@ -98,7 +98,7 @@ rules! {
         "Any split of a stream's input gives the same outcome and the same bytes out.";
     /// A router that some node named while routers wait is a contact like any other.
     ROUTERS_WAIT = "23" "routers-wait":
-        "After a warm start public routers are asked only after 5 s without an answer, or 300 s after the last one.";
+        "After a warm start public routers are asked only after 5 s without an answer of their family, or 300 s after its last one.";
     /// 30 s, or the overall timeout if that is sooner. What comes after the end is rule d.
     ENDS_ON_TIME = "24" "ends-on-time":
         "A run to which no node answers fails in time and not before, and none outlives its overall timeout.";

@@ -156,7 +156,9 @@ impl Crawler {
         let now = |is_due: bool| is_due.then_some(self.now);
         let ahead = |at: Option<Instant>| at.filter(|at| *at > self.now);
         match source {
-            DatagramSource::LivenessProbe => self.outage.next_probe(),
+            DatagramSource::LivenessProbe => {
+                self.outage.next_probe().filter(|_| !network.table.is_empty())
+            }
             DatagramSource::Delayed => network.delayed.poll_timeout(),
             DatagramSource::Question => now(self.jobs.has_question(family)),
             DatagramSource::Bootstrap => now(self.bootstraps.has_queued(family)),
@@ -187,11 +189,12 @@ impl Crawler {
     }
 
     fn liveness_probe(&mut self, family: Family) -> Option<Query> {
-        if !(self.outage.is_suspected(self.now) && self.outage.take_probe(self.now)) {
+        if !self.outage.is_probe_due(self.now) {
             return None;
         }
-        let table = &mut self.network(family)?.table;
-        let contact = table.random_contact()?;
+        // A family without contacts leaves the probe to the other.
+        let contact = self.network(family)?.table.random_contact()?;
+        self.outage.on_probe(self.now);
         Some(Query { to: contact.addr, ask: Ask::Ping, owner: Owner::LivenessProbe })
     }
 

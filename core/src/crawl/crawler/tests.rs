@@ -1,6 +1,7 @@
 //! Whole crawls in a small world of honest and dishonest actors, in virtual time.
 
 mod endings;
+mod families;
 mod fetch;
 mod liars;
 mod limits;

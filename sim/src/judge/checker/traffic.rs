@@ -91,7 +91,7 @@ impl Checker {
             Match::Sure(open) => (open, true),
             Match::Doubtful(open) => (open, false),
         };
-        self.sessions.on_answer(now, sure);
+        self.sessions.on_answer(now, from, sure);
         if sure {
             self.silence.on_life(now);
         }
