@@ -286,14 +286,15 @@ impl Crawler {
         if self.shut_down {
             self.rows.is_empty()
         } else {
-            self.admission.is_closed() && self.is_settled()
+            self.admission.is_closed() && (self.is_settled() || planted::is(Bug::EarlyLimit))
         }
     }
 
     /// What a [`Session`](crate::session::Session) asks in every turn: cheaper than
     /// [`Crawler::stats`].
     pub fn progress(&self) -> Progress {
-        let work = match (self.is_finished(), self.is_idle()) {
+        let is_idle = self.is_idle() || planted::is(Bug::IdleAtWork);
+        let work = match (self.is_finished(), is_idle) {
             (true, _) => Work::Finished,
             (false, true) => Work::Idle,
             (false, false) => Work::Busy,
