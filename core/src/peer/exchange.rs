@@ -13,7 +13,8 @@
 //!   byte of the output nor the outcome.
 //! - Before a size is accepted nothing is buffered but an extension handshake that is really
 //!   coming in; after that memory grows with the pieces received (H23).
-//! - There always is a deadline; only a new piece moves it, and never beyond the absolute one.
+//! - There always is a deadline; only a new piece moves it, and never beyond the absolute one. An
+//!   exchange may be due before it, to ask again for what did not come.
 //! - Nothing that a peer sends makes it panic, and nothing unverified leaves it as [`Metadata`].
 //! - Whatever takes time in proportion to the metadata is done here, behind the hash: adapters may
 //!   run exchanges on any thread, and the control plane only moves what they bring.

@@ -172,7 +172,7 @@ mod tests {
     use estudely_core::Seed;
     use estudely_core::internal::exchange::{Attempt, Pipeline};
     use estudely_core::internal::planted::{Bug, plant};
-    use estudely_core::wire::{Handshake, OUR_EXTENSIONS};
+    use estudely_core::wire::{Extensions, Handshake, OUR_EXTENSIONS};
 
     use super::*;
 
@@ -185,7 +185,7 @@ mod tests {
         exchange.handle_connected(Instant::START, &mut Vec::new());
         let mut input = Vec::new();
         Handshake::new(hash, [9; 20]).emit(&mut input);
-        OUR_EXTENSIONS.emit(&mut input);
+        Extensions { metadata_size: Some(1), ..OUR_EXTENSIONS }.emit(&mut input);
         (exchange, input)
     }
 
@@ -200,7 +200,7 @@ mod tests {
             let (mut whole, input) = conversation();
             let (before, mut out) = (whole.clone(), Vec::new());
             let step = whole.handle_bytes(Instant::START, &input, &mut out);
-            let Step::Finished(outcome) = step else { panic!("it offers no metadata: {step:?}") };
+            let Step::Finished(outcome) = step else { panic!("its size is absurd: {step:?}") };
             let result =
                 splits(&before, &at_once(&input), &input, (&out, End::ByBytes(&outcome)), 7);
             assert_eq!(result.err().map(|broken| broken.rule), breaks.then_some(ANY_SPLIT));

@@ -32,6 +32,8 @@ pub(super) struct Wire {
     ids: Vec<u8>,
     /// The size that they offered first, if acceptable.
     pub(super) size: Option<usize>,
+    /// They named a size that is not acceptable.
+    absurd: bool,
     /// They said more than is looked at: what was agreed is unknown.
     blind: bool,
     /// When each piece was last asked for.
@@ -121,8 +123,10 @@ impl Wire {
 
     /// They named a size; the first acceptable one counts.
     fn on_size(&mut self, size: Option<i64>) {
-        let size = size.and_then(|size| usize::try_from(size).ok());
+        let Some(size) = size.filter(|size| *size != 0) else { return };
+        let size = usize::try_from(size).ok();
         let size = size.filter(|size| (METADATA_MIN..=METADATA_MAX).contains(size));
+        self.absurd |= size.is_none();
         self.size = self.size.or(size);
     }
 
@@ -208,7 +212,9 @@ impl Wire {
         ok(self.in_write <= REQUESTS_AT_ONCE, || format!("{} requests at once", self.in_write))?;
         let count = self.pieces();
         if count == 0 {
-            ok(piece == 0, || format!("piece {piece} is asked for without an acceptable size"))?;
+            ok(piece == 0 && !self.absurd, || {
+                format!("piece {piece} is asked for without an acceptable size")
+            })?;
             // Before they name a size, the first piece may be had (M1).
             let again = self.asked.insert(0, Instant::START).is_some();
             return ok(!again, || "a first piece is asked for twice before a size".to_owned());
