@@ -133,7 +133,7 @@ pub mod internal {
     pub use crate::base::{addr, fault, id, planted, rng, store, time};
     pub use crate::crawl::{crawler, row};
     pub use crate::dht::{endpoint, table, walk};
-    pub use crate::peer::{exchange, pieces};
+    pub use crate::peer::{clients, exchange, pieces};
 }
 
 /// Its examples are compiled and run with the others.

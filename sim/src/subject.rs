@@ -307,10 +307,14 @@ impl<O: Observer> Subject<O> {
             return;
         }
         let Some(core) = self.advance(now) else { return };
-        while let Some(live) = &mut self.live
-            && let Some((conn, peer, outcome)) = live.exchanges.handle_timeout(core)
-        {
-            self.end(now, conn, peer, outcome, true);
+        loop {
+            self.written.clear();
+            let Some(live) = &mut self.live else { break };
+            match live.exchanges.handle_timeout(core, &mut self.written) {
+                None => break,
+                Some((conn, None)) => self.write(now, conn),
+                Some((conn, Some((peer, outcome)))) => self.end(now, conn, peer, outcome, true),
+            }
         }
         self.take_names(core);
         self.take_cut(core);

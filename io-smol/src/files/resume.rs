@@ -13,12 +13,13 @@ use std::net::{IpAddr, SocketAddr};
 use csv_core::{ReadRecordResult, Reader};
 use estudely_core::InfoHash;
 use estudely_core::keyed::{FingerprintSet, Rng};
+use estudely_core::limits::METADATA_MAX;
 
 use super::hashes::{InfoHashSet, InfoHashSetBuilder};
 
-/// Longest record read: a name may be 10 MiB of metadata (catalogue 9.5), each byte of which
-/// became a U+FFFD of 3 bytes.
-pub const RECORD_BYTES_MAX: usize = 32 << 20;
+/// Longest record read: a name may be all of the largest metadata (catalogue 9.5), each byte of
+/// which became a U+FFFD of 3 bytes; and the other columns.
+pub const RECORD_BYTES_MAX: usize = 3 * METADATA_MAX + (64 << 10);
 /// Most fields of a record that are told apart; more than any file of ours has.
 const FIELDS_MAX: usize = 16;
 /// Most infohashes without metadata, and most pairs, that are remembered: at most 3.2 GB.

@@ -255,10 +255,15 @@ impl World {
             self.dials.drain(..).partition(|dial| dial.exchange.poll_timeout() <= self.now);
         self.dials = open;
         for mut dial in over {
-            let Step::Finished(outcome) = dial.exchange.handle_timeout(self.now) else {
-                panic!("a deadline ends it")
-            };
-            self.crawler.handle_outcome(self.now, dial.peer, *outcome);
+            match dial.exchange.handle_timeout(self.now, &mut Vec::new()) {
+                Step::Finished(outcome) => {
+                    self.crawler.handle_outcome(self.now, dial.peer, *outcome);
+                }
+                Step::Continue => {
+                    assert!(dial.exchange.poll_timeout() > self.now, "a deadline moves or ends it");
+                    self.dials.push(dial);
+                }
+            }
         }
         self.crawler.handle_timeout(self.now);
         self.drain();

@@ -27,7 +27,7 @@ impl Crawler {
             let Some((key, hash)) = self.jobs.next_to_walk() else { break };
             let walks = Family::ALL.map(|family| {
                 let network = self.networks[family.index()].as_deref_mut()?;
-                network.begin_walk(key, hash, self.bootstraps.answering_nodes(family))
+                network.begin_walk(self.now, key, hash, self.bootstraps.answering_nodes(family))
             });
             if walks.iter().any(Option::is_some) {
                 self.jobs.on_walks_begun(self.now, walks);

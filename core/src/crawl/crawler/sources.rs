@@ -167,7 +167,9 @@ impl Crawler {
                 now(self.sweep_wanted() && network.sweep.has_work(&network.known, self.now))
                     .or_else(|| ahead(network.sweep.poll_timeout(&network.known)))
             }
-            DatagramSource::Walk => now(network.walks.has_turns()),
+            DatagramSource::Walk => {
+                now(network.walks.has_turns()).or_else(|| network.walks.poll_timeout())
+            }
             DatagramSource::Upkeep => network.table.poll_timeout(),
         }
     }
@@ -253,7 +255,9 @@ impl Crawler {
 
     fn walk_query(&mut self, family: Family) -> Option<Query> {
         let network = self.networks[family.index()].as_deref_mut()?;
-        let (key, info_hash, contact) = network.walks.poll_query()?;
+        let per_address = &self.per_address;
+        let is_free = |addr| per_address.ready(self.now, addr).is_ok();
+        let (key, info_hash, contact) = network.poll_walk(self.now, is_free)?;
         self.sending[family.index()].turns.on_walk();
         let ask = Ask::GetPeers { info_hash };
         Some(Query { to: contact.addr, ask, owner: Owner::Walk(key, contact) })

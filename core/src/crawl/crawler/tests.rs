@@ -2,6 +2,7 @@
 
 mod endings;
 mod families;
+mod fetch;
 mod liars;
 mod limits;
 mod outage;

@@ -16,8 +16,8 @@ use crate::files::hashes::InfoHashSet;
 use crate::files::resume::pair_key;
 
 /// The longest name, in bytes as it is written, that is repeated for every peer. A longer one gets
-/// one row, that of the peer which served it: else 10 MiB from one stranger would become 600 MiB,
-/// or 6 GiB with 200 peers, most of them hearsay. No name that means something is a hundredth as
+/// one row, that of the peer which served it: else 32 MiB from one stranger would become 2 GiB,
+/// or 19 GiB with 200 peers, most of them hearsay. No name that means something is a hundredth as
 /// long.
 pub const REPEATED_NAME_MAX: usize = 64 << 10;
 

@@ -163,7 +163,12 @@ impl Counters {
             let most = if self.rows_wait { u64::MAX } else { counted };
             between(found, name, said, counted, most);
         }
-        at_most(found, "settled", stats.settled, verified + broken + failed);
+        let ended = if self.rows_wait {
+            stats.verified + stats.broken + stats.failed
+        } else {
+            verified + broken + failed
+        };
+        at_most(found, "settled", stats.settled, ended);
         for (name, said, seen) in [
             ("contacts_asked", stats.contacts_asked, &self.asked_ips),
             ("contacts_answered", stats.contacts_answered, &self.answered_ips),

@@ -239,7 +239,7 @@ fn connections_that_are_cut_off_are_waited_for_and_no_longer_than_the_grace() {
         for seen in played(&scenario) {
             let (at, ended) = end_of(&seen);
             assert_eq!(ended, Ended::Timeout);
-            assert!(seen.closed.iter().any(|closed| *closed == at), "connections were open");
+            assert!(seen.closed.contains(&at), "connections were open");
             let (saved, waits) = (seen.saved.last().copied(), Duration::from_millis(waits));
             let over = saved.expect("the state of a run that is over").since(at);
             assert!(over >= waits && over <= waits + TICK, "{cut_ms}: {over:?}");

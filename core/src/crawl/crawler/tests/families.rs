@@ -26,7 +26,12 @@ fn a_paused_walk_gives_up_its_place_although_the_family_without_nodes_has_room()
     network.walks.pause(paused);
     while network.walks.has_room() {
         let seed = [node(1)].into_iter();
-        assert!(network.walks.begin(job, InfoHash([7; 20]), seed, std::iter::empty()).is_some());
+        assert!(
+            network
+                .walks
+                .begin(crawler.now, job, InfoHash([7; 20]), seed, std::iter::empty())
+                .is_some()
+        );
     }
     let full = network.walks.iter().count();
     let other = InfoHash([8; 20]);

@@ -547,7 +547,7 @@ impl World {
                 continue;
             }
             let Some(mut dial) = self.dials[index].take() else { continue };
-            match dial.exchange.handle_timeout(self.now) {
+            match dial.exchange.handle_timeout(self.now, &mut Vec::new()) {
                 Step::Continue => self.dials[index] = Some(dial),
                 Step::Finished(outcome) => {
                     self.crawler.handle_outcome(self.now, dial.peer, *outcome)
