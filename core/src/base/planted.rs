@@ -71,6 +71,8 @@ bugs! {
     StaleDeadline = "stale-deadline",
     /// Infohashes under way are not taken up again from a saved state.
     ForgetPending = "forget-pending",
+    /// An infohash is settled in the saved state when its row is taken, not when it is written.
+    SettledBeforeWritten = "settled-before-written",
     /// A record says that a node was sampled, and not which infohashes it named.
     CalendarWithoutSamples = "calendar-without-samples",
     /// Known infohashes are looked up and fetched again.
@@ -87,6 +89,14 @@ bugs! {
     WorkAfterEnd = "work-after-end",
     /// Whatever waits is served in the order it came, whichever source it came from.
     FirstComeFirstServed = "first-come-first-served",
+    /// A run is at its limit as soon as it takes nothing more on.
+    EarlyLimit = "early-limit",
+    /// A run that rests ends after half of the time asked for.
+    HastyIdle = "hasty-idle",
+    /// Work under way counts as none.
+    IdleAtWork = "idle-at-work",
+    /// Requests count as settled once each is with the crawler.
+    AbandonedRequests = "abandoned-requests",
 }
 
 /// Keeps a bug planted on this thread; dropped, it is gone.

@@ -21,6 +21,7 @@ use crate::limits::{
     BLOCKED_PAUSE, DIAL_RESERVE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PRESSURE_PAUSE,
     PRESSURE_PAUSE_MAX, RECALL_SCAN_MAX, SERIAL_ADDRESSES_MAX, SLOW_RESERVE, TURN,
 };
+use crate::peer::clients::{Clients, Learnt};
 use crate::peer::exchange::Exchange;
 
 /// A connection under way.
@@ -74,6 +75,8 @@ pub(crate) struct Dialer {
     turns: BTreeSet<(Instant, PeerKey)>,
     recalled: usize,
     not_before: Option<Instant>,
+    /// How many requests at once clients serve, by name.
+    clients: Clients,
     /// How long dialling pauses under pressure, and until when it does.
     pause: Duration,
     pressed_until: Instant,
@@ -96,6 +99,7 @@ impl Dialer {
             turns: BTreeSet::new(),
             recalled: 0,
             not_before: None,
+            clients: Clients::default(),
             pause: Duration::ZERO,
             pressed_until: Instant::START,
         }
@@ -161,6 +165,7 @@ impl Dialer {
         jobs.on_dial_named(job, peer);
         let seed = Seed(self.rng.bytes());
         let exchange = Exchange::new(now, hash, attempt, resume, seed);
+        let exchange = exchange.with_clients(self.clients.clone());
         Dial { peer, to, transport: attempt.transport, exchange }
     }
 
@@ -220,6 +225,11 @@ impl Dialer {
         if self.serial.insert(&address_key(self.policy, addr)) == Seen::Full {
             self.serial.clear();
         }
+    }
+
+    /// Learns how many requests at once a client serves.
+    pub(crate) fn on_learnt(&mut self, learnt: Learnt) {
+        self.clients.learn(learnt);
     }
 
     /// Learns how long peers take to connect and shake hands.

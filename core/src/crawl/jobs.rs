@@ -27,7 +27,7 @@ use crate::base::time::{Duration, Instant, Lane};
 use crate::crawl::fair_line::{Behalf, FairLine};
 use crate::crawl::row::FailureCause;
 use crate::crawl::standing::{Reserve, Sponsor, Standing};
-use crate::lead::Lead;
+use crate::lead::{Lead, Origin};
 use crate::limits::{BLOCKED_PAUSE, JOB_PATIENCE, JOBS_MAX, VALUES_PER_REPLY};
 
 pub(crate) use self::dials::Begun;
@@ -139,6 +139,11 @@ impl Finished {
     /// Whether some peer accepted a connection.
     pub(crate) fn was_accepted(&self) -> bool {
         self.job.acceptance == Acceptance::Some
+    }
+
+    /// How it was heard of.
+    pub(crate) fn origin(&self) -> Origin {
+        self.job.origin
     }
 
     /// What is left of it for a later round: where it was named is forgotten with its peers.

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::base::addr::{AddressPolicy, Family};
-use crate::base::time::{Duration, Instant};
+use crate::base::time::{Duration, Instant, Lane, earliest};
 use crate::limits::{BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, BOOTSTRAPS_MAX};
 
 /// How a bootstrap node is treated.
@@ -24,6 +24,8 @@ pub(crate) struct BootstrapNode {
     pub(crate) addr: SocketAddr,
     pub(crate) kind: Bootstrap,
     answered: bool,
+    /// When it last was to be asked.
+    queued_at: Instant,
 }
 
 /// The bootstrap addresses and when to ask them.
@@ -38,6 +40,8 @@ pub(crate) struct Bootstraps {
 #[derive(Debug)]
 struct Round {
     queue: VecDeque<usize>,
+    /// Addresses added less than [`BOOTSTRAP_RETRY_MIN`] ago: each has a first repetition of its own.
+    young: Lane<usize>,
     retry_at: Instant,
     pause: Duration,
 }
@@ -46,6 +50,7 @@ impl Bootstraps {
     pub(crate) fn new(now: Instant) -> Self {
         let round = |_| Round {
             queue: VecDeque::new(),
+            young: Lane::new(BOOTSTRAP_RETRY_MIN),
             retry_at: now + BOOTSTRAP_RETRY_MIN,
             pause: BOOTSTRAP_RETRY_MIN,
         };
@@ -53,7 +58,8 @@ impl Bootstraps {
     }
 
     /// Adds an address, once. What the user names may be private; what no host can own is refused.
-    /// The first address of a family begins its rounds, however late it comes.
+    /// The first address of a family begins its rounds, however late it comes; one that follows
+    /// joins them after a pause of its own.
     pub(crate) fn add(&mut self, now: Instant, addr: SocketAddr, kind: Bootstrap) {
         let known = self.nodes.iter().any(|node| node.addr == addr);
         if known || self.nodes.len() >= BOOTSTRAPS_MAX || !AddressPolicy::AllowPrivate.admits(addr)
@@ -70,7 +76,8 @@ impl Bootstraps {
             (round.retry_at, round.pause) = (now + BOOTSTRAP_RETRY_MIN, BOOTSTRAP_RETRY_MIN);
         }
         round.queue.push_back(self.nodes.len());
-        self.nodes.push(BootstrapNode { addr, kind, answered: false });
+        round.young.push(now, self.nodes.len());
+        self.nodes.push(BootstrapNode { addr, kind, answered: false, queued_at: now });
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<BootstrapNode> {
@@ -109,25 +116,34 @@ impl Bootstraps {
     }
 
     /// When due, queues every address of a family again that never answered, or all of them if
-    /// `lonely`: no other node of that family is known.
+    /// `lonely`: no other node of that family is known. None of them within
+    /// [`BOOTSTRAP_RETRY_MIN`].
     pub(crate) fn retry(&mut self, now: Instant, family: Family, lonely: bool) {
         let round = &mut self.families[family.index()];
+        let mut queue = |index: usize, node: &mut BootstrapNode| {
+            let wanted = lonely || (node.kind == Bootstrap::Node && !node.answered);
+            let rested = node.queued_at + BOOTSTRAP_RETRY_MIN <= now;
+            if wanted && rested && !round.queue.contains(&index) {
+                node.queued_at = now;
+                round.queue.push_back(index);
+            }
+        };
+        while let Some(index) = round.young.pop_due(now) {
+            self.nodes.get_mut(index).into_iter().for_each(|node| queue(index, node));
+        }
         if now < round.retry_at {
             return;
         }
         round.retry_at = now + round.pause;
         round.pause = (round.pause * 2).min(BOOTSTRAP_RETRY_MAX);
-        for (index, node) in self.nodes.iter().enumerate() {
-            let wanted = lonely || (node.kind == Bootstrap::Node && !node.answered);
-            let ours = Family::of(node.addr) == family;
-            if ours && wanted && !round.queue.contains(&index) {
-                round.queue.push_back(index);
-            }
-        }
+        let ours = |(_, node): &(usize, &mut BootstrapNode)| Family::of(node.addr) == family;
+        self.nodes.iter_mut().enumerate().filter(ours).for_each(|(index, node)| queue(index, node));
     }
 
     pub(crate) fn poll_timeout(&self, family: Family) -> Option<Instant> {
-        self.knows(family).then_some(self.families[family.index()].retry_at)
+        let round = &self.families[family.index()];
+        let again = self.knows(family).then_some(round.retry_at);
+        earliest(again, round.young.poll_timeout())
     }
 
     fn knows(&self, family: Family) -> bool {
@@ -155,5 +171,27 @@ mod tests {
         bootstraps.retry(due, Family::V4, true);
         assert_eq!(bootstraps.poll(Family::V4), Some((0, addr)));
         assert_eq!(bootstraps.poll_timeout(Family::V6), None);
+    }
+
+    #[test]
+    fn an_address_that_comes_late_beside_others_is_not_asked_twice_at_once() {
+        let millis = |millis: u64| Instant::from_micros(millis * 1_000);
+        let addr = |host| SocketAddr::from(([192, 0, 2, host], 6881));
+        let mut bootstraps = Bootstraps::new(Instant::START);
+        let mut asked = Vec::new();
+        bootstraps.add(millis(0), addr(1), Bootstrap::Router);
+        for at in 0..=8_000 {
+            if at == 1_999 {
+                bootstraps.add(millis(at), addr(2), Bootstrap::Router);
+            }
+            assert!(bootstraps.poll_timeout(Family::V4).is_some_and(|due| due >= millis(at)));
+            bootstraps.retry(millis(at), Family::V4, true);
+            while let Some((index, _)) = bootstraps.poll(Family::V4) {
+                asked.push((at, index));
+            }
+        }
+        // The first pause of each is its own; later rounds are of the family.
+        let first = [(0, 0), (1_999, 1), (2_000, 0), (3_999, 1)];
+        assert_eq!(asked, [&first[..], &[(4_000, 0), (8_000, 0), (8_000, 1)]].concat());
     }
 }

@@ -9,8 +9,12 @@ use std::net::SocketAddr;
 use crate::base::addr::{AddressPolicy, Contact, Family};
 use crate::base::id::{InfoHash, NodeId};
 use crate::base::store::{Key, Slab};
-use crate::dht::walk::{Walk, WalkContact};
-use crate::limits::WALKS_MAX;
+use crate::base::time::{Instant, Lane};
+use crate::dht::walk::{Walk, WalkContact, WalkStep};
+use crate::limits::{WALK_BUSY_PAUSE, WALKS_MAX};
+
+/// Most turns, and most pauses: living walks are at most half of them.
+const TURNS_MAX: usize = 2 * WALKS_MAX;
 
 /// When a walk asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +32,12 @@ struct Slot {
     job: Key,
     hash: InfoHash,
     turn: Turn,
+    /// When it last took the nodes known near its infohash.
+    seeded: Instant,
+    /// Whether it stands among the turns.
     queued: bool,
+    /// Whether it stands among the busy; it may stand among the turns as well, once it changed.
+    busy: bool,
     /// Whether it asks no node for now.
     paused: bool,
 }
@@ -41,9 +50,11 @@ pub(crate) struct Walks {
     policy: AddressPolicy,
     family: Family,
     slots: Slab<Slot>,
-    /// Walks that can ask, by [`Turn`].
+    /// Walks that may have a query, by [`Turn`], each once, and at most as many that ended since.
     turns: [VecDeque<Key>; 2],
     most: usize,
+    /// Walks whose nodes have had their share of datagrams: they have a turn again after a pause.
+    busy: Lane<Key>,
     /// Walks that ended, kept for their memory.
     spare: Vec<Walk>,
 }
@@ -63,6 +74,7 @@ impl Walks {
             slots: Slab::new(most.clamp(1, WALKS_MAX)),
             turns: Default::default(),
             most: most.clamp(1, WALKS_MAX),
+            busy: Lane::new(WALK_BUSY_PAUSE),
             spare: Vec::new(),
         }
     }
@@ -85,8 +97,8 @@ impl Walks {
     /// if none of them may be asked or there is no room.
     pub(crate) fn begin(
         &mut self,
-        job: Key,
-        hash: InfoHash,
+        now: Instant,
+        (job, hash): (Key, InfoHash),
         turn: Turn,
         seeds: impl Iterator<Item = Contact>,
         addresses: impl Iterator<Item = SocketAddr>,
@@ -103,9 +115,11 @@ impl Walks {
             self.spare.push(walk);
             return None;
         }
-        match self.slots.insert(Slot { walk, job, hash, turn, queued: true, paused: false }) {
+        let slot =
+            Slot { walk, job, hash, turn, seeded: now, queued: true, busy: false, paused: false };
+        match self.slots.insert(slot) {
             Ok(key) => {
-                self.turns[turn as usize].push_back(key);
+                self.queue(turn, key);
                 Some(key)
             }
             Err(slot) => {
@@ -115,26 +129,74 @@ impl Walks {
         }
     }
 
-    /// The next query of any walk, in turn.
-    pub(crate) fn poll_query(&mut self) -> Option<(Key, InfoHash, WalkContact)> {
-        [Turn::InOrder, Turn::Last].into_iter().find_map(|turn| self.poll_turn(turn))
+    /// The next query of any walk, in turn, to a node that `is_free` to get a datagram. A walk that
+    /// no node has answered yet first takes what `seeds` adds: the nodes known now are more than
+    /// those when it began.
+    pub(crate) fn poll_query(
+        &mut self,
+        now: Instant,
+        is_free: impl Fn(SocketAddr) -> bool,
+        seeds: impl Fn(InfoHash, &mut Walk),
+    ) -> Option<(Key, InfoHash, WalkContact)> {
+        self.end_pauses(now);
+        let in_order = self.poll_turn(now, Turn::InOrder, &is_free, &seeds);
+        in_order.or_else(|| self.poll_turn(now, Turn::Last, &is_free, &seeds))
     }
 
-    fn poll_turn(&mut self, turn: Turn) -> Option<(Key, InfoHash, WalkContact)> {
-        let turns = &mut self.turns[turn as usize];
-        while let Some(key) = turns.pop_front() {
+    fn poll_turn(
+        &mut self,
+        now: Instant,
+        turn: Turn,
+        is_free: &impl Fn(SocketAddr) -> bool,
+        seeds: &impl Fn(InfoHash, &mut Walk),
+    ) -> Option<(Key, InfoHash, WalkContact)> {
+        while let Some(key) = self.turns[turn as usize].pop_front() {
             let Some(slot) = self.slots.get_mut(key) else { continue };
+            slot.queued = false;
             if slot.paused {
-                slot.queued = false;
                 continue;
             }
-            if let Some(contact) = slot.walk.poll_query() {
-                turns.push_back(key);
-                return Some((key, slot.hash, contact));
+            if slot.seeded < now && slot.walk.closest().next().is_none() {
+                slot.seeded = now;
+                seeds(slot.hash, &mut slot.walk);
             }
-            slot.queued = false;
+            match slot.walk.poll_step(is_free) {
+                WalkStep::Ask(contact) => {
+                    slot.queued = true;
+                    self.turns[turn as usize].push_back(key); // in the place that it has just left
+                    return Some((key, slot.hash, contact));
+                }
+                WalkStep::Busy => self.pause_busy(now, key),
+                WalkStep::Idle => {}
+            }
         }
         None
+    }
+
+    /// Lets a walk wait until its nodes may get a datagram again.
+    fn pause_busy(&mut self, now: Instant, key: Key) {
+        let Some(slot) = self.slots.get_mut(key).filter(|slot| !slot.busy) else { return };
+        slot.busy = true;
+        if self.busy.len() >= TURNS_MAX {
+            let slots = &self.slots; // of walks that live each key stands there once
+            self.busy.retain(|key| slots.get(*key).is_some());
+        }
+        self.busy.push(now, key);
+    }
+
+    /// Gives their turn to walks that waited long enough.
+    fn end_pauses(&mut self, now: Instant) {
+        while let Some(key) = self.busy.pop_due(now) {
+            if let Some(slot) = self.slots.get_mut(key) {
+                slot.busy = false;
+                self.change(key, |_| {});
+            }
+        }
+    }
+
+    /// When a walk has a turn again that waits for its nodes.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.busy.poll_timeout()
     }
 
     /// Whether some walk may have a query.
@@ -222,6 +284,9 @@ impl Walks {
 
     pub(crate) fn check(&self) {
         assert!(self.slots.len() <= WALKS_MAX && self.spare.len() <= WALKS_MAX);
+        let turns = self.turns.each_ref().map(VecDeque::len);
+        assert!(turns.iter().all(|turns| *turns <= TURNS_MAX), "{turns:?} turns");
+        assert!(self.busy.len() <= TURNS_MAX, "{} busy walks", self.busy.len());
         self.slots.iter().for_each(|(_, slot)| slot.walk.check());
     }
 
@@ -230,8 +295,55 @@ impl Walks {
             change(&mut slot.walk);
             if !slot.queued {
                 slot.queued = true;
-                self.turns[slot.turn as usize].push_back(key);
+                let turn = slot.turn;
+                self.queue(turn, key);
             }
         }
+    }
+
+    /// Gives a walk its turn after all others.
+    fn queue(&mut self, turn: Turn, key: Key) {
+        let turns = &mut self.turns[turn as usize];
+        if turns.len() >= TURNS_MAX {
+            // While nothing is sent no turn is taken: most are of walks that ended.
+            turns.retain(|key| self.slots.get(*key).is_some());
+        }
+        turns.push_back(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn walks_that_end_while_nothing_is_sent_leave_a_bounded_number_of_turns() {
+        let own = SocketAddr::from(([9, 9, 9, 9], 6881));
+        let mut walks = Walks::new(NodeId([1; 20]), own, AddressPolicy::AllowPrivate, WALKS_MAX);
+        let mut jobs = Slab::new(1);
+        let job = jobs.insert(()).expect("room");
+        let hash = InfoHash([7; 20]);
+        let seed = Contact { id: NodeId([2; 20]), addr: SocketAddr::from(([9, 9, 9, 8], 6881)) };
+        let begin = |walks: &mut Walks| {
+            let key = walks.begin(
+                Instant::START,
+                (job, hash),
+                Turn::InOrder,
+                [seed].into_iter(),
+                std::iter::empty(),
+            );
+            walks.check();
+            key.expect("a node to ask, and room")
+        };
+        let first = begin(&mut walks);
+        for _ in 0..3 * WALKS_MAX {
+            let key = begin(&mut walks);
+            walks.end(key);
+        }
+        assert_eq!(
+            walks.poll_query(Instant::START, |_| true, |_, _| {}).map(|(key, ..)| key),
+            Some(first),
+            "it keeps its turn"
+        );
     }
 }

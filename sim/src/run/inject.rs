@@ -64,6 +64,11 @@ pub const INJECTIONS: &[Injection] = &[
     injection(Bug::BackwardClock, &["17", "panic"], &[("clock_stalls", "8"), ("connections", "3")]),
     injection(Bug::StaleDeadline, &["16", "panic"], &[]),
     injection(Bug::ForgetPending, &["c"], &[("crashes", "5"), ("connections", "8")]),
+    injection(
+        Bug::SettledBeforeWritten,
+        &["c"],
+        &[("crashes", "8"), ("connections", "8"), ("rate", "100")],
+    ),
     injection(Bug::CalendarWithoutSamples, &["c"], &[("crashes", "5"), ("connections", "8")]),
     injection(Bug::ForgetKnown, &["15", "2", "18", "panic"], &[]),
     injection(Bug::SplitFrames, &["22"], &[]),
@@ -95,6 +100,10 @@ pub const INJECTIONS: &[Injection] = &[
             ("broken_s", "1"),
         ],
     ),
+    injection(Bug::EarlyLimit, &["25"], &[("ends", "1"), ("max_infohashes", "50")]),
+    injection(Bug::HastyIdle, &["25"], &[("ends", "1"), ("idle_s", "240")]),
+    injection(Bug::IdleAtWork, &["25"], &[("ends", "1"), ("idle_s", "2")]),
+    injection(Bug::AbandonedRequests, &["25"], &[("ends", "1"), ("requests", "50")]),
 ];
 
 impl Injection {

@@ -30,27 +30,28 @@ impl Crawler {
         while !self.shut_down {
             let Some((key, hash, debt)) = self.jobs.next_to_walk(&self.standing) else { break };
             let turn = if debt > DEBT_DEEP { Turn::Last } else { Turn::InOrder };
-            let room = self.networks.iter().flatten().any(|network| network.walks.has_room(turn));
-            if !room && !self.displace_walk() {
-                break;
-            }
             let walks = Family::ALL.map(|family| {
                 let network = self.networks[family.index()].as_deref_mut()?;
-                network.begin_walk(key, hash, turn, self.bootstraps.answering_nodes(family))
+                let named = self.bootstraps.answering_nodes(family);
+                network.begin_walk(self.now, (key, hash), turn, named)
             });
-            if walks.iter().all(Option::is_none) {
-                break; // no node is known yet: wait for a first answer
+            if walks.iter().any(Option::is_some) {
+                self.jobs.on_walks_begun(self.now, walks, &self.standing);
+                self.stats.walks += 1;
+            } else if turn == Turn::Last || !self.displace_walk() {
+                // Either no node is known yet: wait for a first answer; or for the end of a walk.
+                break;
             }
-            self.jobs.on_walks_begun(self.now, walks, &self.standing);
-            self.stats.walks += 1;
         }
     }
 
-    /// Ends a paused walk, which holds a place that another one needs. `false` if there is none.
+    /// Ends a paused walk of a family that is full: it holds a place that another one needs. `false`
+    /// if there is none, which comes soon, since whatever is displaced leaves a family with room.
     fn displace_walk(&mut self) -> bool {
         for family in Family::ALL {
-            let ended = self.network(family).and_then(|network| network.walks.end_paused());
-            if let Some(job) = ended {
+            let full =
+                self.network(family).filter(|network| !network.walks.has_room(Turn::InOrder));
+            if let Some(job) = full.and_then(|network| network.walks.end_paused()) {
                 self.jobs.on_walk_displaced(job, family);
                 return true;
             }

@@ -37,7 +37,6 @@ impl Crawler {
             Err(error) => {
                 self.stats.malformed += 1;
                 if let Some(open) = error.failed_call().and_then(|t| self.take(family, from, t)) {
-                    self.stats.refused += 1;
                     self.on_refusal(family, open);
                 }
             }
@@ -49,10 +48,7 @@ impl Crawler {
                     None => self.stats.unmatched += 1,
                 },
                 Kind::Error(_) => match self.take(family, from, message.transaction) {
-                    Some(open) => {
-                        self.stats.refused += 1;
-                        self.on_refusal(family, open);
-                    }
+                    Some(open) => self.on_refusal(family, open),
                     None => self.stats.unmatched += 1,
                 },
             },
@@ -110,6 +106,7 @@ impl Crawler {
         self.stats.answered += 1;
         let answerer = Contact { id: reply.id, addr: open.to };
         let Some(network) = self.networks[family.index()].as_deref_mut() else { return };
+        network.replies += 1;
         self.stats.contacts_answered += u64::from(network.known.note_answered(now, open.to));
         if reply.id == network.endpoint.id() {
             return self.on_silence(family, open.to, open.owner); // a reflector (H16)
@@ -266,7 +263,9 @@ impl Crawler {
     /// An error, or an answer too broken to count: the node lives, the call failed.
     fn on_refusal(&mut self, family: Family, open: Open<Owner>) {
         let now = self.now;
+        self.stats.refused += 1;
         let Some(network) = self.network(family) else { return };
+        network.replies += 1;
         match open.owner {
             Owner::Sweep(query) => {
                 let rested = network.sweep.on_error(&mut network.known, now, query);

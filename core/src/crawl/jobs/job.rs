@@ -124,7 +124,7 @@ pub(super) struct Job {
     /// What was spent for it.
     pub(super) cost: Duration,
     pub(super) acceptance: Acceptance,
-    origin: Origin,
+    pub(super) origin: Origin,
     findings: Findings,
     /// Answers with usable peers, saturating.
     answers: u8,

@@ -1,6 +1,7 @@
 //! Pieces that peers gave before they failed, kept for the next peer of the same infohash, within
 //! one budget for all: what those have brought whose infohashes cost most goes first.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::base::store::Key;
@@ -21,33 +22,43 @@ impl PieceCache {
         Self { most, by_job: BTreeMap::new(), bytes: 0 }
     }
 
-    /// Keeps pieces for a job in place of fewer kept before. If the budget is spent, those of jobs
-    /// with a greater `debt` make room, the greatest first.
+    /// Keeps pieces for a job in place of fewer kept before; else those before. If the budget is
+    /// spent, those of jobs with a greater `debt` make room, the greatest first.
     pub(super) fn put(&mut self, job: Key, pieces: Pieces, debt: impl Fn(Key) -> i64) {
-        if self.by_job.get(&job).is_some_and(|kept| kept.bytes_held() > pieces.bytes_held()) {
+        let before = self.by_job.get(&job).map_or(0, Pieces::bytes_held);
+        if before > pieces.bytes_held() || !self.make_room(job, &pieces, debt) {
             return;
         }
         self.take(job);
-        let fits = |held: usize| held == 0 || held + pieces.bytes_held() <= self.most;
-        if !fits(self.bytes) {
-            let mut others: Vec<_> =
-                self.by_job.iter().map(|(key, p)| (debt(*key), *key, p)).collect();
-            others.retain(|(owed, ..)| *owed > debt(job));
-            others.sort_unstable_by_key(|(owed, key, _)| (std::cmp::Reverse(*owed), *key));
-            let mut held = self.bytes;
-            let leave = others.iter().take_while(|(_, _, other)| {
-                let leaves = !fits(held);
-                held -= if leaves { other.bytes_held() } else { 0 };
-                leaves
-            });
-            let leave: Vec<Key> = leave.map(|(_, key, _)| *key).collect();
-            if !fits(held) {
-                return;
-            }
-            leave.into_iter().for_each(|key| drop(self.take(key)));
-        }
         self.bytes += pieces.bytes_held();
         self.by_job.insert(job, pieces);
+    }
+
+    /// Drops as many pieces of jobs with a greater debt than `job` has as `pieces` of it need;
+    /// `false`, and drops none, if all of those are not enough.
+    fn make_room(&mut self, job: Key, pieces: &Pieces, debt: impl Fn(Key) -> i64) -> bool {
+        let own = self.by_job.get(&job).map_or(0, Pieces::bytes_held);
+        let mut held = self.bytes - own;
+        let fits = |held: usize| held == 0 || held + pieces.bytes_held() <= self.most;
+        if fits(held) {
+            return true;
+        }
+        let others = self.by_job.iter().map(|(key, other)| (debt(*key), *key, other.bytes_held()));
+        let mut others: Vec<_> = others.filter(|(owed, ..)| *owed > debt(job)).collect();
+        others.sort_unstable_by_key(|(owed, key, _)| (Reverse(*owed), *key));
+        let mut leave = Vec::new();
+        for (_, key, bytes) in others {
+            if fits(held) {
+                break;
+            }
+            held -= bytes;
+            leave.push(key);
+        }
+        let is_room = fits(held);
+        if is_room {
+            leave.into_iter().for_each(|key| drop(self.take(key)));
+        }
+        is_room
     }
 
     /// Takes out what is kept for a job.
@@ -96,6 +107,23 @@ mod tests {
         cache.put(first, unfinished(MIB, 1), |_| 0);
         assert_eq!(cache.take(first).map(|kept| kept.pieces_held()), Some(2));
         assert!(cache.take(first).is_none());
+    }
+
+    #[test]
+    fn pieces_beyond_the_budget_leave_those_that_were_kept_before() {
+        let mut cache = PieceCache::new(4 * MIB);
+        let mut keys = Slab::new(100);
+        // 4 MiB are 256 pieces of 16 KiB: so many are left for the last job.
+        for held in [120, 130] {
+            cache.put(keys.insert(()).expect("room"), unfinished(10 * MIB, held), |_| 0);
+        }
+        let job = keys.insert(()).expect("room");
+        for (held, kept) in [(2, 2), (7, 2), (3, 3), (6, 6), (7, 6)] {
+            cache.put(job, unfinished(10 * MIB, held), |_| 0);
+            cache.check(|_| true);
+            let by_job = cache.by_job.get(&job).map(Pieces::pieces_held);
+            assert_eq!(by_job, Some(kept), "{held}");
+        }
     }
 
     #[test]

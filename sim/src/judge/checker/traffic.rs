@@ -58,6 +58,7 @@ impl Checker {
             Ask::Sample => self.intervals.on_asked(found, to),
             Ask::GetPeers(hash) => {
                 self.honest.on_sought(&*self.truth, &hash);
+                self.ends.on_looked_up(found.now, &hash);
                 self.lookups.on_asked(found, &self.heard, &self.silence, to, &hash)
             }
             Ask::Ping | Ask::FindNode => {}
@@ -92,7 +93,7 @@ impl Checker {
             Match::Sure(open) => (open, true),
             Match::Doubtful(open) => (open, false),
         };
-        self.sessions.on_answer(now, sure);
+        self.sessions.on_answer(now, from, sure);
         if sure {
             self.silence.on_life(now);
         }
