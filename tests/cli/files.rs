@@ -211,7 +211,7 @@ fn a_torn_last_line_is_cut_and_whole_rows_are_kept() {
         let ran = world.run(&["get", HASH, "--out", "x.csv"]);
         assert_eq!(ran.status, Some(0), "{torn}: {}", ran.stderr);
         assert_eq!(world.text("x.csv"), whole, "{torn}");
-        assert!(ran.stderr.contains("torn last line cut"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("bytes of a torn last line"), "{}", ran.stderr);
     }
 }
 

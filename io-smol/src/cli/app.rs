@@ -92,6 +92,9 @@ fn execute(command: &Command) -> Result<u8, Failure> {
     };
     let mut progress = progress(command, &tally);
     opened.notes.iter().for_each(|note| progress.note(note));
+    if let Form::Get { target, .. } = &command.form {
+        target.notes.iter().for_each(|note| progress.note(&format!("the link: {note}")));
+    }
     let Opened { mut fanout, known, .. } = opened;
     if let Form::Get { target, .. } = &command.form
         && known.contains(target.hash)
@@ -111,11 +114,13 @@ fn execute(command: &Command) -> Result<u8, Failure> {
     options.overall_timeout = options.overall_timeout.map(|most| most.saturating_sub(waited));
     let ended = run(options, &mut fanout, &mut progress);
     progress.finish();
-    tally.closing_note().iter().for_each(|note| say(note));
+    let closing_notes = tally.closing_note().into_iter().chain(tally.closing_note_on_parts());
+    closing_notes.for_each(|note| say(&note));
     let written = OutputTotals { rows: fanout.rows(), bytes: fanout.bytes() };
     match ended {
         Ok(report) => {
-            let why_empty = report::diagnose(&report, setup::mode(&command.form));
+            let mode = setup::mode(&command.form);
+            let why_empty = report::diagnose(&report, mode, command.policy);
             close(command, &report, written, why_empty, stats_file.as_ref())
         }
         Err(failed) => {
@@ -165,6 +170,8 @@ fn failure(
         if report.stats.queries() + report.stats.dialled > 0 {
             let mode = setup::mode(&command.form);
             report::closing(report, mode, written, Vec::new()).iter().for_each(|line| say(line));
+        } else {
+            report::left_out(&report.stats).iter().for_each(|line| say(line));
         }
         value = report::json(report, written);
     }

@@ -40,11 +40,11 @@ pub(super) fn begin(
                 let torn = found.torn_bytes as u64;
                 if torn > 0 {
                     file.cut(file.len().saturating_sub(torn));
-                    note = Some(format!("--state {shown}: {torn} bytes of a torn end cut"));
+                    note = Some(format!("--state {shown}: {torn} bytes of a torn end left out"));
                 }
                 if found.damaged > 0 {
                     let cut =
-                        note.map_or(String::new(), |_| format!(", {torn} bytes at its end cut"));
+                        note.map_or(String::new(), |_| format!(", and {torn} bytes at its end"));
                     let lost = found.damaged;
                     let records = if lost == 1 { "record" } else { "records" };
                     note = Some(format!("--state {shown}: {lost} damaged {records} left out{cut}"));

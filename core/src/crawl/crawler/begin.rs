@@ -1,17 +1,15 @@
 //! Which infohashes become jobs, and when: those asked for by name, and those that wait in the
 //! admission until a job is free.
 
-use std::net::SocketAddr;
-
 use super::{Crawler, Full};
 use crate::base::addr::Family;
-use crate::base::id::InfoHash;
 use crate::base::store::Key;
 use crate::crawl::admission::Admitted;
-use crate::lead::{Lead, Origin};
+use crate::lead::{Lead, Origin, Request};
 
 impl Crawler {
-    pub(super) fn request(&mut self, hash: InfoHash, peers: &[SocketAddr]) -> Result<(), Full> {
+    pub(super) fn request(&mut self, request: &Request) -> Result<(), Full> {
+        let hash = request.hash;
         let key = match self.jobs.find(hash) {
             Some(key) => key,
             None if self.jobs.is_full() || !self.rows.have_room() => return Err(Full),
@@ -28,13 +26,17 @@ impl Crawler {
                     let lead = Lead::new(hash, self.now, Origin::Request);
                     let Some(key) = self.begin_job(&lead) else { return Err(Full) };
                     if let Some(journal) = &mut self.journal {
-                        journal.taken(hash, peers.iter().copied());
+                        let peers = request.orders.iter().chain(&request.hearsay);
+                        journal.taken(hash, peers.copied());
                     }
                     key
                 }
             },
         };
-        self.jobs.on_named_peers(self.now, key, peers);
+        let left_out = self.jobs.on_request(self.now, key, request);
+        self.stats.orders_left_out += left_out.orders;
+        self.stats.hearsay_private += left_out.private;
+        self.stats.hearsay_left_out += left_out.hearsay;
         self.carry_out();
         Ok(())
     }

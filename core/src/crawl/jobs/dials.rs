@@ -50,7 +50,7 @@ impl Jobs {
         let key = self.to_dial.pop()?;
         let job = self.jobs.get_mut(key)?;
         job.dial_turn = DialTurn::NotWanted;
-        let Some((to, attempt)) = job.begin_dial(usable) else {
+        let Some((to, attempt)) = job.begin_dial(&self.limits, usable) else {
             self.queue_dial(key);
             return None;
         };

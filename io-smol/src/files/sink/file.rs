@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::task::{Context, Poll};
 
 use super::stream::Stream;
-use crate::files::resume::Extent;
+use crate::files::resume::{Extent, RowEnd};
 use crate::text::printable;
 
 /// Bytes handed to the system in one write; only a block longer than this takes several.
@@ -116,9 +116,16 @@ impl Output {
         }
         if self.is_empty() {
             self.put(b"", &[format!("{}\n", self.header)], false)?;
+        } else if self.ends_openly() {
+            self.put(b"", &["\n".to_owned()], false)?;
         }
         self.begun = true;
         Ok(())
+    }
+
+    /// Whether the last row of an earlier run lacks its line end.
+    fn ends_openly(&self) -> bool {
+        matches!(&self.target, Target::Regular(regular) if regular.extent.end == RowEnd::Open)
     }
 
     /// Leaves everything as it was before the run, if it has not begun.

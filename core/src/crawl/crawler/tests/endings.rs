@@ -12,6 +12,7 @@ use crate::base::time::{Duration, Instant};
 use crate::config::Mode;
 use crate::crawl::crawler::{Bootstrap, Crawler};
 use crate::crawl::row::{Row, Verdict};
+use crate::lead::Request;
 use crate::limits::ROWS_MAX;
 
 /// A crawl begun with the world's settings, not yet driven.
@@ -56,7 +57,8 @@ fn a_walk_that_may_ask_nobody_does_not_hold_its_infohash() {
     world.crawler.handle_bootstrap(world.now, &[private], Bootstrap::Node);
     let mut near = world.node_id(0).0;
     near[19] ^= 1;
-    world.crawler.handle_request(world.now, InfoHash(near), &[]).expect("room");
+    let request = Request::new(InfoHash(near), []);
+    world.crawler.handle_request(world.now, &request).expect("room");
     assert_eq!(world.resume(600 * SECOND).len(), 1);
     assert!(world.crawler.is_idle());
 }
@@ -70,8 +72,9 @@ fn peers_of_one_net_do_not_fill_the_crawl_for_ever() {
     loop {
         let mut hash = [0; 20];
         hash[..4].copy_from_slice(&taken.to_be_bytes());
-        let peers: Vec<_> = (1..=20).map(|n| SocketAddr::from(([31, 0, 0, n], 1_000))).collect();
-        if world.crawler.handle_request(world.now, InfoHash(hash), &peers).is_err() {
+        let peers = (1..=20).map(|n| SocketAddr::from(([31, 0, 0, n], 1_000)));
+        let request = Request::new(InfoHash(hash), peers);
+        if world.crawler.handle_request(world.now, &request).is_err() {
             break;
         }
         taken += 1;
@@ -278,7 +281,8 @@ fn deadlines_of_jobs_and_dials_long_over_take_no_room() {
         let mut hash = [0; 20];
         hash[..4].copy_from_slice(&n.to_be_bytes());
         let nobody = SocketAddr::from(([77, 7, 7, 7], 7_777));
-        world.crawler.handle_request(world.now, InfoHash(hash), &[nobody]).expect("room");
+        let request = Request::new(InfoHash(hash), [nobody]);
+        world.crawler.handle_request(world.now, &request).expect("room");
         let mut dial = world.crawler.poll_dial(world.now).expect("one at a time");
         let outcome = dial.exchange.handle_failed(world.now, PeerFault::Refused);
         world.crawler.handle_outcome(world.now, dial.peer, outcome);
