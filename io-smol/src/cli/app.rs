@@ -91,10 +91,7 @@ fn execute(command: &Command) -> Result<u8, Failure> {
         }
     };
     let mut progress = progress(command, &tally);
-    opened.notes.iter().for_each(|note| progress.note(note));
-    if let Form::Get { target, .. } = &command.form {
-        target.notes.iter().for_each(|note| progress.note(&format!("the link: {note}")));
-    }
+    opened.notes.iter().chain(&notes_on_link(command)).for_each(|note| progress.note(note));
     let Opened { mut fanout, known, .. } = opened;
     if let Form::Get { target, .. } = &command.form
         && known.contains(target.hash)
@@ -114,13 +111,11 @@ fn execute(command: &Command) -> Result<u8, Failure> {
     options.overall_timeout = options.overall_timeout.map(|most| most.saturating_sub(waited));
     let ended = run(options, &mut fanout, &mut progress);
     progress.finish();
-    let closing_notes = tally.closing_note().into_iter().chain(tally.closing_note_on_parts());
-    closing_notes.for_each(|note| say(&note));
+    tally.closing_notes().iter().for_each(|note| say(note));
     let written = OutputTotals { rows: fanout.rows(), bytes: fanout.bytes() };
     match ended {
         Ok(report) => {
-            let mode = setup::mode(&command.form);
-            let why_empty = report::diagnose(&report, mode, command.policy);
+            let why_empty = report::diagnose(&report, setup::mode(&command.form), command.policy);
             close(command, &report, written, why_empty, stats_file.as_ref())
         }
         Err(failed) => {
@@ -128,6 +123,12 @@ fn execute(command: &Command) -> Result<u8, Failure> {
             Err(failure(command, &failed, written, stats_file.as_ref()))
         }
     }
+}
+
+/// What of a magnet link was ignored.
+fn notes_on_link(command: &Command) -> Vec<String> {
+    let Form::Get { target, .. } = &command.form else { return Vec::new() };
+    target.notes.iter().map(|note| format!("the link: {note}")).collect()
 }
 
 fn stats_file(command: &Command) -> Result<Option<StatsFile>, Failure> {
@@ -233,7 +234,7 @@ fn requests(
         Ended::Timeout
     };
     lists::open(path, tally, signalled.or(timed_out)).map_err(|line| {
-        tally.take_notes().iter().chain(&tally.closing_note()).for_each(|note| say(note));
+        tally.take_notes().iter().chain(&tally.closing_notes()).for_each(|note| say(note));
         Failure::new(USAGE, line)
     })
 }

@@ -64,17 +64,14 @@ impl LinesRead {
         self.with(|counts| std::mem::take(&mut counts.notes))
     }
 
-    /// The line for the end, if bad lines were left unnamed.
-    pub fn closing_note(&self) -> Option<String> {
-        let unnamed = self.bad().checked_sub(NAMED_MAX).filter(|n| *n > 0)?;
-        Some(format!("{unnamed} more lines skipped"))
-    }
-
-    /// The same for lines of which a part was ignored.
-    pub fn closing_note_on_parts(&self) -> Option<String> {
-        let partly = self.with(|counts| counts.partly);
-        let unnamed = partly.checked_sub(NAMED_MAX).filter(|n| *n > 0)?;
-        Some(format!("{unnamed} more lines read in part"))
+    /// The lines for the end, if lines were left unnamed.
+    pub fn closing_notes(&self) -> Vec<String> {
+        let (bad, partly) = self.with(|counts| (counts.bad, counts.partly));
+        [(bad, "skipped"), (partly, "read in part")]
+            .into_iter()
+            .filter_map(|(n, what)| Some((n.checked_sub(NAMED_MAX).filter(|n| *n > 0)?, what)))
+            .map(|(unnamed, what)| format!("{unnamed} more lines {what}"))
+            .collect()
     }
 
     fn take(&self, line: u64, ignored: &[magnet::Note]) {
@@ -320,7 +317,7 @@ mod tests {
             format!("line 1 skipped: {A},127.0.0.1,0: no peer can have this address")
         );
         assert!(notes[3].starts_with("line 4 skipped: x\\u{1b}[2J: "), "{}", notes[3]);
-        assert_eq!(tally.closing_note().as_deref(), Some("14 more lines skipped"));
+        assert_eq!(tally.closing_notes(), ["14 more lines skipped"]);
     }
 
     fn good(text: &str) -> Vec<String> {

@@ -182,7 +182,7 @@ fn a_settled_job_leaves_nothing_in_any_line() {
 #[should_panic(expected = "jobs that wait to dial stand in line once")]
 fn a_job_that_thinks_it_stands_in_line_is_found() {
     let (mut jobs, key) = begun(&lead(&[]));
-    jobs.jobs.get_mut(key).expect("open").dial_turn = job::DialTurn::InLine;
+    jobs.jobs.get_mut(key).expect("open").dial_turn = DialTurn::InLine;
     jobs.check();
 }
 

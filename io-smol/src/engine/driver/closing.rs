@@ -54,7 +54,7 @@ impl Driver<'_> {
             Failure::NoNodeAnswered { waited, tried } => {
                 let stats = self.crawler.stats();
                 RunError::NoNodeAnswered {
-                    waited: waited.into(),
+                    waited,
                     tried,
                     send_failure: self.sockets.report().last_failure,
                     received: stats.datagrams_received,
