@@ -250,6 +250,10 @@ pub const SOLE_REFERRALS_MAX: u8 = 4;
 /// Walks at once in one family, about 5 KB each: most of them wait for nodes that will not answer.
 pub const WALKS_MAX: usize = 1_024;
 
+/// A walk whose nodes have all had their share of datagrams looks again after so long. Each second
+/// an address may get two.
+pub const WALK_BUSY_PAUSE: Duration = Duration::from_millis(250);
+
 /// Most bootstrap addresses kept.
 pub const BOOTSTRAPS_MAX: usize = 1_024;
 

@@ -1,5 +1,5 @@
-//! Everything that watches a run and says what it was worth: the rules, the checker that holds a run
-//! against them, comparison with a second run, the trace, the curve of what was found, and
+//! Everything that watches a run and says what it was worth: the rules, the checker that holds a
+//! run against them, comparison with a second run, the trace, the curve of what was found, and
 //! the score of a file.
 //!
 //! It sees what crossed the boundary and what is true of the world. It never asks the code under

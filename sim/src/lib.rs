@@ -9,8 +9,8 @@
 //! - [`net`]: events at the boundary, links and their faults, what is under way.
 //! - [`judge`]: the rules and the checker, the trace, the curve and the score; they only look on.
 //! - [`subject`]: the crawler under test with its connections, files and clock.
-//! - [`run`]: a harness moves what one has for the other ([`direct`] in a plain loop, [`gateway`] on
-//!   turmoil); the verdict on a run; planted bugs, shrinking, commands.
+//! - [`run`]: a harness moves what one has for the other ([`direct`] in a plain loop, [`gateway`]
+//!   on turmoil); the verdict on a run; planted bugs, shrinking, commands.
 //! - [`swarm`]: the same world on real loopback sockets.
 //!
 //! The same order holds among the modules of a room, as its first file lists them. A module and the
@@ -23,10 +23,10 @@
 //!
 //! A green run says nothing about these; the suites named show some of them elsewhere.
 //!
-//! - **The adapter and the kernel.** No run has a real socket, file, signal or name look-up. Nothing
-//!   is short of descriptors, buffers or ports. A datagram is sent at once, and a send never fails.
-//!   `tests/tests/conformance` plays the same conversations over smol and over turmoil;
-//!   `tests/tests/end_to_end` runs the built program.
+//! - **The adapter and the kernel.** No run has a real socket, file, signal or name look-up.
+//!   Nothing is short of descriptors, buffers or ports. A datagram is sent at once, and a send
+//!   never fails. `tests/tests/conformance` plays the same conversations over smol and over
+//!   turmoil; `tests/tests/end_to_end` runs the built program.
 //! - **ICMP.** A datagram to an address without a resident is lost without a word.
 //! - **Home routers.** The budget of new flows is judged; no router runs out of table entries or
 //!   changes a port, and the crawler's own address stays the same for the whole run.
@@ -37,9 +37,11 @@
 //! - **A DHT that reacts.** Nodes answer from the truth. They learn nothing from traffic but who
 //!   announced to them, send no lookups, and query the crawler only now and then. Churn moves on in
 //!   steps of an epoch, not with each event.
-//! - **Other crawlers, and load.** A node answers as fast when it is asked a thousand times a second.
+//! - **Other crawlers, and load.** A node answers as fast when it is asked a thousand times a
+//!   second.
 //! - **uTP, encryption, PEX, trackers, announces by peers.** A peer speaks plain TCP and serves
-//!   metadata only. The checker can judge a crawler that serves or speaks uTP; no world asks for it.
+//!   metadata only. The checker can judge a crawler that serves or speaks uTP; no world asks for
+//!   it.
 //! - **Threads.** Connections run on the thread of the core, one event after the other.
 //! - **Real sizes of the network.** 100 000 nodes fit; the DHT has millions.
 

@@ -1,8 +1,8 @@
 //! The crawler under test with everything that an adapter gives it: its open connections, a clock
 //! that may slip, and files that outlive it. Sans-IO: a harness moves what it wants moved.
 //!
-//! One subject, although long: the loop that drives the core, with a handler for each thing that can
-//! happen to it; what these need is in the files below.
+//! One subject, although long: the loop that drives the core, with a handler for each thing that
+//! can happen to it; what these need is in the files below.
 //!
 //! It drives the core as the real adapter does, and reports all that crosses the boundary to an
 //! [`Observer`] as it happens. Every `handle_*` ends with nothing left to poll from the core;
@@ -12,20 +12,27 @@
 
 mod disk;
 mod entry;
-mod replay;
 mod exchanges;
+mod feed;
+mod outputs;
+mod replay;
 pub(crate) mod script;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use estudely_core::internal::time::earliest;
-use estudely_core::session::{Facts, Output, Phase, Requests, Session, Start, Step};
-use estudely_core::{Config, Crawler, Duration, Family, Instant, Outcome, PeerKey, Seed, Stats};
+use estudely_core::session::{Facts, Output, Phase, Session, Start, Step};
+use estudely_core::{
+    Config, Crawler, Duration, Family, InfoHash, Instant, Outcome, PeerKey, Seed, Stats,
+};
 
 use self::disk::Disk;
 use self::entry::{Answer, Entry, Resolver};
 use self::exchanges::Exchanges;
+use self::feed::Feed;
+use self::outputs::Outputs;
 use crate::net::event::{Conn, Event, Observer};
 use crate::net::internet::Delivery;
 use crate::world::scenario::Scenario;
@@ -95,6 +102,12 @@ pub struct Subject<O> {
     seed: u64,
     config: Config,
     entry: Entry,
+    /// What each run is asked for.
+    requests: Rc<[InfoHash]>,
+    /// The outputs as each run finds them.
+    outputs: Outputs,
+    /// How long a connection that was cut off takes to be reported.
+    cut: Duration,
     observer: O,
     clock: Clock,
     /// The harness's time as last told.
@@ -120,7 +133,18 @@ struct Live {
     /// What the clock read when it began.
     begun: Instant,
     exchanges: Exchanges,
+    feed: Feed,
+    outputs: Outputs,
+    cut: CutOff,
     save_at: Option<Instant>,
+}
+
+/// The outcomes of connections that a shutdown cut off, until the crawler is told of them.
+#[derive(Debug, Default)]
+struct CutOff {
+    outcomes: Vec<(PeerKey, Outcome)>,
+    /// When that is; none once it has happened.
+    due: Option<Instant>,
 }
 
 impl<O: Observer> Subject<O> {
@@ -128,7 +152,11 @@ impl<O: Observer> Subject<O> {
     pub fn new(scenario: &Scenario, universe: &Universe, observer: O) -> Self {
         let own = Family::ALL.map(|family| universe.own(family));
         let bootstrap = Family::ALL.into_iter().flat_map(|family| universe.bootstrap(family));
-        Self::at(scenario, own, bootstrap.collect(), observer)
+        let keys = universe.worlds().next().into_iter().flat_map(|world| {
+            (0..world.torrent_count().min(scenario.requests)).map(|number| world.key(number))
+        });
+        let subject = Self::at(scenario, own, bootstrap.collect(), observer);
+        Self { requests: keys.collect(), ..subject }
     }
 
     /// The same without a universe.
@@ -145,6 +173,9 @@ impl<O: Observer> Subject<O> {
                 .and_then(|config| own.into_iter().flatten().try_fold(config, Config::with_own))
                 .expect("a scenario that was checked, and addresses with a port"),
             entry: Entry::new(scenario, bootstrap),
+            requests: Rc::default(),
+            outputs: Outputs::new(scenario),
+            cut: Duration::from_millis(u64::from(scenario.cut_ms)),
             observer,
             clock: Clock::of(scenario),
             now: Instant::START,
@@ -179,6 +210,9 @@ impl<O: Observer> Subject<O> {
             resolver: self.entry.resolver(),
             begun: self.clock.reading(now),
             exchanges: Exchanges::default(),
+            feed: Feed::new(self.requests.clone()),
+            outputs: self.outputs.clone(),
+            cut: CutOff::default(),
             save_at: Some(if restored.is_some() { now + SAVE_EVERY } else { now }),
         });
         self.turn(now, false);
@@ -279,6 +313,7 @@ impl<O: Observer> Subject<O> {
             self.end(now, conn, peer, outcome, true);
         }
         self.take_names(core);
+        self.take_cut(core);
         if let Some(live) = &mut self.live
             && let Some(deadline) = live.crawler.poll_deadline().filter(|next| next.at <= core)
         {
@@ -300,9 +335,11 @@ impl<O: Observer> Subject<O> {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let live = self.live.as_ref()?;
         let session = live.session.poll_timeout().map(|(at, _)| at);
-        let names = live.resolver.poll_timeout();
-        let core = [live.crawler.poll_timeout(), live.exchanges.poll_timeout(), session, names];
-        let core = core.into_iter().fold(None, earliest).map(|at| self.harness_time(live, at));
+        let own =
+            [session, live.resolver.poll_timeout(), live.outputs.poll_timeout(), live.cut.due];
+        let core = [live.crawler.poll_timeout(), live.exchanges.poll_timeout()];
+        let core = core.into_iter().chain(own).fold(None, earliest);
+        let core = core.map(|at| self.harness_time(live, at));
         earliest(core, live.save_at)
     }
 
@@ -372,14 +409,19 @@ impl<O: Observer> Subject<O> {
 
     /// An exchange is over.
     fn end(&mut self, now: Instant, conn: Conn, peer: PeerKey, outcome: Outcome, close: bool) {
+        self.note_end(now, conn, &outcome, close);
+        let core = self.advance(now);
+        if let Some((live, core)) = self.live.as_mut().zip(core) {
+            live.crawler.handle_outcome(core, peer, outcome);
+        }
+    }
+
+    /// A connection is gone; the crawler may not know so far.
+    fn note_end(&mut self, now: Instant, conn: Conn, outcome: &Outcome, close: bool) {
         let fault = outcome.result.as_ref().err().copied();
         self.observer.observe(now, &Event::Ended { conn, fault });
         if close {
             self.actions.push_back(Action::Close { conn });
-        }
-        let core = self.advance(now);
-        if let Some((live, core)) = self.live.as_mut().zip(core) {
-            live.crawler.handle_outcome(core, peer, outcome);
         }
     }
 
@@ -418,14 +460,14 @@ impl<O: Observer> Subject<O> {
     /// was.
     fn turn_session(&mut self, now: Instant) -> usize {
         let Some(core) = self.advance(now) else { return 0 };
+        let mut steps = self.hand_in(now, core);
         let Some(live) = &mut self.live else { return 0 };
-        let facts = Facts { progress: live.crawler.progress(), requests: Requests::NONE };
+        let facts = Facts { progress: live.crawler.progress(), requests: live.feed.progress() };
         live.session.handle_turn(core, &facts);
-        if self.entry.ends() && matches!(live.session.phase(), Phase::Draining(_)) {
-            // Every row taken is on the disk.
+        let is_draining = self.entry.ends() && matches!(live.session.phase(), Phase::Draining(_));
+        if live.outputs.poll_flushed(core, is_draining) {
             live.session.handle_output(core, Output::Flushed);
         }
-        let mut steps = 0;
         while let Some(live) = &mut self.live
             && let Some(step) = live.session.poll_step()
         {
@@ -438,6 +480,19 @@ impl<O: Observer> Subject<O> {
             }
         }
         steps
+    }
+
+    /// Hands in what the run is asked for, as far as the crawler takes it; how much that was.
+    fn hand_in(&mut self, now: Instant, core: Instant) -> usize {
+        let Some(live) = self.live.as_mut().filter(|live| live.session.is_working()) else {
+            return 0;
+        };
+        let mut taken = 0;
+        while let Some(hash) = live.feed.hand_in(core, &mut live.crawler) {
+            self.observer.observe(now, &Event::Requested { hash });
+            taken += 1;
+        }
+        taken
     }
 
     /// Tells the session what became of names.
@@ -456,12 +511,28 @@ impl<O: Observer> Subject<O> {
         let Some(live) = &mut self.live else { return };
         self.observer.observe(now, &Event::ShutDown { ended: live.session.ended() });
         live.crawler.handle_shutdown(core);
+        let mut outcomes = Vec::new();
         for (conn, peer, outcome) in live.exchanges.abort(core) {
-            self.end(now, conn, peer, outcome, true);
+            self.note_end(now, conn, &outcome, true);
+            outcomes.push((peer, outcome));
         }
+        let wait = if outcomes.is_empty() { Duration::ZERO } else { self.cut };
         if let Some(live) = &mut self.live {
-            live.session.handle_disconnected(core);
+            live.cut = CutOff { outcomes, due: Some(core + wait) };
         }
+        self.take_cut(core);
+    }
+
+    /// Tells the crawler of the connections that were cut off, if it is time.
+    fn take_cut(&mut self, core: Instant) {
+        let Some(live) = &mut self.live else { return };
+        if live.cut.due.is_none_or(|due| due > core) {
+            return;
+        }
+        for (peer, outcome) in std::mem::take(&mut live.cut).outcomes {
+            live.crawler.handle_outcome(core, peer, outcome);
+        }
+        live.session.handle_disconnected(core);
     }
 
     /// Ends a turn in which the run was shut down: what it has finished is taken down by now.
@@ -472,6 +543,8 @@ impl<O: Observer> Subject<O> {
             self.save(now);
             if let Some(live) = &mut self.live {
                 live.save_at = None;
+                // Those that did not come within the grace are waited for no longer.
+                live.cut = CutOff::default();
                 live.session.handle_output(core, Output::Flushed);
             }
         }
@@ -504,10 +577,16 @@ impl<O: Observer> Subject<O> {
             actions.push_back(Action::Dial { conn, to });
             outputs += 1;
         }
-        while let Some(row) = live.crawler.poll_row() {
+        while live.outputs.take_rows()
+            && let Some(row) = live.crawler.poll_row()
+        {
             observer.observe(now, &Event::Row(&row));
             disk.note_row(&row);
             outputs += 1;
+            if let Some(news) = live.outputs.on_row() {
+                observer.observe(now, &Event::Output(news));
+                live.session.handle_output(core, news);
+            }
         }
         outputs
     }

@@ -85,6 +85,14 @@ bugs! {
     EndlessPatience = "endless-patience",
     /// What was told to end goes on asking.
     WorkAfterEnd = "work-after-end",
+    /// A run is at its limit as soon as it takes nothing more on.
+    EarlyLimit = "early-limit",
+    /// A run that rests ends after half of the time asked for.
+    HastyIdle = "hasty-idle",
+    /// Work under way counts as none.
+    IdleAtWork = "idle-at-work",
+    /// Requests count as settled once each is with the crawler.
+    AbandonedRequests = "abandoned-requests",
 }
 
 /// Keeps a bug planted on this thread; dropped, it is gone.

@@ -222,7 +222,7 @@ impl Crawler {
 
     /// The next settled infohash.
     pub fn poll_row(&mut self) -> Option<Row> {
-        let Untaken { row, leaves } = self.rows.pop()?;
+        let Untaken { row, leaves, .. } = self.rows.pop()?;
         self.note_settled(row.infohash, leaves);
         if self.rows.is_empty() {
             self.fill_jobs(); // which may have waited for room among the rows
@@ -287,20 +287,22 @@ impl Crawler {
         if self.shut_down {
             self.rows.is_empty()
         } else {
-            self.admission.is_closed() && self.is_settled()
+            self.admission.is_closed() && (self.is_settled() || planted::is(Bug::EarlyLimit))
         }
     }
 
     /// What a [`Session`](crate::session::Session) asks in every turn: cheaper than
     /// [`Crawler::stats`].
     pub fn progress(&self) -> Progress {
-        let work = match (self.is_finished(), self.is_idle()) {
+        let is_idle = self.is_idle() || planted::is(Bug::IdleAtWork);
+        let work = match (self.is_finished(), is_idle) {
             (true, _) => Work::Finished,
             (false, true) => Work::Idle,
             (false, false) => Work::Busy,
         };
         Progress {
-            replies: self.stats.answered + self.stats.refused,
+            replies: Family::ALL
+                .map(|family| Some(self.networks[family.index()].as_ref()?.replies)),
             asked: self.stats.contacts_asked,
             dialled: self.stats.dialled,
             work,

@@ -26,7 +26,7 @@ use crate::base::rng::Rng;
 use crate::base::store::{Key, KeyedMap, KeyedState, Slab};
 use crate::base::time::{Instant, Lane};
 use crate::crawl::row::FailureCause;
-use crate::lead::Lead;
+use crate::lead::{Lead, Origin};
 use crate::limits::{JOB_PATIENCE, JOBS_MAX, VALUES_PER_REPLY};
 
 pub(crate) use self::dials::Begun;
@@ -123,6 +123,11 @@ impl Finished {
     /// When it was admitted.
     pub(crate) fn found(&self) -> Instant {
         self.job.found
+    }
+
+    /// How it was heard of.
+    pub(crate) fn origin(&self) -> Origin {
+        self.job.origin
     }
 
     /// What is left of it for a later round: where it was named is forgotten with its peers.

@@ -69,17 +69,14 @@ impl Outage {
         self.is_suspected(now) && self.since.is_some_and(|since| now.since(since) >= OUTAGE_AFTER)
     }
 
-    /// Whether a probe is due; the next one is then due some time later.
-    pub(crate) fn take_probe(&mut self, now: Instant) -> bool {
-        let due = self.is_probe_due(now);
-        if due {
-            self.next_probe = now + OUTAGE_PROBE_EVERY;
-        }
-        due
+    /// A probe is sent: the next one is due some time later.
+    pub(crate) fn on_probe(&mut self, now: Instant) {
+        self.next_probe = now + OUTAGE_PROBE_EVERY;
     }
 
+    /// Whether there is suspicion, and a probe is due.
     pub(crate) fn is_probe_due(&self, now: Instant) -> bool {
-        self.since.is_some() && self.next_probe <= now
+        self.is_suspected(now) && self.next_probe <= now
     }
 
     /// When the next probe is due; `None` without suspicion.
@@ -121,7 +118,9 @@ mod tests {
         silent(&mut outage, at(16));
         assert!(outage.is_suspected(at(16)) && !outage.is_on(at(16)));
         assert!(!outage.was_false_alarm());
-        assert!(outage.take_probe(at(16)) && !outage.take_probe(at(16)));
+        assert!(outage.is_probe_due(at(16)));
+        outage.on_probe(at(16));
+        assert!(!outage.is_probe_due(at(16)));
         assert_eq!(outage.next_probe(), Some(at(16) + OUTAGE_PROBE_EVERY));
         assert!(outage.is_on(at(16) + OUTAGE_AFTER));
         let over = at(16) + OUTAGE_HOLD;
@@ -135,7 +134,7 @@ mod tests {
         let mut outage = Outage::default();
         outage.on_sign_of_life(at(10));
         silent(&mut outage, at(16));
-        assert!(outage.take_probe(at(16)));
+        outage.on_probe(at(16));
         assert!(!outage.on_sign_of_life(at(16)) && outage.was_false_alarm());
         silent(&mut outage, at(22));
         assert!(outage.is_suspected(at(22)) && !outage.was_false_alarm());

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use crate::base::time::Instant;
 use crate::crawl::row::Row;
+use crate::lead::Origin;
 use crate::limits::{JOBS_MAX, ROW_BYTES_ENOUGH, ROW_BYTES_MAX, ROWS_MAX};
 use crate::peer::exchange::Fetched;
 
@@ -23,6 +24,8 @@ pub(crate) enum Leaves {
 #[derive(Clone, Debug)]
 pub(crate) struct Untaken {
     pub(crate) row: Row,
+    /// How its infohash was heard of: a saved state says so as long as the row waits.
+    pub(crate) origin: Origin,
     pub(crate) leaves: Leaves,
 }
 

@@ -215,7 +215,7 @@ impl Session {
             return None;
         }
         let idle = match self.phase {
-            Phase::Idle { since } => self.terms.until_idle.map(|pause| since + pause),
+            Phase::Idle { since } => self.rest().map(|rest| since + rest),
             _ => None,
         };
         // Once it is over, only requests can settle whether an answer is needed.
@@ -270,7 +270,7 @@ impl Session {
         if self.answer != Answer::Awaited {
             return None;
         }
-        if self.doors.has_answer() || (warm && progress.replies > 0) {
+        if self.doors.has_answer() || (warm && progress.has_reply()) {
             self.answer = Answer::Given;
             self.steps.push_back(Step::Begin);
             return None;
@@ -287,7 +287,7 @@ impl Session {
         if self.now < due {
             return None;
         }
-        if progress.replies > 0 {
+        if progress.has_reply() {
             self.answer = Answer::Waived;
         } else if needed && (!by_request || progress.dialled == 0) {
             // A list of requests may bring peers as long as it goes on.
@@ -313,9 +313,9 @@ impl Session {
     fn after_work(&self, facts: &Facts) -> Phase {
         let by_request = self.terms.goal == Goal::Requests;
         let may_rest = by_request || self.terms.until_idle.is_some();
-        let rests = may_rest
-            && facts.requests.supply == Supply::Exhausted
-            && facts.progress.work == Work::Idle;
+        let is_idle = facts.progress.work == Work::Idle
+            || (by_request && planted::is(Bug::AbandonedRequests));
+        let rests = may_rest && facts.requests.supply == Supply::Exhausted && is_idle;
         if self.outlet == Outlet::Full {
             return Phase::Draining(Ended::OutputLimit);
         }
@@ -334,10 +334,16 @@ impl Session {
             Phase::Draining(Ended::Idle) => return self.phase,
             _ => self.now,
         };
-        match self.terms.until_idle {
-            Some(pause) if self.now.since(since) >= pause => Phase::Draining(Ended::Idle),
+        match self.rest() {
+            Some(rest) if self.now.since(since) >= rest => Phase::Draining(Ended::Idle),
             _ => Phase::Idle { since },
         }
+    }
+
+    /// How long a run rests before it is over.
+    fn rest(&self) -> Option<Duration> {
+        let rest = self.terms.until_idle?;
+        Some(if planted::is(Bug::HastyIdle) { rest / 2 } else { rest })
     }
 
     fn shut_down(&mut self, ended: Ended) {

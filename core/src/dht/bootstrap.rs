@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use crate::base::addr::{AddressPolicy, Family};
 use crate::base::id::{Id, InfoHash};
 use crate::base::rng::Rng;
-use crate::base::time::{Duration, Instant};
+use crate::base::time::{Duration, Instant, Lane, earliest};
 use crate::codec::krpc::Ask;
 use crate::limits::{BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, BOOTSTRAPS_MAX};
 
@@ -29,6 +29,8 @@ pub(crate) struct BootstrapNode {
     pub(crate) addr: SocketAddr,
     pub(crate) kind: Bootstrap,
     answered: bool,
+    /// When it last was to be asked.
+    queued_at: Instant,
     question: Question,
 }
 
@@ -55,6 +57,8 @@ pub(crate) struct Bootstraps {
 #[derive(Debug)]
 struct Round {
     queue: VecDeque<usize>,
+    /// Addresses added less than [`BOOTSTRAP_RETRY_MIN`] ago: each has a first repetition of its own.
+    young: Lane<usize>,
     retry_at: Instant,
     pause: Duration,
 }
@@ -63,6 +67,7 @@ impl Bootstraps {
     pub(crate) fn new(now: Instant, rng: Rng) -> Self {
         let round = |_| Round {
             queue: VecDeque::new(),
+            young: Lane::new(BOOTSTRAP_RETRY_MIN),
             retry_at: now + BOOTSTRAP_RETRY_MIN,
             pause: BOOTSTRAP_RETRY_MIN,
         };
@@ -71,7 +76,8 @@ impl Bootstraps {
     }
 
     /// Adds an address, once. What the user names may be private; what no host can own is refused.
-    /// The first address of a family begins its rounds, however late it comes.
+    /// The first address of a family begins its rounds, however late it comes; one that follows
+    /// joins them after a pause of its own.
     pub(crate) fn add(&mut self, now: Instant, addr: SocketAddr, kind: Bootstrap) {
         let known = self.nodes.iter().any(|node| node.addr == addr);
         if known || self.nodes.len() >= BOOTSTRAPS_MAX || !AddressPolicy::AllowPrivate.admits(addr)
@@ -88,8 +94,9 @@ impl Bootstraps {
             (round.retry_at, round.pause) = (now + BOOTSTRAP_RETRY_MIN, BOOTSTRAP_RETRY_MIN);
         }
         round.queue.push_back(self.nodes.len());
+        round.young.push(now, self.nodes.len());
         let question = Question::Neighbours;
-        self.nodes.push(BootstrapNode { addr, kind, answered: false, question });
+        self.nodes.push(BootstrapNode { addr, kind, answered: false, queued_at: now, question });
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<BootstrapNode> {
@@ -114,12 +121,13 @@ impl Bootstraps {
 
     /// A node answered with an error: it is asked the other question, at once if that is new to it,
     /// else when its turn comes again.
-    pub(crate) fn on_refusal(&mut self, index: usize) {
+    pub(crate) fn on_refusal(&mut self, now: Instant, index: usize) {
         let Some(node) = self.nodes.get_mut(index) else { return };
         let round = &mut self.families[Family::of(node.addr).index()];
         match node.question {
             Question::Neighbours => {
                 node.question = Question::Peers;
+                node.queued_at = now;
                 if !round.queue.contains(&index) {
                     round.queue.push_back(index);
                 }
@@ -149,25 +157,34 @@ impl Bootstraps {
     }
 
     /// When due, queues every address of a family again that never answered, or all of them if
-    /// `lonely`: no other node of that family is known.
+    /// `lonely`: no other node of that family is known. None of them within
+    /// [`BOOTSTRAP_RETRY_MIN`].
     pub(crate) fn retry(&mut self, now: Instant, family: Family, lonely: bool) {
         let round = &mut self.families[family.index()];
+        let mut queue = |index: usize, node: &mut BootstrapNode| {
+            let wanted = lonely || (node.kind == Bootstrap::Node && !node.answered);
+            let rested = node.queued_at + BOOTSTRAP_RETRY_MIN <= now;
+            if wanted && rested && !round.queue.contains(&index) {
+                node.queued_at = now;
+                round.queue.push_back(index);
+            }
+        };
+        while let Some(index) = round.young.pop_due(now) {
+            self.nodes.get_mut(index).into_iter().for_each(|node| queue(index, node));
+        }
         if now < round.retry_at {
             return;
         }
         round.retry_at = now + round.pause;
         round.pause = (round.pause * 2).min(BOOTSTRAP_RETRY_MAX);
-        for (index, node) in self.nodes.iter().enumerate() {
-            let wanted = lonely || (node.kind == Bootstrap::Node && !node.answered);
-            let ours = Family::of(node.addr) == family;
-            if ours && wanted && !round.queue.contains(&index) {
-                round.queue.push_back(index);
-            }
-        }
+        let ours = |(_, node): &(usize, &mut BootstrapNode)| Family::of(node.addr) == family;
+        self.nodes.iter_mut().enumerate().filter(ours).for_each(|(index, node)| queue(index, node));
     }
 
     pub(crate) fn poll_timeout(&self, family: Family) -> Option<Instant> {
-        self.knows(family).then_some(self.families[family.index()].retry_at)
+        let round = &self.families[family.index()];
+        let again = self.knows(family).then_some(round.retry_at);
+        earliest(again, round.young.poll_timeout())
     }
 
     fn knows(&self, family: Family) -> bool {
@@ -197,9 +214,9 @@ mod tests {
         bootstraps.add(now, SocketAddr::from(([192, 0, 2, 1], 6881)), Bootstrap::Router);
         let ask = |b: &mut Bootstraps| b.poll(Family::V4, OWN).map(|(_, _, ask)| ask);
         assert!(matches!(ask(&mut bootstraps), Some(Ask::FindNode { target: OWN })));
-        bootstraps.on_refusal(0);
+        bootstraps.on_refusal(now, 0);
         assert!(matches!(ask(&mut bootstraps), Some(Ask::GetPeers { .. })));
-        bootstraps.on_refusal(0);
+        bootstraps.on_refusal(now, 0);
         assert!(ask(&mut bootstraps).is_none(), "it has refused both");
         bootstraps.retry(now + BOOTSTRAP_RETRY_MIN, Family::V4, true);
         assert!(matches!(ask(&mut bootstraps), Some(Ask::FindNode { .. })));
@@ -221,5 +238,27 @@ mod tests {
         bootstraps.retry(due, Family::V4, true);
         assert_eq!(asked(&mut bootstraps), Some((0, addr)));
         assert_eq!(bootstraps.poll_timeout(Family::V6), None);
+    }
+
+    #[test]
+    fn an_address_that_comes_late_beside_others_is_not_asked_twice_at_once() {
+        let millis = |millis: u64| Instant::from_micros(millis * 1_000);
+        let addr = |host| SocketAddr::from(([192, 0, 2, host], 6881));
+        let mut bootstraps = bootstraps(Instant::START);
+        let mut asked = Vec::new();
+        bootstraps.add(millis(0), addr(1), Bootstrap::Router);
+        for at in 0..=8_000 {
+            if at == 1_999 {
+                bootstraps.add(millis(at), addr(2), Bootstrap::Router);
+            }
+            assert!(bootstraps.poll_timeout(Family::V4).is_some_and(|due| due >= millis(at)));
+            bootstraps.retry(millis(at), Family::V4, true);
+            while let Some((index, ..)) = bootstraps.poll(Family::V4, OWN) {
+                asked.push((at, index));
+            }
+        }
+        // The first pause of each is its own; later rounds are of the family.
+        let first = [(0, 0), (1_999, 1), (2_000, 0), (3_999, 1)];
+        assert_eq!(asked, [&first[..], &[(4_000, 0), (8_000, 0), (8_000, 1)]].concat());
     }
 }

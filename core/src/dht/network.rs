@@ -16,6 +16,7 @@ use crate::dht::endpoint::Endpoint;
 use crate::dht::known::Known;
 use crate::dht::sweep::Sweep;
 use crate::dht::table::{K, Table};
+use crate::dht::walk::WalkContact;
 use crate::dht::walks::Walks;
 use crate::limits::HEARSAY_MAX;
 
@@ -24,6 +25,8 @@ use crate::limits::HEARSAY_MAX;
 pub(crate) struct Network {
     /// The open queries of its socket.
     pub(crate) endpoint: Endpoint<Owner>,
+    /// Its queries that were answered, in whatever way.
+    pub(crate) replies: u64,
     pub(crate) table: Table,
     /// Our address as nodes of this family see it. Nothing learns it yet.
     pub(crate) external: Option<SocketAddr>,
@@ -54,6 +57,7 @@ impl Network {
         let known = Known::new(policy, &mut sweep_rng);
         Self {
             endpoint: Endpoint::new(family, id, rng.fork("endpoint")),
+            replies: 0,
             table,
             external: None,
             known,
@@ -86,6 +90,7 @@ impl Network {
     /// no room, or no node at all.
     pub(crate) fn begin_walk(
         &mut self,
+        now: Instant,
         job: Key,
         hash: InfoHash,
         named: impl Iterator<Item = SocketAddr>,
@@ -98,7 +103,19 @@ impl Network {
         let alone = vouched.peek().is_none();
         let hearsay = self.hearsay.iter().copied().filter(|_| alone);
         let named = named.filter(|_| alone);
-        self.walks.begin(job, hash, vouched.chain(hearsay), named)
+        self.walks.begin(now, job, hash, vouched.chain(hearsay), named)
+    }
+
+    /// The next query of a walk, to a node that `is_free` to get a datagram.
+    pub(crate) fn poll_walk(
+        &mut self,
+        now: Instant,
+        is_free: impl Fn(SocketAddr) -> bool,
+    ) -> Option<(Key, InfoHash, WalkContact)> {
+        let Self { walks, table, known, .. } = self;
+        walks.poll_query(now, is_free, |hash, walk| {
+            vouched(table, known, hash).for_each(|contact| walk.add(contact));
+        })
     }
 
     /// Goes on with a walk that is over although no node answered it, from nodes that have answered

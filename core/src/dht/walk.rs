@@ -85,8 +85,21 @@ struct Reputation {
 /// What the list asks for now.
 enum Next {
     Ask(usize),
+    /// Each node that could be asked has had its share of datagrams for the moment.
+    Busy,
     Wait,
     Done,
+}
+
+/// What a walk does when it may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It asks this node, from now on.
+    Ask(WalkContact),
+    /// It has nodes to ask, and none of them may get a datagram for the moment.
+    Busy,
+    /// It asks none: enough are being asked, or none is left.
+    Idle,
 }
 
 /// Stands for no node of the walk: its owner as a referrer, or a candidate that was not asked.
@@ -143,13 +156,26 @@ impl Walk {
     /// The next node to ask, or `None` if enough are being asked or nothing is left. The query
     /// counts as sent.
     pub fn poll_query(&mut self) -> Option<WalkContact> {
-        if usize::from(self.in_flight) >= ALPHA {
-            return None;
+        match self.poll_turn(|_| true) {
+            Turn::Ask(contact) => Some(contact),
+            Turn::Busy | Turn::Idle => None,
         }
-        let Next::Ask(index) = self.next() else { return None };
+    }
+
+    /// The same among the nodes that are free: those that may get a datagram now. A node that is
+    /// not is passed over for a farther one, since many walks begin at the same few nodes.
+    pub fn poll_turn(&mut self, is_free: impl Fn(SocketAddr) -> bool) -> Turn {
+        if usize::from(self.in_flight) >= ALPHA {
+            return Turn::Idle;
+        }
+        let index = match self.next(is_free) {
+            Next::Ask(index) => index,
+            Next::Busy => return Turn::Busy,
+            Next::Wait | Next::Done => return Turn::Idle,
+        };
         let number = self.referrers.len() as u8;
         let target = self.target;
-        let candidate = self.candidates.get_mut(index)?;
+        let Some(candidate) = self.candidates.get_mut(index) else { return Turn::Idle };
         candidate.state = State::InFlight;
         candidate.asked = number;
         let contact = WalkContact {
@@ -158,7 +184,7 @@ impl Walk {
         };
         self.referrers.push(Reputation::default());
         self.in_flight += 1;
-        Some(contact)
+        Turn::Ask(contact)
     }
 
     /// The node at `from` answered as `id` and named `found`, of which at most
@@ -214,7 +240,7 @@ impl Walk {
     /// Whether the walk is over: the eight nearest have answered and none nearer is outstanding, or
     /// no node is left to ask.
     pub fn is_done(&self) -> bool {
-        matches!(self.next(), Next::Done)
+        matches!(self.next(|_| true), Next::Done)
     }
 
     /// The nodes that answered, nearest first.
@@ -265,10 +291,11 @@ impl Walk {
 
     /// What the head of the list asks for. Walks it nearest first until the nodes that end the
     /// walk are counted.
-    fn next(&self) -> Next {
+    fn next(&self, is_free: impl Fn(SocketAddr) -> bool) -> Next {
         let mut missing = K;
         let mut waiting = false;
         let mut waiting_unknown = false;
+        let mut is_busy = false;
         let mut doubtful = None;
         let mut sole = [0u8; WALK_CANDIDATES_MAX];
         for (index, candidate) in self.candidates.iter().enumerate() {
@@ -276,15 +303,21 @@ impl Walk {
                 State::Failed => {}
                 State::InFlight | State::Stalled if candidate.known => waiting = true,
                 State::InFlight | State::Stalled => waiting_unknown = true,
+                State::Fresh if !is_free(candidate.addr()) => is_busy = true,
                 State::Fresh if self.is_followed(candidate.referrer) => return Next::Ask(index),
                 State::Fresh => doubtful = doubtful.or(Some(index)),
                 State::Answered => missing -= usize::from(candidate.counts(&mut sole)),
             }
             if missing == 0 {
-                return if waiting { Next::Wait } else { Next::Done };
+                return match (is_busy, waiting) {
+                    (true, _) => Next::Busy,
+                    (false, true) => Next::Wait,
+                    (false, false) => Next::Done,
+                };
             }
         }
         match doubtful {
+            _ if is_busy => Next::Busy,
             _ if waiting || waiting_unknown => Next::Wait,
             Some(index) => Next::Ask(index),
             None => Next::Done,

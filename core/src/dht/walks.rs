@@ -9,8 +9,12 @@ use std::net::SocketAddr;
 use crate::base::addr::{AddressPolicy, Contact, Family};
 use crate::base::id::{InfoHash, NodeId};
 use crate::base::store::{Key, Slab};
-use crate::dht::walk::{Walk, WalkContact};
-use crate::limits::WALKS_MAX;
+use crate::base::time::{Instant, Lane};
+use crate::dht::walk::{Turn, Walk, WalkContact};
+use crate::limits::{WALK_BUSY_PAUSE, WALKS_MAX};
+
+/// Most turns, and most pauses: living walks are at most half of them.
+const TURNS_MAX: usize = 2 * WALKS_MAX;
 
 /// A walk and the job it serves.
 #[derive(Debug)]
@@ -18,7 +22,12 @@ struct Slot {
     walk: Walk,
     job: Key,
     hash: InfoHash,
+    /// When it last took the nodes known near its infohash.
+    seeded: Instant,
+    /// Whether it stands among the turns.
     queued: bool,
+    /// Whether it stands among the busy; it may stand among the turns as well, once it changed.
+    busy: bool,
     /// Whether it asks no node for now.
     paused: bool,
 }
@@ -31,7 +40,10 @@ pub(crate) struct Walks {
     policy: AddressPolicy,
     family: Family,
     slots: Slab<Slot>,
+    /// Walks that may have a query, each once, and at most as many that ended since.
     turns: VecDeque<Key>,
+    /// Walks whose nodes have had their share of datagrams: they have a turn again after a pause.
+    busy: Lane<Key>,
     /// Walks that ended, kept for their memory.
     spare: Vec<Walk>,
 }
@@ -50,6 +62,7 @@ impl Walks {
             family: Family::of(own_addr),
             slots: Slab::new(most.clamp(1, WALKS_MAX)),
             turns: VecDeque::new(),
+            busy: Lane::new(WALK_BUSY_PAUSE),
             spare: Vec::new(),
         }
     }
@@ -69,6 +82,7 @@ impl Walks {
     /// if none of them may be asked or there is no room.
     pub(crate) fn begin(
         &mut self,
+        now: Instant,
         job: Key,
         hash: InfoHash,
         seeds: impl Iterator<Item = Contact>,
@@ -86,9 +100,10 @@ impl Walks {
             self.spare.push(walk);
             return None;
         }
-        match self.slots.insert(Slot { walk, job, hash, queued: true, paused: false }) {
+        let slot = Slot { walk, job, hash, seeded: now, queued: true, busy: false, paused: false };
+        match self.slots.insert(slot) {
             Ok(key) => {
-                self.turns.push_back(key);
+                self.queue(key);
                 Some(key)
             }
             Err(slot) => {
@@ -98,21 +113,63 @@ impl Walks {
         }
     }
 
-    /// The next query of any walk, in turn.
-    pub(crate) fn poll_query(&mut self) -> Option<(Key, InfoHash, WalkContact)> {
+    /// The next query of any walk, in turn, to a node that `is_free` to get a datagram. A walk that
+    /// no node has answered yet first takes what `seeds` adds: the nodes known now are more than
+    /// those when it began.
+    pub(crate) fn poll_query(
+        &mut self,
+        now: Instant,
+        is_free: impl Fn(SocketAddr) -> bool,
+        seeds: impl Fn(InfoHash, &mut Walk),
+    ) -> Option<(Key, InfoHash, WalkContact)> {
+        self.end_pauses(now);
         while let Some(key) = self.turns.pop_front() {
             let Some(slot) = self.slots.get_mut(key) else { continue };
+            slot.queued = false;
             if slot.paused {
-                slot.queued = false;
                 continue;
             }
-            if let Some(contact) = slot.walk.poll_query() {
-                self.turns.push_back(key);
-                return Some((key, slot.hash, contact));
+            if slot.seeded < now && slot.walk.closest().next().is_none() {
+                slot.seeded = now;
+                seeds(slot.hash, &mut slot.walk);
             }
-            slot.queued = false;
+            match slot.walk.poll_turn(&is_free) {
+                Turn::Ask(contact) => {
+                    slot.queued = true;
+                    self.turns.push_back(key); // in the place that it has just left
+                    return Some((key, slot.hash, contact));
+                }
+                Turn::Busy => self.pause_busy(now, key),
+                Turn::Idle => {}
+            }
         }
         None
+    }
+
+    /// Lets a walk wait until its nodes may get a datagram again.
+    fn pause_busy(&mut self, now: Instant, key: Key) {
+        let Some(slot) = self.slots.get_mut(key).filter(|slot| !slot.busy) else { return };
+        slot.busy = true;
+        if self.busy.len() >= TURNS_MAX {
+            let slots = &self.slots; // of walks that live each key stands there once
+            self.busy.retain(|key| slots.get(*key).is_some());
+        }
+        self.busy.push(now, key);
+    }
+
+    /// Gives their turn to walks that waited long enough.
+    fn end_pauses(&mut self, now: Instant) {
+        while let Some(key) = self.busy.pop_due(now) {
+            if let Some(slot) = self.slots.get_mut(key) {
+                slot.busy = false;
+                self.change(key, |_| {});
+            }
+        }
+    }
+
+    /// When a walk has a turn again that waits for its nodes.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.busy.poll_timeout()
     }
 
     /// Whether some walk may have a query.
@@ -200,6 +257,8 @@ impl Walks {
 
     pub(crate) fn check(&self) {
         assert!(self.slots.len() <= WALKS_MAX && self.spare.len() <= WALKS_MAX);
+        assert!(self.turns.len() <= TURNS_MAX, "{} turns", self.turns.len());
+        assert!(self.busy.len() <= TURNS_MAX, "{} busy walks", self.busy.len());
         self.slots.iter().for_each(|(_, slot)| slot.walk.check());
     }
 
@@ -208,8 +267,48 @@ impl Walks {
             change(&mut slot.walk);
             if !slot.queued {
                 slot.queued = true;
-                self.turns.push_back(key);
+                self.queue(key);
             }
         }
+    }
+
+    /// Gives a walk its turn after all others.
+    fn queue(&mut self, key: Key) {
+        if self.turns.len() >= TURNS_MAX {
+            // While nothing is sent no turn is taken: most are of walks that ended.
+            self.turns.retain(|key| self.slots.get(*key).is_some());
+        }
+        self.turns.push_back(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn walks_that_end_while_nothing_is_sent_leave_a_bounded_number_of_turns() {
+        let own = SocketAddr::from(([9, 9, 9, 9], 6881));
+        let mut walks = Walks::new(NodeId([1; 20]), own, AddressPolicy::AllowPrivate, WALKS_MAX);
+        let mut jobs = Slab::new(1);
+        let job = jobs.insert(()).expect("room");
+        let hash = InfoHash([7; 20]);
+        let seed = Contact { id: NodeId([2; 20]), addr: SocketAddr::from(([9, 9, 9, 8], 6881)) };
+        let begin = |walks: &mut Walks| {
+            let key =
+                walks.begin(Instant::START, job, hash, [seed].into_iter(), std::iter::empty());
+            walks.check();
+            key.expect("a node to ask, and room")
+        };
+        let first = begin(&mut walks);
+        for _ in 0..3 * WALKS_MAX {
+            let key = begin(&mut walks);
+            walks.end(key);
+        }
+        assert_eq!(
+            walks.poll_query(Instant::START, |_| true, |_, _| {}).map(|(key, ..)| key),
+            Some(first),
+            "it keeps its turn"
+        );
     }
 }

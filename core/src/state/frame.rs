@@ -8,8 +8,11 @@
 //! Check and sum are beginnings of a SHA-1 over the salt of the file and what they cover. Strangers
 //! choose many of the bytes in bodies. If they knew the salt, they could hide a false record in a body,
 //! where a search after damage would find it. SHA-1 is here already;
-//! a CRC has no key. The check makes a length believable before the body is looked at, so damage to a
-//! body costs that record alone, and damage to a header a search for the next one.
+//! a CRC has no key. The check makes a length believable before the body is looked at.
+//!
+//! Damage may have taken bytes away or put some in, so no length says where the next record begins:
+//! after any damage it is searched for, from the byte after the damaged record's first. Every record
+//! that is whole in the file is read.
 
 use sha1::{Digest, Sha1};
 
@@ -72,18 +75,20 @@ pub(super) struct Frame<'a> {
 /// Why there is no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FrameError {
-    /// The bytes end before it does.
+    /// The bytes end before its header does.
+    Short,
+    /// The bytes end before it does: it is torn, or bytes of it are lost.
     Torn,
-    /// Its header is wrong: how long it is cannot be known.
+    /// Its header is wrong: perhaps there is none.
     Header,
-    /// Its body or sum is wrong; it has so many bytes.
-    Body(usize),
+    /// Its body or sum is wrong.
+    Body,
 }
 
 /// Reads the record at the front of `bytes`.
 fn frame(salt: Salt, bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
-    let header = bytes.get(..HEADER_LEN).ok_or(FrameError::Torn)?;
-    let [kind, a, b, c, d, check @ ..] = header else { return Err(FrameError::Torn) };
+    let header = bytes.get(..HEADER_LEN).ok_or(FrameError::Short)?;
+    let [kind, a, b, c, d, check @ ..] = header else { return Err(FrameError::Short) };
     let length = u32::from_be_bytes([*a, *b, *c, *d]);
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     // No record has kind 0: a stretch of zeros is left behind quickly.
@@ -93,7 +98,7 @@ fn frame(salt: Salt, bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     let end = HEADER_LEN + length;
     let sum = bytes.get(end..end + SUM_LEN).ok_or(FrameError::Torn)?;
     if sum != digest::<SUM_LEN>(salt, &bytes[..end]) {
-        return Err(FrameError::Body(end + SUM_LEN));
+        return Err(FrameError::Body);
     }
     Ok(Frame { kind: *kind, body: &bytes[HEADER_LEN..end], len: end + SUM_LEN })
 }
@@ -116,9 +121,14 @@ impl<'a> Frames<'a> {
         Self { salt, rest: bytes, passed: 0, damaged: 0, torn_bytes: bytes.len() }
     }
 
-    /// How far it is to the next whole record, if there is one, where no header can be believed.
+    /// How far it is to the next header that can be believed, if there is one. Each place is looked
+    /// at once, so a search costs no more than its way.
     fn search(&self) -> Option<usize> {
-        (1..self.rest.len()).find(|at| frame(self.salt, &self.rest[*at..]).is_ok())
+        let believed = |at: &usize| {
+            let found = frame(self.salt, &self.rest[*at..]);
+            !matches!(found, Err(FrameError::Header | FrameError::Short))
+        };
+        (1..self.rest.len()).find(believed)
     }
 }
 
@@ -134,9 +144,8 @@ impl<'a> Iterator for Frames<'a> {
                     self.torn_bytes = self.rest.len();
                     return Some(frame);
                 }
-                Err(FrameError::Torn) => return None,
-                Err(FrameError::Header) => self.search()?,
-                Err(FrameError::Body(len)) => len,
+                Err(FrameError::Short) => return None,
+                Err(FrameError::Torn | FrameError::Header | FrameError::Body) => self.search()?,
             };
             self.passed += 1;
             self.rest = &self.rest[skipped..];
@@ -146,6 +155,8 @@ impl<'a> Iterator for Frames<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SALT: Salt = *b"saltsalt";
@@ -206,6 +217,61 @@ mod tests {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
             assert_eq!(kinds(&damaged).0, [2]);
+        }
+    }
+
+    /// Records of these lengths, and where each begins and ends.
+    fn records(lengths: &[usize]) -> (Vec<u8>, Vec<(u8, usize, usize)>) {
+        let (mut bytes, mut places) = (Vec::new(), Vec::new());
+        for (kind, len) in (1..).zip(lengths) {
+            let start = bytes.len();
+            put_record(SALT, kind, &mut bytes, |out| out.resize(out.len() + len, kind));
+            places.push((kind, start, bytes.len()));
+        }
+        (bytes, places)
+    }
+
+    #[test]
+    fn a_body_or_header_that_lost_bytes_costs_that_record_alone() {
+        let (bytes, places) = records(&[9, 40, 9, 9]);
+        let (_, start, end) = places[1];
+        for from in start + 1..end {
+            for to in from + 1..end {
+                let cut_out = [&bytes[..from], &bytes[to..]].concat();
+                assert_eq!(kinds(&cut_out), (vec![1, 3, 4], 1, 0), "{from}..{to}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_record_but_one_that_lost_bytes_swallows_no_end() {
+        let (bytes, places) = records(&[9, 400, 9]);
+        let (_, start, _) = places[1];
+        // Its length now reaches beyond the end of the file.
+        let cut_out = [&bytes[..start + 20], &bytes[start + 220..]].concat();
+        assert_eq!(kinds(&cut_out), (vec![1, 3], 1, 0));
+    }
+
+    proptest! {
+        /// Whatever is cut out, zeroed or put in: every record wholly before or wholly after it is
+        /// read, and no other.
+        #[test]
+        fn damage_anywhere_costs_the_records_that_it_touches(
+            lengths in prop::collection::vec(0usize..80, 1..12),
+            (from, to) in (0usize..700, 0usize..700),
+            put_in in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let (bytes, places) = records(&lengths);
+            let (from, to) = (from.min(to).min(bytes.len()), to.max(from).min(bytes.len()));
+            let damaged = [&bytes[..from], &put_in, &bytes[to..]].concat();
+            let same = |(one, other): &(&u8, &u8)| one == other;
+            let before = bytes.iter().zip(&damaged).take_while(same).count();
+            let after = bytes.iter().rev().zip(damaged.iter().rev()).take_while(same).count();
+            let spared = |(_, start, end): &&(u8, usize, usize)| {
+                *end <= before || *start >= bytes.len() - after
+            };
+            let expected: Vec<u8> = places.iter().filter(spared).map(|(kind, ..)| *kind).collect();
+            prop_assert_eq!(kinds(&damaged).0, expected);
         }
     }
 }

@@ -64,9 +64,13 @@ impl Saved {
         // The heads stand under another salt, at the front and equally long.
         let behind = bytes.get(2 * HEAD_LEN..).unwrap_or_default();
         let mut frames = Frames::new(salt, behind);
-        let (mut senseless, mut has_end) = (0, false);
+        let (mut senseless, mut has_end, mut unknown_bytes) = (0, false, 0);
         for Frame { kind, body, .. } in frames.by_ref() {
             has_end |= kind == kind::END;
+            if kind & kind::OPTIONAL != 0 {
+                saved.keep_unknown(kind, body, &mut unknown_bytes);
+                continue;
+            }
             senseless += usize::from(saved.take(kind, Body(body), passed, wall).is_none());
             saved.check_counts()?;
         }
@@ -93,7 +97,6 @@ impl Saved {
             kind::LEADS => self.leads(&body.all(Body::lead)?, passed)?,
             kind::SETTLED => self.settled.extend(body.all(Body::hash)?),
             kind::END => body.is_empty().then_some(())?,
-            kind if kind & kind::OPTIONAL != 0 => self.keep_unknown(kind, body),
             kind => {
                 self.appended(kind, body, wall)?;
                 self.records += 1;
@@ -141,11 +144,12 @@ impl Saved {
         Some(())
     }
 
-    fn keep_unknown(&mut self, kind: u8, body: Body<'_>) {
-        let held: usize = self.unknown.iter().map(|unknown| unknown.body.len()).sum();
-        let held = held + UNKNOWN_COST * (self.unknown.len() + 1);
-        if held + body.0.len() <= STATE_UNKNOWN_MAX {
-            self.unknown.push(Unknown { kind, body: body.0.into() });
+    /// Keeps a record of an unknown kind, if it fits in beside those that cost `bytes` so far.
+    fn keep_unknown(&mut self, kind: u8, body: &[u8], bytes: &mut usize) {
+        let with_it = *bytes + UNKNOWN_COST + body.len();
+        if with_it <= STATE_UNKNOWN_MAX {
+            *bytes = with_it;
+            self.unknown.push(Unknown { kind, body: body.into() });
         } else {
             self.unknown_left_out += 1;
         }

@@ -1,7 +1,7 @@
 //! Beginning a run with what an earlier one left.
 
 use estudely_core::session::Start;
-use estudely_core::state::{StateError, WallTime};
+use estudely_core::state::{Restored, StateError, WallTime};
 use estudely_core::{Crawler, Instant};
 
 use super::error::RunError;
@@ -40,15 +40,8 @@ pub(super) fn begin(
                 let torn = found.torn_bytes as u64;
                 if torn > 0 {
                     file.cut(file.len().saturating_sub(torn));
-                    note = Some(format!("--state {shown}: {torn} bytes of a torn end left out"));
                 }
-                if found.damaged > 0 {
-                    let cut =
-                        note.map_or(String::new(), |_| format!(", and {torn} bytes at its end"));
-                    let lost = found.damaged;
-                    let records = if lost == 1 { "record" } else { "records" };
-                    note = Some(format!("--state {shown}: {lost} damaged {records} left out{cut}"));
-                }
+                note = losses(&found).map(|losses| format!("--state {shown}: {losses}"));
                 restored = Some(found);
             }
             // Nothing of a newer version's is touched, should it come this far.
@@ -68,4 +61,43 @@ pub(super) fn begin(
     crawler.keep_journal();
     let start = restored.as_ref().map_or(Start::Cold, Start::after);
     Ok((Keeper::new(file, restored, note, now), start))
+}
+
+/// What of a state could not be taken up as it was, if anything.
+fn losses(found: &Restored) -> Option<String> {
+    let torn = found.torn_bytes;
+    let records = |count: usize| if count == 1 { "record" } else { "records" };
+    let left_out = [(found.damaged, "damaged"), (found.unknown_left_out, "unknown")]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what} {} left out", records(count)));
+    let mut losses: Vec<String> = left_out.collect();
+    if torn > 0 {
+        let of = if losses.is_empty() { "of a torn end" } else { "at its end" };
+        losses.push(format!("{torn} bytes {of} left out"));
+    }
+    (!losses.is_empty()).then(|| losses.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_names_everything_of_a_state_that_was_lost() {
+        let note = |damaged, unknown_left_out, torn_bytes| {
+            let mut found = Restored::default();
+            (found.damaged, found.unknown_left_out) = (damaged, unknown_left_out);
+            found.torn_bytes = torn_bytes;
+            losses(&found).unwrap_or_default()
+        };
+        assert_eq!(note(0, 0, 0), "");
+        assert_eq!(note(0, 0, 7), "7 bytes of a torn end left out");
+        assert_eq!(note(1, 0, 0), "1 damaged record left out");
+        assert_eq!(note(2, 0, 7), "2 damaged records left out, 7 bytes at its end left out");
+        assert_eq!(note(0, 3, 0), "3 unknown records left out");
+        let all =
+            "1 damaged record left out, 1 unknown record left out, 9 bytes at its end left out";
+        assert_eq!(note(1, 1, 9), all);
+    }
 }

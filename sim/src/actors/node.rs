@@ -3,8 +3,8 @@
 //! [`Node::handle_datagram`] answers honestly from the world's truth, with at most one datagram:
 //! contacts from its own routing table, the peers it stores, the sample of the running interval.
 //! [`Node::handle`] also plays what the world made of this node: its vice, its silence, and the
-//! query that it sends now and then to a node that asked it. A node keeps no clock and holds nothing
-//! for a stranger beyond a bounded list of announced peers.
+//! query that it sends now and then to a node that asked it. A node keeps no clock and holds
+//! nothing for a stranger beyond a bounded list of announced peers.
 
 mod curious;
 mod eclipse;

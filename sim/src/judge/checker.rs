@@ -1,4 +1,5 @@
-//! Verifies what must hold in every run: the 24 safety and 5 liveness rules of [`rule`](super::rule).
+//! Verifies what must hold in every run: the 25 safety and 5 liveness rules of
+//! [`rule`](super::rule).
 //!
 //! Everything is computed from what crossed the boundary (datagrams, bytes of connections, rows,
 //! saved state) with code of the checker's own: bencode, KRPC, peer wire, hashes, address filter.
@@ -17,6 +18,7 @@ mod calm;
 mod class;
 mod counters;
 mod dials;
+mod ends;
 pub mod expected;
 mod families;
 mod frames;
@@ -47,12 +49,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use estudely_core::limits::EXPIRE_AFTER;
-use estudely_core::{Duration, Instant, PeerFault, Stats};
+use estudely_core::{Duration, Instant, PeerFault, Row, Stats};
 
+use self::address::key;
 use self::answers::{Answers, Duty};
 use self::callers::Callers;
 use self::counters::Counters;
 use self::dials::Dials;
+use self::ends::Ends;
 use self::expected::GroundTruth;
 use self::families::FamiliesApart;
 use self::heard::Heard;
@@ -100,6 +104,7 @@ pub struct Checker {
     counters: Counters,
     liveness: Liveness,
     sessions: Sessions,
+    ends: Ends,
     events: u64,
 }
 
@@ -121,7 +126,7 @@ impl Checker {
         Self {
             truth,
             found: Findings::default(),
-            limited: scenario.max_infohashes > 0,
+            limited: scenario.max_infohashes > 0 || scenario.requests > 0,
             lag: lag.clone(),
             over: false,
             turns: 0,
@@ -136,6 +141,7 @@ impl Checker {
             callers: Callers::default(),
             lookups: Lookups::default(),
             sessions: Sessions::new(scenario, lag.clone()),
+            ends: Ends::new(scenario),
             dials: Dials::new(scenario.connections, lag),
             families: FamiliesApart::default(),
             counters: Counters::default(),
@@ -200,6 +206,7 @@ impl Checker {
         self.counters.on_started(state.is_none(), on);
         self.liveness.on_started(&*self.truth);
         self.sessions.on_started(now, &*self.truth, kept);
+        self.ends.on_started(now, kept);
     }
 
     fn on_drained(&mut self, timeout: Option<Instant>, stats: &Stats) {
@@ -210,6 +217,7 @@ impl Checker {
         self.turns = 0;
         let found = &mut self.found;
         self.sessions.on_drained(found);
+        self.ends.on_drained(found);
         if self.over {
             self.dials.on_drained(found);
             return;
@@ -231,6 +239,35 @@ impl Checker {
         self.found.check(!behind, DEADLINE_AHEAD, || {
             format!("due at {due:?}, after {turns} turns at {now:?}")
         });
+    }
+
+    /// A request is as good a reason to look an infohash up as a sample.
+    fn on_requested(&mut self, hash: &[u8; 20]) {
+        self.heard.infohashes.insert(key(&[hash]));
+        self.counters.on_requested(hash);
+        self.rows.on_requested(hash);
+        self.lookups.on_requested(hash);
+        self.liveness.on_requested(hash);
+        self.ends.on_requested(self.found.now, hash);
+    }
+
+    fn on_ended(&mut self, conn: Conn, fault: Option<PeerFault>) {
+        self.ends.on_connection(self.found.now);
+        if matches!(fault, None | Some(PeerFault::Refused)) {
+            self.silence.on_life(self.found.now);
+        }
+        let (heard, silence) = (&self.heard, &self.silence);
+        let peer = self.dials.on_ended(&mut self.found, heard, silence, conn, fault);
+        if let Some(peer) = peer.filter(|_| fault.is_none()) {
+            self.rows.on_delivered(peer);
+        }
+    }
+
+    fn on_row(&mut self, row: &Row) {
+        let (now, found) = (self.found.now, &mut self.found);
+        let verified = self.rows.on_row(found, &*self.truth, &self.heard, row);
+        self.lookups.on_row(now, &row.infohash.0, verified);
+        self.ends.on_row(now, &row.infohash.0);
     }
 
     fn on_wrote(&mut self, conn: Conn, bytes: &[u8]) {
@@ -257,18 +294,21 @@ impl Observer for Checker {
             Event::Killed => {
                 self.dials.on_started();
                 self.sessions.on_killed();
+                self.ends.on_killed();
             }
             Event::ShutDown { ended } => {
                 self.over = true;
                 self.families.on_shut_down();
                 self.liveness.on_shut_down(ended);
                 self.sessions.on_shut_down(&mut self.found, ended);
+                self.ends.on_shut_down(&mut self.found, ended, self.dials.len());
             }
             Event::Healed => self.liveness.on_healed(now, &*self.truth),
             Event::Sent { to, payload } => self.on_sent(to, payload),
             Event::Received { from, payload, .. } => self.on_received(from, payload),
             Event::Dialled { conn, to } => {
                 let found = &mut self.found;
+                self.ends.on_connection(now);
                 self.liveness.on_begun(found, "a connection", to);
                 self.pace.on_dialled(found);
                 self.dials.on_dialled(found, &self.heard, conn, to);
@@ -277,20 +317,12 @@ impl Observer for Checker {
             Event::Wrote { conn, bytes } => self.on_wrote(conn, bytes),
             Event::Read { conn, bytes } => self.dials.on_read(&mut self.found, conn, bytes),
             Event::Lost { .. } => {}
-            Event::Ended { conn, fault } => {
-                if matches!(fault, None | Some(PeerFault::Refused)) {
-                    self.silence.on_life(now);
-                }
-                let (heard, silence) = (&self.heard, &self.silence);
-                let peer = self.dials.on_ended(&mut self.found, heard, silence, conn, fault);
-                if let Some(peer) = peer.filter(|_| fault.is_none()) {
-                    self.rows.on_delivered(peer);
-                }
-            }
-            Event::Row(row) => {
-                let found = &mut self.found;
-                let verified = self.rows.on_row(found, &*self.truth, &self.heard, row);
-                self.lookups.on_row(now, &row.infohash.0, verified);
+            Event::Ended { conn, fault } => self.on_ended(conn, fault),
+            Event::Row(row) => self.on_row(row),
+            Event::Requested { hash } => self.on_requested(&hash.0),
+            Event::Output(news) => {
+                self.counters.on_output();
+                self.ends.on_output(news);
             }
             Event::Saved { bytes, whole } => {
                 self.saved.on_saved(now, bytes, whole);
@@ -305,7 +337,7 @@ impl Observer for Checker {
 
     /// Once links are healed and nothing is pending; or at once when a rule is broken.
     fn satisfied(&self) -> bool {
-        self.found.first().is_some() || self.liveness.is_done(&self.rows)
+        self.found.first().is_some() || self.liveness.is_done(self.found.now, &self.rows)
     }
 }
 

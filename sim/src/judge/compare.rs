@@ -1,5 +1,5 @@
-//! What is judged by doing it again: rule 5 by a second run with other forgeries, rule 22 by reading
-//! a connection's bytes once more in other portions.
+//! What is judged by doing it again: rule 5 by a second run with other forgeries, rule 22 by
+//! reading a connection's bytes once more in other portions.
 
 use estudely_core::{Exchange, Instant, Outcome, Row, Step, Verdict};
 

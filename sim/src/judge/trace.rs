@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
+use estudely_core::session::Output;
 use estudely_core::{Deadline, Instant, Row, Verdict};
 use sha1::{Digest, Sha1};
 
@@ -77,6 +78,8 @@ enum EventKind {
     Row,
     Saved,
     Woke,
+    Requested,
+    Output,
 }
 
 impl Default for Trace {
@@ -245,17 +248,15 @@ impl Observer for Trace {
             }
             Event::Row(row) => {
                 let bytes = row_bytes(row);
-                let note = match &row.verdict {
-                    Verdict::Verified { .. } => "verified",
-                    Verdict::Broken { .. } => "broken",
-                    Verdict::Failed { cause } => cause.word(),
-                    Verdict::PeersOnly => "peers",
-                };
-                self.note(TailEvent { note, ..of(EventKind::Row) }, &bytes);
+                self.note(TailEvent { note: verdict_word(row), ..of(EventKind::Row) }, &bytes);
             }
             Event::Saved { bytes, whole } => {
                 let note = if whole { "whole" } else { "record" };
                 self.note(TailEvent { note, ..of(EventKind::Saved) }, bytes);
+            }
+            Event::Requested { hash } => self.note(of(EventKind::Requested), &hash.0),
+            Event::Output(news) => {
+                self.note(TailEvent { note: word(news), ..of(EventKind::Output) }, b"");
             }
             Event::Woke(why) => {
                 self.note(TailEvent { note: why.words(), ..of(EventKind::Woke) }, b"");
@@ -286,6 +287,24 @@ impl fmt::Display for TailEvent {
             }
         }
         if self.len > KEPT { f.write_str("...") } else { Ok(()) }
+    }
+}
+
+fn word(news: Output) -> &'static str {
+    match news {
+        Output::Full => "full",
+        Output::Closed => "closed",
+        Output::Lost => "lost",
+        Output::Flushed => "flushed",
+    }
+}
+
+fn verdict_word(row: &Row) -> &'static str {
+    match &row.verdict {
+        Verdict::Verified { .. } => "verified",
+        Verdict::Broken { .. } => "broken",
+        Verdict::Failed { cause } => cause.word(),
+        Verdict::PeersOnly => "peers",
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::net::SocketAddr;
 
-use estudely_core::session::Ended;
-use estudely_core::{Deadline, Instant, PeerFault, Row, Stats, Why};
+use estudely_core::session::{Ended, Output};
+use estudely_core::{Deadline, InfoHash, Instant, PeerFault, Row, Stats, Why};
 
 /// Numbers a connection for a whole run, crashes included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +89,13 @@ pub enum Event<'a> {
     },
     /// It gave out a row.
     Row(&'a Row),
+    /// It was asked for the metadata of an infohash.
+    Requested {
+        /// Which.
+        hash: InfoHash,
+    },
+    /// Its outputs take no more rows: why.
+    Output(Output),
     /// It saved its state: a whole one, or a record appended to the last whole one.
     Saved {
         /// What was written.

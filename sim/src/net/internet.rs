@@ -2,9 +2,9 @@
 //! at the far end.
 //!
 //! Datagrams and connections of the crawler go in, deliveries come out in order of time. In between
-//! lie the [`link`](crate::net::link)s and the nodes and peers of the [`Universe`], which are made when
-//! something first reaches them. Where an address has no resident, a datagram is lost and a connection hangs, as
-//! in real networks; ICMP is not modelled.
+//! lie the [`link`](crate::net::link)s and the nodes and peers of the [`Universe`], which are made
+//! when something first reaches them. Where an address has no resident, a datagram is lost and a
+//! connection hangs, as in real networks; ICMP is not modelled.
 //!
 //! A net serves one [`Shard`] of the address space and draws its dice by route or by connection,
 //! so that one net and several give each packet the same fate. It must never look at the crawler.

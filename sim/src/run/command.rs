@@ -97,8 +97,8 @@ impl From<Arguments> for Options {
 
 // How often each switch was given, and what each option was given last. argh wants plain types.
 /// run the crawler in a made-up internet where everything goes wrong, and check that no rule is
-/// broken. One seed is one scenario: the same seed gives the same run, byte for byte. Every field of
-/// a scenario is an option too: --nodes 500, --loss 100 (see --explain)
+/// broken. One seed is one scenario: the same seed gives the same run, byte for byte. Every field
+/// of a scenario is an option too: --nodes 500, --loss 100 (see --explain)
 #[derive(FromArgs, Debug)]
 #[argh(
     help_triggers("-h", "--help"),

@@ -4,9 +4,10 @@
 //! One host for each node is out of the question: turmoil looks at every pair of hosts at every
 //! step. So datagrams and streams carry the virtual addresses in frames (see `frame`), the core
 //! sees public-looking addresses of both families, and turmoil's own network neither delays nor
-//! loses anything: [`crate::net::internet`] does. Crashes are turmoil's. The same seed gives the same run in
-//! every process: a fixed epoch, `biased` selects, tasks in joined sets, no maps of the standard
-//! library, no clock but the simulation's. A panic in any task fails the run with its own message.
+//! loses anything: [`crate::net::internet`] does. Crashes are turmoil's. The same seed gives the
+//! same run in every process: a fixed epoch, `biased` selects, tasks in joined sets, no maps of the
+//! standard library, no clock but the simulation's. A panic in any task fails the run with its own
+//! message.
 
 mod adapter;
 mod frame;

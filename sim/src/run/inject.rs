@@ -82,6 +82,10 @@ pub const INJECTIONS: &[Injection] = &[
     injection(Bug::EndlessPatience, &["24"], &[("ends", "1"), ("silent_s", "90")]),
     // In the middle of its work.
     injection(Bug::WorkAfterEnd, &["d"], &[("overall_s", "3"), ("rate", "100")]),
+    injection(Bug::EarlyLimit, &["25"], &[("ends", "1"), ("max_infohashes", "50")]),
+    injection(Bug::HastyIdle, &["25"], &[("ends", "1"), ("idle_s", "240")]),
+    injection(Bug::IdleAtWork, &["25"], &[("ends", "1"), ("idle_s", "2")]),
+    injection(Bug::AbandonedRequests, &["25"], &[("ends", "1"), ("requests", "50")]),
 ];
 
 impl Injection {

@@ -20,6 +20,8 @@ pub(super) struct Entry {
     /// How often each name fails first.
     fails: u32,
     overall_timeout: Option<Duration>,
+    until_idle: Option<Duration>,
+    goal: Goal,
     /// Whether the run ends by itself: see [`Entry::ends`].
     ends: bool,
 }
@@ -41,6 +43,8 @@ impl Entry {
             resolves_in: some(scenario.names_ms).map(Duration::from_millis),
             fails: scenario.names_fail,
             overall_timeout: some(scenario.overall_s).map(Duration::from_secs),
+            until_idle: some(scenario.idle_s).map(Duration::from_secs),
+            goal: if scenario.requests > 0 { Goal::Requests } else { Goal::Crawl },
             ends: scenario.ends > 0,
         }
     }
@@ -54,11 +58,11 @@ impl Entry {
 
     pub(super) fn terms(&self, start: Start) -> Terms {
         Terms {
-            goal: Goal::Crawl,
+            goal: self.goal,
             start,
             answer_within: self.ends.then_some(ANSWER_WITHIN),
             overall_timeout: self.overall_timeout,
-            until_idle: None,
+            until_idle: self.until_idle,
         }
     }
 

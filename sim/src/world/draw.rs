@@ -1,8 +1,8 @@
 //! Where the world's dice come from: one stream per subject, so that a further draw for one
 //! torrent or node never shifts those of its neighbours.
 //!
-//! Not the core's generator: a simulated world has no adversary that guesses, and filling gigabytes of piece
-//! hashes must cost less than hashing them.
+//! Not the core's generator: a simulated world has no adversary that guesses, and filling gigabytes
+//! of piece hashes must cost less than hashing them.
 
 /// The stream of subject number `index` of kind `label` in the world of `seed`.
 pub(crate) fn draw(seed: u64, label: &str, index: u64) -> fastrand::Rng {

@@ -1,8 +1,8 @@
 //! What one simulated run is made of: every number and every fault, from one seed.
 //!
-//! A scenario is a flat list of named fields in four independent groups (world, links, hostility,
-//! workload), so that it prints as one line, each field can be overridden by name, and the shrinker
-//! can work on all of them alike. It decides nothing itself: it is data.
+//! A scenario is a flat list of named fields in five independent groups (world, links, hostility,
+//! workload, session), so that it prints as one line, each field can be overridden by name, and the
+//! shrinker can work on all of them alike. It decides nothing itself: it is data.
 
 mod drawing;
 mod text;
@@ -10,6 +10,7 @@ mod text;
 use std::fmt;
 use std::str::FromStr;
 
+use estudely_core::session::Output;
 use estudely_core::{Config, ConfigError, Mode};
 
 use crate::world::dht::Routing;
@@ -35,6 +36,39 @@ pub enum Harness {
     Direct,
     /// turmoil hosts with gateways to the virtual addresses.
     Turmoil,
+}
+
+/// What becomes of the outputs in the middle of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputFate {
+    /// Nothing.
+    None,
+    /// They reach their size limit.
+    Full,
+    /// The reader of one goes away.
+    Closed,
+    /// One can no longer be written.
+    Lost,
+}
+
+impl OutputFate {
+    /// Each, with its word.
+    const WORDS: [(Self, &'static str); 4] = [
+        (Self::None, "none"),
+        (Self::Full, "full"),
+        (Self::Closed, "closed"),
+        (Self::Lost, "lost"),
+    ];
+
+    /// What the session is told of it; `None` if all goes well.
+    pub const fn news(self) -> Option<Output> {
+        match self {
+            Self::None => None,
+            Self::Full => Some(Output::Full),
+            Self::Closed => Some(Output::Closed),
+            Self::Lost => Some(Output::Lost),
+        }
+    }
 }
 
 /// Declares the fields once: group, name, type, default and meaning.
@@ -161,7 +195,8 @@ scenario! {
         hostile_peers: u32 = 0,
         /// Which vices: names joined by +, all or none.
         peer_vices: PeerVices = PeerVices::ALL,
-        /// Colluding nodes whose ids surround the first torrent's key and that name only each other.
+        /// Colluding nodes whose ids surround the first torrent's key and that name only each
+        /// other.
         eclipse: u32 = 0,
     }
     workload {
@@ -191,16 +226,31 @@ scenario! {
         silent_s: u32 = 0,
     }
     session {
-        /// 1: a run ends by itself as the program's does, 30 s without an answer or at its limit; 0: when it is told to.
+        /// 1: a run ends by itself as the program's does, 30 s without an answer or at its limit;
+        /// 0: when it is told to.
         ends: u32 = 0,
         /// Seconds after which a run ends, shutdown included; 0 for never.
         overall_s: u32 = 0,
-        /// 1: bootstrap nodes are public routers, which wait after a warm start; 0: the user named them.
+        /// 1: bootstrap nodes are public routers, which wait after a warm start; 0: the user named
+        /// them.
         routers: u32 = 0,
         /// Milliseconds until the name of a bootstrap node resolves; 0 for addresses.
         names_ms: u32 = 0,
         /// How often each of these names fails to resolve first.
         names_fail: u32 = 0,
+        /// Seconds without work after which a run that ends by itself is over; 0 for never.
+        idle_s: u32 = 0,
+        /// Infohashes that the run is asked for, and that end it; 0: it crawls.
+        requests: u32 = 0,
+        /// What becomes of the outputs: none, full, closed or lost.
+        output: OutputFate = OutputFate::None,
+        /// After how many rows of a run.
+        output_rows: u32 = 10,
+        /// Milliseconds that outputs take to hand on their last rows.
+        flush_ms: u32 = 0,
+        /// Milliseconds until connections that a shutdown cut off are reported; beyond 1 500 in
+        /// vain.
+        cut_ms: u32 = 0,
     }
 }
 
@@ -211,13 +261,18 @@ impl Scenario {
     /// One of them is out of range.
     pub fn config(&self) -> Result<Config, ConfigError> {
         let limit = |value: u32| (value > 0).then_some(value);
-        Config::new(Mode::Crawl)
+        Config::new(if self.requests > 0 { Mode::Fetch } else { Mode::Crawl })
             .with_max_infohashes(limit(self.max_infohashes).map(u64::from))
             .with_peers_per_infohash(self.peers_per_infohash)?
             .with_peer_attempts(self.peer_attempts)?
             .with_rate(limit(self.rate))?
             .with_new_flows(limit(self.new_flows))?
             .with_max_connections(self.connections)
+    }
+
+    /// Whether a run may end before it is told to.
+    pub fn may_end_early(&self) -> bool {
+        self.ends > 0 || self.overall_s > 0 || self.output != OutputFate::None
     }
 }
 
@@ -262,5 +317,21 @@ impl FromStr for Harness {
             "turmoil" => Ok(Self::Turmoil),
             _ => Err("want direct or turmoil"),
         }
+    }
+}
+
+impl fmt::Display for OutputFate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of_this = |(fate, word): (Self, &'static str)| (fate == *self).then_some(word);
+        f.write_str(Self::WORDS.into_iter().find_map(of_this).unwrap_or_default())
+    }
+}
+
+impl FromStr for OutputFate {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let of_this = |(fate, word): (Self, &str)| (word == text).then_some(fate);
+        Self::WORDS.into_iter().find_map(of_this).ok_or("want none, full, closed or lost")
     }
 }

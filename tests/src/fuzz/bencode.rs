@@ -95,8 +95,8 @@ fn transcribe(data: &[u8]) -> Option<Transcript> {
     Some(Transcript { written, consumed: reader.position(), tokens, flags: reader.flags() })
 }
 
-/// Whether the independent decoder (bt_bencode 0.8.2) can be asked: it recurses, overflows on absurd
-/// lengths and refuses the least of all numbers. Such inputs are for our own limits.
+/// Whether the independent decoder (bt_bencode 0.8.2) can be asked: it recurses, overflows on
+/// absurd lengths and refuses the least of all numbers. Such inputs are for our own limits.
 pub(super) fn is_for_others(data: &[u8]) -> bool {
     let nests = data.iter().filter(|byte| matches!(byte, b'l' | b'd')).count() > DEPTH;
     let digits = data.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).max();

@@ -1,5 +1,5 @@
-//! The largest metadata that the built `crawl` takes, made to be as much work as it can be: all of it
-//! verified, since its infohash is right. The crawl goes on.
+//! The largest metadata that the built `crawl` takes, made to be as much work as it can be: all of
+//! it verified, since its infohash is right. The crawl goes on.
 
 use std::fs;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::{honest_info, host, watched};
 /// Far more than it needs.
 const SECONDS: u64 = 45;
 
-/// Most resident memory, in KiB. All of these torrents together have less than 64 MiB; of the longest
-/// name there is a copy, and its row with 3 bytes for each byte, in a buffer that doubles.
+/// Most resident memory, in KiB. All of these torrents together have less than 64 MiB; of the
+/// longest name there is a copy, and its row with 3 bytes for each byte, in a buffer that doubles.
 const RESIDENT_MAX: u64 = 256 * 1_024;
 
 /// Where this suite's peers begin among all: beyond those of the corpora.
@@ -94,8 +94,8 @@ fn files(count: usize) -> Vec<u8> {
     [b"d5:files", &files[..], b"4:name1:n", TAIL, b"e"].concat()
 }
 
-/// `len` bytes of file tree, half of them names of directories in each other, the rest empty files in
-/// the innermost; and how many those are.
+/// `len` bytes of file tree, half of them names of directories in each other, the rest empty files
+/// in the innermost; and how many those are.
 fn tree(len: usize, depth: usize) -> (Vec<u8>, u64) {
     let mut info = b"d9:file tree".to_vec();
     let name = vec![b'a'; len / 2 / depth];

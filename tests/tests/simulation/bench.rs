@@ -1,5 +1,5 @@
-//! Crawler and virtual internet side by side, as [`estudely_sim::direct`] has them, with both open to
-//! be looked at between two instants, and with a count of the memory that the crawler holds.
+//! Crawler and virtual internet side by side, as [`estudely_sim::direct`] has them, with both open
+//! to be looked at between two instants, and with a count of the memory that the crawler holds.
 
 use std::rc::Rc;
 

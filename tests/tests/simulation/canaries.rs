@@ -1,5 +1,6 @@
-//! A checker that never fired is not trusted: each planted bug must be caught, by a rule that it was
-//! planted for, the command printed must show it again, and without the bug the same world holds.
+//! A checker that never fired is not trusted: each planted bug must be caught, by a rule that it
+//! was planted for, the command printed must show it again, and without the bug the same world
+//! holds.
 
 use estudely_sim::command::Options;
 use estudely_sim::inject::INJECTIONS;

@@ -75,9 +75,11 @@ impl Crawler {
 
     /// Queries and counters.
     fn check_queries(&self) {
-        let networks = self.networks.iter().flatten();
-        let open: u64 = networks.map(|network| network.endpoint.open_count() as u64).sum();
+        let networks = || self.networks.iter().flatten();
+        let open: u64 = networks().map(|network| network.endpoint.open_count() as u64).sum();
+        let replies: u64 = networks().map(|network| network.replies).sum();
         let stats = &self.stats;
+        assert_eq!(replies, stats.answered + stats.refused, "answers are counted by family too");
         let ended = stats.answered + stats.refused + stats.expired;
         assert_eq!(stats.queries(), ended + open, "queries balance");
     }

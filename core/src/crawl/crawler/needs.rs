@@ -25,27 +25,26 @@ impl Crawler {
     pub(super) fn begin_walks(&mut self) {
         while !self.shut_down {
             let Some((key, hash)) = self.jobs.next_to_walk() else { break };
-            let room = self.networks.iter().flatten().any(|network| network.walks.has_room());
-            if !room && !self.displace_walk() {
-                break;
-            }
             let walks = Family::ALL.map(|family| {
                 let network = self.networks[family.index()].as_deref_mut()?;
-                network.begin_walk(key, hash, self.bootstraps.answering_nodes(family))
+                network.begin_walk(self.now, key, hash, self.bootstraps.answering_nodes(family))
             });
-            if walks.iter().all(Option::is_none) {
-                break; // no node is known yet: wait for a first answer
+            if walks.iter().any(Option::is_some) {
+                self.jobs.on_walks_begun(self.now, walks);
+                self.stats.walks += 1;
+            } else if !self.displace_walk() {
+                // Either no node is known yet: wait for a first answer; or for the end of a walk.
+                break;
             }
-            self.jobs.on_walks_begun(self.now, walks);
-            self.stats.walks += 1;
         }
     }
 
-    /// Ends a paused walk, which holds a place that another one needs. `false` if there is none.
+    /// Ends a paused walk of a family that is full: it holds a place that another one needs. `false`
+    /// if there is none, which comes soon, since whatever is displaced leaves a family with room.
     fn displace_walk(&mut self) -> bool {
         for family in Family::ALL {
-            let ended = self.network(family).and_then(|network| network.walks.end_paused());
-            if let Some(job) = ended {
+            let full = self.network(family).filter(|network| !network.walks.has_room());
+            if let Some(job) = full.and_then(|network| network.walks.end_paused()) {
                 self.jobs.on_walk_displaced(job, family);
                 return true;
             }

@@ -11,9 +11,9 @@ use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::store::Key;
 use crate::base::time::{Duration, Instant};
-use crate::crawl::rows::Leaves;
+use crate::crawl::rows::{Leaves, Untaken};
 use crate::dht::sweep::{Offer, Rested};
-use crate::lead::{Lead, Origin};
+use crate::lead::Lead;
 use crate::limits::{FAILED_SAVED_MAX, JOBS_MAX, PENDING_SAVED_MAX};
 use crate::state::{
     self, Journal, Rest, Restored, Saved, SavedFamily, SavedLead, SnapshotWriter, StateError,
@@ -52,10 +52,10 @@ impl Crawler {
 
     fn save_infohashes(&self, writer: &mut SnapshotWriter<'_>) {
         // Until somebody has taken its row, an infohash is under way.
-        let rows = || self.rows.iter().map(|untaken| &untaken.row);
-        let untaken: BTreeSet<InfoHash> = rows().map(|row| row.infohash).collect();
-        for row in rows() {
-            let lead = Lead::new(row.infohash, row.found, Origin::Sample);
+        let hashes = self.rows.iter().map(|untaken| untaken.row.infohash);
+        let untaken: BTreeSet<InfoHash> = hashes.collect();
+        for Untaken { row, origin, .. } in self.rows.iter() {
+            let lead = Lead::new(row.infohash, row.found, *origin);
             writer.lead(&lead, 0, row.peers.iter().copied());
         }
         for lead in self.jobs.saved().filter(|lead| lead.round == 0) {

@@ -35,7 +35,6 @@ impl Crawler {
             Err(error) => {
                 self.stats.malformed += 1;
                 if let Some(open) = error.failed_call().and_then(|t| self.take(family, from, t)) {
-                    self.stats.refused += 1;
                     self.on_refusal(family, open);
                 }
             }
@@ -48,7 +47,6 @@ impl Crawler {
                 },
                 Kind::Error(error) => match self.take(family, from, message.transaction) {
                     Some(open) => {
-                        self.stats.refused += 1;
                         self.stats.note_error(error.code);
                         self.on_refusal(family, open);
                     }
@@ -109,6 +107,7 @@ impl Crawler {
         self.stats.answered += 1;
         let answerer = Contact { id: reply.id, addr: open.to };
         let Some(network) = self.networks[family.index()].as_deref_mut() else { return };
+        network.replies += 1;
         self.stats.contacts_answered += u64::from(network.known.note_answered(now, open.to));
         if reply.id == network.endpoint.id() {
             return self.on_silence(family, open.to, open.owner); // a reflector (H16)
@@ -236,7 +235,9 @@ impl Crawler {
     /// An error, or an answer too broken to count: the node lives, the call failed.
     fn on_refusal(&mut self, family: Family, open: Open<Owner>) {
         let now = self.now;
+        self.stats.refused += 1;
         let Some(network) = self.network(family) else { return };
+        network.replies += 1;
         match open.owner {
             Owner::Sweep(query) => {
                 let rested = network.sweep.on_error(&mut network.known, now, query);
@@ -252,7 +253,7 @@ impl Crawler {
                 network.walks.on_failure(key, open.to);
                 self.end_walk_if_done(family, key);
             }
-            Owner::Bootstrap(index) => self.bootstraps.on_refusal(index),
+            Owner::Bootstrap(index) => self.bootstraps.on_refusal(now, index),
             Owner::Probe(_) | Owner::LivenessProbe => {}
         }
         self.begin_walks();

@@ -101,6 +101,7 @@ impl Crawler {
             settled: self.now,
         };
         let times = 1 + usize::from(planted::is(Bug::RepeatedRows));
-        std::iter::repeat_n(Untaken { row, leaves }, times).for_each(|row| self.rows.push(row));
+        let untaken = Untaken { row, origin: job.origin(), leaves };
+        std::iter::repeat_n(untaken, times).for_each(|untaken| self.rows.push(untaken));
     }
 }

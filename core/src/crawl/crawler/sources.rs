@@ -156,7 +156,9 @@ impl Crawler {
         let now = |is_due: bool| is_due.then_some(self.now);
         let ahead = |at: Option<Instant>| at.filter(|at| *at > self.now);
         match source {
-            DatagramSource::LivenessProbe => self.outage.next_probe(),
+            DatagramSource::LivenessProbe => {
+                self.outage.next_probe().filter(|_| !network.table.is_empty())
+            }
             DatagramSource::Delayed => network.delayed.poll_timeout(),
             DatagramSource::Question => now(self.jobs.has_question(family)),
             DatagramSource::Bootstrap => now(self.bootstraps.has_queued(family)),
@@ -165,7 +167,9 @@ impl Crawler {
                 now(self.sweep_wanted() && network.sweep.has_work(&network.known, self.now))
                     .or_else(|| ahead(network.sweep.poll_timeout(&network.known)))
             }
-            DatagramSource::Walk => now(network.walks.has_turns()),
+            DatagramSource::Walk => {
+                now(network.walks.has_turns()).or_else(|| network.walks.poll_timeout())
+            }
             DatagramSource::Upkeep => network.table.poll_timeout(),
         }
     }
@@ -185,11 +189,12 @@ impl Crawler {
     }
 
     fn liveness_probe(&mut self, family: Family) -> Option<Query> {
-        if !(self.outage.is_suspected(self.now) && self.outage.take_probe(self.now)) {
+        if !self.outage.is_probe_due(self.now) {
             return None;
         }
-        let table = &mut self.network(family)?.table;
-        let contact = table.random_contact()?;
+        // A family without contacts leaves the probe to the other.
+        let contact = self.network(family)?.table.random_contact()?;
+        self.outage.on_probe(self.now);
         Some(Query { to: contact.addr, ask: Ask::Ping, owner: Owner::LivenessProbe })
     }
 
@@ -250,7 +255,9 @@ impl Crawler {
 
     fn walk_query(&mut self, family: Family) -> Option<Query> {
         let network = self.networks[family.index()].as_deref_mut()?;
-        let (key, info_hash, contact) = network.walks.poll_query()?;
+        let per_address = &self.per_address;
+        let is_free = |addr| per_address.ready(self.now, addr).is_ok();
+        let (key, info_hash, contact) = network.poll_walk(self.now, is_free)?;
         self.sending[family.index()].turns.on_walk();
         let ask = Ask::GetPeers { info_hash };
         Some(Query { to: contact.addr, ask, owner: Owner::Walk(key, contact) })

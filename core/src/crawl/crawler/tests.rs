@@ -1,6 +1,8 @@
 //! Whole crawls in a small world of honest and dishonest actors, in virtual time.
 
 mod endings;
+mod families;
+mod fetch;
 mod liars;
 mod limits;
 mod outage;

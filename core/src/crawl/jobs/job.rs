@@ -108,7 +108,7 @@ pub(super) struct Job {
     pub(super) latest: Option<PeerKey>,
     pub(super) peers: Peers,
     pub(super) found: Instant,
-    origin: Origin,
+    pub(super) origin: Origin,
     findings: Findings,
     /// Answers with usable peers, saturating.
     answers: u8,

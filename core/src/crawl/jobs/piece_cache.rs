@@ -15,14 +15,13 @@ pub(super) struct PieceCache {
 }
 
 impl PieceCache {
-    /// Keeps pieces for a job in place of fewer kept before, if the budget allows.
+    /// Keeps pieces for a job in place of fewer kept before, if the budget allows; else those before.
     pub(super) fn put(&mut self, job: Key, pieces: Pieces) {
-        if self.by_job.get(&job).is_some_and(|kept| kept.bytes_held() > pieces.bytes_held()) {
-            return;
-        }
-        self.take(job);
-        if self.bytes + pieces.bytes_held() <= PARTIAL_BYTES_MAX {
-            self.bytes += pieces.bytes_held();
+        let (before, held) =
+            (self.by_job.get(&job).map_or(0, Pieces::bytes_held), pieces.bytes_held());
+        let bytes = self.bytes - before + held;
+        if before <= held && bytes <= PARTIAL_BYTES_MAX {
+            self.bytes = bytes;
             self.by_job.insert(job, pieces);
         }
     }
@@ -73,6 +72,32 @@ mod tests {
             piece_cache.check(|_| true);
             assert_eq!(piece_cache.take(key).is_some(), n < fits, "{n}");
             piece_cache.put(key, unfinished(500));
+        }
+    }
+
+    #[test]
+    fn pieces_beyond_the_budget_leave_those_that_were_kept_before() {
+        let mut cache = PieceCache::default();
+        let mut keys = Slab::new(100);
+        let pieces = |held: u16| {
+            let mut pieces = Pieces::new(10 << 20).expect("a legal size");
+            for piece in 0..held {
+                let len = pieces.piece_len(piece);
+                assert!(pieces.begin(piece) && pieces.fill(&vec![0; len]));
+            }
+            pieces
+        };
+        // 64 MiB are 4 096 pieces of 16 KiB: so many are left for the last job.
+        let others: [u16; 7] = [640, 640, 640, 640, 640, 640, 250];
+        for held in others {
+            cache.put(keys.insert(()).expect("room"), pieces(held));
+        }
+        let job = keys.insert(()).expect("room");
+        for (held, kept) in [(2, 2), (7, 2), (3, 3), (6, 6), (7, 6)] {
+            cache.put(job, pieces(held));
+            cache.check(|_| true);
+            let by_job = cache.by_job.get(&job).map(Pieces::pieces_held);
+            assert_eq!(by_job, Some(kept), "{held}");
         }
     }
 

@@ -1,12 +1,14 @@
 //! Entering the DHT: addresses at once, names as they resolve, again while no node answers.
 //!
 //! A run that begins with contacts of an earlier one asks no public router, and resolves none,
-//! unless those contacts stay silent. Nothing here says whether a run without an answer fails.
+//! unless those contacts stay silent. Each address family has a silence of its own, so that trouble in
+//! one never delays the other. Nothing here says whether a run without an answer fails.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::terms::{BootstrapReport, Door, Due, Start, Step};
+use crate::base::addr::Family;
 use crate::base::planted::{self, Bug};
 use crate::base::time::Instant;
 use crate::dht::bootstrap::Bootstrap;
@@ -21,18 +23,13 @@ pub(super) struct Doors {
     /// How many of these did.
     answered: usize,
     round: Round,
-    /// Replies of any node at the last look.
-    replies: u64,
-    /// When these last grew.
-    quiet_since: Instant,
+    families: [Silence; 2],
     steps: VecDeque<Step>,
 }
 
 /// What became of one door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lookup {
-    /// A public router that is not needed so far.
-    Held,
     /// An address, handed out.
     Open,
     /// A name that is being resolved.
@@ -53,6 +50,39 @@ enum Resolved {
 enum Heard {
     No,
     Yes,
+}
+
+/// How long the nodes of one family have been silent, and whether its routers wait for that.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    /// Its replies at the last look; `None` for a family that is off.
+    replies: Option<u64>,
+    /// When these last grew.
+    since: Instant,
+    routers: Routers,
+}
+
+/// Whether public routers of a family may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Routers {
+    /// They are not needed so far.
+    Held,
+    Free,
+}
+
+impl Silence {
+    fn hear(&mut self, now: Instant, replies: Option<u64>) {
+        if replies > self.replies {
+            self.since = now;
+        }
+        self.replies = replies.map(|count| count.max(self.replies.unwrap_or(0)));
+    }
+
+    /// When its routers are asked after all, if they are held back.
+    fn due(&self) -> Option<Instant> {
+        let patience = if self.replies? == 0 { ROUTERS_AFTER } else { ROUTERS_AFTER_QUIET };
+        (self.routers == Routers::Held).then(|| self.since + patience)
+    }
 }
 
 /// A round of resolving every name.
@@ -76,36 +106,34 @@ impl Doors {
     /// The first [`BOOTSTRAPS_MAX`] of `doors`; after a warm start routers among them are held back.
     pub(super) fn new(now: Instant, doors: &[Door], start: Start) -> Self {
         let holds = start == Start::Warm && !planted::is(Bug::RoutersAtOnce);
-        let held = |door: &Door| holds && door.kind() == Bootstrap::Router;
-        let place = |door: &Door| {
-            (*door, if held(door) { Lookup::Held } else { Lookup::Rests(Resolved::Never) })
-        };
+        let routers = if holds { Routers::Held } else { Routers::Free };
+        let place = |door: &Door| (*door, Lookup::Rests(Resolved::Never));
         let mut entering = Self {
             doors: doors.iter().take(BOOTSTRAPS_MAX).map(place).collect(),
             tried: BTreeMap::new(),
             answered: 0,
             round: Round::First(now + RESOLVE_AGAIN),
-            replies: 0,
-            quiet_since: now,
+            families: [Silence { replies: Some(0), since: now, routers }; 2],
             steps: VecDeque::new(),
         };
         entering.begin_round(Round::First(now + RESOLVE_AGAIN));
         entering
     }
 
-    /// Releases routers, and resolves names once more, if it is time.
-    pub(super) fn handle_turn(&mut self, now: Instant, replies: u64) {
-        if replies > self.replies {
-            (self.replies, self.quiet_since) = (replies, now);
-        }
-        if self.routers_due().is_some_and(|at| at <= now) {
-            for (_, lookup) in &mut self.doors {
-                if *lookup == Lookup::Held {
-                    *lookup = Lookup::Rests(Resolved::Never);
-                }
+    /// Releases routers, and resolves names once more, if it is time. `replies`: those of each
+    /// family so far.
+    pub(super) fn handle_turn(&mut self, now: Instant, replies: [Option<u64>; 2]) {
+        let mut released = false;
+        for (family, count) in Family::ALL.into_iter().zip(replies) {
+            self.families[family.index()].hear(now, count);
+            if self.routers_due(family).is_some_and(|at| at <= now) {
+                self.families[family.index()].routers = Routers::Free;
+                released = true;
             }
+        }
+        if released {
             self.begin_round(Round::First(now + RESOLVE_AGAIN));
-        } else if self.answered == 0 && self.round.next() <= now {
+        } else if !self.is_inside() && self.round.next() <= now {
             self.begin_round(Round::Later(now + RESOLVE_AGAIN));
         }
     }
@@ -114,18 +142,40 @@ impl Doors {
     fn begin_round(&mut self, round: Round) {
         self.round = round;
         for at in 0..self.doors.len() {
-            match self.doors[at] {
-                (Door::Address(addr, kind), Lookup::Rests(_)) => {
+            let (door, lookup) = self.doors[at];
+            let Lookup::Rests(resolved) = lookup else { continue };
+            if self.is_held(door) {
+                continue;
+            }
+            match door {
+                Door::Address(addr, kind) => {
                     self.doors[at].1 = Lookup::Open;
                     self.enter(addr, kind);
                 }
-                (Door::Name(_), Lookup::Rests(resolved)) => {
+                Door::Name(_) => {
                     self.doors[at].1 = Lookup::Asked(resolved);
                     self.steps.push_back(Step::Resolve(at));
                 }
-                (_, Lookup::Held | Lookup::Open | Lookup::Asked(_)) => {}
             }
         }
+    }
+
+    /// Whether a door waits. A name may lead to either family, so it does no more once one of them
+    /// needs it.
+    fn is_held(&self, door: Door) -> bool {
+        match door {
+            Door::Address(addr, kind) => !self.admits(addr, kind),
+            Door::Name(kind) => {
+                let held = |family: &Silence| family.routers == Routers::Held;
+                kind == Bootstrap::Router && self.families.iter().all(held)
+            }
+        }
+    }
+
+    /// Whether an address may be asked now.
+    fn admits(&self, addr: SocketAddr, kind: Bootstrap) -> bool {
+        let family = self.families[Family::of(addr).index()];
+        kind == Bootstrap::Node || family.routers == Routers::Free
     }
 
     fn enter(&mut self, addr: SocketAddr, kind: Bootstrap) {
@@ -142,7 +192,12 @@ impl Doors {
         };
         let kind = *kind;
         *lookup = Lookup::Rests(Resolved::Once);
-        addresses.iter().for_each(|addr| self.enter(*addr, kind));
+        for addr in addresses {
+            // Those of a family whose routers still wait come with another look-up.
+            if self.admits(*addr, kind) {
+                self.enter(*addr, kind);
+            }
+        }
     }
 
     /// The name at this place does not resolve. Whether that is news: it is not after the first
@@ -181,7 +236,8 @@ impl Doors {
 
     /// Places of the names that are not held back, and whether each ever resolved.
     pub(super) fn names(&self) -> impl Iterator<Item = (usize, bool)> {
-        self.doors.iter().enumerate().filter_map(|(at, door)| match door {
+        let free = self.doors.iter().enumerate().filter(|(_, (door, _))| !self.is_held(*door));
+        free.filter_map(|(at, door)| match door {
             (Door::Name(_), Lookup::Asked(resolved) | Lookup::Rests(resolved)) => {
                 Some((at, *resolved == Resolved::Once))
             }
@@ -199,18 +255,29 @@ impl Doors {
         }
     }
 
-    /// When routers that are held back are asked after all.
-    fn routers_due(&self) -> Option<Instant> {
-        let held = self.doors.iter().any(|(_, lookup)| *lookup == Lookup::Held);
-        let patience = if self.replies == 0 { ROUTERS_AFTER } else { ROUTERS_AFTER_QUIET };
-        held.then(|| self.quiet_since + patience)
+    /// Whether the run is in the DHT, so that no name is asked again: a place to enter answered, or
+    /// known nodes of a family go on answering. A family that a host cannot reach stays silent, and
+    /// its names would be asked for ever.
+    fn is_inside(&self) -> bool {
+        let answers = |family: &Silence| {
+            family.routers == Routers::Held && family.replies.is_some_and(|count| count > 0)
+        };
+        self.answered > 0 || self.families.iter().any(answers)
+    }
+
+    /// When routers of a family that are held back are asked after all.
+    fn routers_due(&self, family: Family) -> Option<Instant> {
+        let due = self.families[family.index()].due()?;
+        let leads = |door: &Door| match door {
+            Door::Address(addr, kind) => *kind == Bootstrap::Router && Family::of(*addr) == family,
+            Door::Name(kind) => *kind == Bootstrap::Router,
+        };
+        self.doors.iter().any(|(door, _)| leads(door)).then_some(due)
     }
 
     pub(super) fn deadlines(&self) -> [Option<(Instant, Due)>; 2] {
-        let names = self.answered == 0 && self.names().next().is_some();
-        [
-            names.then(|| (self.round.next(), Due::Names)),
-            self.routers_due().map(|at| (at, Due::Routers)),
-        ]
+        let names = !self.is_inside() && self.names().next().is_some();
+        let routers = Family::ALL.into_iter().filter_map(|family| self.routers_due(family)).min();
+        [names.then(|| (self.round.next(), Due::Names)), routers.map(|at| (at, Due::Routers))]
     }
 }

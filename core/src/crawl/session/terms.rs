@@ -57,15 +57,6 @@ pub enum Door {
     Name(Bootstrap),
 }
 
-impl Door {
-    /// How the nodes behind it are treated.
-    pub(super) const fn kind(self) -> Bootstrap {
-        match self {
-            Self::Address(_, kind) | Self::Name(kind) => kind,
-        }
-    }
-}
-
 /// What the crawl and the requests have come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -78,14 +69,21 @@ pub struct Facts {
 /// What a crawl has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Queries that were answered, in whatever way.
-    pub replies: u64,
+    /// Queries of each family that were answered, in whatever way; `None` for one that is off.
+    pub replies: [Option<u64>; 2],
     /// Contacts that were asked.
     pub asked: u64,
     /// Peers that were dialled.
     pub dialled: u64,
     /// What is left to do.
     pub work: Work,
+}
+
+impl Progress {
+    /// Whether any node answered.
+    pub(super) fn has_reply(&self) -> bool {
+        self.replies.iter().flatten().any(|count| *count > 0)
+    }
 }
 
 /// What is left to do.

@@ -24,7 +24,7 @@ const NAME: Door = Door::Name(Bootstrap::Node);
 
 /// A crawl under way that nobody has answered.
 const SILENT: Facts = Facts {
-    progress: Progress { replies: 0, asked: 0, dialled: 0, work: Work::Busy },
+    progress: Progress { replies: [Some(0); 2], asked: 0, dialled: 0, work: Work::Busy },
     requests: Requests::NONE,
 };
 
@@ -52,7 +52,9 @@ fn just_before(instant: Instant) -> Instant {
     Instant::from_micros(instant.as_micros() - 1)
 }
 
+/// Of nodes that all are of the one family.
 fn facts(replies: u64, work: Work) -> Facts {
+    let replies = [Some(replies), None];
     Facts { progress: Progress { replies, work, ..SILENT.progress }, ..SILENT }
 }
 
@@ -178,6 +180,48 @@ fn routers_are_never_asked_while_contacts_go_on_answering() {
         session.handle_turn(at(minute * 60_000), &facts(minute + 1, Work::Busy));
     }
     assert_eq!(steps(&mut session), [Step::Begin]);
+}
+
+#[test]
+fn routers_of_a_silent_family_do_not_wait_for_the_other() {
+    let sixth = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 6], 6881));
+    let doors = [router(1), Door::Address(sixth, Bootstrap::Router), Door::Name(Bootstrap::Router)];
+    let heard = |v4, v6| {
+        let replies = [Some(v4), Some(v6)];
+        Facts { progress: Progress { replies, ..SILENT.progress }, ..SILENT }
+    };
+    let mut session = begin(WARM, &doors);
+    session.handle_turn(at(4_000), &heard(1, 0));
+    assert_eq!(steps(&mut session), [Step::Begin]);
+    let due = after(ROUTERS_AFTER);
+    assert_eq!(session.poll_timeout(), Some((due, Due::Routers)));
+    session.handle_turn(due, &heard(2, 0));
+    let entered = [Step::Enter(sixth, Bootstrap::Router), Step::Resolve(2)];
+    assert_eq!(steps(&mut session), entered);
+    // The name leads to both: the answering family goes on without routers.
+    let other = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 7], 6881));
+    session.handle_resolved(due, 2, &[addr(2), other]);
+    assert_eq!(steps(&mut session), [Step::Enter(other, Bootstrap::Router)]);
+    // Nor are names asked again and again for a family that no host may reach from here.
+    let quiet = due + ROUTERS_AFTER_QUIET;
+    assert_eq!(session.poll_timeout(), Some((quiet, Due::Routers)));
+    session.handle_turn(just_before(quiet), &heard(2, 9));
+    assert_eq!(steps(&mut session), []);
+    session.handle_turn(quiet, &heard(2, 10));
+    let entered = [Step::Enter(addr(1), Bootstrap::Router), Step::Resolve(2)];
+    assert_eq!(steps(&mut session), entered);
+    session.handle_resolved(quiet, 2, &[addr(2), other]);
+    assert_eq!(steps(&mut session), [Step::Enter(addr(2), Bootstrap::Router)]);
+}
+
+#[test]
+fn routers_of_a_family_that_is_off_are_not_resolved_for_its_silence() {
+    let mut session = begin(WARM, &[Door::Name(Bootstrap::Router)]);
+    session.handle_turn(at(4_000), &facts(1, Work::Busy));
+    session.handle_turn(after(ROUTERS_AFTER), &facts(2, Work::Busy));
+    assert_eq!(steps(&mut session), [Step::Begin]);
+    let due = after(ROUTERS_AFTER) + ROUTERS_AFTER_QUIET;
+    assert_eq!(session.poll_timeout(), Some((due, Due::Routers)));
 }
 
 #[test]
@@ -436,8 +480,10 @@ fn any_facts() -> impl Strategy<Value = Facts> {
     let work = prop::sample::select(vec![Work::Busy, Work::Idle, Work::Finished]);
     let supply = prop::sample::select(vec![Supply::Open, Supply::Blocked, Supply::Exhausted]);
     let given = prop::sample::select(vec![Given::Nothing, Given::HashesAlone, Given::WithPeers]);
-    (0u64..3, 0u64..2, work, supply, given).prop_map(|(replies, dialled, work, supply, given)| {
-        let progress = Progress { replies, asked: replies, dialled, work };
+    let replies = prop::array::uniform2(prop::option::of(0u64..3));
+    (replies, 0u64..2, work, supply, given).prop_map(|(replies, dialled, work, supply, given)| {
+        let asked = replies.iter().flatten().sum();
+        let progress = Progress { replies, asked, dialled, work };
         Facts { progress, requests: Requests { supply, given } }
     })
 }

@@ -51,8 +51,8 @@ pub(super) const BANNERS: [&[u8]; 5] = [
 /// How many of [`BANNERS`] are said before the dialler said anything.
 pub(super) const BANNERS_FIRST: usize = 2;
 
-/// Headers of frames that a fetcher may not wait for (H28): far too long, too long by a byte, a metadata
-/// message and an extension handshake beyond their limits.
+/// Headers of frames that a fetcher may not wait for (H28): far too long, too long by a byte, a
+/// metadata message and an extension handshake beyond their limits.
 pub(super) const HUGE_HEADERS: [&[u8]; 4] = [
     b"\xff\xff\xff\xff\x14\x00",
     b"\x00\x10\x00\x01\x07",

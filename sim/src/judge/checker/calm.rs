@@ -3,8 +3,8 @@
 //! The time allowed begins with the first answer of a bootstrap node and follows from the scenario:
 //! [`ANSWERS`], and twice what its own limits make the work last. Then of nodes, and of torrents
 //! whose node was sampled, one in a hundred may be missing, or one: with tables as they are some
-//! 3 nodes in 10 000 are named by no node in the first pass, and a look into gaps finds most of them.
-//! After [`LOOKS`] of those nothing may be.
+//! 3 nodes in 10 000 are named by no node in the first pass, and a look into gaps finds most of
+//! them. After [`LOOKS`] of those nothing may be.
 
 use estudely_core::limits::COVERAGE_REST;
 use estudely_core::{Duration, Instant};
@@ -47,7 +47,11 @@ impl Demand {
     pub(super) fn of(scenario: &Scenario) -> Self {
         let (nodes, peers) = (scenario.hostile_nodes, scenario.hostile_peers);
         let is_slow = nodes > 0 || peers > 0;
-        if is_broken(scenario) || (nodes > 0 && peers > 0) || nodes.max(peers) > HOSTILE_MAX {
+        if is_broken(scenario)
+            || scenario.requests > 0
+            || (nodes > 0 && peers > 0)
+            || nodes.max(peers) > HOSTILE_MAX
+        {
             return Self::Nothing;
         }
         Self::Most(allowed(scenario) * if is_slow { HOSTILE_FACTOR } else { 1 })

@@ -1,8 +1,8 @@
 //! Rule 20: an address family that has nodes to ask, asks, whatever the other is doing.
 //!
 //! A family has work when it has heard of eight contacts that it never asked, as long as the crawl
-//! takes new infohashes on. Contacts from a node whose earlier contacts were all silent do not count:
-//! the crawl does not follow it (catalogue H17).
+//! takes new infohashes on. Contacts from a node whose earlier contacts were all silent do not
+//! count: the crawl does not follow it (catalogue H17).
 
 use std::net::SocketAddr;
 

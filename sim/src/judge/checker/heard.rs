@@ -1,5 +1,5 @@
-//! Rules 5, 7, 8 and 13 (pings): for each datagram sent its destination, who named that, and our node
-//! id in it. Rule 7 stands for every class, rule 8 for KRPC, the others for queries.
+//! Rules 5, 7, 8 and 13 (pings): for each datagram sent its destination, who named that, and our
+//! node id in it. Rule 7 stands for every class, rule 8 for KRPC, the others for queries.
 
 use std::net::SocketAddr;
 

@@ -1,8 +1,8 @@
 //! How much later than by the harness's clock the crawler may do what it has set a time for.
 //!
-//! A clock that stands still, or steps back and is not believed until it is where it was (H47), only
-//! delays the crawler: it never measures a time longer than it was. The checker allows what ends
-//! late, and only where the clock really stood in between.
+//! A clock that stands still, or steps back and is not believed until it is where it was (H47),
+//! only delays the crawler: it never measures a time longer than it was. The checker allows what
+//! ends late, and only where the clock really stood in between.
 
 use estudely_core::{Duration, Instant};
 

@@ -8,7 +8,9 @@
 //! Each is seen in the traffic before links healed, and what ran after that excuses nothing. With a
 //! limit on infohashes so many must have rows, and those that are due be true. With up to half of
 //! the nodes or peers hostile T1 is stretched by [`HOSTILE_FACTOR`], and what is still missing
-//! then breaks rule e; beyond half nothing is promised. Where nothing is broken but that, most of it
+//! then breaks rule e; beyond half nothing is promised. A run that is asked for infohashes samples
+//! no node, and owes those infohashes alone. A run that ended by itself owes nothing more: whether
+//! it had reason to end is rule 25. Where nothing is broken but that, most of it
 //! must come much sooner: see [`super::calm`].
 
 use std::cell::Cell;
@@ -43,6 +45,9 @@ const UNDER_WAY: Duration = Duration::from_secs(2 * JOB_PATIENCE.as_secs());
 /// So many nodes are a table.
 const TABLE_MIN: u64 = 8;
 
+/// In so long a run that rests, or has served every request, should have ended by itself.
+const OWN_END: Duration = Duration::from_secs(300);
+
 /// What must still come.
 #[derive(Debug)]
 pub(super) struct Liveness {
@@ -58,6 +63,10 @@ pub(super) struct Liveness {
     cut_short: bool,
     /// Whether bootstrap nodes are public routers, which are never sampled.
     routers: bool,
+    /// The infohashes that the run is asked for; none: it crawls.
+    requested: Option<Seen>,
+    /// How long it goes on although all that is promised came: it may end by itself.
+    own_end: Duration,
     bootstrapped: Option<Instant>,
     table: u64,
     bootstrap: Seen,
@@ -74,6 +83,7 @@ pub(super) struct Liveness {
 
 impl Liveness {
     pub(super) fn new(scenario: &Scenario) -> Self {
+        let may_rest = scenario.ends > 0 && (scenario.idle_s > 0 || scenario.requests > 0);
         Self {
             hostile: scenario.hostile_nodes.max(scenario.hostile_peers),
             quota: scenario.max_infohashes as usize,
@@ -83,6 +93,8 @@ impl Liveness {
             over: false,
             cut_short: false,
             routers: scenario.routers > 0,
+            requested: (scenario.requests > 0).then(Seen::default),
+            own_end: if may_rest { OWN_END } else { Duration::ZERO },
             bootstrapped: None,
             table: 0,
             bootstrap: Seen::default(),
@@ -115,7 +127,18 @@ impl Liveness {
             nodes.retain(|node| !is_router(node));
             due.retain(|due| !is_router(&due.node));
         }
+        if let Some(requested) = &self.requested {
+            nodes.clear();
+            due.retain(|due| requested.contains(&key(&[&due.hash])));
+        }
         (nodes, due)
+    }
+
+    /// The run is asked for this infohash.
+    pub(super) fn on_requested(&mut self, hash: &[u8; 20]) {
+        if let Some(requested) = &mut self.requested {
+            requested.insert(key(&[hash]));
+        }
     }
 
     pub(super) fn on_shut_down(&mut self, ended: Option<Ended>) {
@@ -206,9 +229,11 @@ impl Liveness {
         });
     }
 
-    /// Whether everything that is promised came.
-    pub(super) fn is_done(&self, rows: &Rows) -> bool {
-        self.healed.is_some() && self.is_promised() && !self.has_pending(rows)
+    /// Whether everything that is promised came, and a run that may end by itself had time for it.
+    pub(super) fn is_done(&self, now: Instant, rows: &Rows) -> bool {
+        self.healed.is_some_and(|healed| now >= healed + self.own_end)
+            && self.is_promised()
+            && !self.has_pending(rows)
     }
 
     /// What has not converged yet, if anything; `None` also before healing.

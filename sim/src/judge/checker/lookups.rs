@@ -65,6 +65,14 @@ impl Lookups {
         self.settled.retain(|_, settled| settled.verified || kept.holds(settled.at));
     }
 
+    /// A run is asked for this infohash: that it failed in an earlier one counts no longer.
+    pub(super) fn on_requested(&mut self, hash: &[u8; 20]) {
+        let number = key(&[hash]);
+        if self.settled.get(&number).is_some_and(|settled| !settled.verified) {
+            self.settled.remove(&number);
+        }
+    }
+
     /// A row was given out.
     pub(super) fn on_row(&mut self, now: Instant, hash: &[u8; 20], verified: bool) {
         let settled = Settled { at: now, verified, rounds: 0, last: now };

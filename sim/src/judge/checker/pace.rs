@@ -1,6 +1,6 @@
-//! Rule 6: how much is sent, in all, to each address, and to how many new endpoints. The rate in all
-//! is that of queries; an address is spared queries and answers alike; uTP has limits of its own and
-//! counts as a flow only.
+//! Rule 6: how much is sent, in all, to each address, and to how many new endpoints. The rate in
+//! all is that of queries; an address is spared queries and answers alike; uTP has limits of its
+//! own and counts as a flow only.
 //!
 //! Counted anew for each run: a crawler that was killed does not remember what it sent.
 

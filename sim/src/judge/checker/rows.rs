@@ -43,6 +43,13 @@ impl Rows {
         self.delivered.clear();
     }
 
+    /// A run is asked for this infohash: that it failed in an earlier one counts no longer.
+    pub(super) fn on_requested(&mut self, hash: &[u8; 20]) {
+        if let Some(given) = self.given.get_mut(&key(&[hash])) {
+            given.failed = None;
+        }
+    }
+
     /// A connection ended with metadata.
     pub(super) fn on_delivered(&mut self, peer: u64) {
         self.delivered.insert(peer);

@@ -10,7 +10,7 @@ use estudely_core::limits::{ANSWER_WITHIN, ROUTERS_AFTER, ROUTERS_AFTER_QUIET, S
 use estudely_core::session::{Ended, Failure};
 use estudely_core::{Duration, Instant};
 
-use super::address::endpoint_key;
+use super::address::{endpoint_key, family};
 use super::expected::GroundTruth;
 use super::lag::Lag;
 use super::saved::Kept;
@@ -26,7 +26,8 @@ pub(super) struct Sessions {
     /// Whether a run ends by itself.
     ends: bool,
     overall: Option<Duration>,
-    routers: Routers,
+    /// Those of each family: what one family hears says nothing of the other.
+    routers: [Routers; 2],
     bootstrap: Seen,
     /// Whether bootstrap nodes are names, so that any of them may be met before it resolves.
     names: bool,
@@ -43,8 +44,8 @@ pub(super) struct Sessions {
 #[derive(Clone, Copy, Debug)]
 struct Run {
     begun: Instant,
-    /// The last answer that must have counted.
-    answered: Option<Instant>,
+    /// The last answer of each family that must have counted.
+    answered: [Option<Instant>; 2],
     /// Whether anything came that may have counted as an answer.
     heard: bool,
     /// Datagrams sent.
@@ -69,7 +70,7 @@ impl Sessions {
             lag,
             ends: scenario.ends > 0,
             overall: Some(overall).filter(|most| !most.is_zero()),
-            routers: if scenario.routers > 0 { Routers::Free } else { Routers::None },
+            routers: [if scenario.routers > 0 { Routers::Free } else { Routers::None }; 2],
             bootstrap: Seen::default(),
             names: scenario.names_ms > 0,
             met: Seen::default(),
@@ -80,11 +81,11 @@ impl Sessions {
 
     pub(super) fn on_started(&mut self, now: Instant, truth: &dyn GroundTruth, kept: Kept) {
         self.bootstrap = truth.bootstrap().into_iter().map(endpoint_key).collect();
-        if self.routers != Routers::None {
+        if self.routers != [Routers::None; 2] {
             let warm = kept != Kept::Nothing && self.contacts_saved;
-            self.routers = if warm { Routers::Wait } else { Routers::Free };
+            self.routers = [if warm { Routers::Wait } else { Routers::Free }; 2];
         }
-        self.run = Some(Run { begun: now, answered: None, heard: false, sent: 0 });
+        self.run = Some(Run { begun: now, answered: [None; 2], heard: false, sent: 0 });
     }
 
     pub(super) fn on_killed(&mut self) {
@@ -92,14 +93,14 @@ impl Sessions {
     }
 
     pub(super) fn on_saved(&mut self, bytes: &[u8], whole: bool) {
-        if whole && self.routers != Routers::None {
+        if whole && self.routers != [Routers::None; 2] {
             self.contacts_saved = table::holds_contacts(bytes);
         }
     }
 
     /// An answer that matched names this contact.
     pub(super) fn on_named(&mut self, contact: SocketAddr) {
-        let unknown = self.routers == Routers::Wait || self.names;
+        let unknown = self.routers.contains(&Routers::Wait) || self.names;
         if unknown && self.bootstrap.contains(&endpoint_key(contact)) {
             self.met.insert(endpoint_key(contact));
         }
@@ -110,18 +111,19 @@ impl Sessions {
         let Some(run) = &mut self.run else { return };
         run.sent += 1;
         let key = endpoint_key(to);
-        let held = self.routers == Routers::Wait && self.bootstrap.contains(&key);
+        let side = family(to);
+        let held = self.routers[side] == Routers::Wait && self.bootstrap.contains(&key);
         if !held || self.met.contains(&key) {
             return;
         }
-        let due = match run.answered {
+        let due = match run.answered[side] {
             None => run.begun + ROUTERS_AFTER,
             Some(last) => last + ROUTERS_AFTER_QUIET,
         };
         found.check(found.now >= due, ROUTERS_WAIT, || {
             format!("router {to} is asked, and not before {due:?} has it been silent for long")
         });
-        self.routers = Routers::Free;
+        self.routers[side] = Routers::Free;
     }
 
     /// Anything was received.
@@ -132,10 +134,12 @@ impl Sessions {
     }
 
     /// An answer that matched an open query; `sure` if the crawler must think so too.
-    pub(super) fn on_answer(&mut self, now: Instant, sure: bool) {
+    pub(super) fn on_answer(&mut self, now: Instant, from: SocketAddr, sure: bool) {
         if let Some(run) = &mut self.run {
             run.heard = true;
-            run.answered = if sure { Some(now) } else { run.answered };
+            if sure {
+                run.answered[family(from)] = Some(now);
+            }
         }
     }
 
@@ -143,6 +147,7 @@ impl Sessions {
     pub(super) fn on_shut_down(&mut self, found: &mut Findings, ended: Option<Ended>) {
         let Some(Run { begun, answered, sent, .. }) = self.run.take() else { return };
         let (now, ends, overall) = (found.now, self.ends, self.overall);
+        let answered = answered.into_iter().flatten().max();
         let soonest = match ended {
             Some(Ended::Failed(Failure::NoNodeAnswered { .. })) => {
                 found.check(ends && answered.is_none(), ENDS_ON_TIME, || {

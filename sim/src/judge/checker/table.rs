@@ -1,10 +1,10 @@
 //! Rule 13, and the saved state's part of rule 10: reads snapshots with a reader of its own.
 //!
-//! `"DHT-Estudely state 2.0\n"`, then records of kind u8, length u32, 3 bytes of check over these, body,
-//! and 8 bytes of sum over all of it. Check and sum are beginnings of a SHA-1 over a salt and what
-//! they cover. Kind 1, twice at the front under a salt of its own, holds wall time and the salt of all
-//! others; kind 2 our id and the depth of the table of one family; kind 3 the tables' contacts; kind 7
-//! ends the snapshot.
+//! `"DHT-Estudely state 2.0\n"`, then records of kind u8, length u32, 3 bytes of check over these,
+//! body, and 8 bytes of sum over all of it. Check and sum are beginnings of a SHA-1 over a salt and
+//! what they cover. Kind 1, twice at the front under a salt of its own, holds wall time and the
+//! salt of all others; kind 2 our id and the depth of the table of one family; kind 3 the tables'
+//! contacts; kind 7 ends the snapshot.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

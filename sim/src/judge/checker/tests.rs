@@ -2,6 +2,7 @@
 
 mod bench;
 mod classes;
+mod ends;
 mod liveness;
 mod peers;
 mod queries;

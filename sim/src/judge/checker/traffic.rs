@@ -57,6 +57,7 @@ impl Checker {
         match query.ask {
             Ask::Sample => self.intervals.on_asked(found, to),
             Ask::GetPeers(hash) => {
+                self.ends.on_looked_up(found.now, &hash);
                 self.lookups.on_asked(found, &self.heard, &self.silence, to, &hash)
             }
             Ask::Ping | Ask::FindNode => {}
@@ -91,7 +92,7 @@ impl Checker {
             Match::Sure(open) => (open, true),
             Match::Doubtful(open) => (open, false),
         };
-        self.sessions.on_answer(now, sure);
+        self.sessions.on_answer(now, from, sure);
         if sure {
             self.silence.on_life(now);
         }

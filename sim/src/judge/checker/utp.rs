@@ -1,5 +1,5 @@
-//! A uTP packet (BEP 29) as the checker reads it: its type, its chain of extensions, and how much of
-//! the stream it carries. Who may be sent one is said elsewhere.
+//! A uTP packet (BEP 29) as the checker reads it: its type, its chain of extensions, and how much
+//! of the stream it carries. Who may be sent one is said elsewhere.
 
 /// Bytes of the header.
 const HEADER: usize = 20;

@@ -37,7 +37,8 @@ pub struct Partition {
 }
 
 /// The partitions of a scenario by their beginnings. Each lasts `partition_s` to twice that and is
-/// over when the links heal; where there is no room for that, as long as there is. They may overlap.
+/// over when the links heal; where there is no room for that, as long as there is. They may
+/// overlap.
 pub(super) fn draw_all(scenario: &Scenario) -> Vec<Partition> {
     let heals = u64::from(scenario.broken_s) * 1_000_000;
     let least = (u64::from(scenario.partition_s) * 1_000_000).min(heals);

@@ -103,8 +103,8 @@ fn deliver(
 }
 
 /// Writes to one stream what is queued for it, until that is all or the crawler is gone: then it
-/// has nothing to read, and its end of the stream says so as well. Where [`super::CAPACITY`] segments are
-/// still unread when the crawler leaves, turmoil never wakes who waits for room.
+/// has nothing to read, and its end of the stream says so as well. Where [`super::CAPACITY`]
+/// segments are still unread when the crawler leaves, turmoil never wakes who waits for room.
 async fn write(
     mut writer: OwnedWriteHalf,
     mut queued: UnboundedReceiver<Vec<u8>>,

@@ -1,5 +1,5 @@
-//! Catches the panic of a run with its words and its place, and prints nothing of it. Panics outside
-//! of runs are none of its business.
+//! Catches the panic of a run with its words and its place, and prints nothing of it. Panics
+//! outside of runs are none of its business.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};

@@ -80,7 +80,8 @@ impl World {
         self.stored(now, node).binary_search(&torrent).is_ok()
     }
 
-    /// The live nodes closest to a torrent at `now`, colluders left out, which store its peers; nearest first.
+    /// The live nodes closest to a torrent at `now`, colluders left out, which store its peers;
+    /// nearest first.
     pub fn holders(&self, now: Instant, torrent: u32) -> Closest {
         let target = self.key(torrent).id();
         match &self.knowledge {

@@ -117,6 +117,9 @@ impl Scenario {
         if self.names_fail > 0 && self.names_ms == 0 {
             return Err("names-fail: addresses do not fail; give names-ms too".to_owned());
         }
+        if self.requests > 0 && self.max_infohashes > 0 {
+            return Err("requests: they are all asked for; leave max-infohashes at 0".to_owned());
+        }
         if self.peers_min > self.peers_max {
             return Err("peers-min: want at most as many as peers-max".to_owned());
         }
@@ -203,6 +206,6 @@ mod tests {
     fn a_calm_scenario_prints_as_its_seed_alone() {
         assert_eq!(Scenario::calm(9).to_string(), "seed 9");
         let drawn = Scenario::draw(3).to_string();
-        assert!(drawn.lines().count() <= 5 && drawn.contains("\n  world"), "{drawn}");
+        assert!(drawn.lines().count() <= 6 && drawn.contains("\n  world"), "{drawn}");
     }
 }

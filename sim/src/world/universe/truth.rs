@@ -1,8 +1,8 @@
 //! What is true of every infohash of a universe, known without asking the crawler.
 //!
-//! An infohash is *due* only if every correct crawler must find it, one that samples each honest node
-//! which lives from one interval before the links heal to the end. Some that could be found are not
-//! due. With churn therefore only nodes and peers that outlast the run count,
+//! An infohash is *due* only if every correct crawler must find it, one that samples each honest
+//! node which lives from one interval before the links heal to the end. Some that could be found
+//! are not due. With churn therefore only nodes and peers that outlast the run count,
 //! and only samples that a node shows in every interval of that time and whose torrents it stores
 //! at its beginning and end.
 //!

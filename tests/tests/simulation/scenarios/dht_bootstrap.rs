@@ -7,8 +7,8 @@ use estudely_sim::scenario::Scenario;
 
 use crate::tape::{Played, play_in_part};
 
-/// What stands before the depth of the first table in a state (core/src/state.rs): the first line, both
-/// heads, and of the family's record its frame, the family and our id.
+/// What stands before the depth of the first table in a state (core/src/state.rs): the first line,
+/// both heads, and of the family's record its frame, the family and our id.
 const DEPTH_AT: usize = 23 + 2 * 32 + 8 + 1 + 20;
 
 fn after_500_s(seed: u64, dead_nodes: u32) -> Played {

@@ -2,13 +2,13 @@
 //! or in one (what it sends is lost, or what is answered), and the cut heals.
 //!
 //! While nobody is heard nothing that fails is anybody's fault: no infohash is given up, however
-//! many questions stay open. Thirteen seconds in (queries expire after six, sixteen of them make the
-//! network suspect, six more seconds without an answer make it an outage) only one ping a second
-//! goes out, and `find_node` to the bootstrap nodes on their schedule. At most a second and a round
-//! trip after the heal a ping is answered, and the crawl goes on; from then on it takes as long as
-//! the same crawl without a partition takes from the instant of the cut, and for each query that was
-//! lost before the outage was noticed one more (a silent node is asked `find_node` first, and then
-//! again for samples), the last of which must have expired.
+//! many questions stay open. Thirteen seconds in (queries expire after six, sixteen of them make
+//! the network suspect, six more seconds without an answer make it an outage) only one ping a
+//! second goes out, and `find_node` to the bootstrap nodes on their schedule. At most a second and
+//! a round trip after the heal a ping is answered, and the crawl goes on; from then on it takes as
+//! long as the same crawl without a partition takes from the instant of the cut, and for each query
+//! that was lost before the outage was noticed one more (a silent node is asked `find_node` first,
+//! and then again for samples), the last of which must have expired.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! libtorrent's `dht_rate_limit` (its simulation/test_dht_rate_limit.cpp): a hundred queries a
-//! second against a line that carries half of them; what was dropped and what was served is what was
-//! sent, to the packet, and the line is used to within 5 %. The same where one in seven is lost at
-//! random. And in no second are more than a hundred sent.
+//! second against a line that carries half of them; what was dropped and what was served is what
+//! was sent, to the packet, and the line is used to within 5 %. The same where one in seven is lost
+//! at random. And in no second are more than a hundred sent.
 
 use std::rc::Rc;
 

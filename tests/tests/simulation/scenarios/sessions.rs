@@ -1,17 +1,22 @@
-//! When a run is over: without an answer, by its overall timeout, at its limit; and when public
-//! routers have their turn after a restart. Under the whole checker, in both harnesses.
+//! When a run is over: without an answer, by its overall timeout, at its limit, at rest, with its
+//! last request, by its outputs; how long an end may take; and when public routers have their turn
+//! after a restart. Under the whole checker, in both harnesses.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::limits::{ANSWER_WITHIN, RESOLVE_AGAIN, ROUTERS_AFTER, SHUTDOWN_LEAD};
+use estudely_core::limits::{
+    ANSWER_WITHIN, RESOLVE_AGAIN, ROUTERS_AFTER, SHUTDOWN_GRACE, SHUTDOWN_LEAD,
+};
 use estudely_core::session::{Ended, Failure};
-use estudely_core::{Duration, Family, Instant};
+use estudely_core::{Duration, Family, InfoHash, Instant, Verdict};
 use estudely_sim::event::{Event, Observer};
-use estudely_sim::scenario::{Harness, Scenario};
+use estudely_sim::scenario::{Harness, OutputFate, Scenario};
 use estudely_sim::universe::Universe;
 use estudely_sim::{direct, gateway};
+
 /// A step of turmoil's time.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -24,6 +29,13 @@ struct Seen {
     started: Vec<Instant>,
     ended: Vec<(Instant, Option<Ended>)>,
     sent: Vec<(Instant, SocketAddr)>,
+    rows: Vec<(Instant, InfoHash, bool)>,
+    /// When the outputs took no more rows.
+    lost: Option<Instant>,
+    /// When connections ended.
+    closed: Vec<Instant>,
+    /// When the state was written whole.
+    saved: Vec<Instant>,
 }
 
 impl Observer for Notes {
@@ -33,6 +45,13 @@ impl Observer for Notes {
             Event::Started { .. } => seen.started.push(now),
             Event::ShutDown { ended } => seen.ended.push((now, *ended)),
             Event::Sent { to, .. } => seen.sent.push((now, *to)),
+            Event::Row(row) => {
+                let verified = matches!(row.verdict, Verdict::Verified { .. });
+                seen.rows.push((now, row.infohash, verified));
+            }
+            Event::Output(_) => seen.lost = Some(now),
+            Event::Ended { .. } => seen.closed.push(now),
+            Event::Saved { whole: true, .. } => seen.saved.push(now),
             _ => {}
         }
     }
@@ -137,6 +156,94 @@ fn after_a_restart_with_contacts_routers_are_left_alone() {
         let (at, to) = seen.sent.iter().find(|(at, _)| *at >= start).expect("it asks");
         assert!(at.since(start) < ROUTERS_AFTER, "{at:?}");
         assert!(!routers.contains(to), "{to} is a router");
+    }
+}
+
+/// The one end of a run.
+fn end_of(seen: &Seen) -> (Instant, Ended) {
+    let [(at, Some(ended))] = seen.ended[..] else { panic!("{:?}", seen.ended) };
+    (at, ended)
+}
+
+#[test]
+fn a_run_at_rest_ends_once_it_has_found_everything() {
+    let scenario = Scenario { idle_s: 30, healed_s: 600, ..small() };
+    holds(&scenario);
+    let universe = Universe::build(&scenario).expect("a world");
+    for seen in played(&scenario) {
+        let (at, ended) = end_of(&seen);
+        assert_eq!(ended, Ended::Idle);
+        let (last, ..) = seen.rows.last().expect("rows");
+        assert!(at.since(*last) >= Duration::from_secs(30), "{at:?} after a row at {last:?}");
+        let found = |hash| seen.rows.iter().any(|row| row.1 == hash && row.2);
+        assert!(universe.truth().due().all(|(hash, _)| found(hash)));
+    }
+}
+
+#[test]
+fn a_run_ends_with_the_last_of_its_requests_and_looks_nothing_else_up() {
+    let scenario = Scenario { requests: 12, ..small() };
+    holds(&scenario);
+    let universe = Universe::build(&scenario).expect("a world");
+    let world = universe.world(Family::V4).expect("a DHT of IPv4");
+    let asked: BTreeSet<InfoHash> = (0..12).map(|number| world.key(number)).collect();
+    for seen in played(&scenario) {
+        let (at, ended) = end_of(&seen);
+        assert_eq!(ended, Ended::RequestsDone);
+        let settled: BTreeSet<InfoHash> = seen.rows.iter().map(|row| row.1).collect();
+        assert_eq!(settled, asked);
+        assert!(seen.rows.iter().all(|row| row.2), "every peer serves");
+        assert_eq!(seen.rows.last().map(|row| row.0), Some(at));
+    }
+}
+
+#[test]
+fn outputs_that_are_lost_end_a_run_at_once_and_full_ones_once_they_are_flushed() {
+    for (output, flush_ms, expected) in [
+        (OutputFate::Closed, 3_000, Ended::OutputClosed),
+        (OutputFate::Lost, 3_000, Ended::Failed(Failure::OutputLost)),
+        (OutputFate::Full, 3_000, Ended::OutputLimit),
+    ] {
+        let scenario = Scenario { output, output_rows: 7, flush_ms, ..small() };
+        holds(&scenario);
+        for seen in played(&scenario) {
+            let (at, ended) = end_of(&seen);
+            assert_eq!((ended, seen.rows.len()), (expected, 7));
+            let lost = seen.lost.expect("they take no more");
+            let wait = if output == OutputFate::Full { flush_ms.into() } else { 0 };
+            let wait = Duration::from_millis(wait);
+            assert!(at >= lost + wait && at.since(lost + wait) <= TICK, "{lost:?} {at:?}");
+        }
+    }
+}
+
+/// A limit is reached, and the last rows are on their way for two seconds.
+#[test]
+fn a_run_whose_work_is_done_waits_for_its_last_rows_to_be_handed_on() {
+    let scenario = Scenario { max_infohashes: 5, flush_ms: 2_000, ..small() };
+    holds(&scenario);
+    for seen in played(&scenario) {
+        let (at, ended) = end_of(&seen);
+        assert_eq!(ended, Ended::Limit);
+        let last = seen.rows.last().expect("rows").0 + Duration::from_secs(2);
+        assert!(at >= last && at.since(last) <= TICK, "{last:?} {at:?}");
+    }
+}
+
+#[test]
+fn connections_that_are_cut_off_are_waited_for_and_no_longer_than_the_grace() {
+    for (cut_ms, waits) in [(0, 0), (700, 700), (60_000, SHUTDOWN_GRACE.as_millis() as u64)] {
+        // In the middle of its work.
+        let scenario = Scenario { overall_s: 3, rate: 100, dead_peers: 90, cut_ms, ..small() };
+        holds(&scenario);
+        for seen in played(&scenario) {
+            let (at, ended) = end_of(&seen);
+            assert_eq!(ended, Ended::Timeout);
+            assert!(seen.closed.contains(&at), "connections were open");
+            let (saved, waits) = (seen.saved.last().copied(), Duration::from_millis(waits));
+            let over = saved.expect("the state of a run that is over").since(at);
+            assert!(over >= waits && over <= waits + TICK, "{cut_ms}: {over:?}");
+        }
     }
 }
 

@@ -1,9 +1,9 @@
-//! Three days of churn: nodes and peers live six hours on average, and come back with another id, at
-//! another address, or as they were. What the crawler holds does not grow with time: on the third day
-//! the most it ever holds, in bytes, is above that of the second by no more than three hundredths, and
-//! what it saves by no more than a tenth. The little that still grows are the 4 096 regions of the
-//! frontier: each takes some 500 bytes when a first node with an id in it is met, and with 200 nodes
-//! that change their ids now and then it takes weeks to have met one in each.
+//! Three days of churn: nodes and peers live six hours on average, and come back with another id,
+//! at another address, or as they were. What the crawler holds does not grow with time: on the
+//! third day the most it ever holds, in bytes, is above that of the second by no more than three
+//! hundredths, and what it saves by no more than a tenth. The little that still grows are the 4 096
+//! regions of the frontier: each takes some 500 bytes when a first node with an id in it is met,
+//! and with 200 nodes that change their ids now and then it takes weeks to have met one in each.
 
 use std::rc::Rc;
 

@@ -1,11 +1,13 @@
 //! No node has BEP 51: a third ignores `sample_infohashes`, a third answers it with error 204 and a
-//! third as if it were `find_node`. Then there is nothing to be found (a crawler that only asks hears
-//! of no infohash), and yet everybody is met, by `find_node`, at a price that is known in advance:
+//! third as if it were `find_node`. Then there is nothing to be found (a crawler that only asks
+//! hears of no infohash), and yet everybody is met, by `find_node`, at a price that is known in
+//! advance:
 //!
 //! - who answers without samples was asked once, and rests for an hour;
 //! - who refuses is asked `find_node` at once, and rests for an hour;
-//! - who is silent is asked `find_node`, answers, and so is asked for samples once more, in case the
-//!   first question was lost; in the next pass once more both; then it rests for a quarter of an hour.
+//! - who is silent is asked `find_node`, answers, and so is asked for samples once more, in case
+//!   the first question was lost; in the next pass once more both; then it rests for a quarter of
+//!   an hour.
 
 use std::collections::{BTreeMap, BTreeSet};
 

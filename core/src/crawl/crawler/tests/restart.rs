@@ -11,7 +11,7 @@ use crate::base::time::Instant;
 use crate::config::{Config, Mode};
 use crate::crawl::crawler::Crawler;
 use crate::crawl::row::{Row, Verdict};
-use crate::lead::Request;
+use crate::lead::{Origin, Request};
 use crate::limits::INTERVAL_MAX;
 use crate::state::{StateError, WallTime};
 
@@ -386,4 +386,17 @@ fn without_a_journal_nothing_is_kept_for_one() {
     world.crawler.poll_journal(WallTime(5), &mut out);
     assert!(out.is_empty());
     assert_ne!(world.crawler.stats().nodes_sampling, 0);
+}
+
+#[test]
+fn a_row_that_no_sink_has_taken_is_saved_as_what_it_was() {
+    let mut world = World::new(5, 10);
+    world.hold_rows = true;
+    let hashes = world.add_torrents(1, &[PeerKind::Seed]);
+    world.requests = vec![(hashes[0], vec![peer_addr(0, 0)])];
+    world.crawl(Mode::Direct, 5 * SECOND);
+    assert_eq!(world.crawler.rows.len(), 1, "it waits");
+    let saved = crate::state::read(&snapshot(&world.crawler), WallTime(5)).expect("whole");
+    let origins: Vec<_> = saved.pending.values().map(|lead| (lead.hash, lead.origin)).collect();
+    assert_eq!(origins, [(hashes[0], Origin::Request)]);
 }

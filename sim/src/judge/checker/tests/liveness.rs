@@ -26,6 +26,52 @@ fn a_family_with_work_is_not_starved() {
     }
 }
 
+/// Found by the simulator: seed 939, in which many nodes never answered.
+#[test]
+fn contacts_of_a_node_that_named_silent_ones_only_are_no_work() {
+    let far = |n: u8| addr(&format!("[2a00:{n}::1]:6881"));
+    let namer = addr("[2a00::1]:6881");
+    for (answers, breaks) in [(false, false), (true, true)] {
+        let mut bench = Bench::new(Scenario::calm(1));
+        bench.start_both();
+        let t = bench.find_node(namer);
+        bench.reply(namer, &t, id(1), &[2, 3, 4].map(|n| (id(n), far(n))));
+        for n in [2, 3, 4] {
+            let t = bench.find_node(far(n));
+            if answers && n == 4 {
+                bench.reply(far(n), &t, id(n), &[]);
+            }
+        }
+        bench.wait(seconds(7));
+        bench.drain();
+        let t = bench.find_node(namer);
+        let more: Vec<_> = (10..20).map(|n| (id(n), far(n))).collect();
+        bench.reply(namer, &t, id(1), &more);
+        for _ in 0..70 {
+            let t = bench.find_node(node(0));
+            bench.reply(node(0), &t, id(0), &[]);
+            bench.wait(seconds(1));
+            bench.drain();
+        }
+        bench.expect(breaks.then_some(FAMILIES_APART));
+    }
+}
+
+/// Found by the simulator: seed 1011, in which no peer served the few infohashes of a limit.
+#[test]
+fn a_limit_on_infohashes_promises_so_many_rows_and_no_torrent_beyond_them() {
+    for (rows, breaks) in [(0, true), (1, false)] {
+        let scenario = Scenario { max_infohashes: 1, ..Scenario::calm(1) };
+        let mut bench = knowing_in(scenario, &[1]);
+        sample(&mut bench, 1, id(1), Some(600));
+        bench.truth().due = vec![Due { hash: [8; 20], node: node(1), peer: node(9) }];
+        bench.healed();
+        (0..rows).for_each(|_| bench.failed([7; 20]));
+        bench.finish();
+        bench.expect(breaks.then_some(TORRENTS_FOUND));
+    }
+}
+
 #[test]
 fn after_healing_the_table_fills() {
     for (nodes, hostile, wait, breaks) in [
