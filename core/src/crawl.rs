@@ -4,6 +4,7 @@
 
 pub(crate) mod pace;
 pub(crate) mod admission;
+pub(crate) mod again;
 pub mod row;
 pub(crate) mod rows;
 pub(crate) mod deadline;

@@ -398,6 +398,10 @@ pub const RACES_MAX: u8 = 3;
 /// fill no places of peers that were heard of (H21).
 pub const ORDERS_PER_INFOHASH_MAX: usize = 1_000;
 
+/// Infohashes asked for by name that failed, and peers tried for them, that a run remembers together,
+/// in case that more peers are named for one: 8 MiB.
+pub const AGAIN_MAX: usize = 1 << 18;
+
 /// Most ports of one IP kept for one infohash (H21); not applied where private addresses are
 /// admitted.
 pub const PORTS_PER_IP_MAX: usize = 2;

@@ -31,6 +31,7 @@ use crate::base::rng::{Rng, Seed};
 use crate::base::time::Instant;
 use crate::config::Config;
 use crate::crawl::admission::Admission;
+use crate::crawl::again::Again;
 use crate::crawl::deadline::{Deadline, Why};
 use crate::crawl::dialer::Dialer;
 use crate::crawl::jobs::{JobLimits, Jobs};
@@ -82,6 +83,7 @@ pub struct Crawler {
     per_address: AddressPacer,
     admission: Admission,
     jobs: Jobs,
+    again: Again,
     outage: Outage,
     dialer: Dialer,
     rows: Rows,
@@ -116,6 +118,7 @@ impl Crawler {
             per_address: AddressPacer::new(config.policy, &mut rng.fork("courtesy")),
             admission: Admission::new(config.max_infohashes, enough, &mut rng.fork("intake")),
             jobs: Jobs::new(limits, jobs_max, &rng),
+            again: Again::default(),
             outage: Outage::default(),
             dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
             rows: Rows::default(),

@@ -115,6 +115,11 @@ impl Finished {
         self.job.peers.list(serving)
     }
 
+    /// Every peer that was dialled.
+    pub(crate) fn tried(&self) -> impl Iterator<Item = SocketAddr> {
+        self.job.peers.tried()
+    }
+
     /// The walks that were under way for it.
     pub(crate) fn walks(&self) -> impl Iterator<Item = (Family, Key)> + use<> {
         by_family(walks_of(&self.job))
@@ -343,6 +348,13 @@ impl Jobs {
                 job.walk = WalkState::Done;
                 self.note(key);
             }
+        }
+    }
+
+    /// Keeps a job from walking: that was done for its infohash a short while ago.
+    pub(crate) fn forgo_walk(&mut self, key: Key) {
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.walk = WalkState::Done;
         }
     }
 

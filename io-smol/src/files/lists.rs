@@ -233,7 +233,7 @@ impl<R: Read> Lines<R> {
                 Some(request)
             }
             Line::Bad(why) => {
-                self.tally.skip(number, text.trim(), &why);
+                self.tally.skip(number, text.trim_start_matches('\u{feff}').trim(), &why);
                 None
             }
         }

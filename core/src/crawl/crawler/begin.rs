@@ -17,8 +17,7 @@ impl Crawler {
                 Admitted::Full => return Err(Full),
                 Admitted::Known => match self.claim(hash) {
                     Some(key) => key,
-                    // It is settled, or waits for its turn: there is nothing to begin.
-                    None => return Ok(()),
+                    None => return self.request_again(request),
                 },
                 Admitted::Closed | Admitted::Held => return Ok(()),
                 Admitted::New => {
@@ -33,12 +32,31 @@ impl Crawler {
                 }
             },
         };
+        self.name_peers(key, request);
+        Ok(())
+    }
+
+    /// Peers are named for an infohash that is settled, or waits for its turn. If it has failed, those
+    /// are tried that were not yet; otherwise there is nothing to begin.
+    fn request_again(&mut self, request: &Request) -> Result<(), Full> {
+        let orders = self.again.untried(request.hash, &request.orders);
+        if orders.is_empty() || self.shut_down {
+            return Ok(());
+        }
+        // Another round: there is a row already that says that it failed.
+        let lead = Lead { round: 1, ..Lead::new(request.hash, self.now, Origin::Request) };
+        let key = self.begin_job(&lead).ok_or(Full)?;
+        self.jobs.forgo_walk(key);
+        self.name_peers(key, &Request::new(request.hash, orders));
+        Ok(())
+    }
+
+    fn name_peers(&mut self, key: Key, request: &Request) {
         let left_out = self.jobs.on_request(self.now, key, request);
         self.stats.orders_left_out += left_out.orders;
         self.stats.hearsay_private += left_out.private;
         self.stats.hearsay_left_out += left_out.hearsay;
         self.carry_out();
-        Ok(())
     }
 
     /// Whether an infohash that waits for a job may have one: as long as rows are taken, and not

@@ -58,7 +58,8 @@ impl Jobs {
             let refused = !possible || job.peers.order(*peer) == Added::NoRoom;
             left_out.orders += u64::from(refused);
         }
-        for peer in &request.hearsay {
+        // Who is named by order as well is left out of nothing.
+        for peer in request.hearsay.iter().filter(|peer| !request.orders.contains(peer)) {
             match limits.use_of(*peer) {
                 Use::Private => left_out.private += 1,
                 Use::Never => left_out.hearsay += 1,

@@ -165,6 +165,11 @@ impl Peers {
         self.kept.iter().filter(|peer| peer.plan.due().is_some()).count()
     }
 
+    /// Peers that were dialled at least once.
+    pub(super) fn tried(&self) -> impl Iterator<Item = SocketAddr> {
+        self.kept.iter().filter(|peer| peer.plan.due() != Some(0)).map(|peer| peer.addr)
+    }
+
     /// Whether peers that the user named are still to be tried.
     pub(super) fn has_orders_due(&self) -> bool {
         self.kept.iter().any(Peer::is_order_due)

@@ -73,7 +73,7 @@ fn peers_of_one_net_do_not_fill_the_crawl_for_ever() {
         let mut hash = [0; 20];
         hash[..4].copy_from_slice(&taken.to_be_bytes());
         let peers = (1..=20).map(|n| SocketAddr::from(([31, 0, 0, n], 1_000)));
-        let request = Request::new(InfoHash(hash), peers);
+        let request = Request { hearsay: peers.collect(), ..Request::new(InfoHash(hash), []) };
         if world.crawler.handle_request(world.now, &request).is_err() {
             break;
         }
@@ -289,6 +289,27 @@ fn deadlines_of_jobs_and_dials_long_over_take_no_room() {
         assert!(world.crawler.poll_row().is_some());
     }
     world.crawler.check();
+}
+
+#[test]
+fn more_peers_named_for_a_failed_infohash_are_each_tried_once() {
+    let mut world = World::new(2, 1);
+    begin(&mut world, Mode::Direct);
+    let peer = |n| SocketAddr::from(([77, 7, n, 7], 7_777));
+    let mut ask = |peers: &[SocketAddr]| {
+        let request = Request::new(InfoHash([5; 20]), peers.iter().copied());
+        world.crawler.handle_request(world.now, &request).expect("room");
+        let mut dialled = Vec::new();
+        while let Some(mut dial) = world.crawler.poll_dial(world.now) {
+            dialled.push(dial.to);
+            let outcome = dial.exchange.handle_failed(world.now, PeerFault::Refused);
+            world.crawler.handle_outcome(world.now, dial.peer, outcome);
+        }
+        (dialled, std::iter::from_fn(|| world.crawler.poll_row()).count())
+    };
+    assert_eq!(ask(&[peer(1)]), (vec![peer(1)], 1));
+    assert_eq!(ask(&[peer(1), peer(2)]), (vec![peer(2)], 0), "it has its row");
+    assert_eq!(ask(&[peer(2), peer(1)]), (vec![], 0), "both were tried");
 }
 
 /// A poll or a datagram may come between a deadline and the call that it is for.
