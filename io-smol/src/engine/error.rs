@@ -38,9 +38,9 @@ pub enum RunError {
         /// Peers of magnet links that were left out, and would have needed no node.
         left_out: u64,
     },
-    /// A state file that cannot be used cannot be set aside either.
+    /// A state file that can be neither used nor replaced.
     StateStuck {
-        /// Its name, what is wrong with it, and what the system said.
+        /// Its name, and what is wrong with it.
         line: String,
     },
     /// An output can no longer be written.
