@@ -234,8 +234,9 @@ pub const TRANSACTION_LEN_MAX: usize = 32;
 /// The longest token kept from a reply, in bytes; a longer one counts as absent (5.7).
 pub const TOKEN_LEN_MAX: usize = 128;
 
-/// The longest magnet link that is read, in bytes. Links carry dozens of trackers, rarely over 4 KiB.
-pub const MAGNET_LEN_MAX: usize = 16 * 1024;
+/// The longest magnet link that is read, in bytes. Links carry dozens of trackers, rarely over 4
+/// KiB; some of hundreds of web seeds have 20.
+pub const MAGNET_LEN_MAX: usize = 64 * 1024;
 
 /// How many peers of a magnet link are kept; further ones are dropped.
 pub const MAGNET_PEERS_MAX: usize = 100;
@@ -455,6 +456,14 @@ pub const SECOND_CHANCE_AFTER: [Duration; 3] =
 
 /// Most connections open at once for one infohash: the first, and those that overtake a slow one.
 pub const RACES_MAX: u8 = 3;
+
+/// Most peers of one infohash that a user may name; those beyond it are left out, and counted. They
+/// fill no places of peers that were heard of (H21).
+pub const ORDERS_PER_INFOHASH_MAX: usize = 1_000;
+
+/// Infohashes asked for by name that failed, and peers tried for them, that a run remembers together,
+/// in case that more peers are named for one: 8 MiB.
+pub const AGAIN_MAX: usize = 1 << 18;
 
 /// Most ports of one IP kept for one infohash (H21); not applied where private addresses are
 /// admitted.

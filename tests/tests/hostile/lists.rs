@@ -5,8 +5,8 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
 
+use estudely_core::Request;
 use estudely_io_smol::lists::{self, LinesRead};
-use estudely_io_smol::run::Request;
 use tempfile::TempDir;
 
 use crate::nodes::{Node, Trick};
@@ -48,7 +48,8 @@ fn requests(input: &[u8]) -> Vec<Request> {
 /// Whether an input names something to fetch and nobody who has it.
 fn names_no_peer(input: &[u8]) -> bool {
     let requests = requests(input);
-    !requests.is_empty() && requests.iter().all(|request| request.peers.is_empty())
+    !requests.is_empty()
+        && requests.iter().all(|request| request.orders.is_empty() && request.hearsay.is_empty())
 }
 
 /// The lines about what was skipped, and how many lines they stand for.

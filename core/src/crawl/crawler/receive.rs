@@ -47,8 +47,11 @@ impl Crawler {
                     Some(open) => self.on_reply(family, open, &reply),
                     None => self.stats.unmatched += 1,
                 },
-                Kind::Error(_) => match self.take(family, from, message.transaction) {
-                    Some(open) => self.on_refusal(family, open),
+                Kind::Error(error) => match self.take(family, from, message.transaction) {
+                    Some(open) => {
+                        self.stats.note_error(error.code);
+                        self.on_refusal(family, open);
+                    }
                     None => self.stats.unmatched += 1,
                 },
             },
@@ -281,7 +284,8 @@ impl Crawler {
                 network.walks.on_failure(key, open.to);
                 self.end_walk_if_done(family, key);
             }
-            Owner::Probe(_) | Owner::LivenessProbe | Owner::Bootstrap(_) => {}
+            Owner::Bootstrap(index) => self.bootstraps.on_refusal(now, index),
+            Owner::Probe(_) | Owner::LivenessProbe => {}
         }
         self.begin_walks();
     }

@@ -22,7 +22,7 @@ enum DatagramSource {
     Delayed,
     /// `get_peers` to the nodes that named infohashes: they know their peers and are alive now.
     Question,
-    /// `find_node` to bootstrap nodes.
+    /// `find_node` to bootstrap nodes, or `get_peers` where they refuse that.
     Bootstrap,
     /// `find_node` to nodes of a saved state.
     WarmStart,
@@ -224,9 +224,9 @@ impl Crawler {
     }
 
     fn bootstrap_query(&mut self, family: Family) -> Option<Query> {
-        let (index, to) = self.bootstraps.poll(family)?;
         let target = self.network(family)?.endpoint.id().id();
-        Some(Query { to, ask: Ask::FindNode { target }, owner: Owner::Bootstrap(index) })
+        let (index, to, ask) = self.bootstraps.poll(family, target)?;
+        Some(Query { to, ask, owner: Owner::Bootstrap(index) })
     }
 
     fn warm_query(&mut self, family: Family) -> Option<Query> {

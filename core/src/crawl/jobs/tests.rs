@@ -6,8 +6,9 @@ use crate::base::id::NodeId;
 use crate::base::rng::Seed;
 use crate::base::time::Duration;
 use crate::crawl::attempts::{Blame, Clue, Failure};
-use crate::lead::Origin;
-use crate::limits::{FOUND_PEERS_MAX, SOURCE_ASKS_MAX};
+use crate::crawl::jobs::named::LeftOut;
+use crate::lead::{Origin, Request};
+use crate::limits::{FOUND_PEERS_MAX, JOB_PATIENCE, SOURCE_ASKS_MAX};
 use crate::peer::exchange::{Exchange, Outcome, Progress};
 
 const NOW: Instant = Instant::START;
@@ -190,7 +191,7 @@ fn a_settled_job_leaves_nothing_in_any_line() {
 #[should_panic(expected = "jobs that wait to dial stand in line once")]
 fn a_job_that_thinks_it_stands_in_line_is_found() {
     let (mut jobs, key) = begun(&lead(&[]));
-    jobs.jobs.get_mut(key).expect("open").dial_turn = job::DialTurn::InLine;
+    jobs.jobs.get_mut(key).expect("open").dial_turn = DialTurn::InLine;
     jobs.check();
 }
 
@@ -230,4 +231,31 @@ fn a_walk_unknown_to_its_job_is_found() {
 fn a_connection_unknown_to_its_job_is_found() {
     let (jobs, key) = begun(&lead(&[peer(1)]));
     jobs.check_dial(key, peer(1));
+}
+
+#[test]
+fn of_a_request_what_cannot_be_used_is_counted_by_its_reason() {
+    let (mut jobs, key) = begun(&lead(&[]));
+    jobs.limits.policy = AddressPolicy::Public;
+    let addr = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let request = Request {
+        hash: InfoHash([7; 20]),
+        orders: ["10.0.0.1:1", "10.0.0.2:1", "224.0.0.1:1"].map(addr).to_vec(),
+        hearsay: ["10.0.0.1:1", "10.0.0.3:1", "9.0.9.9:0", "9.0.8.8:6881"].map(addr).to_vec(),
+    };
+    let left_out = jobs.on_request(NOW, key, &request);
+    assert_eq!(left_out, LeftOut { orders: 1, private: 1, hearsay: 1 });
+    let kept = jobs.finish(key).map(|finished| finished.peers(None));
+    assert_eq!(kept, Some(["10.0.0.1:1", "10.0.0.2:1", "9.0.8.8:6881"].map(addr).to_vec()));
+}
+
+#[test]
+fn a_job_whose_orders_wait_for_their_turn_is_not_given_up() {
+    let (mut jobs, key) = begun(&lead(&[]));
+    let order = SocketAddr::from(([9, 0, 0, 1], 1));
+    jobs.on_request(NOW, key, &Request::new(InfoHash([7; 20]), [order]));
+    assert_eq!(needs(&mut jobs), []);
+    let late = NOW + JOB_PATIENCE * 3;
+    assert_eq!(jobs.poll_impatient(late, false, false), None);
+    assert_eq!(dial(&mut jobs, key, Vec::new()), order);
 }

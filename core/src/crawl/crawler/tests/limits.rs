@@ -9,6 +9,7 @@ use super::*;
 use crate::base::addr::Contact;
 use crate::base::id::NodeId;
 use crate::codec::krpc::{self, Ask, Envelope, ReplyBody, Want};
+use crate::lead::Request;
 
 fn hash(n: u8) -> InfoHash {
     InfoHash([n; 20])
@@ -242,7 +243,7 @@ fn walk() -> (Stage, Vec<Asked>) {
     let mut stage = Stage::new(Mode::Fetch);
     let first = stage.begin(node(1));
     stage.answer(&first, &body(node(1)));
-    stage.crawler.handle_request(stage.now, hash(9), &[]).expect("room");
+    stage.crawler.handle_request(stage.now, &Request::new(hash(9), [])).expect("room");
     let [asked] = &stage.asked()[..] else { panic!("one node is known") };
     let nodes: Vec<Contact> = (2..=9).map(node).collect();
     stage.answer(asked, &ReplyBody { nodes: &nodes, ..body(node(1)) });
@@ -301,4 +302,17 @@ fn i4_4_the_node_that_gave_an_infohash_is_asked_twice_before_a_walk() {
         .map(|asked| seconds(asked.at))
         .collect();
     assert_eq!(asked, [0, 6, 12], "and once more by the walk");
+}
+
+#[test]
+fn a_bootstrap_node_that_refuses_find_node_is_asked_for_the_peers_of_a_random_key() {
+    let mut stage = Stage::new(Mode::Crawl);
+    let first = stage.begin(node(1));
+    stage.refuse(&first, 201);
+    let [second] = &stage.asked()[..] else { panic!("it lives") };
+    assert_eq!((second.to, second.kind), (node(1).addr, Query::GetPeers));
+    stage.answer(second, &ReplyBody { nodes: &[node(2)], ..body(node(1)) });
+    assert!(stage.sent_within(SECOND).iter().any(|asked| asked.to == node(2).addr));
+    let stats = stage.crawler.stats();
+    assert_eq!((stats.refused, stats.errors_201, stats.errors()), (1, 1, 1));
 }

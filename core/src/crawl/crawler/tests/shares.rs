@@ -16,6 +16,7 @@ use crate::codec::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID
 use crate::config::{Config, Mode};
 use crate::crawl::crawler::{Crawler, Dial};
 use crate::crawl::row::Verdict;
+use crate::lead::Request;
 use crate::limits::PIECE_LEN;
 use crate::peer::exchange::Step;
 
@@ -54,7 +55,7 @@ impl Thin {
         let now = Instant::START;
         let crawler = Crawler::new(config, Seed::from_u64(7), now);
         let mut thin = Self { crawler, now, info, hash, others: 0 };
-        thin.crawler.handle_request(now, hash, &[peer(0)]).expect("room");
+        thin.crawler.handle_request(now, &Request::new(hash, [peer(0)])).expect("room");
         thin
     }
 
@@ -62,7 +63,9 @@ impl Thin {
     fn add_other(&mut self) {
         self.others += 1;
         let hash = InfoHash([self.others; 20]);
-        self.crawler.handle_request(self.now, hash, &[peer(self.others)]).expect("room");
+        self.crawler
+            .handle_request(self.now, &Request::new(hash, [peer(self.others)]))
+            .expect("room");
     }
 
     fn fail(&mut self, mut dial: Dial, fault: PeerFault) {
@@ -156,7 +159,7 @@ fn an_infohash_of_which_no_peer_accepted_a_connection_names_the_first_peer_only(
         [(PeerFault::Refused, false, 1), (PeerFault::ClosedEarly, true, 2)]
     {
         let mut thin = Thin::new();
-        thin.crawler.handle_request(thin.now, thin.hash, &[peer(1)]).expect("room");
+        thin.crawler.handle_request(thin.now, &Request::new(thin.hash, [peer(1)])).expect("room");
         while let Some(mut dial) = thin.crawler.poll_dial(thin.now) {
             if connects {
                 dial.exchange.handle_connected(thin.now, &mut Vec::new());

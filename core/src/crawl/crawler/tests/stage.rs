@@ -87,6 +87,16 @@ impl Stage {
         self.crawler.check();
     }
 
+    /// Answers a query with an error at once.
+    pub(super) fn refuse(&mut self, asked: &Asked, code: i64) {
+        let transaction = &asked.transaction;
+        let envelope = Envelope { transaction, version: None, read_only: false, external: None };
+        let mut reply = Vec::new();
+        krpc::emit_error(&mut reply, &envelope, code, b"no");
+        self.crawler.handle_datagram(self.now, asked.to, &reply);
+        self.crawler.check();
+    }
+
     /// The next query sent until `end`; time passes as it must.
     pub(super) fn next_until(&mut self, end: Instant) -> Option<Asked> {
         loop {

@@ -18,6 +18,7 @@ use crate::codec::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID
 use crate::config::{Config, Mode};
 use crate::crawl::crawler::{Bootstrap, Crawler, Dial};
 use crate::crawl::row::Row;
+use crate::lead::Request;
 use crate::peer::exchange::Step;
 use crate::state::{Restored, WallTime};
 
@@ -295,7 +296,8 @@ impl World {
             self.crawler.handle_known(*hash);
         }
         for (hash, peers) in &self.requests {
-            self.crawler.handle_request(self.now, *hash, peers).expect("few requests");
+            let request = Request::new(*hash, peers.iter().copied());
+            self.crawler.handle_request(self.now, &request).expect("few requests");
         }
         self.resume(time)
     }
