@@ -456,7 +456,8 @@ pub const RESERVE_MAX: usize = 32;
 /// system refused are repeated as long as it does.
 pub const PUT_BACKS_MAX: u8 = 2;
 
-/// An infohash to which nothing has happened for so long is settled as it stands.
+/// An infohash to which nothing has happened for so long, and for which no connection is open, is
+/// settled as it stands.
 pub const JOB_PATIENCE: Duration = Duration::from_secs(300);
 
 /// When no node has answered for so long since the start, walks are given up.

@@ -399,7 +399,8 @@ impl Jobs {
 
     /// The next job to which nothing has happened for too long, and the most telling reason for its
     /// failures: whatever is over some limit must not hold a place for ever. Unless `held_up`, by
-    /// what is not its fault; or, if it waits for a place among the walks, `walks_full`.
+    /// what is not its fault; or, if it waits for a place among the walks, `walks_full`; or while it
+    /// has a connection, which may bring pieces and ends by a deadline of its own.
     pub(crate) fn poll_impatient(
         &mut self,
         now: Instant,
@@ -408,7 +409,8 @@ impl Jobs {
     ) -> Option<(Key, FailureCause)> {
         while let Some(key) = self.patience.pop_due(now) {
             let Some(job) = self.jobs.get(key) else { continue };
-            let excused = held_up || job.walk == WalkState::Waiting && walks_full;
+            let waits_its_turn = job.walk == WalkState::Waiting && walks_full;
+            let excused = held_up || waits_its_turn || job.is_connected();
             if !excused && now.since(job.touched) >= JOB_PATIENCE {
                 return Some((key, job.cause()));
             }

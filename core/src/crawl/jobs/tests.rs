@@ -73,6 +73,11 @@ fn refused(begun: Begun, found_peers: Vec<SocketAddr>) -> Outcome {
 fn dial(jobs: &mut Jobs, key: Key, found_peers: Vec<SocketAddr>) -> SocketAddr {
     assert_eq!(jobs.next_to_dial(), Some(key));
     let begun = jobs.begin_dial(|_| true).expect("a peer to try");
+    refuse(jobs, key, begun, found_peers)
+}
+
+/// The connection that a job has begun is refused; whom that was.
+fn refuse(jobs: &mut Jobs, key: Key, begun: Begun, found_peers: Vec<SocketAddr>) -> SocketAddr {
     let to = begun.to;
     let outcome = refused(begun, found_peers);
     let failure =
@@ -162,6 +167,21 @@ fn a_job_to_which_nothing_happens_is_given_up_unless_it_is_held_up() {
     assert_eq!(jobs.poll_impatient(later, false, true), None, "it waits for a walk");
     let last = later + JOB_PATIENCE + Duration::from_secs(1);
     assert_eq!(jobs.poll_impatient(last, false, false), Some((key, FailureCause::NoPeers)));
+}
+
+#[test]
+fn a_job_is_not_given_up_while_a_connection_is_open_for_it() {
+    let (mut jobs, key) = begun(&lead(&[peer(1)]));
+    assert_eq!(needs(&mut jobs), []);
+    let begun = jobs.begin_dial(|_| true).expect("it wants a connection");
+    let mut now = NOW;
+    for _ in 0..3 {
+        now = now + JOB_PATIENCE;
+        assert_eq!(jobs.poll_impatient(now, false, false), None, "pieces may be coming");
+    }
+    refuse(&mut jobs, key, begun, Vec::new());
+    let later = now + JOB_PATIENCE;
+    assert!(jobs.poll_impatient(later, false, false).is_some_and(|(given_up, _)| given_up == key));
 }
 
 #[test]
