@@ -243,8 +243,15 @@ pub const FLIGHT_MAX: usize = 2_048;
 /// A query without an answer for so long no longer holds up others (5.13).
 pub const STALL_AFTER: Duration = Duration::from_secs(1);
 
-/// A query without an answer for so long has failed.
+/// A query without an answer for so long has failed (5.13).
 pub const EXPIRE_AFTER: Duration = Duration::from_secs(6);
+
+/// The answer to a query that has failed is read until so long after it was sent (5.13).
+pub const LATE_UNTIL: Duration = Duration::from_secs(15);
+
+/// Most failed queries of one socket whose answers are still read, about 200 bytes each, beside
+/// those open; beyond it the ones sent first are forgotten.
+pub const LATE_MAX: usize = 8_192;
 
 /// Most queries set aside in one family; then nothing new is sent until one of them is due.
 pub const DELAYED_MAX: usize = 4_096;

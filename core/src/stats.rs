@@ -85,6 +85,8 @@ counters! {
     refused,
     /// Queries that timed out.
     expired,
+    /// Queries answered, in whatever way, after they had timed out and been counted so.
+    late,
     /// Queries received from others.
     queries_received,
     /// Datagrams that were not KRPC.
