@@ -265,8 +265,15 @@ pub const FLIGHT_MAX: usize = 2_048;
 /// A query without an answer for so long no longer holds up others (5.13).
 pub const STALL_AFTER: Duration = Duration::from_secs(1);
 
-/// A query without an answer for so long has failed.
+/// A query without an answer for so long has failed (5.13).
 pub const EXPIRE_AFTER: Duration = Duration::from_secs(6);
+
+/// The answer to a query that has failed is read until so long after it was sent (5.13).
+pub const LATE_UNTIL: Duration = Duration::from_secs(15);
+
+/// Most failed queries of one socket whose answers are still read, about 200 bytes each, beside
+/// those open; beyond it the ones sent first are forgotten.
+pub const LATE_MAX: usize = 8_192;
 
 /// Most queries set aside in one family; then nothing new is sent until one of them is due.
 pub const DELAYED_MAX: usize = 4_096;
@@ -480,7 +487,8 @@ pub const RESERVE_MAX: usize = 32;
 /// system refused are repeated as long as it does.
 pub const PUT_BACKS_MAX: u8 = 2;
 
-/// An infohash to which nothing has happened for so long is settled as it stands.
+/// An infohash to which nothing has happened for so long, and for which no connection is open, is
+/// settled as it stands.
 pub const JOB_PATIENCE: Duration = Duration::from_secs(300);
 
 /// When no node has answered for so long since the start, walks are given up.

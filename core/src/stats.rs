@@ -101,6 +101,8 @@ counters! {
     errors_other,
     /// Queries that timed out.
     expired,
+    /// Queries answered, in whatever way, after they had timed out and been counted so.
+    late,
     /// Queries received from others.
     queries_received,
     /// Datagrams that were not KRPC.

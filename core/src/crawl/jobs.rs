@@ -460,7 +460,8 @@ impl Jobs {
     /// The next job to which nothing has happened for too long, and the most telling reason for its
     /// failures: whatever is over some limit must not hold a place for ever. Unless `held_up`, by
     /// what is not its fault; or, if it waits for a place among the walks, `walks_full`; or peers
-    /// that the user named wait for their turn, which comes.
+    /// that the user named wait for their turn, which comes; or while it has a connection, which may
+    /// bring pieces and ends by a deadline of its own.
     pub(crate) fn poll_impatient(
         &mut self,
         now: Instant,
@@ -469,8 +470,9 @@ impl Jobs {
     ) -> Option<(Key, FailureCause)> {
         while let Some(key) = self.patience.pop_due(now) {
             let Some(job) = self.jobs.get(key) else { continue };
-            let in_turn = job.dial_turn == DialTurn::InLine && job.peers.has_orders_due();
-            let excused = held_up || in_turn || job.walk == WalkState::Waiting && walks_full;
+            let waits_for_walk = job.walk == WalkState::Waiting && walks_full;
+            let waits_to_dial = job.dial_turn != DialTurn::NotWanted && job.peers.has_orders_due();
+            let excused = held_up || waits_for_walk || waits_to_dial || job.is_connected();
             if !excused && now.since(job.touched) >= JOB_PATIENCE {
                 return Some((key, job.cause()));
             }

@@ -139,7 +139,7 @@ vices! {
         ReplyFlood = "reply-flood",
         /// Many queries for each one asked (H9).
         QueryFlood = "query-flood",
-        /// Answers only after many seconds.
+        /// Answers only after many seconds: some while that is still read, some not (5.13).
         Slow = "slow",
         /// Answers everything with an error (201 to 204).
         Refuser = "refuser",

@@ -350,6 +350,11 @@ impl Job {
         Some(begun)
     }
 
+    /// Whether a connection is open for it.
+    pub(super) fn is_connected(&self) -> bool {
+        self.in_flight > 0
+    }
+
     /// The connection begun last is slow: another may overtake it.
     pub(super) fn allow_overtaking(&mut self) {
         self.race = if self.in_flight > 0 { Race::Open } else { Race::Closed };

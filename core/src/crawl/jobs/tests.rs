@@ -76,10 +76,16 @@ fn dial(jobs: &mut Jobs, key: Key, found_peers: Vec<SocketAddr>) -> SocketAddr {
     let standing = Standing::blank();
     assert_eq!(jobs.next_to_dial(&standing).map(|next| next.0), Some(key));
     let begun = jobs.begin_dial(NOW, &standing, |_| true).expect("a peer to try");
+    refuse(jobs, key, begun, found_peers)
+}
+
+/// The connection that a job has begun is refused; whom that was.
+fn refuse(jobs: &mut Jobs, key: Key, begun: Begun, found_peers: Vec<SocketAddr>) -> SocketAddr {
     let to = begun.to;
     let outcome = refused(begun, found_peers);
     let failure =
         Failure { fault: PeerFault::Refused, progress: Progress::Nothing, clue: Clue::None };
+    let standing = Standing::blank();
     jobs.on_dial_failed(NOW, (key, to), &failure, Blame::Peer, outcome, (None, &standing));
     to
 }
@@ -169,6 +175,21 @@ fn a_job_to_which_nothing_happens_is_given_up_unless_it_is_held_up() {
     assert_eq!(jobs.poll_impatient(later, false, true), None, "it waits for a walk");
     let last = later + JOB_PATIENCE + Duration::from_secs(1);
     assert_eq!(jobs.poll_impatient(last, false, false), Some((key, FailureCause::NoPeers)));
+}
+
+#[test]
+fn a_job_is_not_given_up_while_a_connection_is_open_for_it() {
+    let (mut jobs, key) = begun(&lead(&[peer(1)]));
+    assert_eq!(needs(&mut jobs), []);
+    let begun = jobs.begin_dial(NOW, &Standing::blank(), |_| true).expect("it wants a connection");
+    let mut now = NOW;
+    for _ in 0..3 {
+        now = now + JOB_PATIENCE;
+        assert_eq!(jobs.poll_impatient(now, false, false), None, "pieces may be coming");
+    }
+    refuse(&mut jobs, key, begun, Vec::new());
+    let later = now + JOB_PATIENCE;
+    assert!(jobs.poll_impatient(later, false, false).is_some_and(|(given_up, _)| given_up == key));
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub(super) fn bend(
     match vice {
         NodeVice::OtherAddress | NodeVice::OtherPort => elsewhere(vice, context, honest, sends),
         NodeVice::Slow => {
-            let after = Duration::from_secs(context.dice.u64(15..40));
+            let after = Duration::from_secs(context.dice.u64(7..40));
             sends.push(Sent { after, from: context.own, to: context.from, payload: honest });
         }
         NodeVice::FallsSilent => {

@@ -269,6 +269,61 @@ fn i5_13_a_query_has_failed_after_six_seconds() {
 }
 
 #[test]
+fn i5_13_samples_are_read_until_fifteen_seconds_after_their_query_and_the_node_then_rests() {
+    for (after, is_read) in [(14_900, true), (15_100, false)] {
+        let mut stage = Stage::new(Mode::Crawl);
+        let first = stage.begin(node(1));
+        stage.answer(&first, &ReplyBody { nodes: &[node(2)], ..body(node(1)) });
+        let mut asked = Vec::new();
+        let mut play = |stage: &mut Stage, millis| {
+            asked.clear();
+            stage.play(Duration::from_millis(millis), |stage, query| {
+                if query.to == node(1).addr {
+                    stage.answer(query, &body(node(1)));
+                }
+                asked.push(query.clone());
+            });
+            let samples = |asked: &&Asked| asked.to == node(2).addr && asked.kind == Query::Sample;
+            asked.iter().filter(samples).cloned().collect::<Vec<_>>()
+        };
+        let samples = play(&mut stage, after);
+        let [asked, ..] = &samples[..] else { panic!("{samples:?}") };
+        assert_eq!(
+            (asked.at, stage.now),
+            (Instant::START, Instant::START + Duration::from_millis(after))
+        );
+        for _ in 0..2 {
+            let samples = Some(&[hash(9)][..]);
+            stage.answer(asked, &ReplyBody { samples, interval: Some(600), ..body(node(2)) });
+            let stats = stage.crawler.stats();
+            let read = u64::from(is_read);
+            assert_eq!(
+                (stats.late, stats.infohashes_sampled, stats.nodes_sampling),
+                (read, read, read)
+            );
+        }
+        assert_eq!(stage.crawler.stats().unmatched, 1 + u64::from(!is_read), "read once at most");
+        let networks = stage.crawler.networks.iter().flatten();
+        let lives = networks.flat_map(|n| n.table.contacts()).any(|contact| contact == node(2));
+        assert_eq!(lives, is_read, "it lives");
+        assert_eq!(play(&mut stage, 590_000).is_empty(), is_read, "it is not sampled early");
+    }
+}
+
+#[test]
+fn i5_13_a_walk_follows_what_a_node_says_after_the_walk_has_given_it_up() {
+    let (mut stage, asked) = walk();
+    stage.sent_within(Duration::from_millis(6_500));
+    assert_eq!(stage.crawler.stats().expired, 4);
+    let late = (2..=9).map(node).find(|node| node.addr == asked[0].to).expect("one of them");
+    let (nodes, values) = (&[node(10)], &[peer(1)]);
+    stage.answer(&asked[0], &ReplyBody { nodes, values, ..body(late) });
+    let stats = stage.crawler.stats();
+    assert_eq!((stats.late, stats.peers_found), (1, 1));
+    assert_eq!(count(&stage.asked(), node(10).addr, Query::GetPeers), 1);
+}
+
+#[test]
 fn i4_4_a_walk_stops_at_ten_peers_of_two_answers() {
     for (peers, asks_on) in [(9, true), (10, false)] {
         let (mut stage, asked) = walk();
