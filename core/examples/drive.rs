@@ -29,7 +29,7 @@ fn main() {
     let mut now = Instant::START;
     let mut crawler = Crawler::new(config, Seed::from_u64(1), now);
     crawler.handle_bootstrap(now, &[NODE], Bootstrap::Node);
-    let mut datagram = Vec::new();
+    let (mut datagram, mut rows) = (Vec::new(), 0);
     while !crawler.is_finished() {
         while let Some(transmit) = crawler.poll_transmit(now, Family::V4, &mut datagram) {
             println!("{now:?} to {}: {}", transmit.to, datagram.escape_ascii());
@@ -44,6 +44,9 @@ fn main() {
             crawler.handle_outcome(now, peer, outcome);
         }
         while let Some(row) = crawler.poll_row() {
+            rows += 1;
+            // What is printed need not be fetched again.
+            crawler.acknowledge_rows(rows);
             match row.verdict {
                 Verdict::Verified { info, .. } => println!(
                     "{now:?} verified {}: {:?}, {} bytes",

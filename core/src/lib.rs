@@ -62,6 +62,8 @@
 //!     while let Some(row) = crawler.poll_row() {
 //!         rows.push(row);
 //!     }
+//!     // Every output holds them: a saved state need not know them any more.
+//!     crawler.acknowledge_rows(rows.len() as u64);
 //!     // 2. Wait for input, but no longer than this. Nothing comes by itself here: jump ahead.
 //!     now = crawler.poll_timeout().unwrap_or(now + Duration::from_secs(1)).max(now);
 //!     // 3. One `handle_*` for whatever happened: a datagram, an outcome, or time.
@@ -131,7 +133,7 @@ pub mod internal {
     pub use crate::base::{addr, fault, id, planted, rng, store, time};
     pub use crate::crawl::{crawler, row};
     pub use crate::dht::{endpoint, table, walk};
-    pub use crate::peer::{exchange, pieces};
+    pub use crate::peer::{clients, exchange, pieces};
 }
 
 /// Its examples are compiled and run with the others.

@@ -12,26 +12,30 @@ pub const PIECE_LEN: usize = 16 * 1024;
 /// The smallest metadata size that is believed, in bytes: `d4:name0:e` has that many (H23).
 pub const METADATA_MIN: usize = 10;
 
-/// The largest metadata size that is fetched, in bytes (9.5, H23).
-pub const METADATA_MAX: usize = 10 * 1024 * 1024;
+/// The largest metadata size that is fetched, in bytes (9.5, H23): torrents of 26 MiB, of 166 067
+/// files, exist.
+pub const METADATA_MAX: usize = 32 * 1024 * 1024;
 
 /// The most pieces that metadata can have (BEP 9).
 pub const PIECES_MAX: usize = METADATA_MAX.div_ceil(PIECE_LEN);
 
-/// The largest peer-wire frame, in bytes after its length prefix (3.4, H28).
-pub const FRAME_MAX: u32 = 1024 * 1024;
+/// The largest peer-wire frame, in bytes after its length prefix (3.4, H28): a bitfield of 32
+/// million pieces.
+pub const FRAME_MAX: u32 = 4 * 1024 * 1024;
 
-/// The largest payload of an extension message other than the handshake, in bytes after the
-/// extension id (9.4, H28).
+/// The largest payload of a metadata message, in bytes after the extension id (9.4, H28).
 pub const EXTENDED_MAX: usize = 17 * 1024;
 
 /// The largest payload of an extension handshake, in bytes (H28).
 pub const EXTENDED_HANDSHAKE_MAX: usize = 64 * 1024;
 
 /// How much of an extension handshake is kept and read, in bytes; the rest is skipped. What matters
-/// stands at its front, because keys are sorted, and no known client sends as much as 1 KiB. A
-/// connection must not hold more than 4 KiB before a size is accepted (H28).
-pub const EXTENDED_HANDSHAKE_FRONT: usize = 2 * 1024;
+/// stands at its front, because keys are sorted, but clients may name 150 extensions or put 3 KB
+/// before them. Memory grows with what has come, in steps of [`EXTENDED_HANDSHAKE_STEP`] (H28).
+pub const EXTENDED_HANDSHAKE_FRONT: usize = 16 * 1024;
+
+/// By how much the room for an extension handshake that comes in parts grows, in bytes (H28).
+pub const EXTENDED_HANDSHAKE_STEP: usize = 2 * 1024;
 
 /// The largest dictionary at the front of a metadata message, in bytes: what is left of the
 /// largest message beside a full piece.
@@ -40,8 +44,8 @@ pub const METADATA_HEAD_MAX: usize = EXTENDED_MAX - PIECE_LEN;
 /// How deep an extension handshake may nest (B.7).
 pub const EXTENDED_HANDSHAKE_DEPTH: usize = 10;
 
-/// Tokens in an extension handshake (B.7).
-pub const EXTENDED_HANDSHAKE_TOKENS: u32 = 1_000;
+/// Tokens in an extension handshake (B.7): one for each four bytes that are read of it.
+pub const EXTENDED_HANDSHAKE_TOKENS: u32 = (EXTENDED_HANDSHAKE_FRONT / 4) as u32;
 
 /// How deep the dictionary of a metadata message may nest (B.7).
 pub const METADATA_HEAD_DEPTH: usize = 4;
@@ -59,6 +63,38 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time from there to a usable extension handshake (H26).
 pub const EXTENSION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a peer whose extension handshake names no id or no size may take to name them in
+/// another one, or to serve the first piece; within [`EXTENSION_TIMEOUT`] (M1, M2).
+pub const OFFER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Pieces asked for in one write (9.6): transmission keeps 64 requests and rejects the rest.
+pub const REQUESTS_AT_ONCE: u16 = 64;
+
+/// Pieces refused by a peer that serves others are asked for again after so long; twice as long
+/// after each round without a piece (M9).
+pub const REJECT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Rounds of requests in a row without a piece after which a peer that rejects is left (M9).
+pub const BARREN_ROUNDS_MAX: u8 = 3;
+
+/// Silence after pieces that makes the rest be asked for once more, at least: four times the
+/// longest wait for a piece so far (9.6).
+pub const PIECE_PATIENCE_MIN: Duration = Duration::from_millis(400);
+
+/// And at most (9.6).
+pub const PIECE_PATIENCE_MAX: Duration = Duration::from_secs(5);
+
+/// Silence after the first requests that makes one of them be sent once more (9.6).
+pub const FIRST_PIECE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Clients of which is remembered how many requests at once they serve (9.6); beyond it the one
+/// noted first is forgotten.
+pub const CLIENTS_MAX: usize = 64;
+
+/// Exchanges in a row in which a client served as much as it is asked for at once, after which it
+/// is asked for twice as much (9.6).
+pub const CLIENT_GROWS_AFTER: u8 = 16;
+
 /// Time from one new piece to the next, the first counted from the offer (H25).
 pub const PIECE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -71,12 +107,18 @@ pub const EXCHANGE_RATE: u64 = 32 * 1024;
 /// The lowest throughput that is put up with once data is due, in bytes per second (H26).
 pub const RATE_MIN: u64 = 1024;
 
-/// Extension messages nobody asked for that one connection may bring (H27).
-pub const UNWANTED_MAX: u32 = 64;
+/// Extension messages nobody asked for that one connection may bring at once (H27).
+pub const UNWANTED_AT_ONCE: u32 = 256;
 
-/// Bytes of messages nobody asked for that one connection may bring, length prefixes
-/// included (H27).
-pub const SKIPPED_MAX: u32 = 2 * 1024 * 1024;
+/// And so many more for each second that the exchange takes (H27).
+pub const UNWANTED_PER_SECOND: u32 = 16;
+
+/// Bytes of messages nobody asked for that one connection may bring at once, length prefixes
+/// included (H27): the bitfield of a huge torrent, and as much again.
+pub const SKIPPED_AT_ONCE: u32 = 6 * 1024 * 1024;
+
+/// And so many more for each second that the exchange takes (H27).
+pub const SKIPPED_PER_SECOND: u32 = 64 * 1024;
 
 /// Metadata requests to us that one connection gets rejects for (M10).
 pub const REQUESTS_MAX: u32 = 16;
@@ -87,8 +129,9 @@ pub const STRAYS_MAX: u32 = 8;
 /// How deep an info dictionary may nest (B.7, H38).
 pub const INFO_DEPTH: usize = 100;
 
-/// Tokens in an info dictionary (B.7, H2).
-pub const INFO_TOKENS: u32 = 2_500_000;
+/// Tokens in an info dictionary (B.7, H2): one for each four bytes of the largest, where a file of a
+/// torrent has about ten in 100 bytes.
+pub const INFO_TOKENS: u32 = (METADATA_MAX / 4) as u32;
 
 /// Components kept of one file's path (H38).
 pub const PATH_DEPTH: usize = INFO_DEPTH;
@@ -125,7 +168,12 @@ const _: () = {
     assert!((EXTENDED_HANDSHAKE_MAX as u64) < FRAME_MAX as u64);
     assert!(EXTENDED_HANDSHAKE_FRONT >= METADATA_HEAD_MAX);
     // One legal frame never exceeds what may be skipped.
-    assert!(FRAME_MAX < SKIPPED_MAX);
+    assert!(FRAME_MAX < SKIPPED_AT_ONCE);
+    // What is waited for within a phase fits into it.
+    assert!(OFFER_PATIENCE.as_millis() < EXTENSION_TIMEOUT.as_millis());
+    assert!(PIECE_PATIENCE_MAX.as_millis() < PIECE_TIMEOUT.as_millis());
+    assert!(FIRST_PIECE_PATIENCE.as_millis() < PIECE_TIMEOUT.as_millis());
+    assert!(REQUESTS_AT_ONCE as usize <= PIECES_MAX);
     // A full piece in time is at least the lowest throughput, so that needs no clock of its own.
     assert!(PIECE_LEN as u64 >= RATE_MIN * PIECE_TIMEOUT.as_secs());
     // The absolute deadline leaves room for every phase before data flows.
@@ -473,6 +521,11 @@ pub const JOBS_MAX: usize = 1 << 15;
 /// Rows waiting for a sink before dialling stops.
 pub const ROWS_MAX: usize = 256;
 
+/// Rows taken by a sink that some output does not hold yet: beyond, none is given. More than fit
+/// into what standard output lets wait (64 KiB, 40 bytes a row at least), whose pace this must not
+/// set.
+pub const ROWS_TAKEN_MAX: usize = 2_048;
+
 /// Bytes of metadata and names in rows waiting for a sink before dialling stops: about 2 000
 /// usual torrents.
 pub const ROW_BYTES_ENOUGH: usize = 64 << 20;
@@ -581,7 +634,8 @@ const _: () = {
     // The largest metadata that can be, with a name as long, always fits once rows are taken.
     assert!(ROW_BYTES_ENOUGH + 2 * METADATA_MAX <= ROW_BYTES_MAX);
     // A state at every limit can be read again.
-    assert!(2 * CALENDAR_MAX <= RESTS_SAVED_MAX && JOBS_MAX + ROWS_MAX <= PENDING_SAVED_MAX);
+    assert!(2 * CALENDAR_MAX <= RESTS_SAVED_MAX);
+    assert!(2 * JOBS_MAX + ROWS_MAX + ROWS_TAKEN_MAX <= PENDING_SAVED_MAX);
     assert!(
         2 * CALENDAR_MAX * 44
             + PENDING_SAVED_MAX * (67 + SAVED_PEERS_MAX * 19)

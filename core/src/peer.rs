@@ -3,4 +3,5 @@
 //! Knows no node and no table; `dht` knows nothing of this. What spans both is in `crawl`.
 
 pub mod pieces;
+pub mod clients;
 pub mod exchange;

@@ -19,8 +19,11 @@
 //! byte with the next snapshot. A file of a higher major version is refused. The version before is
 //! read and taken over (`v1.rs`); nothing may be appended to such a file.
 //!
-//! Times are kept as seconds left from the second of the wall clock at which they were written. A
-//! clock that was set back since then ends no rest early, and makes none longer than it was.
+//! Times are kept as seconds left from the second at which they were written. Wall clocks jump (a
+//! machine without a clock of its own is decades late until it is told the time), so beside the wall
+//! time stands how long the machine had been up, and which of its starts that was: within one start
+//! of the machine only this counts (`stamp.rs`). Across starts the wall clock is all there is: one
+//! that was set back ends no rest early, and makes none longer than it was.
 //!
 //! Reading trusts nothing: every count is bounded by a constant, nothing is allocated because a
 //! length says so, and what cannot be read is a [`StateError`], never a panic. Nothing here opens
@@ -28,6 +31,7 @@
 
 mod item;
 mod kind;
+mod stamp;
 mod version;
 mod frame;
 mod body;
@@ -46,6 +50,7 @@ pub(crate) use self::item::{Carried, Rest, SavedFamily, SavedLead};
 pub(crate) use self::journal::{Journal, seconds_left};
 pub(crate) use self::saved::Saved;
 pub(crate) use self::snapshot::SnapshotWriter;
+pub use self::stamp::{Stamp, Uptime};
 
 /// Whole seconds since the Unix epoch, as the caller's clock tells them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,10 +136,11 @@ pub(crate) fn put_unknown(carried: &Carried, kind: u8, body: &[u8], out: &mut Ve
     frame::put_record(carried.salt, kind, out, |out| out.extend_from_slice(body));
 }
 
-/// Reads a state of any version that is known, at `wall`.
-pub(crate) fn read(bytes: &[u8], wall: WallTime) -> Result<Saved, StateError> {
+/// Reads a state of any version that is known, at the second `now`.
+pub(crate) fn read(bytes: &[u8], now: impl Into<Stamp>) -> Result<Saved, StateError> {
+    let now = now.into();
     match Version::read(bytes)? {
-        Version::One(begin) => v1::read(bytes, begin, wall),
-        Version::Two(begin) => Saved::read(bytes, begin, wall),
+        Version::One(begin) => v1::read(bytes, begin, now),
+        Version::Two(begin) => Saved::read(bytes, begin, now),
     }
 }

@@ -4,3 +4,4 @@ pub mod args;
 pub mod progress;
 pub mod report;
 pub mod app;
+mod stderr;

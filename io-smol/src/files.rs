@@ -4,6 +4,8 @@
 
 pub mod hashes;
 pub mod lists;
+mod lock;
+mod reading;
 pub mod requests;
 pub mod resume;
 pub mod sink;

@@ -68,6 +68,10 @@ impl Sink for Rows {
         Ok(())
     }
 
+    fn held(&self) -> u64 {
+        self.kept.len() as u64
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.flushed = true;
         Ok(())

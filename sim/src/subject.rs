@@ -179,7 +179,7 @@ impl<O: Observer> Subject<O> {
             observer,
             clock: Clock::of(scenario),
             now: Instant::START,
-            disk: Disk::new(scenario.seed),
+            disk: Disk::new(scenario.seed, scenario.crashes > 0),
             live: None,
             starts: 0,
             conns: 0,
@@ -307,10 +307,14 @@ impl<O: Observer> Subject<O> {
             return;
         }
         let Some(core) = self.advance(now) else { return };
-        while let Some(live) = &mut self.live
-            && let Some((conn, peer, outcome)) = live.exchanges.handle_timeout(core)
-        {
-            self.end(now, conn, peer, outcome, true);
+        loop {
+            self.written.clear();
+            let Some(live) = &mut self.live else { break };
+            match live.exchanges.handle_timeout(core, &mut self.written) {
+                None => break,
+                Some((conn, None)) => self.write(now, conn),
+                Some((conn, Some((peer, outcome)))) => self.end(now, conn, peer, outcome, true),
+            }
         }
         self.take_names(core);
         self.take_cut(core);
@@ -370,7 +374,8 @@ impl<O: Observer> Subject<O> {
     }
 
     /// The run is over at `now`.
-    pub fn finish(self, now: Instant, satisfied: bool) -> (O, Ending) {
+    pub fn finish(mut self, now: Instant, satisfied: bool) -> (O, Ending) {
+        self.write_rows(now);
         let ending = Ending { at: now, satisfied, turns: self.turns, stats: self.stats() };
         (self.observer, ending)
     }
@@ -432,6 +437,9 @@ impl<O: Observer> Subject<O> {
         let mut outputs = 0;
         loop {
             let more = self.turn_session(now) + self.drain(now);
+            if !self.disk.is_stalled(now) {
+                self.write_rows(now);
+            }
             outputs += more;
             assert!(outputs < OUTPUTS_MAX, "rule 16: output without end at {now:?}");
             if more == 0 {
@@ -447,6 +455,7 @@ impl<O: Observer> Subject<O> {
             self.check(now);
         }
         if self.turns.is_multiple_of(self.drained_every)
+            && !self.disk.has_unwritten()
             && let Some(live) = &self.live
         {
             let (next, stats) = (live.crawler.poll_deadline(), live.crawler.stats());
@@ -466,7 +475,10 @@ impl<O: Observer> Subject<O> {
         live.session.handle_turn(core, &facts);
         let is_draining = self.entry.ends() && matches!(live.session.phase(), Phase::Draining(_));
         if live.outputs.poll_flushed(core, is_draining) {
-            live.session.handle_output(core, Output::Flushed);
+            self.write_rows(now);
+            if let Some(live) = &mut self.live {
+                live.session.handle_output(core, Output::Flushed);
+            }
         }
         while let Some(live) = &mut self.live
             && let Some(step) = live.session.poll_step()
@@ -540,6 +552,7 @@ impl<O: Observer> Subject<O> {
         let Some(core) = self.advance(now) else { return };
         let closing = |live: &Live| matches!(live.session.phase(), Phase::Closing(_));
         if self.live.as_ref().is_some_and(closing) {
+            self.write_rows(now);
             self.save(now);
             if let Some(live) = &mut self.live {
                 live.save_at = None;
@@ -577,18 +590,32 @@ impl<O: Observer> Subject<O> {
             actions.push_back(Action::Dial { conn, to });
             outputs += 1;
         }
+        let mut news = None;
         while live.outputs.take_rows()
             && let Some(row) = live.crawler.poll_row()
         {
-            observer.observe(now, &Event::Row(&row));
-            disk.note_row(&row);
+            disk.take_row(row);
+            news = news.or(live.outputs.on_row());
             outputs += 1;
-            if let Some(news) = live.outputs.on_row() {
-                observer.observe(now, &Event::Output(news));
+        }
+        if let Some(news) = news {
+            // It comes with the last row.
+            self.write_rows(now);
+            self.observer.observe(now, &Event::Output(news));
+            if let Some(live) = &mut self.live {
                 live.session.handle_output(core, news);
             }
         }
         outputs
+    }
+
+    /// Writes every row that was taken, and says so to the crawler.
+    fn write_rows(&mut self, now: Instant) {
+        let Some(live) = &mut self.live else { return };
+        while let Some(row) = self.disk.write_row() {
+            self.observer.observe(now, &Event::Row(&row));
+        }
+        live.crawler.acknowledge_rows(self.disk.written());
     }
 
     fn note_journal(&mut self, now: Instant) {

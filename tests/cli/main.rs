@@ -3,6 +3,7 @@
 //!
 //! Nothing here may reach the network: a test ends before a socket is bound, or binds loopback.
 
+mod blocked;
 mod files;
 mod help;
 mod input;

@@ -7,6 +7,7 @@ use std::net::UdpSocket;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use crate::blocked::node;
 use crate::{HASH, HEADER, Ran, World, exists};
 
 /// Runs a short crawl that nobody answers.
@@ -67,26 +68,45 @@ fn a_state_that_cannot_be_written_is_a_failure_and_no_file_is_made() {
     }
 }
 
-#[test]
-fn a_file_of_something_else_is_set_aside_and_said_in_one_line() {
-    for (content, reason) in [
+/// What can be no state, and why.
+fn damaged() -> [(String, &'static str); 4] {
+    [
         ("mine\n".repeat(1000), "not a state file"),
         ("DHT-Estudely state 1\n".to_owned(), "cut short"),
         ("DHT-Estudely state 2.0\n".to_owned(), "cut short"),
         (format!("DHT-Estudely state 2.0\n{}", "x".repeat(100)), "damaged"),
-    ] {
+    ]
+}
+
+#[test]
+fn a_file_of_something_else_is_set_aside_when_a_node_answers_and_said_in_one_line() {
+    for (content, reason) in damaged() {
         let world = World::new();
         world.put("s", &content);
         world.put("s.damaged", "an earlier one");
-        let ran = unanswered(&world, &["--state", "s"]);
-        assert_eq!(ran.status, Some(1), "nobody answered");
+        let mut command = world.command(&["--state", "s", "--overall-timeout", "1"]);
+        command.args(["--bootstrap", &node(), "--bind", "127.0.0.1:0", "--allow-private"]);
+        let ran = Ran::from(command.args(["--progress", "never"]).output().expect("crawl runs"));
+        assert_eq!(ran.status, Some(0), "{}", ran.stderr);
         let said: Vec<_> = ran.stderr.lines().filter(|line| line.contains("--state")).collect();
         assert_eq!(said.len(), 1, "{}", ran.stderr);
         assert!(said[0].starts_with("# --state s: ") && said[0].contains(reason), "{said:?}");
         assert!(said[0].contains("s.damaged.1, and a new one begun"), "{said:?}");
         assert_eq!(world.text("s.damaged.1"), content);
         assert_eq!(world.text("s.damaged"), "an earlier one");
-        assert!(!exists(&world.path("s")), "nothing came of the run");
+        assert!(fs::read(world.path("s")).expect("a new one").starts_with(b"DHT-Estudely state 2"));
+    }
+}
+
+#[test]
+fn a_file_of_something_else_stays_where_it_is_until_the_run_begins() {
+    for (content, _) in damaged() {
+        let world = World::new();
+        world.put("s", &content);
+        let before = world.all();
+        let ran = unanswered(&world, &["--state", "s"]);
+        assert_eq!(ran.status, Some(1), "nobody answered");
+        assert!(world.all() == before, "{}", ran.stderr);
     }
 }
 

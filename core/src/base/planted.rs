@@ -71,6 +71,8 @@ bugs! {
     StaleDeadline = "stale-deadline",
     /// Infohashes under way are not taken up again from a saved state.
     ForgetPending = "forget-pending",
+    /// An infohash is settled in the saved state when its row is taken, not when it is written.
+    SettledBeforeWritten = "settled-before-written",
     /// A record says that a node was sampled, and not which infohashes it named.
     CalendarWithoutSamples = "calendar-without-samples",
     /// Known infohashes are looked up and fetched again.

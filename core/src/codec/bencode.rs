@@ -27,7 +27,7 @@ pub enum ErrorKind {
     ExpectedDigit,
     /// No colon after a string's length.
     ExpectedColon,
-    /// A number beyond `i64`, or of more than 19 significant digits.
+    /// A string length beyond `i64`.
     Overflow,
     /// A dictionary key that is not a string.
     ExpectedKey,
@@ -46,7 +46,7 @@ impl fmt::Display for Error {
             ErrorKind::ExpectedValue => "expected a value",
             ErrorKind::ExpectedDigit => "expected a digit",
             ErrorKind::ExpectedColon => "expected a colon after the string length",
-            ErrorKind::Overflow => "number out of range",
+            ErrorKind::Overflow => "string length out of range",
             ErrorKind::ExpectedKey => "dictionary key is not a string",
             ErrorKind::MissingValue => "dictionary key without a value",
             ErrorKind::TooDeep => "nested too deeply",
@@ -61,7 +61,8 @@ impl std::error::Error for Error {}
 /// One step through a document. Dictionary keys come as `Bytes`, alternating with their values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token<'a> {
-    /// An integer.
+    /// An integer. One beyond 64 bits counts as the nearest that has room (H4): only what is read
+    /// has a range, and what is nearest lies outside of every range that a use allows.
     Int(i64),
     /// A byte string.
     Bytes(&'a [u8]),
@@ -85,7 +86,7 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Whether the input was exactly what the canonical writer would produce.
+    /// Whether the input was in the canonical form, which an integer beyond 64 bits may have too.
     pub const fn is_canonical(self) -> bool {
         !(self.leading_zero || self.unsorted || self.duplicate)
     }
@@ -100,6 +101,7 @@ pub struct Reader<'a, const DEPTH: usize> {
     open: usize,
     frames: [Frame<'a>; DEPTH],
     flags: Flags,
+    huge: bool,
     started: bool,
 }
 
@@ -125,6 +127,7 @@ impl<'a, const DEPTH: usize> Reader<'a, DEPTH> {
             open: 0,
             frames: [Frame::List; DEPTH],
             flags: Flags::default(),
+            huge: false,
             started: false,
         }
     }
@@ -228,6 +231,11 @@ impl<'a, const DEPTH: usize> Reader<'a, DEPTH> {
         self.flags
     }
 
+    /// Whether an integer beyond 64 bits was met, which the specification allows (H4).
+    pub fn met_huge(&self) -> bool {
+        self.huge
+    }
+
     fn error(&self, kind: ErrorKind) -> Error {
         Error { kind, at: self.at }
     }
@@ -261,7 +269,7 @@ impl<'a, const DEPTH: usize> Reader<'a, DEPTH> {
         match first {
             b'i' => {
                 self.at += 1;
-                let value = self.number(b'e', ErrorKind::ExpectedDigit)?;
+                let value = self.integer()?;
                 Ok(Token::Int(value))
             }
             b'0'..=b'9' => self.string().map(Token::Bytes),
@@ -305,7 +313,7 @@ impl<'a, const DEPTH: usize> Reader<'a, DEPTH> {
     }
 
     fn string(&mut self) -> Result<&'a [u8], Error> {
-        let length = self.number(b':', ErrorKind::ExpectedColon)?;
+        let length = self.length()?;
         let rest = &self.input[self.at..];
         match usize::try_from(length).ok().and_then(|length| rest.get(..length)) {
             Some(bytes) => {
@@ -316,12 +324,35 @@ impl<'a, const DEPTH: usize> Reader<'a, DEPTH> {
         }
     }
 
-    /// Digits up to `end`, with a sign only before `e`. At most 19 significant digits (H4).
-    fn number(&mut self, end: u8, otherwise: ErrorKind) -> Result<i64, Error> {
-        let negative = end == b'e' && self.peek()? == b'-';
+    /// The rest of an integer: a sign, digits, `e`. It may be as long as the input (H4).
+    fn integer(&mut self) -> Result<i64, Error> {
+        let negative = self.peek()? == b'-';
         self.at += usize::from(negative);
+        let limit = if negative { i64::MIN } else { -i64::MAX };
+        let (value, beyond) = self.digits(b'e', limit, ErrorKind::ExpectedDigit)?;
+        self.huge |= beyond.is_some();
+        Ok(if negative { value } else { value.saturating_neg() })
+    }
+
+    /// The length of a string, and its colon.
+    fn length(&mut self) -> Result<i64, Error> {
+        let (value, beyond) = self.digits(b':', -i64::MAX, ErrorKind::ExpectedColon)?;
+        match beyond {
+            None => Ok(value.saturating_neg()),
+            Some(at) => Err(Error { kind: ErrorKind::Overflow, at }),
+        }
+    }
+
+    /// Digits up to `end`, as a number below zero: counting down reaches `i64::MIN`, which counting
+    /// up cannot. Below `limit` it is `limit`, with the offset of the first digit too many.
+    fn digits(
+        &mut self,
+        end: u8,
+        limit: i64,
+        otherwise: ErrorKind,
+    ) -> Result<(i64, Option<usize>), Error> {
         let start = self.at;
-        let mut value: i64 = 0;
+        let (mut value, mut beyond) = (0_i64, None);
         loop {
             let byte = self.peek()?;
             if byte == end && self.at > start {
@@ -331,20 +362,19 @@ impl<'a, const DEPTH: usize> Reader<'a, DEPTH> {
                 let kind = if self.at == start { ErrorKind::ExpectedDigit } else { otherwise };
                 return Err(self.error(kind));
             }
-            // Counting down reaches i64::MIN, which counting up cannot.
-            value = value
-                .checked_mul(10)
-                .and_then(|value| value.checked_sub(i64::from(byte - b'0')))
-                .ok_or(self.error(ErrorKind::Overflow))?;
+            let more = value.checked_mul(10);
+            let more = more.and_then(|value| value.checked_sub(i64::from(byte - b'0')));
+            value = more.filter(|value| *value >= limit).unwrap_or_else(|| {
+                beyond = beyond.or(Some(self.at));
+                limit
+            });
             self.at += 1;
         }
         let zero_first = self.input[start] == b'0';
-        self.flags.leading_zero |= zero_first && (self.at - start > 1 || negative);
-        if !negative {
-            value = value.checked_neg().ok_or(self.error(ErrorKind::Overflow))?;
-        }
+        let signed = end == b'e' && limit == i64::MIN;
+        self.flags.leading_zero |= zero_first && (self.at - start > 1 || signed);
         self.at += 1;
-        Ok(value)
+        Ok((value, beyond))
     }
 }
 

@@ -128,7 +128,7 @@ impl From<bencode::Error> for InfoError {
 pub struct Info {
     /// `name.utf-8` if it is there, not empty and valid, else `name`; raw bytes.
     pub name: Vec<u8>,
-    /// Files without pad files (BEP 47).
+    /// Files without pad files (BEP 47, 52.5).
     pub file_count: u64,
     /// Sum of their lengths in bytes; symlinks count 0.
     pub total_bytes: u64,

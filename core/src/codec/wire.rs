@@ -5,7 +5,7 @@
 //! keeps state, and nothing allocates except by appending to the caller's buffer.
 
 use crate::base::id::InfoHash;
-use crate::codec::bencode::{self, Reader, Writer};
+use crate::codec::bencode::{self, Reader, Token, Writer};
 use crate::limits::{
     EXTENDED_HANDSHAKE_DEPTH, EXTENDED_HANDSHAKE_TOKENS, METADATA_HEAD_DEPTH, METADATA_HEAD_TOKENS,
 };
@@ -109,7 +109,7 @@ pub fn emit_extended(out: &mut Vec<u8>, id: u8, fill: impl FnOnce(&mut Vec<u8>))
 pub struct Extensions<'a> {
     /// The id `m` gives `ut_metadata`; 0 withdraws it, a value that is no number counts as 0.
     pub ut_metadata: Option<i64>,
-    /// `metadata_size` in bytes, if it is a number (BEP 9).
+    /// `metadata_size` in bytes, if it is a number, or the digits of one (BEP 9, M1).
     pub metadata_size: Option<i64>,
     /// `v`, the client's name as sent.
     pub client: Option<&'a [u8]>,
@@ -156,7 +156,12 @@ impl<'a> Extensions<'a> {
                     }
                 }
                 b"metadata_size" if self.metadata_size.is_none() => {
-                    self.metadata_size = reader.int()?;
+                    self.metadata_size = match reader.next_token()? {
+                        Some(Token::Int(size)) => Some(size),
+                        Some(Token::Bytes(digits)) => in_digits(digits),
+                        Some(other) => reader.skip(other).map(|()| None)?,
+                        None => None,
+                    };
                 }
                 b"v" if self.client.is_none() => self.client = reader.bytes()?,
                 _ => {
@@ -185,6 +190,12 @@ impl<'a> Extensions<'a> {
             writer.end();
         });
     }
+}
+
+/// A number that came as text.
+fn in_digits(text: &[u8]) -> Option<i64> {
+    let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| is_number)?.parse().ok()
 }
 
 /// Our extension handshake: no port, no size, no `upload_only`, for which seeds hang up (10.4).
@@ -352,7 +363,12 @@ mod tests {
         assert_eq!((found.ut_metadata, found.metadata_size), (Some(3), Some(31235)));
         assert_eq!(found.client, Some(b"\xc2\xb5Torrent 1.2".as_slice()));
         let odd = Extensions::parse(b"d1:md11:ut_metadata1:3e13:metadata_size1:9e").expect("valid");
-        assert_eq!((odd.ut_metadata, odd.metadata_size), (Some(0), None));
+        assert_eq!((odd.ut_metadata, odd.metadata_size), (Some(0), Some(9)));
+        for odd in ["0:", "2:-9", "2:9 ", "20:99999999999999999999", "le", "d1:ai1ee"] {
+            let payload = format!("d1:md11:ut_metadatai3ee13:metadata_size{odd}e");
+            let found = Extensions::parse(payload.as_bytes()).expect("valid");
+            assert_eq!((found.ut_metadata, found.metadata_size), (Some(3), None), "{odd}");
+        }
         assert_eq!(Extensions::parse(b"le").expect("valid"), Extensions::default());
         assert!(Extensions::parse(b"d1:m").is_err());
 
@@ -375,14 +391,32 @@ mod tests {
         // The dictionary is one level; it, a key, the list and two ends are five tokens.
         assert!(Extensions::parse(&nested("d", 9)).is_ok());
         assert!(Extensions::parse(&nested("d", 10)).is_err());
-        assert!(Extensions::parse(flat("d", 995).as_bytes()).is_ok());
-        assert!(Extensions::parse(flat("d", 996).as_bytes()).is_err());
+        assert!(Extensions::parse(flat("d", 4_091).as_bytes()).is_ok());
+        assert!(Extensions::parse(flat("d", 4_092).as_bytes()).is_err());
         // Of a metadata message four tokens more.
         let head = "d8:msg_typei1e5:piecei0e";
         assert!(MetadataMessage::parse(&nested(head, 3)).is_ok());
         assert!(MetadataMessage::parse(&nested(head, 4)).is_err());
         assert!(MetadataMessage::parse(flat(head, 23).as_bytes()).is_ok());
         assert!(MetadataMessage::parse(flat(head, 24).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn h4_numbers_of_any_length_spoil_no_peer_message() {
+        let nines = "9".repeat(300);
+        for number in ["9223372036854775808", "-99999999999999999999", &nines] {
+            let payload =
+                format!("d1:md1:ai{number}e11:ut_metadatai3ee13:metadata_sizei9e4:reqqi{number}ee");
+            let found = Extensions::parse(payload.as_bytes()).expect("valid");
+            assert_eq!((found.ut_metadata, found.metadata_size), (Some(3), Some(9)), "{number}");
+            let head = format!("d8:msg_typei1e5:piecei4e1:zi{number}ee");
+            let read = MetadataMessage::parse(head.as_bytes());
+            let data = MetadataMessage::Data { piece: 4, total_size: None };
+            assert_eq!(read, Ok((data, head.len())), "{number}");
+            let odd = format!("d8:msg_typei{number}ee");
+            let read = MetadataMessage::parse(odd.as_bytes());
+            assert_eq!(read, Ok((MetadataMessage::Unknown, odd.len())), "an unknown kind");
+        }
     }
 
     #[test]

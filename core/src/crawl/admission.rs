@@ -1,7 +1,7 @@
 //! Which infohashes are taken on, and when: the seen-filter, the queue before a job is free, the
 //! limit a run was given, the calendar of second chances, and what an earlier run left undone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::base::addr::Contact;
 use crate::base::id::InfoHash;
@@ -117,6 +117,23 @@ impl Admission {
             self.aside.insert(lead.hash, lead);
         }
         new
+    }
+
+    /// Sets infohashes aside whose rows are lost: whatever was settled or put off about them no
+    /// longer is.
+    pub(crate) fn take_back(&mut self, lost: &BTreeSet<InfoHash>) {
+        for lane in &mut self.retries {
+            lane.retain(|lead| !lost.contains(&lead.hash));
+        }
+        self.settled.retain(|hash| !lost.contains(hash));
+        for hash in lost {
+            self.forget_later(*hash);
+            self.known.insert(&hash.0);
+            if self.aside.len() < PENDING_SAVED_MAX {
+                let lead = Lead::new(*hash, Instant::START, Origin::Sample);
+                self.aside.entry(*hash).or_insert(lead);
+            }
+        }
     }
 
     /// Takes on what was set aside, as far as the quota goes; how many.

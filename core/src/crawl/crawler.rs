@@ -37,8 +37,7 @@ use crate::crawl::jobs::{JobLimits, Jobs};
 use crate::crawl::outage::Outage;
 use crate::crawl::pace::{AddressPacer, FlowPacer, QueryPacer};
 use crate::crawl::row::Row;
-use crate::crawl::rows::Rows;
-use crate::crawl::rows::Untaken;
+use crate::crawl::rows::{Leaves, Rows};
 use crate::crawl::session::{Progress, Work};
 use crate::dht::bootstrap::Bootstraps;
 use crate::dht::network::Network;
@@ -219,14 +218,27 @@ impl Crawler {
         Some(dial)
     }
 
-    /// The next settled infohash.
+    /// The next settled infohash, for every output. For a saved state it stays under way until
+    /// [`Crawler::acknowledge_rows`]; after [`crate::limits::ROWS_TAKEN_MAX`] rows without that
+    /// there is no other.
     pub fn poll_row(&mut self) -> Option<Row> {
-        let Untaken { row, leaves, .. } = self.rows.pop()?;
-        self.note_settled(row.infohash, leaves);
+        let row = self.rows.take()?;
+        if planted::is(Bug::SettledBeforeWritten) {
+            self.note_settled(row.infohash, Leaves::Nothing);
+        }
         if self.rows.is_empty() {
             self.fill_jobs(); // which may have waited for room among the rows
         }
         Some(row)
+    }
+
+    /// Every output holds the first `held` rows that [`Crawler::poll_row`] has given: these are
+    /// settled for a saved state too. Rows are acknowledged in their order; a number at or below
+    /// an earlier one says nothing new.
+    pub fn acknowledge_rows(&mut self, held: u64) {
+        while let Some((hash, leaves)) = self.rows.acknowledge(held) {
+            self.note_settled(hash, leaves);
+        }
     }
 
     /// When [`Crawler::handle_timeout`] must be called, after every other `poll_*` was drained.

@@ -20,6 +20,7 @@ use crate::limits::{
     BLOCKED_PAUSE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PRESSURE_PAUSE,
     PRESSURE_PAUSE_MAX, SERIAL_ADDRESSES_MAX,
 };
+use crate::peer::clients::{Clients, Learnt};
 use crate::peer::exchange::Exchange;
 
 /// A connection under way.
@@ -58,6 +59,8 @@ pub(crate) struct Dialer {
     sequence: u64,
     slowness: Slowness,
     not_before: Option<Instant>,
+    /// How many requests at once clients serve, by name.
+    clients: Clients,
     /// How long dialling pauses under pressure, and until when it does.
     pause: Duration,
     pressed_until: Instant,
@@ -78,6 +81,7 @@ impl Dialer {
             sequence: 0,
             slowness: Slowness::default(),
             not_before: None,
+            clients: Clients::default(),
             pause: Duration::ZERO,
             pressed_until: Instant::START,
         }
@@ -132,6 +136,7 @@ impl Dialer {
         jobs.on_dial_named(job, peer);
         let seed = Seed(self.rng.bytes());
         let exchange = Exchange::new(now, hash, attempt, resume, seed);
+        let exchange = exchange.with_clients(self.clients.clone());
         Dial { peer, to, transport: attempt.transport, exchange }
     }
 
@@ -154,6 +159,11 @@ impl Dialer {
         if self.serial.insert(&address_key(self.policy, addr)) == Seen::Full {
             self.serial.clear();
         }
+    }
+
+    /// Learns how many requests at once a client serves.
+    pub(crate) fn on_learnt(&mut self, learnt: Learnt) {
+        self.clients.learn(learnt);
     }
 
     /// Learns how long peers take to connect and shake hands.

@@ -1,12 +1,21 @@
-//! Rows that wait for a sink. A sink that is full is not polled; its rows must never exceed the number
-//! and the bytes that are said here.
+//! Rows that wait for a sink, and what is known of those that were taken and are not yet held by
+//! every output. A sink that is full is not polled; its rows must never exceed the number and the
+//! bytes that are said here.
+//!
+//! An infohash stays under way, for a saved state, until its row is acknowledged: a row that was
+//! taken may still meet a full disk.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
+use crate::base::id::InfoHash;
+use crate::base::planted::{self, Bug};
 use crate::base::time::Instant;
 use crate::crawl::row::Row;
-use crate::lead::Origin;
-use crate::limits::{JOBS_MAX, ROW_BYTES_ENOUGH, ROW_BYTES_MAX, ROWS_MAX};
+use crate::lead::{Lead, Origin};
+use crate::limits::{
+    JOBS_MAX, ROW_BYTES_ENOUGH, ROW_BYTES_MAX, ROWS_MAX, ROWS_TAKEN_MAX, SAVED_PEERS_MAX,
+};
 use crate::peer::exchange::Fetched;
 
 /// What a settled infohash leaves behind in a saved state.
@@ -20,7 +29,7 @@ pub(crate) enum Leaves {
     Over,
 }
 
-/// A row that nobody has taken yet.
+/// A row that was not taken yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Untaken {
     pub(crate) row: Row,
@@ -29,9 +38,27 @@ pub(crate) struct Untaken {
     pub(crate) leaves: Leaves,
 }
 
+/// What is kept of a row that was taken: enough to begin its infohash again.
+#[derive(Clone, Debug)]
+struct Taken {
+    hash: InfoHash,
+    found: Instant,
+    origin: Origin,
+    /// As many as are saved.
+    peers: Vec<SocketAddr>,
+    leaves: Leaves,
+}
+
 /// The rows, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
+    /// Taken and not acknowledged: all of them are older than those that wait.
+    taken: VecDeque<Taken>,
+    /// Lists of peers of rows that were acknowledged, for the next ones: a row that is taken costs
+    /// no allocation once there are some.
+    spare: Vec<Vec<SocketAddr>>,
+    /// Rows acknowledged since the beginning.
+    acknowledged: u64,
     waiting: VecDeque<Untaken>,
     /// [`crate::crawl::row::Row::bytes_held`] of all of them.
     bytes: usize,
@@ -53,18 +80,47 @@ impl Rows {
         self.waiting.push_back(untaken);
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Untaken> {
-        let untaken = self.waiting.pop_front()?;
-        self.bytes -= untaken.row.bytes_held();
-        Some(untaken)
+    /// The next row for a sink; none while too many of those taken are not acknowledged.
+    pub(crate) fn take(&mut self) -> Option<Row> {
+        if self.taken.len() >= ROWS_TAKEN_MAX {
+            return None;
+        }
+        let Untaken { row, origin, leaves } = self.waiting.pop_front()?;
+        self.bytes -= row.bytes_held();
+        let mut peers = self.spare.pop().unwrap_or_default();
+        peers.extend(row.peers.iter().take(SAVED_PEERS_MAX));
+        self.taken.push_back(Taken { hash: row.infohash, found: row.found, origin, peers, leaves });
+        Some(row)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Untaken> {
-        self.waiting.iter()
+    /// The oldest row that was taken, if it is among the first `held` of the run, which every output
+    /// holds: its infohash, and what that leaves behind.
+    pub(crate) fn acknowledge(&mut self, held: u64) -> Option<(InfoHash, Leaves)> {
+        if self.acknowledged >= held {
+            return None;
+        }
+        let Taken { hash, mut peers, leaves, .. } = self.taken.pop_front()?;
+        self.acknowledged += 1;
+        peers.clear();
+        self.spare.push(peers);
+        Some((hash, leaves))
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+    /// Every infohash whose row some output still lacks, and peers of it.
+    pub(crate) fn unheld(&self) -> impl Iterator<Item = (Lead, &[SocketAddr])> {
+        let all = !planted::is(Bug::SettledBeforeWritten);
+        let taken = self.taken.iter().filter(move |_| all);
+        let taken =
+            taken.map(|taken| (Lead::new(taken.hash, taken.found, taken.origin), &*taken.peers));
+        let waiting = self.waiting.iter().map(|Untaken { row, origin, .. }| {
+            (Lead::new(row.infohash, row.found, *origin), &*row.peers)
+        });
+        taken.chain(waiting)
+    }
+
+    /// How many infohashes that are.
+    pub(crate) fn unheld_count(&self) -> usize {
+        self.taken.len() + self.waiting.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -75,7 +131,32 @@ impl Rows {
         let held: usize = self.waiting.iter().map(|untaken| untaken.row.bytes_held()).sum();
         assert_eq!(held, self.bytes, "every row is counted");
         assert!(self.bytes <= ROW_BYTES_MAX, "{} bytes of rows", self.bytes);
+        assert!(self.taken.len() <= ROWS_TAKEN_MAX, "{} rows taken", self.taken.len());
         // Work begun before there were too many still ends in rows.
         assert!(self.waiting.len() <= ROWS_MAX + JOBS_MAX, "{} rows", self.waiting.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crawl::row::{FailureCause, Verdict};
+
+    #[test]
+    fn no_row_is_given_while_too_many_others_lack_an_output() {
+        let mut rows = Rows::default();
+        for n in 0..=ROWS_TAKEN_MAX {
+            let hash = InfoHash([(n % 256) as u8; 20]);
+            let row = Row::new(hash, Verdict::Failed { cause: FailureCause::NoPeers });
+            rows.push(Untaken { row, origin: Origin::Sample, leaves: Leaves::Nothing });
+        }
+        assert_eq!(std::iter::from_fn(|| rows.take()).count(), ROWS_TAKEN_MAX);
+        rows.waiting.truncate(1);
+        rows.check();
+        assert_eq!(rows.unheld_count(), ROWS_TAKEN_MAX + 1);
+        assert!(rows.acknowledge(1).is_some() && rows.acknowledge(1).is_none());
+        assert!(rows.take().is_some() && rows.take().is_none());
+        assert!(rows.is_empty());
+        assert_eq!(rows.unheld().count(), ROWS_TAKEN_MAX);
     }
 }

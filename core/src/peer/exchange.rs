@@ -13,11 +13,14 @@
 //!   byte of the output nor the outcome.
 //! - Before a size is accepted nothing is buffered but an extension handshake that is really
 //!   coming in; after that memory grows with the pieces received (H23).
-//! - There always is a deadline; only a new piece moves it, and never beyond the absolute one.
+//! - There always is a deadline; only a new piece moves it, and never beyond the absolute one. An
+//!   exchange may be due before it, to ask again for what did not come.
 //! - Nothing that a peer sends makes it panic, and nothing unverified leaves it as [`Metadata`].
 //! - Whatever takes time in proportion to the metadata is done here, behind the hash: adapters may
 //!   run exchanges on any thread, and the control plane only moves what they bring.
 
+mod asking;
+mod nuisance;
 mod outcome;
 mod reading;
 
@@ -25,6 +28,8 @@ use std::mem;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
+use self::asking::{Asking, Next};
+use self::nuisance::Nuisance;
 use self::reading::Reading;
 use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
@@ -34,9 +39,10 @@ use crate::base::time::{Duration, Instant};
 use crate::codec::wire::{Extensions, Handshake, MetadataMessage, OUR_EXTENSIONS, PEER_ID_PREFIX};
 use crate::limits::{
     CONNECT_TIMEOUT, EXCHANGE_RATE, EXCHANGE_TIMEOUT, EXTENSION_TIMEOUT, HANDSHAKE_TIMEOUT,
-    PIECE_TIMEOUT, REQUESTS_MAX, SKIPPED_MAX, STRAYS_MAX, UNWANTED_MAX,
+    METADATA_MIN, OFFER_PATIENCE, PIECE_LEN, PIECE_TIMEOUT,
 };
-use crate::peer::pieces::{PieceSet, Pieces};
+use crate::peer::clients::{ClientName, Clients, Learnt};
+use crate::peer::pieces::Pieces;
 
 pub use self::outcome::{
     Attempt, Fetched, Metadata, Outcome, Pipeline, Progress, Step, Timings, Transport, UNGUARDED,
@@ -48,20 +54,6 @@ type Flow = ControlFlow<Result<Metadata, PeerFault>>;
 /// Shorthand: the peer failed.
 fn fail(fault: PeerFault) -> Flow {
     ControlFlow::Break(Err(fault))
-}
-
-/// Goes on while `count` keeps within `cap`.
-fn within(count: u32, cap: u32) -> Flow {
-    if count > cap { fail(PeerFault::Unwanted) } else { Flow::Continue(()) }
-}
-
-/// What the peer brought that nobody asked for (H27, M8, M10, M12).
-#[derive(Clone, Copy, Debug, Default)]
-struct Nuisance {
-    unwanted: u32,
-    skipped: u32,
-    requests: u32,
-    strays: u32,
 }
 
 /// One conversation; see the module's contract.
@@ -85,8 +77,13 @@ pub struct Exchange {
     pieces: Option<Pieces>,
     /// How many of these came from an earlier peer: the first ones in order of arrival.
     inherited: u16,
-    /// Asked for and neither come nor refused.
-    asked: PieceSet,
+    asking: Asking,
+    /// What the peer calls itself, and what is known of the clients of each name.
+    client: ClientName,
+    clients: Clients,
+    /// Why there will be no metadata if the peer says no more than it did: it named no size, no id,
+    /// or nothing at all.
+    lack: PeerFault,
     nuisance: Nuisance,
     /// Peers that this one told of.
     found_peers: Vec<SocketAddr>,
@@ -125,11 +122,19 @@ impl Exchange {
             resume,
             pieces: None,
             inherited: 0,
-            asked: PieceSet::default(),
+            asking: Asking::new(now, attempt.pipeline),
+            client: ClientName::default(),
+            clients: Clients::default(),
+            lack: PeerFault::ExtensionTimeout,
             nuisance: Nuisance::default(),
             found_peers: Vec::new(),
             ended: false,
         }
+    }
+
+    /// Says how many pieces at once the clients of each name are asked for.
+    pub(crate) fn with_clients(self, clients: Clients) -> Self {
+        Self { clients, ..self }
     }
 
     /// The stream is connected: appends our base handshake. The extension handshake waits for the
@@ -147,7 +152,7 @@ impl Exchange {
     /// Bytes arrived. Consumes all of them; appends what is to be written. Bytes that arrive after
     /// the deadline no longer count.
     pub fn handle_bytes(&mut self, now: Instant, input: &[u8], out: &mut Vec<u8>) -> Step {
-        if let late @ Step::Finished(_) = self.handle_timeout(now) {
+        if let late @ Step::Finished(_) = self.handle_timeout(now, out) {
             return late;
         }
         if self.ended || self.progress == Progress::Nothing {
@@ -167,6 +172,7 @@ impl Exchange {
     pub fn handle_closed(&mut self, now: Instant) -> Outcome {
         let fault = match self.progress {
             Progress::Nothing | Progress::Connected => PeerFault::ClosedEarly,
+            Progress::Handshaken if self.lack != PeerFault::ExtensionTimeout => self.lack,
             Progress::Handshaken | Progress::Offered | Progress::Complete => PeerFault::ClosedLate,
         };
         self.finish(now, Err(fault))
@@ -179,15 +185,25 @@ impl Exchange {
         self.finish(now, Err(fault))
     }
 
-    /// Time passed. Before the deadline this does nothing.
-    pub fn handle_timeout(&mut self, now: Instant) -> Step {
-        if self.ended || now < self.poll_timeout() {
+    /// Time passed: appends what is to be written. Before [`Exchange::poll_timeout`] this does
+    /// nothing.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Vec<u8>) -> Step {
+        if self.ended {
+            return Step::Continue;
+        }
+        if now < self.ends() {
+            if self.asking.poll_timeout().is_some_and(|at| at <= now) {
+                let is_coming = self.pieces.as_ref().is_some_and(Pieces::is_one_coming);
+                if self.asking.on_due(now, is_coming) == Next::Ask {
+                    self.ask(now, out);
+                }
+            }
             return Step::Continue;
         }
         let fault = match self.progress {
             Progress::Nothing => PeerFault::ConnectTimeout,
             Progress::Connected => PeerFault::HandshakeTimeout,
-            Progress::Handshaken => PeerFault::ExtensionTimeout,
+            Progress::Handshaken => self.lack,
             Progress::Offered | Progress::Complete => PeerFault::MetadataTimeout,
         };
         Step::Finished(Box::new(self.finish(now, Err(fault))))
@@ -195,6 +211,12 @@ impl Exchange {
 
     /// When [`Exchange::handle_timeout`] is due. There always is such an instant.
     pub fn poll_timeout(&self) -> Instant {
+        let ends = self.ends();
+        self.asking.poll_timeout().map_or(ends, |at| at.min(ends))
+    }
+
+    /// When the conversation is over if nothing more comes.
+    fn ends(&self) -> Instant {
         self.phase_ends.min(self.all_ends)
     }
 
@@ -237,7 +259,13 @@ impl Exchange {
             pieces
         });
         let partial = partial.max_by_key(Pieces::bytes_held).filter(|p| p.pieces_held() > 0);
+        let learnt = self.asking.learnt().map(|(batch, lost_some)| Learnt {
+            client: self.client,
+            batch,
+            lost_some,
+        });
         Outcome {
+            learnt,
             partial: partial.filter(|_| result.is_err()),
             result: result.map(Fetched::read),
             found_peers: mem::take(&mut self.found_peers),
@@ -254,6 +282,7 @@ impl Exchange {
             return fail(PeerFault::OwnConnection);
         }
         self.progress = Progress::Handshaken;
+        self.client = ClientName::new(&theirs.peer_id);
         self.timings.handshaken = Some(self.clamp(now));
         if !theirs.has_extensions() {
             return fail(PeerFault::NoExtensions);
@@ -274,7 +303,10 @@ impl Exchange {
         out: &mut Vec<u8>,
     ) -> Flow {
         let parse = if is_whole { Extensions::parse } else { Extensions::parse_front };
-        let Ok(theirs) = parse(front) else { return self.on_unwanted() };
+        let Ok(theirs) = parse(front) else { return self.on_unwanted(now) };
+        if let Some(client) = theirs.client {
+            self.client.set_version(client);
+        }
         if let Some(id) = theirs.ut_metadata {
             // 10.5: what is no id means unsupported, 0 means withdrawn.
             self.peer_metadata_id = u8::try_from(id).unwrap_or(0);
@@ -282,23 +314,43 @@ impl Exchange {
                 self.peer_metadata_id = crate::codec::wire::OUR_METADATA_ID;
             }
         }
+        let size = theirs.metadata_size.filter(|size| *size != 0);
+        let Some(pieces) = &self.pieces else { return self.on_first_extensions(now, size, out) };
         if self.peer_metadata_id == 0 {
             return fail(PeerFault::NoMetadataExtension);
         }
-        let Some(pieces) = &self.pieces else { return self.on_offer(now, &theirs, out) };
-        if theirs.metadata_size.is_some_and(|size| size != pieces.size() as i64) {
+        if size.is_some_and(|size| size != pieces.size() as i64) {
             return fail(PeerFault::SizeChanged);
         }
-        self.on_unwanted()
+        self.on_unwanted(now)
     }
 
-    /// The first usable extension handshake: asks for what is missing.
-    fn on_offer(&mut self, now: Instant, theirs: &Extensions<'_>, out: &mut Vec<u8>) -> Flow {
-        let size = theirs.metadata_size.unwrap_or(0);
-        if size == 0 {
-            return fail(PeerFault::NoMetadata);
+    /// An extension handshake before metadata of a size was offered. One that lacks something is
+    /// perhaps followed by one that does not (M1, M2), and a peer without a size may have the
+    /// metadata all the same.
+    fn on_first_extensions(&mut self, now: Instant, size: Option<i64>, out: &mut Vec<u8>) -> Flow {
+        if self.peer_metadata_id != 0
+            && let Some(size) = size
+        {
+            let Some(pieces) = Pieces::new(size) else { return fail(PeerFault::BadSize) };
+            self.on_offer(now, pieces);
+            return self.go_on(now, out);
         }
-        let Some(mut pieces) = Pieces::new(size) else { return fail(PeerFault::BadSize) };
+        if self.lack == PeerFault::ExtensionTimeout {
+            self.phase_ends = self.phase_ends.min(now + OFFER_PATIENCE);
+        }
+        if self.peer_metadata_id == 0 {
+            self.lack = PeerFault::NoMetadataExtension;
+        } else if self.lack != PeerFault::NoMetadata {
+            self.lack = PeerFault::NoMetadata;
+            self.asking.begin_blindly(now);
+            MetadataMessage::Request { piece: 0 }.emit(out, self.peer_metadata_id, b"");
+        }
+        self.on_unwanted(now)
+    }
+
+    /// The peer has metadata of an acceptable size.
+    fn on_offer(&mut self, now: Instant, mut pieces: Pieces) {
         if let Some(resume) = self.resume.take_if(|resume| resume.size() == pieces.size()) {
             self.inherited = resume.pieces_held();
             pieces = resume;
@@ -308,22 +360,36 @@ impl Exchange {
         self.phase_ends = now + PIECE_TIMEOUT;
         let allowance = Duration::from_secs((pieces.size() as u64).div_ceil(EXCHANGE_RATE));
         self.all_ends = self.timings.started + EXCHANGE_TIMEOUT + allowance;
-        let complete = pieces.is_complete();
+        if let Some(batch) = self.clients.batch(&self.client) {
+            self.asking.limit(batch);
+        }
         self.pieces = Some(pieces);
-        if complete { self.verify(out) } else { self.ask(out) }
     }
 
-    /// Asks for every missing piece, or for the next one.
-    fn ask(&mut self, out: &mut Vec<u8>) -> Flow {
-        let Some(pieces) = &self.pieces else { return Flow::Continue(()) };
-        let count = match self.attempt.pipeline {
-            Pipeline::All => usize::MAX,
-            Pipeline::OneByOne => 1,
-        };
-        for piece in pieces.missing().take(count) {
-            self.asked.insert(piece);
+    /// Checks metadata that is complete, or asks for more of it.
+    fn go_on(&mut self, now: Instant, out: &mut Vec<u8>) -> Flow {
+        if self.pieces.as_ref().is_some_and(Pieces::is_complete) {
+            return self.verify(now, out);
+        }
+        self.ask(now, out);
+        Flow::Continue(())
+    }
+
+    /// Asks for the next pieces that are missing, in one write.
+    fn ask(&mut self, now: Instant, out: &mut Vec<u8>) {
+        let Some(pieces) = &self.pieces else { return };
+        self.asking.begin(now, pieces, |piece| {
             let request = MetadataMessage::Request { piece: i64::from(piece) };
             request.emit(out, self.peer_metadata_id, b"");
+        });
+    }
+
+    /// Does what is next after an answer.
+    fn follow(&mut self, now: Instant, next: Next, out: &mut Vec<u8>) -> Flow {
+        match next {
+            Next::Wait => {}
+            Next::Ask => self.ask(now, out),
+            Next::GiveUp => return fail(PeerFault::Rejected),
         }
         Flow::Continue(())
     }
@@ -332,17 +398,18 @@ impl Exchange {
     /// that was asked for, the piece's buffer is ready on return and `true` says to fill it.
     fn on_message(
         &mut self,
+        now: Instant,
         message: MetadataMessage,
         length: usize,
         out: &mut Vec<u8>,
     ) -> ControlFlow<Result<Metadata, PeerFault>, bool> {
         match message {
             MetadataMessage::Data { piece, total_size } => {
-                return self.on_data(piece, total_size, length);
+                return self.on_data(now, (piece, total_size, length), out);
             }
             MetadataMessage::Request { piece } => self.on_request(piece, out)?,
-            MetadataMessage::Reject { piece } => self.on_reject(piece)?,
-            MetadataMessage::Unknown => self.on_unwanted()?,
+            MetadataMessage::Reject { piece } => self.on_reject(now, piece, out)?,
+            MetadataMessage::Unknown => self.on_unwanted(now)?,
         }
         ControlFlow::Continue(false)
     }
@@ -350,44 +417,59 @@ impl Exchange {
     /// M4, M5, M7, M8: data is filled in only if it is due and of exactly the due length.
     fn on_data(
         &mut self,
-        piece: i64,
-        total_size: Option<i64>,
-        length: usize,
+        now: Instant,
+        (piece, total_size, length): (i64, Option<i64>, usize),
+        out: &mut Vec<u8>,
     ) -> ControlFlow<Result<Metadata, PeerFault>, bool> {
+        let due = u16::try_from(piece).ok().filter(|piece| self.asking.is_due(*piece));
+        if self.pieces.is_none() && due.is_some() {
+            self.on_size_by_data(now, total_size, length)?;
+        }
         if let Some(pieces) = &mut self.pieces {
             if total_size.is_some_and(|size| size != pieces.size() as i64) {
                 return ControlFlow::Break(Err(PeerFault::SizeChanged));
             }
-            let due = u16::try_from(piece).ok().filter(|piece| self.asked.contains(*piece));
             if let Some(piece) = due {
-                if length != pieces.piece_len(piece) || !pieces.begin(piece) {
+                self.asking.on_begun(piece);
+                if length != pieces.piece_len(piece) {
                     return ControlFlow::Break(Err(PeerFault::BadPiece));
                 }
-                self.asked.remove(piece);
-                return ControlFlow::Continue(true);
+                if pieces.begin(piece) {
+                    return ControlFlow::Continue(true);
+                }
+                // An earlier peer left it, and it was asked for before that was known to fit.
+                self.go_on(now, out)?;
+                return ControlFlow::Continue(false);
             }
         }
         self.on_stray()?;
         ControlFlow::Continue(false)
     }
 
+    /// The first piece came from a peer that named no size: its head does (M1), or the piece is
+    /// shorter than a first one of several could be.
+    fn on_size_by_data(&mut self, now: Instant, total_size: Option<i64>, length: usize) -> Flow {
+        let alone = (METADATA_MIN..PIECE_LEN).contains(&length).then_some(length as i64);
+        if let Some(size) = total_size.or(alone) {
+            let Some(pieces) = Pieces::new(size) else { return fail(PeerFault::BadSize) };
+            self.on_offer(now, pieces);
+        }
+        Flow::Continue(())
+    }
+
     /// A piece became whole.
     fn on_piece(&mut self, now: Instant, out: &mut Vec<u8>) -> Flow {
         self.phase_ends = now + PIECE_TIMEOUT;
+        let next = self.asking.on_piece(now);
         if self.pieces.as_ref().is_some_and(Pieces::is_complete) {
-            return self.verify(out);
+            return self.verify(now, out);
         }
-        match self.attempt.pipeline {
-            Pipeline::OneByOne => self.ask(out),
-            // The rest was refused.
-            Pipeline::All if self.asked.is_empty() => fail(PeerFault::Rejected),
-            Pipeline::All => Flow::Continue(()),
-        }
+        self.follow(now, next, out)
     }
 
     /// Every piece is here. If the hash is wrong and pieces of an earlier peer are among them,
     /// those may be at fault: this peer is asked for them before it is blamed (H29).
-    fn verify(&mut self, out: &mut Vec<u8>) -> Flow {
+    fn verify(&mut self, now: Instant, out: &mut Vec<u8>) -> Flow {
         self.progress = Progress::Complete;
         let Some(pieces) = &mut self.pieces else { return Flow::Continue(()) };
         if self.inherited == 0 {
@@ -399,13 +481,14 @@ impl Exchange {
         }
         pieces.forget_first(mem::take(&mut self.inherited));
         self.progress = Progress::Offered;
-        self.ask(out)
+        self.asking.restart();
+        self.ask(now, out);
+        Flow::Continue(())
     }
 
     /// M10: we serve nothing, and say so.
     fn on_request(&mut self, piece: i64, out: &mut Vec<u8>) -> Flow {
-        self.nuisance.requests += 1;
-        within(self.nuisance.requests, REQUESTS_MAX)?;
+        self.nuisance.on_request()?;
         // Before its extension handshake we do not know under which id to answer.
         if self.peer_metadata_id != 0 {
             MetadataMessage::Reject { piece }.emit(out, self.peer_metadata_id, b"");
@@ -413,30 +496,34 @@ impl Exchange {
         Flow::Continue(())
     }
 
-    /// M9: what else was asked for may still come, and the next peer continues from there.
-    fn on_reject(&mut self, piece: i64) -> Flow {
-        if !u16::try_from(piece).is_ok_and(|piece| self.asked.remove(piece)) {
-            return self.on_stray();
+    /// M9: what else was asked for may still come, and what was refused be given later; else the
+    /// next peer continues from there. A peer that has not offered anything yet still may.
+    fn on_reject(&mut self, now: Instant, piece: i64, out: &mut Vec<u8>) -> Flow {
+        let refused = u16::try_from(piece).ok();
+        if self.pieces.is_none() && refused.is_some_and(|piece| self.asking.is_due(piece)) {
+            self.asking.restart();
+            return Flow::Continue(());
         }
-        if self.asked.is_empty() { fail(PeerFault::Rejected) } else { Flow::Continue(()) }
+        match refused.and_then(|piece| self.asking.on_reject(now, piece)) {
+            None => self.on_stray(),
+            Some(next) => self.follow(now, next, out),
+        }
     }
 
-    /// M8: repeated, unrequested or impossible pieces and rejects.
+    /// M8: repeated, unrequested or impossible pieces and rejects. What was asked for twice may be
+    /// answered twice.
     fn on_stray(&mut self) -> Flow {
-        self.nuisance.strays += 1;
-        within(self.nuisance.strays, STRAYS_MAX)
+        if self.asking.is_repeat() { Flow::Continue(()) } else { self.nuisance.on_stray() }
     }
 
     /// H27, M12: extension messages that mean nothing to us.
-    fn on_unwanted(&mut self) -> Flow {
-        self.nuisance.unwanted += 1;
-        within(self.nuisance.unwanted, UNWANTED_MAX)
+    fn on_unwanted(&mut self, now: Instant) -> Flow {
+        self.nuisance.on_unwanted(now.since(self.timings.started))
     }
 
     /// H27: bytes that are of no use, prefixes included.
-    fn on_skipped(&mut self, bytes: u32) -> Flow {
-        self.nuisance.skipped = self.nuisance.skipped.saturating_add(bytes);
-        within(self.nuisance.skipped, SKIPPED_MAX)
+    fn on_skipped(&mut self, now: Instant, bytes: u32) -> Flow {
+        self.nuisance.on_skipped(now.since(self.timings.started), bytes)
     }
 }
 

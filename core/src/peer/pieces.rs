@@ -10,38 +10,70 @@ use std::fmt;
 use crate::base::planted::{self, Bug};
 use crate::limits::{METADATA_MAX, METADATA_MIN, PIECE_LEN, PIECES_MAX};
 
-/// Words that hold a bit for every possible piece.
-const WORDS: usize = PIECES_MAX.div_ceil(64);
-
-/// A set of piece indices below [`PIECES_MAX`].
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct PieceSet([u64; WORDS]);
+/// A set of piece indices below [`PIECES_MAX`]. It takes a bit for each piece up to the last one
+/// that was ever added: 8 bytes for the metadata of most torrents.
+#[derive(Clone, Default)]
+pub struct PieceSet {
+    words: Vec<u64>,
+    len: u16,
+}
 
 impl PieceSet {
     /// Adds `piece`; whether it was absent. Indices that no metadata has are never added.
     pub fn insert(&mut self, piece: u16) -> bool {
-        let bit = 1 << (piece % 64);
-        let word = self.0.get_mut(usize::from(piece / 64)).filter(|word| **word & bit == 0);
-        word.map(|word| *word |= bit).is_some()
+        if usize::from(piece) >= PIECES_MAX || self.contains(piece) {
+            return false;
+        }
+        let at = usize::from(piece / 64);
+        if at >= self.words.len() {
+            self.words.resize(at + 1, 0);
+        }
+        self.words[at] |= 1 << (piece % 64);
+        self.len += 1;
+        true
     }
 
     /// Takes `piece` out; whether it was in.
     pub fn remove(&mut self, piece: u16) -> bool {
         let bit = 1 << (piece % 64);
-        let word = self.0.get_mut(usize::from(piece / 64)).filter(|word| **word & bit != 0);
-        word.map(|word| *word &= !bit).is_some()
+        let word = self.words.get_mut(usize::from(piece / 64)).filter(|word| **word & bit != 0);
+        let Some(word) = word else { return false };
+        *word &= !bit;
+        self.len -= 1;
+        true
     }
 
     /// Whether `piece` is in.
     pub fn contains(&self, piece: u16) -> bool {
-        self.0.get(usize::from(piece / 64)).is_some_and(|word| word & (1 << (piece % 64)) != 0)
+        self.words.get(usize::from(piece / 64)).is_some_and(|word| word & (1 << (piece % 64)) != 0)
+    }
+
+    /// How many are in.
+    pub fn len(&self) -> u16 {
+        self.len
     }
 
     /// Whether no piece is in.
     pub fn is_empty(&self) -> bool {
-        self.0 == [0; WORDS]
+        self.len == 0
+    }
+
+    /// Takes all out.
+    pub fn clear(&mut self) {
+        *self = Self::default();
     }
 }
+
+/// Whatever the sets held before.
+impl PartialEq for PieceSet {
+    fn eq(&self, other: &Self) -> bool {
+        let words = self.words.len().max(other.words.len());
+        let word = |set: &Self, at: usize| set.words.get(at).copied().unwrap_or(0);
+        (0..words).all(|at| word(self, at) == word(other, at))
+    }
+}
+
+impl Eq for PieceSet {}
 
 /// Shows the indices.
 impl fmt::Debug for PieceSet {
@@ -108,9 +140,8 @@ impl Pieces {
 
     /// The pieces that are not held, in order.
     pub fn missing(&self) -> impl Iterator<Item = u16> {
-        let held = self.held;
         let end = self.pieces_total() + u16::from(planted::is(Bug::PieceIndexUnchecked));
-        (0..end).filter(move |piece| !held.contains(*piece))
+        (0..end).filter(|piece| !self.held.contains(*piece))
     }
 
     /// The length that this piece must have; 0 for one that the metadata does not have.
@@ -143,6 +174,11 @@ impl Pieces {
         self.held.insert(piece);
         self.whole.push((piece, data));
         true
+    }
+
+    /// Whether a piece is coming in.
+    pub(crate) fn is_one_coming(&self) -> bool {
+        self.incoming.is_some()
     }
 
     /// Forgets the bytes of a piece that did not become whole.
@@ -211,10 +247,10 @@ mod tests {
 
     #[test]
     fn sizes_are_accepted_at_the_limits_and_refused_one_past_them() {
-        for size in [10, 10_485_760] {
+        for size in [10, 33_554_432] {
             assert_eq!(Pieces::new(size as i64).map(|pieces| pieces.size()), Some(size));
         }
-        for size in [i64::MIN, -1, 0, 9, 10_485_761, i64::MAX] {
+        for size in [i64::MIN, -1, 0, 9, 33_554_433, i64::MAX] {
             assert_eq!(Pieces::new(size), None, "{size}");
         }
     }
@@ -225,8 +261,8 @@ mod tests {
         assert_eq!((even.pieces_total(), even.piece_len(2), even.piece_len(3)), (3, 16_384, 0));
         let odd = Pieces::new(49_153).expect("size");
         assert_eq!((odd.pieces_total(), odd.piece_len(3), odd.piece_len(u16::MAX)), (4, 1, 0));
-        let largest = Pieces::new(10_485_760).expect("size");
-        assert_eq!(largest.pieces_total(), 640);
+        let largest = Pieces::new(33_554_432).expect("size");
+        assert_eq!(largest.pieces_total(), 2_048);
     }
 
     #[test]
@@ -295,17 +331,23 @@ mod tests {
         }
 
         #[test]
-        fn a_piece_set_behaves_like_a_set(pieces in prop::collection::vec(0..PIECES_MAX as u16, 0..50)) {
+        fn a_piece_set_behaves_like_a_set(pieces in prop::collection::vec(0..2_100_u16, 0..50)) {
             let mut set = PieceSet::default();
             let mut model = std::collections::BTreeSet::new();
             for piece in pieces {
                 prop_assert_eq!(set.contains(piece), model.contains(&piece));
-                prop_assert_eq!(set.insert(piece), model.insert(piece));
+                prop_assert_eq!(set.insert(piece), piece < 2_048 && model.insert(piece));
                 if piece % 3 == 0 {
                     prop_assert_eq!(set.remove(piece), model.remove(&piece));
                 }
                 prop_assert_eq!(set.is_empty(), model.is_empty());
+                prop_assert_eq!(usize::from(set.len()), model.len());
             }
+            let mut again = PieceSet::default();
+            model.iter().for_each(|piece| assert!(again.insert(*piece)));
+            prop_assert_eq!(&again, &set);
+            let first = model.first().copied().unwrap_or(0);
+            prop_assert_eq!(again.remove(first), again != set);
         }
     }
 }

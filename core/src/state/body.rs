@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::WallTime;
 use super::item::{Rest, SavedFamily, SavedLead};
+use super::{Stamp, Uptime, WallTime};
 use crate::base::addr::{Contact, Family, emit_node, emit_peer, parse_node, parse_peer};
 use crate::base::id::{ID_LEN, InfoHash, NodeId};
 use crate::base::time::Instant;
@@ -26,6 +26,13 @@ pub(super) fn put_contact(contact: Contact, out: &mut Vec<u8>) {
 
 pub(super) fn put_wall(wall: WallTime, out: &mut Vec<u8>) {
     out.extend_from_slice(&wall.0.to_be_bytes());
+}
+
+/// Wall time u64, the start of the machine, seconds since then u64.
+pub(super) fn put_clock(wall: WallTime, uptime: Uptime, out: &mut Vec<u8>) {
+    put_wall(wall, out);
+    out.extend_from_slice(&uptime.boot);
+    out.extend_from_slice(&uptime.seconds.to_be_bytes());
 }
 
 /// Family u8, node id, depth of the table u8, and behind a flag our address as others see it.
@@ -117,6 +124,15 @@ impl<'a> Body<'a> {
 
     pub(super) fn wall(&mut self) -> Option<WallTime> {
         self.eight().map(|bytes| WallTime(u64::from_be_bytes(bytes)))
+    }
+
+    /// What two clocks say together, with which the body ends.
+    pub(super) fn last_clock(mut self) -> Option<Stamp> {
+        let wall = self.wall()?;
+        let boot = self.take(16)?.try_into().ok()?;
+        let seconds = u64::from_be_bytes(self.eight()?);
+        let uptime = Some(Uptime { boot, seconds });
+        self.is_empty().then_some(Stamp { wall, uptime })
     }
 
     pub(super) fn id(&mut self) -> Option<NodeId> {

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use super::body::{put_lead, put_rest, put_wall};
 use super::frame::{Salt, put_record};
 use super::item::Rest;
-use super::{WallTime, kind};
+use super::snapshot::put_stamp;
+use super::{Stamp, kind};
 use crate::base::addr::Contact;
 use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
@@ -41,12 +42,15 @@ pub(crate) struct Journal {
     peers: Vec<SocketAddr>,
     /// Samples that belong to notes.
     noted: usize,
+    /// What the clocks said when that was last written down.
+    clock: Option<Stamp>,
 }
 
 impl Journal {
     /// Nothing has happened yet.
     pub(crate) fn new(salt: Salt) -> Self {
-        Self { salt, notes: Vec::new(), samples: Vec::new(), peers: Vec::new(), noted: 0 }
+        let (notes, samples, peers) = (Vec::new(), Vec::new(), Vec::new());
+        Self { salt, notes, samples, peers, noted: 0, clock: None }
     }
 
     /// Keeps an infohash of the answer being read until [`Journal::answer`] says whose it was.
@@ -94,7 +98,12 @@ impl Journal {
     }
 
     /// Appends a record for each note, and forgets them.
-    pub(crate) fn drain(&mut self, now: Instant, wall: WallTime, out: &mut Vec<u8>) {
+    pub(crate) fn drain(&mut self, now: Instant, at: Stamp, out: &mut Vec<u8>) {
+        let wall = at.wall;
+        if !self.notes.is_empty() && self.clock.is_none_or(|said| said.disagrees_with(at)) {
+            self.clock = Some(at);
+            put_stamp(self.salt, at, out);
+        }
         let (salt, left) = (self.salt, |until: Instant| seconds_left(now, until));
         let (mut samples, mut peers) = (self.samples.iter(), self.peers.iter());
         for note in self.notes.drain(..) {

@@ -6,7 +6,8 @@ use super::body::Body;
 use super::frame::{Frame, Frames, Salt};
 use super::item::{Rest, SavedFamily, SavedLead, Unknown};
 use super::snapshot::HEAD_SALT;
-use super::{StateError, WallTime, kind};
+use super::stamp::Reader;
+use super::{Stamp, StateError, WallTime, kind};
 use crate::base::addr::{Contact, Family};
 use crate::base::id::InfoHash;
 use crate::base::time::{Duration, Instant};
@@ -53,13 +54,13 @@ pub(crate) struct Saved {
 
 impl Saved {
     /// Reads what follows the first line, which ends at `begin`.
-    pub(super) fn read(bytes: &[u8], begin: usize, wall: WallTime) -> Result<Self, StateError> {
+    pub(super) fn read(bytes: &[u8], begin: usize, now: Stamp) -> Result<Self, StateError> {
         let bytes = bytes.get(begin..).unwrap_or_default();
         if bytes.len() < 2 * HEAD_LEN {
             return Err(StateError::Truncated);
         }
         let (written, salt) = heads(bytes).ok_or(StateError::Damaged(begin))?;
-        let passed = seconds_between(written, wall);
+        let mut clock = Reader::new(now, written);
         let mut saved = Self { salt: Some(salt), ..Self::default() };
         // The heads stand under another salt, at the front and equally long.
         let behind = bytes.get(2 * HEAD_LEN..).unwrap_or_default();
@@ -67,11 +68,18 @@ impl Saved {
         let (mut senseless, mut has_end, mut unknown_bytes) = (0, false, 0);
         for Frame { kind, body, .. } in frames.by_ref() {
             has_end |= kind == kind::END;
+            // One of ours that makes sense; what a later version made of the kind is kept.
+            if kind == kind::CLOCK
+                && let Some(writer) = Body(body).last_clock()
+            {
+                clock.writer = Some(writer);
+                continue;
+            }
             if kind & kind::OPTIONAL != 0 {
                 saved.keep_unknown(kind, body, &mut unknown_bytes);
                 continue;
             }
-            senseless += usize::from(saved.take(kind, Body(body), passed, wall).is_none());
+            senseless += usize::from(saved.take(kind, Body(body), &clock).is_none());
             saved.check_counts()?;
         }
         // A snapshot without its end lacks at least that.
@@ -83,7 +91,8 @@ impl Saved {
 
     /// Takes a record in whole; `None`, and nothing done, if it makes no sense or is beyond all
     /// bounds.
-    fn take(&mut self, kind: u8, body: Body<'_>, passed: u32, wall: WallTime) -> Option<()> {
+    fn take(&mut self, kind: u8, body: Body<'_>, clock: &Reader) -> Option<()> {
+        let passed = clock.passed_since(clock.snapshot);
         match kind {
             kind::FAMILY => {
                 let saved = body.last_family()?;
@@ -98,16 +107,16 @@ impl Saved {
             kind::SETTLED => self.settled.extend(body.all(Body::hash)?),
             kind::END => body.is_empty().then_some(())?,
             kind => {
-                self.appended(kind, body, wall)?;
+                self.appended(kind, body, clock)?;
                 self.records += 1;
             }
         }
         Some(())
     }
 
-    fn appended(&mut self, kind: u8, mut body: Body<'_>, wall: WallTime) -> Option<()> {
+    fn appended(&mut self, kind: u8, mut body: Body<'_>, clock: &Reader) -> Option<()> {
         match kind {
-            kind::ANSWER => self.answer(body, wall)?,
+            kind::ANSWER => self.answer(body, clock)?,
             kind::TAKEN => {
                 let SavedLead { lead, .. } = body.lead()?;
                 self.room_for_pending(1, body)?;
@@ -115,7 +124,7 @@ impl Saved {
             }
             kind::DROPPED => self.drop(body.last_hash()?),
             kind::RETRY => {
-                let passed = seconds_between(body.wall()?, wall);
+                let passed = clock.passed_since(body.wall()?);
                 let hash = body.hash()?;
                 let (round, left) = (body.byte()?, body.u32()?);
                 body.is_empty().then_some(())?;
@@ -180,8 +189,8 @@ impl Saved {
     }
 
     /// A node rests, and the infohashes that it named are taken on.
-    pub(super) fn answer(&mut self, mut body: Body<'_>, wall: WallTime) -> Option<()> {
-        let passed = seconds_between(body.wall()?, wall);
+    pub(super) fn answer(&mut self, mut body: Body<'_>, clock: &Reader) -> Option<()> {
+        let passed = clock.passed_since(body.wall()?);
         let rest = body.rest()?;
         let count = usize::from(body.byte()?);
         let mut hashes = [InfoHash([0; 20]); SAMPLES_PER_REPLY];
@@ -257,9 +266,4 @@ fn is_round(round: u8) -> bool {
 pub(super) fn left_after(rest: Rest, passed: u32) -> Rest {
     let left = rest.left.min(REST_MAX.as_secs() as u32).saturating_sub(passed);
     Rest { left, ..rest }
-}
-
-/// How much time has passed for certain: none, if the clock was set back.
-pub(super) fn seconds_between(written: WallTime, now: WallTime) -> u32 {
-    u32::try_from(now.0.saturating_sub(written.0)).unwrap_or(u32::MAX)
 }

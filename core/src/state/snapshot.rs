@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::body::{put_contact, put_lead, put_rest, put_saved_family, put_wall};
+use super::body::{put_clock, put_contact, put_lead, put_rest, put_saved_family, put_wall};
 use super::frame::{Salt, begin, end, put_record};
 use super::item::{Rest, SavedFamily, Unknown};
 use super::version::FIRST_LINE;
-use super::{WallTime, kind};
+use super::{Stamp, kind};
 use crate::base::addr::Contact;
 use crate::base::id::InfoHash;
 use crate::lead::Lead;
@@ -14,6 +14,13 @@ use crate::limits::STATE_CHUNK_FILL;
 
 /// What the sums of heads cover: they hold the salt of all others.
 pub(super) const HEAD_SALT: Salt = *b"the head";
+
+/// Appends what the clocks say together, if there are two.
+pub(super) fn put_stamp(salt: Salt, now: Stamp, out: &mut Vec<u8>) {
+    if let Some(uptime) = now.uptime {
+        put_record(salt, kind::CLOCK, out, |out| put_clock(now.wall, uptime, out));
+    }
+}
 
 /// Writes a snapshot, item by item; items of one kind follow each other.
 #[derive(Debug)]
@@ -25,15 +32,16 @@ pub(crate) struct SnapshotWriter<'a> {
 }
 
 impl<'a> SnapshotWriter<'a> {
-    /// Begins a snapshot taken at `wall`.
-    pub(crate) fn new(out: &'a mut Vec<u8>, wall: WallTime, salt: Salt) -> Self {
+    /// Begins a snapshot taken at `now`.
+    pub(crate) fn new(out: &'a mut Vec<u8>, now: Stamp, salt: Salt) -> Self {
         out.extend_from_slice(FIRST_LINE);
         for _ in 0..2 {
             put_record(HEAD_SALT, kind::HEAD, out, |out| {
-                put_wall(wall, out);
+                put_wall(now.wall, out);
                 out.extend_from_slice(&salt);
             });
         }
+        put_stamp(salt, now, out);
         Self { out, salt, open: None }
     }
 

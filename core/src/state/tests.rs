@@ -26,7 +26,7 @@ const BODY: usize = FIRST_LINE.len() + 2 * HEAD_LEN;
 
 fn write(saved: &Saved) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut writer = SnapshotWriter::new(&mut out, WALL, SALT);
+    let mut writer = SnapshotWriter::new(&mut out, WALL.into(), SALT);
     saved.families.iter().flatten().for_each(|family| writer.family(family));
     saved.contacts.iter().for_each(|contact| writer.contact(*contact));
     saved.rests.iter().for_each(|rest| writer.rest(rest));
@@ -86,8 +86,9 @@ fn family(family: Family) -> impl Strategy<Value = Option<SavedFamily>> {
     }))
 }
 
+/// Of kinds that this version does not have.
 fn unknown() -> impl Strategy<Value = item::Unknown> {
-    (128..=255u8, prop::collection::vec(any::<u8>(), 0..200))
+    (kind::CLOCK + 1..=255, prop::collection::vec(any::<u8>(), 0..200))
         .prop_map(|(kind, body)| item::Unknown { kind, body: body.into() })
 }
 
@@ -140,7 +141,7 @@ fn sample() -> (Vec<u8>, usize) {
     journal.retry(InfoHash([10; 20]), 2, Instant::from_micros(60_000_000));
     journal.over(InfoHash([11; 20]));
     journal.check();
-    journal.drain(Instant::START, WALL, &mut bytes);
+    journal.drain(Instant::START, WALL.into(), &mut bytes);
     (bytes, len)
 }
 
@@ -292,7 +293,7 @@ fn how_an_infohash_was_heard_of_outlives_its_failure() {
     let mut bytes = write(&Saved::default());
     journal.taken(InfoHash([1; 20]), std::iter::empty());
     journal.retry(InfoHash([1; 20]), 1, Instant::START);
-    journal.drain(Instant::START, WALL, &mut bytes);
+    journal.drain(Instant::START, WALL.into(), &mut bytes);
     let saved = read(&bytes, WALL).expect("whole");
     assert_eq!(saved.failed[&InfoHash([1; 20])].lead.origin, Origin::Request);
 }
@@ -398,11 +399,40 @@ fn an_undrained_journal_stays_within_its_bounds_and_drops_whole_records() {
     }
     let (mut bytes, snapshot_len) = sample();
     bytes.truncate(snapshot_len);
-    journal.drain(Instant::START, WALL, &mut bytes);
+    journal.drain(Instant::START, WALL.into(), &mut bytes);
     let saved = read(&bytes, WALL).expect("whole");
     assert!(saved.records > 2_000 && saved.records < 6_000);
     assert_eq!(saved.pending.len(), 1 + saved.records * SAMPLES_PER_REPLY);
     let before = bytes.len();
-    journal.drain(Instant::START, WALL, &mut bytes);
+    journal.drain(Instant::START, WALL.into(), &mut bytes);
     assert_eq!(bytes.len(), before, "what was drained is gone");
+}
+
+#[test]
+fn a_wall_clock_that_is_set_while_it_runs_or_later_moves_no_rest() {
+    let at = |wall, seconds| Stamp {
+        wall: WallTime(wall),
+        uptime: Some(Uptime { boot: [7; 16], seconds }),
+    };
+    let node = |n| Contact { id: NodeId([n; 20]), addr: ([9, 9, 9, n], 1).into() };
+    let mut bytes = Vec::new();
+    let mut writer = SnapshotWriter::new(&mut bytes, at(1_000, 100), SALT);
+    writer.rest(&Rest { contact: node(1), by_id: false, left: 300 });
+    writer.finish();
+    let mut journal = Journal::new(SALT);
+    let until = Instant::START + Duration::from_secs(300);
+    for (n, stamp) in [(2, at(1_004, 104)), (3, at(1_800_000_006, 110)), (4, at(50, 114))] {
+        journal.answer(node(n), true, until);
+        journal.drain(Instant::START, stamp, &mut bytes);
+    }
+    for wall in [0, 60, 1_020, 1_800_000_016, u64::MAX] {
+        let saved = read(&bytes, at(wall, 120)).expect("whole");
+        let left: Vec<u32> = saved.rests.iter().map(|rest| rest.left).collect();
+        assert_eq!(left, [280, 284, 290, 294], "read at {wall}");
+        assert_eq!((saved.records, saved.unknown.len()), (3, 0));
+    }
+    // Of another start of the machine only the wall clock tells; no rest grows by it.
+    let later = Stamp { wall: WallTime(1_100), uptime: Some(Uptime { boot: [8; 16], seconds: 3 }) };
+    let saved = read(&bytes, later).expect("whole");
+    assert_eq!(saved.rests.iter().map(|rest| rest.left).max(), Some(300));
 }

@@ -12,8 +12,9 @@ use sha1::{Digest, Sha1};
 
 use super::body::Body;
 use super::item::{SavedFamily, SavedLead};
-use super::saved::{Saved, left_after, seconds_between};
-use super::{StateError, WallTime};
+use super::saved::{Saved, left_after};
+use super::stamp::Reader;
+use super::{Stamp, StateError, WallTime};
 use crate::base::addr::Family;
 use crate::base::time::Instant;
 use crate::lead::{Lead, Origin};
@@ -55,7 +56,7 @@ const CHAIN_START: [u8; SUM_LEN] = *b"snapshot";
 const RECORD_START: [u8; SUM_LEN] = *b"a record";
 
 /// Reads what follows the first line, which ends at `begin`.
-pub(super) fn read(bytes: &[u8], begin: usize, wall: WallTime) -> Result<Saved, StateError> {
+pub(super) fn read(bytes: &[u8], begin: usize, now: Stamp) -> Result<Saved, StateError> {
     let mut rest = bytes.get(begin..).unwrap_or_default();
     let at = |rest: &[u8]| bytes.len() - rest.len();
     let mut before = CHAIN_START;
@@ -74,7 +75,7 @@ pub(super) fn read(bytes: &[u8], begin: usize, wall: WallTime) -> Result<Saved, 
                 break;
             }
             (kind, Some(written)) => {
-                let passed = seconds_between(written, wall);
+                let passed = Reader::new(now, written).passed_since(written);
                 section(&mut saved, kind, chunk.body, passed).ok_or(damaged)?;
             }
             (_, None) => return Err(damaged),
@@ -82,8 +83,9 @@ pub(super) fn read(bytes: &[u8], begin: usize, wall: WallTime) -> Result<Saved, 
         saved.check_counts()?;
         (before, rest) = (chunk.sum, &rest[chunk.len..]);
     }
+    let clock = Reader::new(now, written.unwrap_or_default());
     while let Ok(chunk) = chunk(RECORD_START, rest) {
-        if record(&mut saved, chunk.kind, chunk.body, wall).is_none() {
+        if record(&mut saved, chunk.kind, chunk.body, &clock).is_none() {
             break;
         }
         saved.records += 1;
@@ -124,9 +126,9 @@ fn section(saved: &mut Saved, kind: u8, mut body: Body<'_>, passed: u32) -> Opti
 }
 
 /// Takes a record in whole; `None`, and nothing done, if it makes no sense or is beyond all bounds.
-fn record(saved: &mut Saved, kind: u8, mut body: Body<'_>, wall: WallTime) -> Option<()> {
+fn record(saved: &mut Saved, kind: u8, mut body: Body<'_>, clock: &Reader) -> Option<()> {
     match kind {
-        kind::ANSWER => return saved.answer(body, wall),
+        kind::ANSWER => return saved.answer(body, clock),
         kind::TAKEN => {
             let lead = pending(&mut body)?;
             saved.room_for_pending(1, body)?;
@@ -134,7 +136,7 @@ fn record(saved: &mut Saved, kind: u8, mut body: Body<'_>, wall: WallTime) -> Op
         }
         kind::DROPPED => saved.drop(body.last_hash()?),
         kind::RETRY => {
-            let passed = seconds_between(body.wall()?, wall);
+            let passed = clock.passed_since(body.wall()?);
             let failed = failed(&mut body)?;
             body.is_empty().then_some(())?;
             saved.retry(failed, passed)?;

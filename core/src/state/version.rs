@@ -4,7 +4,8 @@ use super::StateError;
 
 /// The first line up to the number of the version.
 pub(super) const MAGIC: &[u8] = b"DHT-Estudely state ";
-/// What is written. A minor version adds optional kinds and nothing else.
+/// What is written. A minor version may add optional kinds and nothing else; a kind alone, which
+/// every reader keeps that does not know it, needs no new number.
 pub(super) const FIRST_LINE: &[u8] = b"DHT-Estudely state 2.0\n";
 /// The longest first line that is looked at.
 const LINE_MAX: usize = 64;

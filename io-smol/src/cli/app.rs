@@ -5,21 +5,20 @@
 //! or the help text that was asked for.
 
 mod failure;
+mod opening;
 mod setup;
 mod stats_file;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
 
-use async_io::Timer;
 use estudely_core::keyed::Rng;
-use estudely_core::{AddressPolicy, Duration, Seed, Stats};
-use smol::future::{self, FutureExt};
+use estudely_core::{Seed, Stats};
 
 use super::args::{self, Command, Form, Parsed};
 use super::progress::{Goals, Progress, Surroundings, say};
 use super::report::{self, OutputTotals};
+use super::stderr;
 use crate::engine::clock::Clock;
 use crate::engine::run::{
     BootstrapReport, Ended, Observer, Report, Requests, RunError, RunFailed, Sink, UdpReport, run,
@@ -27,7 +26,7 @@ use crate::engine::run::{
 use crate::engine::signal::Interrupts;
 use crate::entropy;
 use crate::files::lists::{self, LinesRead};
-use crate::files::sink::{self, Opened, OutputError, Place, Plan, Table};
+use crate::files::sink::{self, Opened, OutputError, Place};
 use crate::files::state::{self, StateFile};
 use failure::Failure;
 use stats_file::StatsFile;
@@ -39,17 +38,27 @@ pub fn main(words: impl Iterator<Item = OsString>) -> u8 {
     let ended = text(words)
         .and_then(|words| args::parse(&words).map_err(|error| Failure::new(USAGE, error)))
         .and_then(|parsed| match parsed {
-            Parsed::Text(text) => {
-                // A reader that left has what it wanted.
-                let _ = io::stdout().lock().write_all(text.as_bytes());
-                Ok(OK)
-            }
+            Parsed::Text(text) => print(&text),
             Parsed::Run(command) => execute(&command),
         });
-    ended.unwrap_or_else(|failure| {
-        let _ = writeln!(io::stderr().lock(), "crawl: {}", failure.line);
+    let status = ended.unwrap_or_else(|failure| {
+        stderr::line(&format!("crawl: {}", failure.line));
         failure.status
-    })
+    });
+    stderr::finish();
+    status
+}
+
+/// Prints the text that was asked for.
+fn print(text: &str) -> Result<u8, Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // A reader that left has what it wanted.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(FAILED, format!("standard output: {error}")))
+        }
+        _ => Ok(OK),
+    }
 }
 
 fn text(words: impl Iterator<Item = OsString>) -> Result<Vec<String>, Failure> {
@@ -69,19 +78,29 @@ fn execute(command: &Command) -> Result<u8, Failure> {
         None => entropy::random_seed()
             .map_err(|error| Failure::new(FAILED, format!("no randomness: {error}")))?,
     };
-    let crawler = setup::config(command).map_err(|error| Failure::new(USAGE, error.to_string()))?;
+    // Refused before anything is opened.
+    setup::config(command).map_err(|error| Failure::new(USAGE, error.to_string()))?;
+    if command.tee || command.outputs.contains(&Place::Stdout) {
+        sink::check_stdout().map_err(|error| Failure::new(FAILED, error))?;
+    }
     let interrupts = Interrupts::listen()
         .map_err(|error| Failure::new(FAILED, format!("cannot handle signals: {error}")))?;
     let tally = LinesRead::default();
     let requests = match requests(command, &tally, &interrupts)? {
         Ok(requests) => requests,
-        Err(ended) => return never_began(command, clock.elapsed(), ended),
+        Err(ended) => {
+            let why = "no line came from the input";
+            return never_began(command, clock, ended, why, stats_file(command)?.as_ref());
+        }
     };
-    // The reader of standard input may have taken its time.
-    let waited = clock.elapsed();
     let stats_file = stats_file(command)?;
-    let opened = match outputs(command, &mut Rng::new(seed).fork("outputs")) {
-        Ok(opened) => opened,
+    let rng = Rng::new(seed).fork("outputs");
+    let opened = match opening::open(command, rng, clock, &interrupts) {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(ended)) => {
+            let why = "the outputs were still being read";
+            return never_began(command, clock, ended, why, stats_file.as_ref());
+        }
         Err(error) => {
             stats_file.iter().for_each(StatsFile::leave_as_it_was);
             return Err(match error {
@@ -90,6 +109,24 @@ fn execute(command: &Command) -> Result<u8, Failure> {
             });
         }
     };
+    work(command, Prepared { clock, seed, interrupts, tally, requests, stats_file, opened })
+}
+
+/// What a run begins with.
+struct Prepared {
+    clock: Clock,
+    seed: Seed,
+    interrupts: Interrupts,
+    tally: LinesRead,
+    requests: Requests,
+    stats_file: Option<StatsFile>,
+    opened: Opened,
+}
+
+/// Runs a command whose input and outputs are open.
+fn work(command: &Command, prepared: Prepared) -> Result<u8, Failure> {
+    let Prepared { clock, seed, interrupts, tally, requests, stats_file, opened } = prepared;
+    let crawler = setup::config(command).map_err(|error| Failure::new(USAGE, error.to_string()))?;
     let mut progress = progress(command, &tally);
     opened.notes.iter().for_each(|note| progress.note(note));
     let Opened { mut fanout, known, .. } = opened;
@@ -108,6 +145,8 @@ fn execute(command: &Command) -> Result<u8, Failure> {
     let known = known.iter().collect();
     let mut options =
         setup::options(command, crawler, seed, state, known, requests, Some(interrupts));
+    // Reading the input and the outputs may have taken its time.
+    let waited = clock.elapsed();
     options.overall_timeout = options.overall_timeout.map(|most| most.saturating_sub(waited));
     let ended = run(options, &mut fanout, &mut progress);
     progress.finish();
@@ -138,18 +177,24 @@ fn state_file(command: &Command) -> Result<Option<StateFile>, Failure> {
     })
 }
 
-/// A clean end while standard input had said nothing yet: no output was even looked at.
-fn never_began(command: &Command, elapsed: Duration, ended: Ended) -> Result<u8, Failure> {
+/// A clean end before the run itself: every output is as it was.
+fn never_began(
+    command: &Command,
+    clock: Clock,
+    ended: Ended,
+    why: &str,
+    stats_file: Option<&StatsFile>,
+) -> Result<u8, Failure> {
     let report = Report {
         stats: Stats::default(),
-        elapsed,
+        elapsed: clock.elapsed(),
         ended,
         bootstrap: BootstrapReport::default(),
         udp: UdpReport::default(),
         state: None,
     };
-    let why_empty = vec!["nothing found: no line came from the input".to_owned()];
-    close(command, &report, OutputTotals::default(), why_empty, stats_file(command)?.as_ref())
+    let why_empty = vec![format!("nothing found: {why}")];
+    close(command, &report, OutputTotals::default(), why_empty, stats_file)
 }
 
 /// What a failed run did all the same, and the line that says why it failed.
@@ -212,51 +257,11 @@ fn requests(
         Form::Get { .. } => return Ok(Ok(Requests::new(setup::request(command)))),
         Form::Fetch(path) => path.as_deref(),
     };
-    let signal = interrupts.first();
-    let signalled = async {
-        // The channel lives as long as the ear.
-        let _ = signal.recv().await;
-        Ended::Signal
-    };
-    let timed_out = async {
-        match command.overall_timeout {
-            Some(most) => Timer::after(most).await,
-            None => future::pending().await,
-        };
-        Ended::Timeout
-    };
-    lists::open(path, tally, signalled.or(timed_out)).map_err(|line| {
+    let stopped = opening::stopped(command.overall_timeout, interrupts);
+    lists::open(path, tally, stopped).map_err(|line| {
         tally.take_notes().iter().chain(&tally.closing_note()).for_each(|note| say(note));
         Failure::new(USAGE, line)
     })
-}
-
-fn outputs(command: &Command, rng: &mut Rng) -> Result<Opened, OutputError> {
-    let mut others: Vec<(&str, &Path)> = Vec::new();
-    if let Form::Fetch(Some(path)) = &command.form {
-        others.push(("the input", path));
-    }
-    if let Some(path) = &command.stats {
-        others.push(("--stats", path));
-    }
-    if let Some(path) = &command.state {
-        others.push(("--state", path));
-    }
-    let table = match command.form {
-        Form::Peers => Table::Pairs,
-        _ => Table::Rows { per: command.rows, escape_formulas: command.escape_formulas },
-    };
-    let plan = Plan {
-        places: &command.outputs,
-        table,
-        tee: command.tee,
-        overwrite: command.overwrite,
-        // Of the other forms the user may name peers on this machine.
-        public: command.form == Form::Crawl && command.policy == AddressPolicy::Public,
-        bytes_max: command.max_output_bytes,
-        others: &others,
-    };
-    sink::open(&plan, rng)
 }
 
 fn progress(command: &Command, tally: &LinesRead) -> Progress {

@@ -4,12 +4,14 @@
 //! A stderr that nobody reads never stops a run.
 
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
+use std::sync::{Mutex, PoisonError};
 
 use estudely_core::{Duration, Stats};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::args::{ProgressMode, Verbosity};
+use super::stderr;
 use crate::engine::run::Observer;
 use crate::files::lists::LinesRead;
 
@@ -23,7 +25,7 @@ const FORCED_WIDTH: u16 = 100;
 
 /// Writes one `# ` line to stderr.
 pub fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "# {line}");
+    stderr::line(&format!("# {line}"));
 }
 
 /// What is known about where the display would stand.
@@ -96,8 +98,9 @@ impl Progress {
     ) -> Self {
         let style = style(mode, here);
         let bar = match style {
-            Style::Live => Some(ProgressDrawTarget::stderr()),
-            Style::Forced => Some(ProgressDrawTarget::term_like(Box::new(Ansi))),
+            Style::Live | Style::Forced => {
+                Some(ProgressDrawTarget::term_like(Box::new(Ansi::default())))
+            }
             Style::Plain | Style::Off => None,
         };
         let bar = bar.map(|target| {
@@ -212,55 +215,62 @@ fn clock(time: Duration) -> String {
     format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// A terminal that `--progress always` asks for where none is.
-#[derive(Debug)]
-struct Ansi;
+/// The terminal of the live line, or what `--progress always` takes for one: a picture is put
+/// together here and goes out whole, or not at all.
+#[derive(Debug, Default)]
+struct Ansi(Mutex<String>);
 
 impl Ansi {
-    fn put(text: &str) -> io::Result<()> {
-        io::stderr().lock().write_all(text.as_bytes())
+    fn put(&self, text: &str) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+        Ok(())
     }
 
-    fn by(n: usize, direction: char) -> io::Result<()> {
-        if n == 0 { Ok(()) } else { Self::put(&format!("\x1b[{n}{direction}")) }
+    fn by(&self, n: usize, direction: char) -> io::Result<()> {
+        if n == 0 { Ok(()) } else { self.put(&format!("\x1b[{n}{direction}")) }
     }
 }
 
 impl TermLike for Ansi {
     fn width(&self) -> u16 {
-        FORCED_WIDTH
+        let size = rustix::termios::tcgetwinsize(io::stderr());
+        size.map(|size| size.ws_col).ok().filter(|width| *width > 0).unwrap_or(FORCED_WIDTH)
     }
 
     fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        Self::by(n, 'A')
+        self.by(n, 'A')
     }
 
     fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        Self::by(n, 'B')
+        self.by(n, 'B')
     }
 
     fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        Self::by(n, 'C')
+        self.by(n, 'C')
     }
 
     fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        Self::by(n, 'D')
+        self.by(n, 'D')
     }
 
     fn write_line(&self, line: &str) -> io::Result<()> {
-        Self::put(&format!("{line}\n"))
+        self.put(&format!("{line}\n"))
     }
 
     fn write_str(&self, text: &str) -> io::Result<()> {
-        Self::put(text)
+        self.put(text)
     }
 
     fn clear_line(&self) -> io::Result<()> {
-        Self::put("\r\x1b[2K")
+        self.put("\r\x1b[2K")
     }
 
     fn flush(&self) -> io::Result<()> {
-        io::stderr().lock().flush()
+        let picture = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if !picture.is_empty() {
+            stderr::frame(picture);
+        }
+        Ok(())
     }
 }
 

@@ -5,19 +5,22 @@
 
 use std::time::{Instant as StdInstant, SystemTime};
 
-use estudely_core::state::WallTime;
+use estudely_core::state::{Stamp, Uptime, WallTime};
 use estudely_core::{Duration, Instant};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Maps monotonic time to the core's, which starts at zero when the clock is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     start: StdInstant,
+    /// Which start of the machine this is, where the system tells.
+    boot: Option<[u8; 16]>,
 }
 
 impl Clock {
     /// A clock whose core time is zero now.
     pub fn start() -> Self {
-        Self { start: StdInstant::now() }
+        Self { start: StdInstant::now(), boot: boot_id() }
     }
 
     /// The core's time now.
@@ -41,12 +44,27 @@ impl Clock {
         WallTime(since.map_or(0, |since| since.as_secs()))
     }
 
+    /// This second, by both of the machine's clocks, for what is saved.
+    pub fn stamp(&self) -> Stamp {
+        let up = clock_gettime(ClockId::Boottime).tv_sec;
+        let up = self.boot.zip(u64::try_from(up).ok());
+        let uptime = up.map(|(boot, seconds)| Uptime { boot, seconds });
+        Stamp { wall: self.wall(), uptime }
+    }
+
     /// The wall time of `at`, by today's wall clock: a step of that clock during the run moves
     /// what is written after it, not what was decided.
     pub fn wall_time(&self, at: Instant) -> SystemTime {
         let wall = SystemTime::now();
         wall.checked_sub(self.now().since(at)).unwrap_or(wall)
     }
+}
+
+/// The number that the system drew when it was started.
+fn boot_id() -> Option<[u8; 16]> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    Some(u128::from_str_radix(&hex, 16).ok().filter(|_| hex.len() == 32)?.to_be_bytes())
 }
 
 #[cfg(test)]
@@ -61,6 +79,14 @@ mod tests {
         assert!(machine <= StdInstant::now());
         assert!(clock.now() >= now);
         assert!(clock.machine_time(Instant::from_micros(u64::MAX)).is_some());
+    }
+
+    #[test]
+    fn a_stamp_names_the_start_of_the_machine_and_never_runs_back() {
+        let [first, second] = [(); 2].map(|()| Clock::start().stamp().uptime);
+        let (first, second) = (first.expect("Linux tells"), second.expect("Linux tells"));
+        assert_eq!(first.boot, second.boot);
+        assert!(first.boot != [0; 16] && first.seconds <= second.seconds);
     }
 
     #[test]

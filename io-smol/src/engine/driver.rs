@@ -32,7 +32,7 @@ use super::tcp::Connections;
 use super::udp::Udp;
 use super::wake::{Wake, Wakes};
 use super::warm;
-use crate::files::sink::Sink;
+use crate::files::sink::{Sink, Watched};
 use crate::files::state::Keeper;
 
 /// Between two looks at the observer.
@@ -94,7 +94,7 @@ impl<'a> Driver<'a> {
         }
         let (keeper, start) = match options.state {
             Some(file) => {
-                let (keeper, start) = warm::begin(&mut crawler, file, now, clock.wall())?;
+                let (keeper, start) = warm::begin(&mut crawler, file, now, clock.stamp())?;
                 (Some(keeper), start)
             }
             None => (None, Start::Cold),
@@ -132,6 +132,8 @@ impl<'a> Driver<'a> {
 
     /// Turns until the session ends the run; then shuts down and reports.
     pub(super) async fn run(mut self) -> Result<Report, RunFailed> {
+        // A reader may have left before anything was begun.
+        self.watch_outputs(self.clock.now());
         let ended = loop {
             if let Some(ended) = self.turn().await {
                 break self.shut_down(ended).await;
@@ -260,7 +262,7 @@ impl<'a> Driver<'a> {
         future::poll_once(poll_fn(|cx| keeper.poll(cx))).await;
         // Until then the file stays as it was, as the outputs do.
         if self.outputs.have_begun() {
-            keeper.turn(now, self.clock.wall(), &mut self.crawler);
+            keeper.turn(now, self.clock.stamp(), &mut self.crawler);
         }
         keeper.notes().for_each(|line| self.observer.note(&line));
     }
@@ -269,7 +271,21 @@ impl<'a> Driver<'a> {
         if now >= self.next_tick {
             self.observer.tick(self.clock.elapsed(), &self.crawler.stats());
             self.next_tick = now + TICK;
+            self.watch_outputs(now);
         }
+    }
+
+    /// Looks whether others have handled the outputs, and says so where that matters.
+    fn watch_outputs(&mut self, now: Instant) {
+        let Watched { notes, lost, error } = self.outputs.watch();
+        notes.iter().for_each(|line| self.observer.note(line));
+        if !lost.is_empty() {
+            self.crawler.handle_lost_rows(now, &lost);
+            if let Some(keeper) = &mut self.keeper {
+                keeper.save_soon(now);
+            }
+        }
+        self.note_output(now, error.map_or(Ok(()), Err));
     }
 
     /// Once the work has come to an end, nothing presses: a slow reader gets what there is.

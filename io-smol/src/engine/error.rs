@@ -33,9 +33,9 @@ pub enum RunError {
         /// Why datagrams could not even be sent, if so.
         send_failure: Option<io::ErrorKind>,
     },
-    /// A state file that cannot be used cannot be set aside either.
+    /// A state file that can be neither used nor replaced.
     StateStuck {
-        /// Its name, what is wrong with it, and what the system said.
+        /// Its name, and what is wrong with it.
         line: String,
     },
     /// An output can no longer be written.

@@ -28,7 +28,7 @@ pub struct Options {
     pub known: Vec<InfoHash>,
     /// Infohashes to fetch.
     pub requests: Requests,
-    /// Who hears SIGINT and SIGTERM: the first ends the run cleanly, the second ends the process.
+    /// Who hears SIGINT, SIGTERM and SIGHUP: the first ends the run cleanly, the second ends the process.
     /// Tests and embedders that own the signals say `None`.
     pub signals: Option<Interrupts>,
 }

@@ -9,7 +9,7 @@ use estudely_core::session::Output;
 use smol::future;
 
 use super::clock::Clock;
-use crate::files::sink::{RowTimes, Sink};
+use crate::files::sink::{RowTimes, Sink, Watched};
 
 /// Most rows written in one turn.
 const ROWS_PER_TURN: usize = 256;
@@ -62,8 +62,25 @@ impl<'a> Outputs<'a> {
         self.sink.begin()
     }
 
-    /// Writes settled rows as far as the sink takes them.
+    /// Writes settled rows as far as the sink takes them, and acknowledges those that every output
+    /// holds by now.
     pub(super) async fn write(&mut self, crawler: &mut Crawler) -> io::Result<Rows> {
+        let written = self.write_turn(crawler).await;
+        self.acknowledge(crawler);
+        written
+    }
+
+    /// Tells the core which rows every output holds: a saved state need not know these any more.
+    pub(super) fn acknowledge(&self, crawler: &mut Crawler) {
+        crawler.acknowledge_rows(self.sink.held());
+    }
+
+    /// Looks whether others have handled the outputs. Whatever is found is told once.
+    pub(super) fn watch(&mut self) -> Watched {
+        self.sink.watch()
+    }
+
+    async fn write_turn(&mut self, crawler: &mut Crawler) -> io::Result<Rows> {
         let (mut rows, mut bytes) = (0, 0);
         self.waits = Waits::No;
         while rows < ROWS_PER_TURN && bytes < ROW_BYTES_PER_TURN && !self.sink.is_full() {
@@ -154,3 +171,6 @@ impl<'a> Outputs<'a> {
         self.lost.take().unwrap_or_else(|| io::ErrorKind::Other.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first asks for a clean end, the second ends the process.
+//! SIGINT, SIGTERM and SIGHUP: the first asks for a clean end, the second ends the process. A SIGHUP
+//! that the parent has us ignore (`nohup`) stays ignored.
 //!
 //! They are heard on a thread of their own, so that the second works even while the main thread
 //! is stuck in a write. Files stay valid: each block of rows is one write.
@@ -27,7 +28,9 @@ impl Interrupts {
     /// # Errors
     /// When the system grants no handler or thread.
     pub fn listen() -> io::Result<Self> {
-        let mut signals = Signals::new([Signal::Int, Signal::Term, Signal::Xfsz])?;
+        let hangup = (!is_hangup_ignored()).then_some(Signal::Hup);
+        let mut signals =
+            Signals::new([Signal::Int, Signal::Term, Signal::Xfsz].into_iter().chain(hangup))?;
         let (heard, first) = async_channel::bounded(1);
         let (alive, dropped) = async_channel::bounded::<()>(1);
         let listener = async move {
@@ -56,5 +59,31 @@ impl Interrupts {
     /// The channel on which the first signal appears.
     pub fn first(&self) -> Receiver<()> {
         self.first.clone()
+    }
+}
+
+/// Whether whatever started this process has it ignore SIGHUP.
+fn is_hangup_ignored() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores_hangup(&status))
+}
+
+/// The same by what the system says of a process: the mask of ignored signals has a bit for each,
+/// the lowest for SIGHUP.
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hangup_is_ignored_only_if_the_mask_says_so() {
+        let status = |mask: &str| format!("Name:\tcrawl\nSigBlk:\t01\nSigIgn:\t{mask}\n");
+        assert!(ignores_hangup(&status("0000000000001001")));
+        assert!(!ignores_hangup(&status("0000000000001000")));
+        assert!(!ignores_hangup("SigBlk:\t0000000000000001\n") && !ignores_hangup(""));
     }
 }

@@ -223,10 +223,9 @@ impl<K> Line<'_, K> {
     async fn connect(&mut self, exchange: &mut Exchange) -> Option<Outcome> {
         loop {
             let event = self.wait(false, true, exchange.poll_timeout()).await;
-            let now = self.shared.clock.now();
             match event {
                 Event::Alarm(rung) => {
-                    if let Some(outcome) = on_alarm(exchange, rung, now) {
+                    if let Some(outcome) = self.on_alarm(exchange, rung) {
                         return Some(outcome);
                     }
                 }
@@ -236,6 +235,7 @@ impl<K> Line<'_, K> {
                         // It was there, and is gone before we looked: that shows when it is used.
                         Ok(Some(error)) if is_reset(&error) => None,
                         Ok(Some(error)) | Err(error) => {
+                            let now = self.shared.clock.now();
                             Some(exchange.handle_failed(now, connect_fault(&error)))
                         }
                     };
@@ -254,7 +254,7 @@ impl<K> Line<'_, K> {
             let ended = match self.wait(true, writing, exchange.poll_timeout()).await {
                 Event::Readable => self.receive(exchange),
                 Event::Writable => self.resend(exchange),
-                Event::Alarm(rung) => on_alarm(exchange, rung, self.shared.clock.now()),
+                Event::Alarm(rung) => self.on_alarm(exchange, rung),
             };
             if let Some(outcome) = ended {
                 self.reset();
@@ -326,6 +326,21 @@ impl<K> Line<'_, K> {
         None
     }
 
+    /// Ends the exchange, or lets it do what its deadline is for.
+    fn on_alarm(&mut self, exchange: &mut Exchange, rung: Rung) -> Option<Outcome> {
+        let shared = self.shared;
+        let now = shared.clock.now();
+        if rung == Rung::Stopped {
+            return Some(exchange.handle_failed(now, PeerFault::Aborted));
+        }
+        let write = &mut shared.scratch.borrow_mut().write;
+        write.clear();
+        if let Step::Finished(outcome) = exchange.handle_timeout(now, write) {
+            return Some(*outcome);
+        }
+        self.send(write).is_err().then(|| exchange.handle_closed(now))
+    }
+
     /// Counts what the exchange holds now; `false` if that is too much for all together.
     fn hold(&mut self, bytes: usize) -> bool {
         let before = self.shared.held.get() - self.held;
@@ -378,16 +393,6 @@ impl<K> Line<'_, K> {
 impl<K> Drop for Line<'_, K> {
     fn drop(&mut self) {
         self.hold(0);
-    }
-}
-
-fn on_alarm(exchange: &mut Exchange, rung: Rung, now: Instant) -> Option<Outcome> {
-    match rung {
-        Rung::Stopped => Some(exchange.handle_failed(now, PeerFault::Aborted)),
-        Rung::Due => match exchange.handle_timeout(now) {
-            Step::Continue => None,
-            Step::Finished(outcome) => Some(*outcome),
-        },
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) enum Wake {
     Room,
     /// A connection ended, or set a deadline before that of the loop.
     Connection,
-    /// SIGINT or SIGTERM.
+    /// SIGINT, SIGTERM or SIGHUP.
     Signal,
     /// A name was resolved, or is not going to be.
     Name,

@@ -1,41 +1,41 @@
 //! Beginning a run with what an earlier one left.
 
 use estudely_core::session::Start;
-use estudely_core::state::{Restored, StateError, WallTime};
+use estudely_core::state::{Restored, Stamp, StateError};
 use estudely_core::{Crawler, Instant};
 
 use super::error::RunError;
 use crate::files::state::{Core, Keeper, StateFile};
-use crate::text::printable;
 
 impl Core for Crawler {
-    fn snapshot(&self, wall: WallTime, out: &mut Vec<u8>) {
-        Self::snapshot(self, wall, out);
+    fn snapshot(&self, at: Stamp, out: &mut Vec<u8>) {
+        Self::snapshot(self, at, out);
     }
 
-    fn poll_journal(&mut self, wall: WallTime, out: &mut Vec<u8>) {
-        Self::poll_journal(self, wall, out);
+    fn poll_journal(&mut self, at: Stamp, out: &mut Vec<u8>) {
+        Self::poll_journal(self, at, out);
     }
 }
 
 /// Gives a new crawler what `file` holds, and has it keep records from then on. What the
 /// run begins with.
 ///
-/// A file that the core does not take is set aside.
+/// A file that the core does not take is set aside once the run has begun in earnest: until then it
+/// stays as it was.
 ///
 /// # Errors
-/// The file can be neither used nor set aside.
+/// The file is of a newer version.
 pub(super) fn begin(
     crawler: &mut Crawler,
     mut file: StateFile,
     now: Instant,
-    wall: WallTime,
+    at: Stamp,
 ) -> Result<(Keeper, Start), RunError> {
     let saved = file.take_saved();
-    let (mut note, mut restored) = (None, None);
+    let (mut note, mut restored, mut unusable) = (None, None, None);
     if !saved.is_empty() {
         let shown = file.shown().to_owned();
-        match crawler.restore(now, wall, &saved) {
+        match crawler.restore(now, at, &saved) {
             Ok(found) => {
                 let torn = found.torn_bytes as u64;
                 if torn > 0 {
@@ -48,19 +48,12 @@ pub(super) fn begin(
             Err(newer @ StateError::Newer(_)) => {
                 return Err(RunError::StateStuck { line: format!("--state {shown}: {newer}") });
             }
-            Err(error) => {
-                let line = |what: String| format!("--state {shown}: {error}; {what}");
-                let aside = file.set_aside().map_err(|why| RunError::StateStuck {
-                    line: line(format!("it cannot be set aside: {why}; name another, or none")),
-                })?;
-                let aside = printable(&aside.to_string_lossy());
-                note = Some(line(format!("set aside as {aside}, and a new one begun")));
-            }
+            Err(error) => unusable = Some(error),
         }
     }
     crawler.keep_journal();
     let start = restored.as_ref().map_or(Start::Cold, Start::after);
-    Ok((Keeper::new(file, restored, note, now), start))
+    Ok((Keeper::new(file, restored, note, now).setting_aside(unusable), start))
 }
 
 /// What of a state could not be taken up as it was, if anything.

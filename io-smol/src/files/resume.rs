@@ -7,19 +7,19 @@
 //! lines. Rows are appended with `\n` all the same. What a program may have destroyed is refused.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::net::{IpAddr, SocketAddr};
 
 use csv_core::{ReadRecordResult, Reader};
 use estudely_core::InfoHash;
 use estudely_core::keyed::{FingerprintSet, Rng};
+use estudely_core::limits::METADATA_MAX;
 
 use super::hashes::{InfoHashSet, InfoHashSetBuilder};
 
-/// Longest record read: a name may be 10 MiB of metadata (catalogue 9.5), each byte of which
-/// became a U+FFFD of 3 bytes.
-pub const RECORD_BYTES_MAX: usize = 32 << 20;
+/// Longest record read: a name may be all of the largest metadata (catalogue 9.5), each byte of
+/// which became a U+FFFD of 3 bytes; and the other columns.
+pub const RECORD_BYTES_MAX: usize = 3 * METADATA_MAX + (64 << 10);
 /// Most fields of a record that are told apart; more than any file of ours has.
 const FIELDS_MAX: usize = 16;
 /// Most infohashes without metadata, and most pairs, that are remembered: at most 3.2 GB.
@@ -103,7 +103,7 @@ pub struct HeldPairs {
 ///
 /// # Errors
 /// It is not ours, or damaged other than at its end.
-pub fn scan_rows(file: &mut File, rng: &mut Rng) -> Result<HeldRows, Foreign> {
+pub fn scan_rows(file: &mut (impl Read + Seek), rng: &mut Rng) -> Result<HeldRows, Foreign> {
     let mut verified = InfoHashSetBuilder::default();
     let mut unverified = FingerprintSet::new(rng, FINGERPRINTS_MAX);
     let mut last = None;
@@ -143,7 +143,10 @@ pub struct HeldRow {
 ///
 /// # Errors
 /// It is not ours, or damaged other than at its end.
-pub fn each_row(file: &mut File, mut on_row: impl FnMut(HeldRow)) -> Result<Extent, Foreign> {
+pub fn each_row(
+    file: &mut (impl Read + Seek),
+    mut on_row: impl FnMut(HeldRow),
+) -> Result<Extent, Foreign> {
     scan(file, ROWS_HEADER, true, |fields| row(fields).map(&mut on_row))
 }
 
@@ -151,17 +154,42 @@ pub fn each_row(file: &mut File, mut on_row: impl FnMut(HeldRow)) -> Result<Exte
 ///
 /// # Errors
 /// It is not ours, or damaged other than at its end.
-pub fn scan_pairs(file: &mut File, rng: &mut Rng) -> Result<HeldPairs, Foreign> {
+pub fn scan_pairs(file: &mut (impl Read + Seek), rng: &mut Rng) -> Result<HeldPairs, Foreign> {
     let mut pairs = FingerprintSet::new(rng, FINGERPRINTS_MAX);
-    let extent = scan(file, PAIRS_HEADER, false, |fields| {
-        let [hash, ip, port] = fields.exactly().ok_or("not 3 fields, as a pair has")?;
-        let hash = infohash(hash).ok_or("the first field is no infohash")?;
-        if let Some((ip, port)) = endpoint(ip, port)? {
+    let extent = each_pair(file, |hash, peer| {
+        if let Some((ip, port)) = peer {
             pairs.insert(&pair_key(hash, ip, port));
         }
-        Ok(())
     })?;
     Ok(HeldPairs { extent, pairs })
+}
+
+fn each_pair(
+    file: &mut (impl Read + Seek),
+    mut on_pair: impl FnMut(InfoHash, Option<(IpAddr, u16)>),
+) -> Result<Extent, Foreign> {
+    scan(file, PAIRS_HEADER, false, |fields| {
+        let [hash, ip, port] = fields.exactly().ok_or("not 3 fields, as a pair has")?;
+        let hash = infohash(hash).ok_or("the first field is no infohash")?;
+        on_pair(hash, endpoint(ip, port)?);
+        Ok(())
+    })
+}
+
+/// Reads an output from its start and shows the infohash of every whole row to `on_hash`.
+///
+/// # Errors
+/// It is not ours, or damaged other than at its end.
+pub fn each_infohash(
+    file: &mut (impl Read + Seek),
+    is_pairs: bool,
+    on_hash: &mut dyn FnMut(InfoHash),
+) -> Result<Extent, Foreign> {
+    if is_pairs {
+        each_pair(file, |hash, _| on_hash(hash))
+    } else {
+        each_row(file, |row| on_hash(row.hash))
+    }
 }
 
 /// What stands for a pair in a set of fingerprints.
@@ -212,14 +240,14 @@ fn endpoint(ip: &[u8], port: &[u8]) -> Result<Option<(IpAddr, u16)>, &'static st
 
 /// Reads every record but a torn last one, the header left out.
 fn scan(
-    file: &mut File,
+    file: &mut (impl Read + Seek),
     header: &'static str,
     header_needed: bool,
     mut on_row: impl FnMut(Fields<'_>) -> Result<(), &'static str>,
 ) -> Result<Extent, Foreign> {
     const NOT_OURS: &str = "the header is not that of crawl";
     file.seek(SeekFrom::Start(0))?;
-    let mut records = Records::new(BufReader::with_capacity(CHUNK_BYTES, &*file));
+    let mut records = Records::new(BufReader::with_capacity(CHUNK_BYTES, file));
     let mut first = true;
     loop {
         let (start, line) = (records.offset, records.reader.line());

@@ -11,13 +11,16 @@ mod open;
 mod place;
 mod stream;
 mod traits;
+mod watch;
 
+pub use self::file::check_stdout;
+pub use super::reading::Reading;
 pub use csv::{CsvRows, Pairs, REPEATED_NAME_MAX, row_lines};
 pub use fanout::Fanout;
 pub use file::{Output, Regular};
-pub use open::{Opened, OutputError, Plan, Table, open};
-pub use place::{Place, RowsPer};
-pub use traits::{RowSink, RowTimes, Sink};
+pub use open::{Opened, OutputError, Plan, open, open_watched};
+pub use place::{Place, RowsPer, Table};
+pub use traits::{RowSink, RowTimes, Sink, Watched};
 
 #[cfg(test)]
 mod tests;

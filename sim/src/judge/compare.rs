@@ -18,6 +18,15 @@ pub enum End<'a> {
     Otherwise(&'a Outcome),
 }
 
+/// What an exchange had read at an instant; as much as before if only time had passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The instant.
+    pub at: Instant,
+    /// How many bytes.
+    pub end: usize,
+}
+
 /// How the bytes are given to a copy.
 #[derive(Clone, Copy, Debug)]
 enum Portions {
@@ -28,29 +37,38 @@ enum Portions {
 
 /// Rule 22: gives `input` to three copies of `before`, all at once, byte by byte and in portions
 /// drawn from `seed`, and compares what they write and how they end with what the original wrote
-/// and ended with, whatever portions it had. `before` is a copy made at `now`, just before the
-/// first of these bytes; no time passes for the copies, so how long something took is not compared.
+/// and ended with, whatever portions it had. `before` is a copy made at the first of `times`, just
+/// before the first of these bytes. No portion spans two instants, and time passes for the copies
+/// as it did for the original; how long something took is not compared.
 pub fn splits(
     before: &Exchange,
-    now: Instant,
+    times: &[Heard],
     input: &[u8],
     (written, end): (&[u8], End<'_>),
     seed: u64,
 ) -> Result<(), Broken> {
     let mut dice = draw(seed, "splits", input.len() as u64);
     for portions in [Portions::AtOnce, Portions::Single, Portions::Random] {
-        let (mut copy, mut rest) = (before.clone(), input);
+        let (mut copy, mut begin) = (before.clone(), 0);
         let (mut out, mut step) = (Vec::new(), Step::Continue);
-        while !rest.is_empty() && step == Step::Continue {
-            let len = match portions {
-                Portions::AtOnce => rest.len(),
-                Portions::Single => 1,
-                Portions::Random => dice.usize(1..=rest.len()),
-            };
-            let (portion, after) = rest.split_at(len);
-            step = copy.handle_bytes(now, portion, &mut out);
-            rest = after;
+        for Heard { at, end } in times.iter().copied() {
+            let mut rest = input.get(begin..end).unwrap_or_default();
+            begin = end;
+            if step == Step::Continue && rest.is_empty() {
+                step = copy.handle_timeout(at, &mut out);
+            }
+            while !rest.is_empty() && step == Step::Continue {
+                let len = match portions {
+                    Portions::AtOnce => rest.len(),
+                    Portions::Single => 1,
+                    Portions::Random => dice.usize(1..=rest.len()),
+                };
+                let (portion, after) = rest.split_at(len);
+                step = copy.handle_bytes(at, portion, &mut out);
+                rest = after;
+            }
         }
+        let now = times.last().map_or(Instant::START, |heard| heard.at);
         let same = match (&step, end) {
             (Step::Continue, End::Open) => true,
             (Step::Finished(outcome), End::ByBytes(other)) => is_alike(outcome, other),
@@ -154,7 +172,7 @@ mod tests {
     use estudely_core::Seed;
     use estudely_core::internal::exchange::{Attempt, Pipeline};
     use estudely_core::internal::planted::{Bug, plant};
-    use estudely_core::wire::{Handshake, OUR_EXTENSIONS};
+    use estudely_core::wire::{Extensions, Handshake, OUR_EXTENSIONS};
 
     use super::*;
 
@@ -167,8 +185,12 @@ mod tests {
         exchange.handle_connected(Instant::START, &mut Vec::new());
         let mut input = Vec::new();
         Handshake::new(hash, [9; 20]).emit(&mut input);
-        OUR_EXTENSIONS.emit(&mut input);
+        Extensions { metadata_size: Some(1), ..OUR_EXTENSIONS }.emit(&mut input);
         (exchange, input)
+    }
+
+    fn at_once(input: &[u8]) -> [Heard; 1] {
+        [Heard { at: Instant::START, end: input.len() }]
     }
 
     #[test]
@@ -178,8 +200,9 @@ mod tests {
             let (mut whole, input) = conversation();
             let (before, mut out) = (whole.clone(), Vec::new());
             let step = whole.handle_bytes(Instant::START, &input, &mut out);
-            let Step::Finished(outcome) = step else { panic!("it offers no metadata: {step:?}") };
-            let result = splits(&before, Instant::START, &input, (&out, End::ByBytes(&outcome)), 7);
+            let Step::Finished(outcome) = step else { panic!("its size is absurd: {step:?}") };
+            let result =
+                splits(&before, &at_once(&input), &input, (&out, End::ByBytes(&outcome)), 7);
             assert_eq!(result.err().map(|broken| broken.rule), breaks.then_some(ANY_SPLIT));
         }
     }
@@ -191,7 +214,7 @@ mod tests {
         let (before, mut out) = (whole.clone(), Vec::new());
         assert_eq!(whole.handle_bytes(Instant::START, input, &mut out), Step::Continue);
         let outcome = whole.clone().handle_closed(Instant::START);
-        let judge = |input: &[u8], end| splits(&before, Instant::START, input, (&out, end), 7);
+        let judge = |input: &[u8], end| splits(&before, &at_once(input), input, (&out, end), 7);
         assert_eq!(judge(input, End::Otherwise(&outcome)), Ok(()));
         assert_eq!(judge(input, End::Open), Ok(()));
         assert!(judge(input, End::ByBytes(&outcome)).is_err());

@@ -64,6 +64,11 @@ pub const INJECTIONS: &[Injection] = &[
     injection(Bug::BackwardClock, &["17", "panic"], &[("clock_stalls", "8"), ("connections", "3")]),
     injection(Bug::StaleDeadline, &["16", "panic"], &[]),
     injection(Bug::ForgetPending, &["c"], &[("crashes", "5"), ("connections", "8")]),
+    injection(
+        Bug::SettledBeforeWritten,
+        &["c"],
+        &[("crashes", "8"), ("connections", "8"), ("rate", "100")],
+    ),
     injection(Bug::CalendarWithoutSamples, &["c"], &[("crashes", "5"), ("connections", "8")]),
     injection(Bug::ForgetKnown, &["15", "2", "18", "panic"], &[]),
     injection(Bug::SplitFrames, &["22"], &[]),

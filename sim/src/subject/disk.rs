@@ -1,9 +1,11 @@
 //! The crawler's files, as far as a restart depends on them: the state file, one snapshot with the
 //! records appended since, and the infohashes that the CSV file says are done.
 //!
-//! They survive a kill. What was being written at that moment may stand there in part.
+//! They survive a kill. What was being written at that moment may stand there in part. Where crashes
+//! are due the disk stalls for one second of three: what a kill finds taken and not written is lost,
+//! and must be under way in the state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use estudely_core::state::{Restored, WallTime};
 use estudely_core::{Crawler, InfoHash, Instant, Row, Verdict};
@@ -12,6 +14,9 @@ use crate::world::draw::draw;
 
 /// The wall clock when a run begins, seconds since the Unix epoch: 2026-01-01.
 pub(super) const EPOCH: u64 = 1_767_225_600;
+
+/// How long the disk stalls.
+const STALL_MICROS: u64 = 1_000_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -26,11 +31,20 @@ pub(super) struct Disk {
     /// Whether it did: see [`Self::tear`].
     in_rows: bool,
     verified: BTreeSet<InfoHash>,
+    /// Whether it stalls at times.
+    stalls: bool,
+    /// Rows taken and not written, the oldest first.
+    unwritten: VecDeque<Row>,
+    /// Rows that this run has written.
+    written: u64,
 }
 
 impl Disk {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, stalls: bool) -> Self {
         Self {
+            stalls,
+            unwritten: VecDeque::new(),
+            written: 0,
             draw: draw(seed, "disk", 0),
             state: Vec::new(),
             last_record: 0,
@@ -59,12 +73,40 @@ impl Disk {
             self.state.truncate(self.state.len() - restored.torn_bytes);
         }
         self.last_record = self.state.len();
+        self.written = 0;
         crawler.keep_journal();
         restored
     }
 
-    /// A row is written to the CSV file.
-    pub(super) fn note_row(&mut self, row: &Row) {
+    /// A row was taken; it is written later.
+    pub(super) fn take_row(&mut self, row: Row) {
+        self.unwritten.push_back(row);
+    }
+
+    /// Whether rows that were taken wait to be written.
+    pub(super) fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
+    /// Whether no row is written at this instant.
+    pub(super) fn is_stalled(&self, now: Instant) -> bool {
+        self.stalls && (now.as_micros() / STALL_MICROS).is_multiple_of(3)
+    }
+
+    /// The next row to be written to the CSV file; none if all are.
+    pub(super) fn write_row(&mut self) -> Option<Row> {
+        let row = self.unwritten.pop_front()?;
+        self.written += 1;
+        self.note_row(&row);
+        Some(row)
+    }
+
+    /// How many rows of this run are written.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn note_row(&mut self, row: &Row) {
         if matches!(row.verdict, Verdict::Verified { .. }) {
             self.verified.insert(row.infohash);
             self.in_rows = self.only_rows;
@@ -102,6 +144,7 @@ impl Disk {
     /// of a record stands at the end. All that had been appended before is whole: an answer that
     /// was read and whose record is lost would be one that was still on its way.
     pub(super) fn tear(&mut self) {
+        self.unwritten.clear();
         let record = self.last_record..self.state.len();
         if record.len() < 2 {
             return;

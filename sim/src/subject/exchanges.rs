@@ -34,7 +34,7 @@ impl Open {
         let begin = out.len();
         let step = self.exchange.handle_bytes(now, bytes, out);
         if let Some(recording) = self.recording.as_mut().filter(|_| !is_late) {
-            recording.on_read(bytes, &out[begin..]);
+            recording.on_read(now, bytes, &out[begin..]);
         }
         if let Step::Finished(outcome) = &step
             && let Some(recording) = self.recording.take()
@@ -118,19 +118,29 @@ impl Exchanges {
         Some(open.cut(outcome))
     }
 
-    /// The next outcome that time has brought. Call until there is none.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<(Conn, PeerKey, Outcome)> {
+    /// The next thing that time has brought, which for an exchange that goes on is what was
+    /// appended to `out`. Call until there is none.
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Option<(Conn, Option<(PeerKey, Outcome)>)> {
         while let Some(&(due, conn)) = self.due.first()
             && due <= now
         {
             let open = self.open.get_mut(&conn).expect("every deadline is that of a connection");
-            if let Step::Finished(outcome) = open.exchange.handle_timeout(now) {
-                let (peer, outcome) = self.remove(conn)?.cut(*outcome);
-                return Some((conn, peer, outcome));
+            if let Step::Finished(outcome) = open.exchange.handle_timeout(now, out) {
+                return Some((conn, Some(self.remove(conn)?.cut(*outcome))));
+            }
+            if let Some(recording) = &mut open.recording {
+                recording.on_timeout(now, out);
             }
             self.account(conn);
             let moved = self.open.get(&conn).is_some_and(|open| open.due > now);
             assert!(moved, "rule 16: an exchange is due at {due:?} and has nothing to say");
+            if !out.is_empty() {
+                return Some((conn, None));
+            }
         }
         None
     }

@@ -182,7 +182,7 @@ vices! {
         OwnPeerId = "own-peer-id",
         /// Speaks another protocol (M13).
         NotBittorrent = "not-bittorrent",
-        /// `metadata_size` absent or zero (M1).
+        /// `metadata_size` absent or zero, though it serves: harmless (M1).
         NoSize = "no-size",
         /// `metadata_size` negative, tiny or huge (H23).
         AbsurdSize = "absurd-size",
@@ -238,7 +238,12 @@ impl PeerVice {
     pub const fn serves(self) -> bool {
         matches!(
             self,
-            Self::NoTotalSize | Self::RemappedId | Self::Chatter | Self::OneAtATime | Self::OddKeys
+            Self::NoSize
+                | Self::NoTotalSize
+                | Self::RemappedId
+                | Self::Chatter
+                | Self::OneAtATime
+                | Self::OddKeys
         )
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn bdecode(data: &[u8]) {
         read.as_ref().is_some_and(|read| read.flags.is_canonical() && read.consumed == data.len());
     agree(data, canonical);
     number(data);
-    let Some(Transcript { written, consumed, tokens, flags }) = read else { return };
+    let Some(Transcript { written, consumed, tokens, flags, huge }) = read else { return };
 
     assert!(tokens as usize <= consumed, "a token is a byte at least");
     let value = &data[..consumed];
@@ -38,15 +38,15 @@ pub(super) fn bdecode(data: &[u8]) {
         Err(ErrorKind::UnexpectedEnd),
         "no prefix is whole"
     );
-    if flags.is_canonical() {
+    if flags.is_canonical() && !huge {
         assert_eq!(written, &data[..consumed], "a canonical input is written back as it was");
         return;
     }
-    // The writer repairs numbers, never the order of keys, and a second pass changes nothing.
+    // The writer repairs and cuts numbers, never the order of keys; a second pass changes nothing.
     let again = transcribe(&written).expect("what was read can be read again");
     let repaired = Flags { leading_zero: false, ..flags };
     let consumed = written.len();
-    assert_eq!(again, Transcript { written, consumed, tokens, flags: repaired });
+    assert_eq!(again, Transcript { written, consumed, tokens, flags: repaired, huge: false });
 }
 
 /// What was read of an input, and written again.
@@ -56,6 +56,7 @@ struct Transcript {
     consumed: usize,
     tokens: u32,
     flags: Flags,
+    huge: bool,
 }
 
 /// Reads one value and writes it again, token by token; `None` when `data` holds no value.
@@ -92,7 +93,8 @@ fn transcribe(data: &[u8]) -> Option<Transcript> {
         assert!(open <= DEPTH);
     }
     assert!(open == 0 && reader.position() <= data.len());
-    Some(Transcript { written, consumed: reader.position(), tokens, flags: reader.flags() })
+    let (consumed, flags, huge) = (reader.position(), reader.flags(), reader.met_huge());
+    Some(Transcript { written, consumed, tokens, flags, huge })
 }
 
 /// Whether the independent decoder (bt_bencode 0.8.2) can be asked: it recurses, overflows on
@@ -103,7 +105,8 @@ pub(super) fn is_for_others(data: &[u8]) -> bool {
     !nests && digits.is_none_or(|run| run <= DIGITS)
 }
 
-/// As the inside of an integer: the standard library reads the same number, or none either.
+/// As the inside of an integer: the standard library reads the same number, and if it has too many
+/// digits for that, ours is the nearest.
 fn number(data: &[u8]) {
     if data.len() > NUMBER_MAX {
         return;
@@ -111,7 +114,8 @@ fn number(data: &[u8]) {
     let digits = data.strip_prefix(b"-").unwrap_or(data);
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(data).ok().filter(|_| is_number);
-    let expected: Option<i64> = text.and_then(|text| text.parse().ok());
+    let nearest = if data.starts_with(b"-") { i64::MIN } else { i64::MAX };
+    let expected: Option<i64> = text.map(|text| text.parse().unwrap_or(nearest));
     let wrapped = [b"i", data, b"e"].concat();
     let mut reader = Reader::<DEPTH>::new(&wrapped, 1);
     let read = reader.next_token();

@@ -114,6 +114,8 @@ struct World {
     now: Instant,
     /// Queries sent: to whom, and the bytes.
     queries: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// Rows taken, each of them written at once.
+    rows_taken: u64,
     dials: Vec<Dial>,
     /// What was reported, and whether as verified.
     rows: BTreeMap<InfoHash, bool>,
@@ -133,6 +135,7 @@ impl World {
             crawler,
             now,
             queries: VecDeque::new(),
+            rows_taken: 0,
             dials: Vec::new(),
             rows: BTreeMap::new(),
             policy: settings.config().policy(),
@@ -254,10 +257,15 @@ impl World {
             self.dials.drain(..).partition(|dial| dial.exchange.poll_timeout() <= self.now);
         self.dials = open;
         for mut dial in over {
-            let Step::Finished(outcome) = dial.exchange.handle_timeout(self.now) else {
-                panic!("a deadline ends it")
-            };
-            self.crawler.handle_outcome(self.now, dial.peer, *outcome);
+            match dial.exchange.handle_timeout(self.now, &mut Vec::new()) {
+                Step::Finished(outcome) => {
+                    self.crawler.handle_outcome(self.now, dial.peer, *outcome);
+                }
+                Step::Continue => {
+                    assert!(dial.exchange.poll_timeout() > self.now, "a deadline moves or ends it");
+                    self.dials.push(dial);
+                }
+            }
         }
         self.crawler.handle_timeout(self.now);
         self.drain();
@@ -289,6 +297,8 @@ impl World {
             self.dials.push(dial);
         }
         while let Some(row) = self.crawler.poll_row() {
+            self.rows_taken += 1;
+            self.crawler.acknowledge_rows(self.rows_taken);
             // Where peers are all that is wanted, a second chance may end with some.
             let is_good = matches!(row.verdict, Verdict::Verified { .. } | Verdict::PeersOnly);
             let before = self.rows.insert(row.infohash, is_good);

@@ -71,7 +71,10 @@ fn confirm(data: &[u8], info: &Info) {
     let piece_length = number(&root, "piece length").and_then(|n| u64::try_from(n).ok());
     assert_eq!(info.piece_length, piece_length.unwrap_or(0));
     let length = |file: &Value| {
-        let attributes = bytes(file, "attr").unwrap_or_default();
+        let mut attributes = bytes(file, "attr").unwrap_or_default();
+        if attributes.is_empty() && file.get("path").is_some_and(is_padding) {
+            attributes.push(b'p');
+        }
         let length = number(file, "length").and_then(|n| u64::try_from(n).ok());
         let is_link = attributes.contains(&b'l');
         assert!(is_link || length.is_some(), "a file that was read has a length");
@@ -86,6 +89,17 @@ fn confirm(data: &[u8], info: &Info) {
     };
     assert_ne!(info.protocol, Protocol::V2);
     assert_eq!((info.file_count, info.total_bytes), (files.len() as u64, files.iter().sum()));
+}
+
+/// Whether a path without an attribute ends in the name of a pad file of older BitComet.
+fn is_padding(path: &bt_bencode::Value) -> bool {
+    let name = path.as_array().and_then(|path| path.last()?.as_byte_str());
+    let name = name.map(|name| String::from_utf8_lossy(name.as_ref()).into_owned());
+    let rest = name.as_deref().and_then(|name| name.strip_prefix("_____padding_file_"));
+    let number = rest.map(|rest| rest.split('_').next().unwrap_or_default());
+    number.is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// Characters that nobody sees and that move what stands beside them: Arabic letter mark, zero

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use estudely_core::info::Info;
 use estudely_core::internal::exchange::{Attempt, Pipeline, Progress, UNGUARDED};
 use estudely_core::internal::pieces::Pieces;
-use estudely_core::limits::{EXCHANGE_TIMEOUT, PIECE_LEN, PIECES_MAX, REQUESTS_MAX};
+use estudely_core::limits::{PIECE_LEN, PIECE_TIMEOUT, PIECES_MAX, REQUESTS_MAX};
 use estudely_core::wire::{
     Extensions, HANDSHAKE_HASH_END, HANDSHAKE_LEN, Handshake, LENGTH_LEN, MetadataMessage,
     OUR_METADATA_ID, PROTOCOL, emit_extended, emit_frame,
@@ -217,11 +217,13 @@ impl How {
                 return self.judge(stream, &outcome);
             }
         }
-        let due = exchange.poll_timeout();
-        assert!(due <= now + EXCHANGE_TIMEOUT * 6, "a deadline that cannot be moved for ever");
-        match exchange.handle_timeout(due) {
-            Step::Finished(outcome) => self.judge(stream, &outcome),
-            Step::Continue => panic!("a deadline ends it"),
+        loop {
+            let due = exchange.poll_timeout();
+            assert!(due <= now + PIECE_TIMEOUT, "a deadline that cannot be moved for ever");
+            if let Step::Finished(outcome) = exchange.handle_timeout(due, &mut out) {
+                return self.judge(stream, &outcome);
+            }
+            assert!(exchange.poll_timeout() > due, "no deadline is due twice");
         }
     }
 

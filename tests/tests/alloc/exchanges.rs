@@ -112,7 +112,7 @@ fn a_conversation_that_arrives_byte_by_byte_takes_few_blocks_more() {
 }
 
 #[test]
-fn a_peer_that_stalls_before_its_size_holds_at_most_4_kibibytes() {
+fn a_peer_that_stalls_before_its_size_holds_4_kibibytes_and_what_it_sent_of_its_handshake() {
     let hash = InfoHash([7; 20]);
     let mut endless = handshake(hash);
     // An extension handshake as long as one may be, which never says what matters.
@@ -139,7 +139,10 @@ fn a_peer_that_stalls_before_its_size_holds_at_most_4_kibibytes() {
                 assert!(matches!(step, Step::Continue), "{what}: {step:?}");
                 exchange
             });
-            assert!(cost.peak as usize <= BEFORE_SIZE_MAX, "{what}, {part} at a time: {cost:?}");
+            // The handshake's room grows by a move, and old and new are held for that moment.
+            let sent = said.len().saturating_sub(front).min(EXTENDED_HANDSHAKE_FRONT);
+            let most = BEFORE_SIZE_MAX + 2 * sent;
+            assert!(cost.peak as usize <= most, "{what}, {part} at a time: {cost:?}");
             drop(held);
         }
     }
@@ -155,7 +158,9 @@ fn what_an_exchange_held_is_given_back_at_its_deadline() {
         let mut exchange = exchange(hash);
         assert!(matches!(feed(&mut exchange, &said, 100, &mut out), Step::Continue));
         let late = Instant::START + Duration::from_secs(3_600);
-        let Step::Finished(outcome) = exchange.handle_timeout(late) else { panic!("not over") };
+        let Step::Finished(outcome) = exchange.handle_timeout(late, &mut out) else {
+            panic!("not over")
+        };
         outcome.result.map(|_| ())
     });
     assert_eq!(fault, Err(PeerFault::MetadataTimeout));

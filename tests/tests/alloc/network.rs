@@ -57,6 +57,8 @@ pub(crate) struct Network {
     pub(crate) noise: u64,
     /// Dials that the crawler asked for; all were refused.
     pub(crate) dials: u64,
+    /// Rows taken, each of them written at once.
+    rows: u64,
     /// Records of what changed, if they are kept.
     pub(crate) journal: Option<Vec<u8>>,
     world: World,
@@ -88,6 +90,7 @@ impl Network {
             given: 0,
             noise: 0,
             dials: 0,
+            rows: 0,
             journal: None,
             nodes: (0..world.node_count()).map(Node::new).collect(),
             world,
@@ -169,7 +172,11 @@ impl Network {
             let outcome = exchange.handle_failed(self.now, refused);
             self.measured(|crawler, now| crawler.handle_outcome(now, peer, outcome));
         }
-        while self.measured(|crawler, _| crawler.poll_row()).is_some() {}
+        while self.measured(|crawler, _| crawler.poll_row()).is_some() {
+            self.rows += 1;
+            let rows = self.rows;
+            self.measured(|crawler, _| crawler.acknowledge_rows(rows));
+        }
         if let Some(mut journal) = self.journal.take() {
             let wall = WallTime(self.now.as_micros() / 1_000_000);
             self.measured(|crawler, _| crawler.poll_journal(wall, &mut journal));

@@ -161,7 +161,7 @@ async fn fetch(stage: &Stage, script: &Script, index: usize) -> Outcome {
                 Ok(0) | Err(_) => return exchange.handle_closed(now()),
                 Ok(count) => exchange.handle_bytes(now(), &input[..count], &mut out),
             },
-            () = until(due) => exchange.handle_timeout(now()),
+            () = until(due) => exchange.handle_timeout(now(), &mut out),
         };
         if let Step::Finished(outcome) = step {
             return *outcome;

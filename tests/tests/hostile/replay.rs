@@ -32,7 +32,7 @@ const SECONDS: u64 = 30;
 /// then.
 const LATE: u32 = 12;
 
-/// Most resident memory, in KiB. Conversations may offer metadata of 10 MiB; they never send it.
+/// Most resident memory, in KiB. Conversations may offer metadata of 32 MiB; they never send it.
 const RESIDENT_MAX: u64 = 100 * 1_024;
 
 /// Infohashes that one node names, and nodes that answer with recorded datagrams.

@@ -23,7 +23,27 @@ flags! {
 /// What BEP 47 says of a file.
 pub type Attributes = FlagSet<Attribute>;
 
+/// What the names of pad files begin with that BitComet wrote before BEP 47: a number follows, and
+/// a request in some language to update it (52.5).
+const BITCOMET_PAD: &[u8] = b"_____padding_file_";
+
+/// Whether a file of this name, of which no attribute is given, is one of those pad files.
+fn is_bitcomet_pad(name: &[u8]) -> bool {
+    let Some(rest) = name.strip_prefix(BITCOMET_PAD) else { return false };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0 && rest.get(digits).is_none_or(|next| *next == b'_')
+}
+
 impl Attributes {
+    /// What `attr` says of the file at `path`, or if it says nothing, what the name does.
+    fn of_file(letters: Option<&[u8]>, path: &[&[u8]]) -> Self {
+        let silent = letters.unwrap_or_default().is_empty();
+        if silent && path.last().is_some_and(|name| is_bitcomet_pad(name)) {
+            return Self::of([(Attribute::Pad, true)]);
+        }
+        Self::from_bytes(letters)
+    }
+
     /// Reads the letters of an `attr` string; unknown ones mean nothing.
     pub(super) fn from_bytes(letters: Option<&[u8]>) -> Self {
         let has = |letter| letters.is_some_and(|letters| letters.contains(&letter));
@@ -140,11 +160,11 @@ impl<'a, 'w> Walker<'a, 'w> {
     ) -> Result<(), InfoError> {
         self.path.clear();
         self.path_utf8.clear();
-        let (mut length, mut attributes) = (None, Attributes::default());
+        let (mut length, mut letters) = (None, None);
         while let Some(key) = reader.next_key()? {
             match key {
                 b"length" if length.is_none() => length = reader.int()?,
-                b"attr" => attributes = Attributes::from_bytes(reader.bytes()?),
+                b"attr" => letters = reader.bytes()?,
                 b"path" if self.path.is_empty() => {
                     self.bad_path |= !read_path(reader, &mut self.path)?;
                 }
@@ -157,6 +177,7 @@ impl<'a, 'w> Walker<'a, 'w> {
             }
         }
         let path = if self.path_utf8.is_empty() { &self.path } else { &self.path_utf8 };
+        let attributes = Attributes::of_file(letters, path);
         // Pad files need no path.
         self.bad_path |= path.is_empty() && !attributes.contains(Attribute::Pad);
         let length = readable(length, attributes)?;
@@ -225,17 +246,18 @@ impl<'a, 'w> Walker<'a, 'w> {
             self.bad_tree = true;
             return Ok(());
         }
-        let (mut length, mut root, mut attributes) = (None, None, Attributes::default());
+        let (mut length, mut root, mut letters) = (None, None, None);
         while let Some(key) = reader.next_key()? {
             match key {
                 b"length" if length.is_none() => length = reader.int()?,
                 b"pieces root" if root.is_none() => root = reader.bytes()?,
-                b"attr" => attributes = Attributes::from_bytes(reader.bytes()?),
+                b"attr" => letters = reader.bytes()?,
                 _ => {
                     reader.raw()?;
                 }
             }
         }
+        let attributes = Attributes::of_file(letters, &self.path);
         let digest = self.digests.last().unwrap_or(&self.root).value();
         let file = File::new(&self.path, digest, readable(length, attributes)?, attributes);
         let root_is_legal = root.is_some_and(|root| root.len() == 32 && root != [0; 32]);

@@ -133,6 +133,78 @@ fn files(raw: &[u8]) -> Vec<String> {
 }
 
 #[test]
+fn h4_numbers_of_any_length_spoil_no_info_dictionary() {
+    let nines = format!("i{}e", "9".repeat(400)).into_bytes();
+    let huge = [
+        &b"i9223372036854775808e"[..],
+        b"i-9223372036854775809e",
+        b"i1208925819614629174706176e",
+        &nines,
+    ];
+    for number in huge {
+        let with = |entry: &str, length| {
+            dict(&[
+                ("length", int(length)),
+                ("mtime", number.to_vec()),
+                ("path", list(&[text(entry)])),
+            ])
+        };
+        let raw = dict(&[
+            ("files", list(&[with("a", 10_000), with("b", 20_000)])),
+            ("mtime", number.to_vec()),
+            ("name", text("dir")),
+            ("piece length", int(16_384)),
+            ("pieces", hashes(2)),
+        ]);
+        assert_eq!((parse(&raw).file_count, parse(&raw).total_bytes), (2, 30_000));
+        assert!(flags(&raw).is_empty(), "canonical, and true");
+        // What is read has a range.
+        let length = single_but("length", number.to_vec());
+        assert!(Info::parse(&length).is_err());
+        assert_eq!(
+            flags(&single_but("piece length", number.to_vec())),
+            [InfoFlag::BadPieceLength, InfoFlag::BadPieces,]
+        );
+    }
+}
+
+#[test]
+fn pad_files_of_older_bitcomet_are_told_by_name_if_no_attribute_is_given() {
+    let if_you = "_____padding_file_12_if you see this file, please update to BitComet 0.85____";
+    let chinese = "_____padding_file_0_\u{5982}\u{679c}\u{60a8}____";
+    let raw = multi(
+        &[
+            entry(&["d", "a"], 10_000),
+            entry(&["d", if_you], 6_384),
+            entry(&["b"], 100),
+            entry(&[chinese], 16_284),
+            entry(&["_____padding_file_7"], 1),
+            special("", &["_____padding_file_8_"], 1),
+            special("x", &["_____padding_file_9_"], 2),
+            entry(&["_____padding_file_no_", "f"], 3),
+            entry(&["_____padding_file_"], 4),
+            entry(&["_____padding_file_1_", "file in a folder"], 5),
+            entry(&["x_____padding_file_1_"], 6),
+        ],
+        3,
+    );
+    let info = parse(&raw);
+    assert_eq!((info.file_count, info.total_bytes), (7, 10_120));
+    let pads: Vec<String> = files(&raw).into_iter().filter(|file| file.ends_with(" p")).collect();
+    assert_eq!(pads.len(), 4, "{pads:?}");
+
+    let tree = dict(&[(if_you, leaf(6_384)), ("a", leaf(10_000)), ("b", leaf(20_000))]);
+    let info = parse(&v2(tree.clone()));
+    assert_eq!((info.file_count, info.total_bytes), (2, 30_000));
+    // A hybrid in which only one description has them agrees all the same.
+    let plain = dict(&[("a", leaf(10_000)), ("b", leaf(20_000))]);
+    let listed = [entry(&["a"], 10_000), entry(&[if_you], 6_384), entry(&["b"], 20_000)];
+    assert!(flags(&hybrid(plain, &listed, 3)).is_empty());
+    // The only file of a torrent pads nothing, whatever its name.
+    assert_eq!(parse(&single_but("name", text(if_you))).file_count, 1);
+}
+
+#[test]
 fn a_single_file_is_read() {
     let raw = single_but("private", int(1));
     let info = parse(&raw);
@@ -475,7 +547,7 @@ fn tokens_are_accepted_at_the_limit_and_refused_one_past_it() {
         [head, &b"0:".repeat(fillers), b"ee"].concat()
     };
     let around = 1 + 2 + 2 + 2 + 2;
-    let most = 2_500_000 - around;
+    let most = 8_388_608 - around;
     assert!(Info::parse(&wide(most)).is_ok());
     let error = Info::parse(&wide(most + 1)).expect_err("too many");
     assert!(

@@ -17,6 +17,9 @@ impl Crawler {
         if let Some(done) = outcome.timings.handshaken {
             self.dialer.on_handshake(done.since(outcome.timings.started));
         }
+        if let Some(learnt) = outcome.learnt {
+            self.dialer.on_learnt(learnt);
+        }
         let fault = match outcome.result {
             Ok(fetched) => {
                 self.sign_of_life();

@@ -1,7 +1,7 @@
 //! Saving what a crawl knows, and taking it up again.
 //!
-//! An infohash leaves the state when a sink takes its row, not before. If the process dies earlier,
-//! the next run fetches it again.
+//! An infohash leaves the state when every output holds its row, not before. If the process dies
+//! earlier, or the disk is full, the next run fetches it again.
 
 use std::collections::BTreeSet;
 
@@ -11,21 +11,21 @@ use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::store::Key;
 use crate::base::time::{Duration, Instant};
-use crate::crawl::rows::{Leaves, Untaken};
+use crate::crawl::rows::Leaves;
 use crate::dht::sweep::{Offer, Rested};
 use crate::lead::Lead;
 use crate::limits::{FAILED_SAVED_MAX, JOBS_MAX, PENDING_SAVED_MAX};
 use crate::state::{
-    self, Journal, Rest, Restored, Saved, SavedFamily, SavedLead, SnapshotWriter, StateError,
-    WallTime, seconds_left,
+    self, Journal, Rest, Restored, Saved, SavedFamily, SavedLead, SnapshotWriter, Stamp,
+    StateError, seconds_left,
 };
 
 impl Crawler {
-    /// Appends the whole state, as of `wall`: of each family its id, address and table, the sampling
+    /// Appends the whole state, as of the second `at`: of each family its id, address and table, the sampling
     /// calendar, infohashes under way with source and peers, failed ones and those settled for good,
     /// and what another version left that this one does not know. Its length is bounded by [`crate::limits::STATE_LEN_MAX`], and follows from the state alone.
-    pub fn snapshot(&self, wall: WallTime, out: &mut Vec<u8>) {
-        let mut writer = SnapshotWriter::new(out, wall, self.carried.salt);
+    pub fn snapshot(&self, at: impl Into<Stamp>, out: &mut Vec<u8>) {
+        let mut writer = SnapshotWriter::new(out, at.into(), self.carried.salt);
         for family in Family::ALL {
             self.saved_family(family).iter().for_each(|saved| writer.family(saved));
         }
@@ -51,33 +51,32 @@ impl Crawler {
     }
 
     fn save_infohashes(&self, writer: &mut SnapshotWriter<'_>) {
-        // Until somebody has taken its row, an infohash is under way.
-        let hashes = self.rows.iter().map(|untaken| untaken.row.infohash);
-        let untaken: BTreeSet<InfoHash> = hashes.collect();
-        for Untaken { row, origin, .. } in self.rows.iter() {
-            let lead = Lead::new(row.infohash, row.found, *origin);
-            writer.lead(&lead, 0, row.peers.iter().copied());
+        // Until every output holds its row, an infohash is under way.
+        let unheld: BTreeSet<InfoHash> = self.rows.unheld().map(|(lead, _)| lead.hash).collect();
+        for (lead, peers) in self.rows.unheld() {
+            writer.lead(&lead, 0, peers.iter().copied());
         }
         for lead in self.jobs.saved().filter(|lead| lead.round == 0) {
             writer.lead(&lead, 0, lead.peers.iter().copied());
         }
         // More than can be read again is not written; no run gets there.
-        let room = PENDING_SAVED_MAX.saturating_sub(self.rows.len() + self.jobs.len());
+        let room = PENDING_SAVED_MAX.saturating_sub(self.rows.unheld_count() + self.jobs.len());
         for lead in self.admission.saved_pending().take(room) {
             writer.lead(lead, 0, lead.peers.iter().copied());
         }
         let room = FAILED_SAVED_MAX - JOBS_MAX;
         for (due, lead) in self.admission.saved_failed().take(room) {
-            if !untaken.contains(&lead.hash) {
+            if !unheld.contains(&lead.hash) {
                 let left = seconds_left(self.now, due);
                 writer.lead(lead, left, lead.peers.iter().copied());
             }
         }
-        for lead in self.jobs.saved().filter(|lead| lead.round > 0) {
+        let again = |lead: &Lead| lead.round > 0 && !unheld.contains(&lead.hash);
+        for lead in self.jobs.saved().filter(again) {
             // Its next round begins anew: the peers of this one have failed, or are about to.
             writer.lead(&Lead { source: None, ..lead }, 0, std::iter::empty());
         }
-        for hash in self.admission.saved_settled().filter(|hash| !untaken.contains(hash)) {
+        for hash in self.admission.saved_settled().filter(|hash| !unheld.contains(hash)) {
             writer.settled(hash);
         }
     }
@@ -91,10 +90,10 @@ impl Crawler {
     pub fn restore(
         &mut self,
         now: Instant,
-        wall: WallTime,
+        at: impl Into<Stamp>,
         saved: &[u8],
     ) -> Result<Restored, StateError> {
-        let saved = state::read(saved, wall)?;
+        let saved = state::read(saved, at.into())?;
         self.advance(now);
         let mut restored = Restored {
             records: saved.records,
@@ -215,12 +214,29 @@ impl Crawler {
     }
 
     /// Appends the records since the last call, whole ones; nothing if there is none. To be called
-    /// each turn once the rows of that turn are safe, and before a snapshot, which then makes the
+    /// each turn once the rows that outputs hold are acknowledged, and before a snapshot, which then makes the
     /// records before it superfluous. Between two calls at most
     /// [`crate::limits::JOURNAL_NOTES_MAX`] records are kept.
-    pub fn poll_journal(&mut self, wall: WallTime, out: &mut Vec<u8>) {
+    pub fn poll_journal(&mut self, at: impl Into<Stamp>, out: &mut Vec<u8>) {
         if let Some(journal) = &mut self.journal {
-            journal.drain(self.now, wall, out);
+            journal.drain(self.now, at.into(), out);
+        }
+    }
+
+    /// No output holds rows of these infohashes any more: each is under way again, in a saved state
+    /// and, as far as a crawl may take more on, in this run.
+    pub fn handle_lost_rows(&mut self, now: Instant, hashes: &[InfoHash]) {
+        self.advance(now);
+        // What has a job is under way.
+        let lost = hashes.iter().copied().filter(|hash| self.jobs.find(*hash).is_none());
+        let lost: BTreeSet<InfoHash> = lost.collect();
+        self.admission.take_back(&lost);
+        if let Some(journal) = &mut self.journal {
+            lost.iter().for_each(|hash| journal.taken(*hash, std::iter::empty()));
+        }
+        if self.config.mode.sweeps() {
+            self.stats.infohashes_new += self.admission.admit_restored() as u64;
+            self.fill_jobs();
         }
     }
 
@@ -239,7 +255,7 @@ impl Crawler {
         }
     }
 
-    /// Notes that an infohash is settled, and its row taken if it has one.
+    /// Notes that an infohash is settled, and its row held by every output if it has one.
     pub(super) fn note_settled(&mut self, hash: InfoHash, leaves: Leaves) {
         let Some(journal) = &mut self.journal else { return };
         match leaves {

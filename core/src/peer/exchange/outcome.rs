@@ -11,6 +11,7 @@ use crate::base::id::{ID_LEN, InfoHash};
 use crate::base::planted::{self, Bug};
 use crate::base::time::Instant;
 use crate::codec::info::{Info, InfoError};
+use crate::peer::clients::Learnt;
 use crate::peer::pieces::Pieces;
 
 /// What carries the byte stream. More may follow: an adapter that does not have one ends the dial
@@ -29,7 +30,7 @@ pub enum Transport {
 /// How pieces are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pipeline {
-    /// All in one write: quickest with nearly every client (9.6).
+    /// As many in one write as the client serves: quickest with nearly every one (9.6).
     All,
     /// The next when the last came, for clients that choke on more.
     OneByOne,
@@ -96,6 +97,8 @@ pub struct Outcome {
     /// How many pieces the metadata that the peer itself offered has; 0 before an acceptable offer,
     /// whatever earlier peers left.
     pub pieces_offered: u16,
+    /// What the exchange showed of how many requests at once the peer's client serves.
+    pub learnt: Option<Learnt>,
 }
 
 /// What to do after an input. There is no third thing: a caller that lists both is complete.

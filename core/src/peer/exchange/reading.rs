@@ -15,7 +15,8 @@ use crate::codec::wire::{
     MetadataMessage, OUR_METADATA_ID, PROTOCOL,
 };
 use crate::limits::{
-    EXTENDED_HANDSHAKE_FRONT, EXTENDED_HANDSHAKE_MAX, EXTENDED_MAX, FRAME_MAX, METADATA_HEAD_MAX,
+    EXTENDED_HANDSHAKE_FRONT, EXTENDED_HANDSHAKE_MAX, EXTENDED_HANDSHAKE_STEP, EXTENDED_MAX,
+    FRAME_MAX, METADATA_HEAD_MAX,
 };
 use crate::peer::exchange::outcome::Metadata;
 
@@ -144,38 +145,43 @@ impl Exchange {
         if self.reading.filled == need {
             let length = self.reading.frame_length();
             match need {
-                LENGTH_LEN => self.on_length(length)?,
-                ID_END => self.on_id(self.reading.head[LENGTH_LEN], length)?,
+                LENGTH_LEN => self.on_length(now, length)?,
+                ID_END => self.on_id(now, self.reading.head[LENGTH_LEN], length)?,
                 _ => self.on_extension_id(now, self.reading.head[ID_END], length, out)?,
             }
         }
         ControlFlow::Continue(rest)
     }
 
-    fn on_length(&mut self, length: u32) -> Flow {
+    fn on_length(&mut self, now: Instant, length: u32) -> Flow {
         if length > FRAME_MAX {
             return fail(PeerFault::BadMessage);
         }
         if length == 0 {
             // A keep-alive (3.2).
             self.reading.skip(0);
-            return self.on_skipped(LENGTH_LEN as u32);
+            return self.on_skipped(now, LENGTH_LEN as u32);
         }
         Flow::Continue(())
     }
 
     /// Whatever is no extension message is skipped: bitfields, haves, unknown ids (3.4, M3).
-    fn on_id(&mut self, id: u8, length: u32) -> Flow {
+    fn on_id(&mut self, now: Instant, id: u8, length: u32) -> Flow {
         if id != EXTENDED {
             self.reading.skip(length as usize - 1);
-            return self.on_skipped(LENGTH_LEN as u32 + length);
+            return self.on_skipped(now, LENGTH_LEN as u32 + length);
         }
         if length < 2 { fail(PeerFault::BadMessage) } else { Flow::Continue(()) }
     }
 
     fn on_extension_id(&mut self, now: Instant, id: u8, length: u32, out: &mut Vec<u8>) -> Flow {
         let payload = length as usize - 2;
-        let largest = if id == EXTENDED_HANDSHAKE { EXTENDED_HANDSHAKE_MAX } else { EXTENDED_MAX };
+        let largest = match id {
+            EXTENDED_HANDSHAKE => EXTENDED_HANDSHAKE_MAX,
+            OUR_METADATA_ID => EXTENDED_MAX,
+            // It is skipped, as any other frame is.
+            _ => FRAME_MAX as usize,
+        };
         if payload > largest {
             return fail(PeerFault::BadMessage);
         }
@@ -184,8 +190,8 @@ impl Exchange {
             OUR_METADATA_ID => (Front::Metadata, payload.min(METADATA_HEAD_MAX)),
             _ => {
                 self.reading.skip(payload);
-                self.on_skipped(LENGTH_LEN as u32 + length)?;
-                return self.on_unwanted();
+                self.on_skipped(now, LENGTH_LEN as u32 + length)?;
+                return self.on_unwanted(now);
             }
         };
         if want == 0 {
@@ -211,8 +217,11 @@ impl Exchange {
             self.on_front(now, kind, taken, rest, out)?;
             return ControlFlow::Continue(input);
         }
-        // At most a few KiB, whatever was announced, and in one step.
-        parts.reserve_exact(want - parts.len());
+        // In proportion to what came, whatever was announced.
+        let (missing, room) = (want - parts.len(), parts.capacity() - parts.len());
+        if room < taken.len() {
+            parts.reserve_exact(taken.len().max(EXTENDED_HANDSHAKE_STEP).min(missing));
+        }
         parts.extend_from_slice(taken);
         if parts.len() < want {
             self.reading.parts = parts;
@@ -239,14 +248,14 @@ impl Exchange {
             let wanted = self.pieces.is_none();
             self.on_extensions(now, front, rest == 0, out)?;
             let used = wanted && self.pieces.is_some();
-            return if used { Flow::Continue(()) } else { self.on_skipped(frame) };
+            return if used { Flow::Continue(()) } else { self.on_skipped(now, frame) };
         }
         let Ok((message, consumed)) = MetadataMessage::parse(front) else {
             return fail(PeerFault::BadMessage);
         };
         let data = front.get(consumed..).unwrap_or_default();
-        if !self.on_message(message, data.len() + rest, out)? {
-            return self.on_skipped(frame);
+        if !self.on_message(now, message, data.len() + rest, out)? {
+            return self.on_skipped(now, frame);
         }
         if rest > 0 {
             self.reading.place = Place::Piece { left: rest };

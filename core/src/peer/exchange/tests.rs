@@ -2,6 +2,7 @@
 
 mod deviations;
 mod hostile;
+mod rounds;
 mod splits;
 
 use sha1::{Digest, Sha1};
@@ -9,7 +10,7 @@ use sha2::Sha256;
 
 use super::*;
 use crate::codec::wire::{EXTENDED, HANDSHAKE_LEN, OUR_METADATA_ID, emit_extended, emit_frame};
-use crate::limits::*;
+use crate::limits::PIECE_LEN;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The id that the scripted peer gives ut_metadata: another than ours, see 10.2.
@@ -73,7 +74,7 @@ impl Talk {
     fn waits(&mut self, time: Duration) -> &mut Self {
         assert_eq!(self.outcome, None, "over already");
         self.now = self.now + time;
-        if let Step::Finished(outcome) = self.exchange.handle_timeout(self.now) {
+        if let Step::Finished(outcome) = self.exchange.handle_timeout(self.now, &mut self.out) {
             self.outcome = Some(*outcome);
         }
         self
@@ -362,7 +363,8 @@ fn nothing_happens_before_connecting_or_after_the_end() {
     assert!(!talk.is_open());
     let step = talk.exchange.handle_bytes(talk.now, &hello(sha1_key(&content)), &mut out);
     assert_eq!((step, out.len()), (Step::Continue, 0));
-    assert_eq!(talk.exchange.handle_timeout(talk.now + 99 * SECOND), Step::Continue);
+    let late = talk.now + 99 * SECOND;
+    assert_eq!(talk.exchange.handle_timeout(late, &mut out), Step::Continue);
 }
 
 #[test]

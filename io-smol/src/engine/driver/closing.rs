@@ -27,16 +27,21 @@ impl Driver<'_> {
             }
         }
         self.hand_in_outcomes(self.clock.now());
+        // A file that was cut meanwhile takes no more, and spoils a clean end.
+        self.watch_outputs(self.clock.now());
         let rows_go_out = ended.lets_rows_out(self.outputs.have_begun());
         let settled = if rows_go_out { self.outputs.write_rest(&mut self.crawler) } else { Ok(()) };
         match settled.and(self.outputs.flush()) {
             Ok(()) => self.session.handle_output(self.clock.now(), Output::Flushed),
             lost => self.note_output(self.clock.now(), lost),
         }
+        // What the state says must be true to what the outputs hold by now.
+        self.watch_outputs(self.clock.now());
+        self.outputs.acknowledge(&mut self.crawler);
         if let Some(keeper) = &mut self.keeper {
             if keeps {
-                let wall = self.clock.wall();
-                keeper.finish(wall, &mut self.crawler, ended.save_within()).await;
+                let at = self.clock.stamp();
+                keeper.finish(at, &mut self.crawler, ended.save_within()).await;
             }
             keeper.notes().for_each(|line| self.observer.note(&line));
         }

@@ -1,5 +1,6 @@
 //! Files as earlier runs, crashes and other programs leave them.
 
+use std::fs::File;
 use std::io::Write;
 
 use estudely_core::Seed;

@@ -16,8 +16,8 @@ use crate::files::hashes::InfoHashSet;
 use crate::files::resume::pair_key;
 
 /// The longest name, in bytes as it is written, that is repeated for every peer. A longer one gets
-/// one row, that of the peer which served it: else 10 MiB from one stranger would become 600 MiB,
-/// or 6 GiB with 200 peers, most of them hearsay. No name that means something is a hundredth as
+/// one row, that of the peer which served it: else 32 MiB from one stranger would become 2 GiB,
+/// or 19 GiB with 200 peers, most of them hearsay. No name that means something is a hundredth as
 /// long.
 pub const REPEATED_NAME_MAX: usize = 64 << 10;
 
@@ -59,6 +59,7 @@ impl RowSink for CsvRows {
     fn prepare(&mut self, row: &Row, _times: RowTimes) -> u64 {
         if matches!(row.verdict, Verdict::PeersOnly) || self.holds(row) {
             self.block.clear();
+            self.block.infohash = row.infohash;
         } else {
             self.block.fill(row, self.rows_per, self.escape_formulas);
         }
@@ -66,12 +67,26 @@ impl RowSink for CsvRows {
     }
 
     fn commit(&mut self) -> io::Result<()> {
-        if self.block.tails.is_empty() {
-            return Ok(());
-        }
-        self.output.append(&self.block.head, &self.block.tails)?;
+        self.output.append(self.block.infohash, &self.block.head, &self.block.tails)?;
         self.block.clear();
         Ok(())
+    }
+
+    fn held(&self) -> u64 {
+        self.output.held()
+    }
+
+    fn file(&mut self) -> Option<&mut Output> {
+        self.output.is_file().then_some(&mut self.output)
+    }
+
+    fn check_reader(&self) -> io::Result<()> {
+        self.output.check_reader()
+    }
+
+    fn forget(&mut self) {
+        self.verified = InfoHashSet::default();
+        self.unverified = None;
     }
 
     fn bytes(&self) -> u64 {
@@ -112,12 +127,19 @@ pub fn row_lines(row: &Row, rows_per: RowsPer, escape_formulas: bool) -> Vec<u8>
 }
 
 /// The rows of one infohash: what they share is held once, for a name can be megabytes long.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Block {
+    infohash: InfoHash,
     /// `infohash,name,file_count,total_bytes,piece_length,`
     head: Vec<u8>,
     /// `peer_ip,peer_port,metadata_ok` with the line end, one for each row.
     tails: Vec<String>,
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Self { infohash: InfoHash([0; 20]), head: Vec::new(), tails: Vec::new() }
+    }
 }
 
 impl Block {
@@ -134,6 +156,7 @@ impl Block {
 
     fn fill(&mut self, row: &Row, rows_per: RowsPer, escape_formulas: bool) {
         self.clear();
+        self.infohash = row.infohash;
         let (name, counts, ok) = match &row.verdict {
             Verdict::Verified { info, .. } => {
                 let name = display_name(&info.name);
@@ -181,24 +204,29 @@ fn escaped(name: String) -> String {
 pub struct Pairs {
     output: Output,
     /// Pairs that the output holds.
-    held: FingerprintSet,
+    held: Option<FingerprintSet>,
+    /// Whose pairs were prepared last.
+    infohash: InfoHash,
     lines: Vec<String>,
 }
 
 impl Pairs {
     /// Pairs for an output that holds those in `held` already.
     pub fn new(output: Output, held: FingerprintSet) -> Self {
-        Self { output, held, lines: Vec::new() }
+        let held = Some(held).filter(|held| !held.is_empty());
+        Self { output, held, infohash: InfoHash([0; 20]), lines: Vec::new() }
     }
 }
 
 impl RowSink for Pairs {
     fn prepare(&mut self, row: &Row, _times: RowTimes) -> u64 {
         self.lines.clear();
+        self.infohash = row.infohash;
         let mut prepared: Vec<SocketAddr> = Vec::new();
         for peer in &row.peers {
             let key = pair_key(row.infohash, peer.ip(), peer.port());
-            if !prepared.contains(peer) && !self.held.contains(&key) {
+            let is_held = self.held.as_ref().is_some_and(|held| held.contains(&key));
+            if !prepared.contains(peer) && !is_held {
                 prepared.push(*peer);
                 self.lines.push(format!("{},{},{}\n", row.infohash, peer.ip(), peer.port()));
             }
@@ -207,9 +235,25 @@ impl RowSink for Pairs {
     }
 
     fn commit(&mut self) -> io::Result<()> {
-        self.output.append(b"", &self.lines)?;
+        self.output.append(self.infohash, b"", &self.lines)?;
         self.lines.clear();
         Ok(())
+    }
+
+    fn held(&self) -> u64 {
+        self.output.held()
+    }
+
+    fn file(&mut self) -> Option<&mut Output> {
+        self.output.is_file().then_some(&mut self.output)
+    }
+
+    fn check_reader(&self) -> io::Result<()> {
+        self.output.check_reader()
+    }
+
+    fn forget(&mut self) {
+        self.held = None;
     }
 
     fn bytes(&self) -> u64 {

@@ -5,7 +5,8 @@ use std::task::{Context, Poll};
 
 use estudely_core::Row;
 
-use super::traits::{RowSink, RowTimes, Sink};
+use super::traits::{RowSink, RowTimes, Sink, Watched};
+use super::watch;
 
 /// The outputs of a run.
 #[derive(Default)]
@@ -13,12 +14,14 @@ pub struct Fanout {
     sinks: Vec<Box<dyn RowSink>>,
     bytes_max: Option<u64>,
     full: bool,
+    /// Rows given to write.
+    given: u64,
 }
 
 impl Fanout {
     /// Outputs that together must not grow past `bytes_max` bytes.
     pub fn new(sinks: Vec<Box<dyn RowSink>>, bytes_max: Option<u64>) -> Self {
-        Self { sinks, bytes_max, full: false }
+        Self { sinks, bytes_max, full: false, given: 0 }
     }
 
     /// One output more.
@@ -86,8 +89,17 @@ impl Sink for Fanout {
         if self.full {
             return begun;
         }
+        self.given += 1;
         // One lost output must not cost the others the row.
         self.sinks.iter_mut().map(|sink| sink.commit()).fold(begun, worse)
+    }
+
+    fn held(&self) -> u64 {
+        self.sinks.iter().map(|sink| sink.held()).fold(self.given, u64::min)
+    }
+
+    fn watch(&mut self) -> Watched {
+        watch::watch(&mut self.sinks)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,20 +1,31 @@
 //! One output of bytes: a locked file, or standard output. Blocks go out whole or not at all.
 //!
 //! Nothing of a file is changed before [`Output::begin`]: a run that cannot begin leaves it as it
-//! was, and no new one behind.
+//! was, and no new one behind. A file only ever grows by rows: it is cut when a write failed halfway,
+//! and never when another program has cut it already.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::task::{Context, Poll};
 
-use super::stream::Stream;
-use crate::files::resume::Extent;
+use estudely_core::InfoHash;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl};
+
+use super::place::Table;
+use super::stream::{Stream, What};
+use crate::files::resume::{Extent, each_infohash};
 use crate::text::printable;
 
 /// Bytes handed to the system in one write; only a block longer than this takes several.
 const WRITE_BYTES_MAX: usize = 8 << 20;
+/// Blocks of which it is remembered where they stand, 32 bytes each: the latest so many. Of what
+/// stood before them in a file that another program cuts, only what was found can be found again.
+const PLACES_MAX: usize = 1 << 20;
 
 /// Something that rows are appended to.
 #[derive(Debug)]
@@ -22,19 +33,30 @@ pub struct Output {
     target: Target,
     /// For messages: the path, or `standard output`.
     name: String,
-    /// The first line, without its end.
-    header: &'static str,
+    table: Table,
     /// Bytes in it.
     len: u64,
     /// Rows written to a file.
     rows: u64,
+    /// Blocks that a file has taken; see [`RowSink::held`](super::RowSink::held).
+    held: u64,
+    /// Where the blocks of this run end in a file, and whose they are.
+    places: VecDeque<(u64, InfoHash)>,
+    /// Infohashes that were in a file and are not any more; told once.
+    missing: Vec<InfoHash>,
     begun: bool,
+    /// Why a file takes nothing more.
+    lost: Option<(io::ErrorKind, String)>,
 }
 
 #[derive(Debug)]
 enum Target {
     Regular(Regular),
-    Stdout(Stream),
+    Stdout {
+        stream: Stream,
+        /// The same, to ask whether there is a reader.
+        probe: File,
+    },
 }
 
 /// A regular file, opened for appending and locked.
@@ -67,20 +89,135 @@ impl Regular {
 
 impl Output {
     /// A regular file, unchanged so far.
-    pub fn file(regular: Regular, header: &'static str) -> Self {
-        let (name, len) = (regular.shown(), regular.extent.whole);
-        Self { target: Target::Regular(regular), name, header, len, rows: 0, begun: false }
+    pub fn file(regular: Regular, table: Table) -> Self {
+        let name = regular.shown();
+        Self::new(Target::Regular(regular), name, table)
     }
 
     /// Standard output, past the line buffer of the standard library.
     ///
     /// # Errors
     /// Standard output is closed, or the system grants no thread.
-    pub fn stdout(header: &'static str) -> io::Result<Self> {
+    pub fn stdout(table: Table) -> io::Result<Self> {
         let name = "standard output".to_owned();
-        let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        let target = Target::Stdout(Stream::start(file, name.clone())?);
-        Ok(Self { target, name, header, len: 0, rows: 0, begun: false })
+        let probe = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let stream = Stream::start(probe.try_clone()?, name.clone())?;
+        Ok(Self::new(Target::Stdout { stream, probe }, name, table))
+    }
+
+    fn new(target: Target, name: String, table: Table) -> Self {
+        let len = match &target {
+            Target::Regular(regular) => regular.extent.whole,
+            Target::Stdout { .. } => 0,
+        };
+        Self {
+            target,
+            name,
+            table,
+            len,
+            rows: 0,
+            held: 0,
+            places: VecDeque::new(),
+            missing: Vec::new(),
+            begun: false,
+            lost: None,
+        }
+    }
+
+    /// Whether it is a file.
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.target, Target::Regular(_))
+    }
+
+    /// The file that it is, and how long it must be, unless it is lost.
+    pub(super) fn standing(&self) -> Option<(&Regular, u64)> {
+        match &self.target {
+            Target::Regular(regular) if self.lost.is_none() => {
+                let len = if self.begun { self.len } else { regular.extent.len };
+                Some((regular, len))
+            }
+            _ => None,
+        }
+    }
+
+    /// What it holds.
+    pub(super) fn table(&self) -> Table {
+        self.table
+    }
+
+    /// Goes on in `regular`, which has taken the name of the file before.
+    ///
+    /// # Errors
+    /// As for [`Output::append`].
+    pub(super) fn go_on_in(&mut self, regular: Regular) -> io::Result<()> {
+        self.len = regular.extent.whole;
+        self.target = Target::Regular(regular);
+        self.places.clear();
+        if std::mem::take(&mut self.begun) { self.begin() } else { Ok(()) }
+    }
+
+    /// Another program has added to the file: that stays.
+    pub(super) fn grow_to(&mut self, len: u64) {
+        if self.begun {
+            self.len = self.len.max(len);
+        }
+    }
+
+    /// Takes nothing more, for this reason.
+    pub(super) fn lose(&mut self, kind: io::ErrorKind, why: &str) -> io::Error {
+        let line = format!("{}: {why}", self.name);
+        self.lost = Some((kind, line.clone()));
+        io::Error::new(kind, line)
+    }
+
+    /// Every infohash in the file, as far as it can be read.
+    pub(super) fn each_infohash(&self, on_hash: &mut dyn FnMut(InfoHash)) {
+        if let Target::Regular(Regular { file, .. }) = &self.target
+            && let Ok(mut file) = file.try_clone()
+        {
+            // What cannot be read holds nothing that could be relied on.
+            let _ = each_infohash(&mut file, self.table.is_pairs(), on_hash);
+        }
+    }
+
+    /// Takes nothing more: another program has cut the file to `len` bytes.
+    pub(super) fn lose_beyond(&mut self, len: u64) -> io::Error {
+        let beyond = self.places.iter().filter(|(end, _)| *end > len);
+        self.missing.extend(beyond.map(|(_, hash)| *hash));
+        let known = self.len;
+        let why = format!(
+            "another program cut it to {len} of {known} bytes; nothing more is written (to rotate \
+             it, rename it)"
+        );
+        self.lose(io::ErrorKind::InvalidData, &why)
+    }
+
+    /// Everything that the file holds is about to be out of reach.
+    pub(super) fn miss_everything(&mut self) {
+        let mut missing = Vec::new();
+        self.each_infohash(&mut |hash| missing.push(hash));
+        self.missing.append(&mut missing);
+    }
+
+    /// Infohashes that were in the file and are not any more; once.
+    pub(super) fn take_missing(&mut self) -> Vec<InfoHash> {
+        std::mem::take(&mut self.missing)
+    }
+
+    /// An error once nobody reads standard output any more.
+    pub(super) fn check_reader(&self) -> io::Result<()> {
+        match &self.target {
+            Target::Regular(_) => Ok(()),
+            Target::Stdout { probe, .. } => reader_of(probe, &self.name),
+        }
+    }
+
+    /// Blocks that it has for good.
+    pub fn held(&self) -> u64 {
+        match &self.target {
+            Target::Regular(_) => self.held,
+            Target::Stdout { stream, .. } => stream.held(),
+        }
     }
 
     /// Bytes in it, those included that wait for the reader of standard output.
@@ -97,7 +234,7 @@ impl Output {
     pub fn rows(&self) -> u64 {
         match &self.target {
             Target::Regular(_) => self.rows,
-            Target::Stdout(stream) => stream.rows(),
+            Target::Stdout { stream, .. } => stream.rows(),
         }
     }
 
@@ -109,13 +246,15 @@ impl Output {
         if self.begun {
             return Ok(());
         }
+        self.refuse_lost()?;
         if let Target::Regular(Regular { file, extent, .. }) = &self.target
             && extent.whole < extent.len
         {
-            file.set_len(extent.whole).map_err(|error| named(&self.name, &error))?;
+            cut(file, extent.whole).map_err(|error| named(&self.name, &error))?;
         }
         if self.is_empty() {
-            self.put(b"", &[format!("{}\n", self.header)], false)?;
+            let header = format!("{}\n", self.table.header());
+            self.put(b"", &[header], What::Header)?;
         }
         self.begun = true;
         Ok(())
@@ -133,10 +272,20 @@ impl Output {
     ///
     /// # Errors
     /// What the system said; the message names the output.
-    pub fn append(&mut self, head: &[u8], tails: &[String]) -> io::Result<()> {
-        self.begin()?;
-        self.put(head, tails, true)?;
+    pub fn append(&mut self, hash: InfoHash, head: &[u8], tails: &[String]) -> io::Result<()> {
+        self.refuse_lost()?;
+        if !tails.is_empty() {
+            self.begin()?;
+        }
+        self.put(head, tails, What::Block)?;
         self.rows += tails.len() as u64;
+        self.held += 1;
+        if self.is_file() && !tails.is_empty() {
+            if self.places.len() == PLACES_MAX {
+                self.places.pop_front();
+            }
+            self.places.push_back((self.len, hash));
+        }
         Ok(())
     }
 
@@ -144,7 +293,7 @@ impl Output {
     pub fn poll_ready(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match &self.target {
             Target::Regular(_) => Poll::Ready(Ok(())),
-            Target::Stdout(stream) => stream.poll_room(cx),
+            Target::Stdout { stream, .. } => stream.poll_room(cx),
         }
     }
 
@@ -152,7 +301,7 @@ impl Output {
     pub fn poll_flush(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match &self.target {
             Target::Regular(_) => Poll::Ready(Ok(())),
-            Target::Stdout(stream) => stream.poll_drained(cx),
+            Target::Stdout { stream, .. } => stream.poll_drained(cx),
         }
     }
 
@@ -163,24 +312,79 @@ impl Output {
     pub fn flush(&self) -> io::Result<()> {
         match &self.target {
             Target::Regular(_) => Ok(()),
-            Target::Stdout(stream) => stream.drain(),
+            Target::Stdout { stream, .. } => stream.drain(),
         }
     }
 
-    fn put(&mut self, head: &[u8], tails: &[String], rows: bool) -> io::Result<()> {
+    fn refuse_lost(&self) -> io::Result<()> {
+        match &self.lost {
+            Some((kind, line)) => Err(io::Error::new(*kind, line.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn put(&mut self, head: &[u8], tails: &[String], what: What) -> io::Result<()> {
         let bytes: usize = tails.iter().map(|tail| head.len() + tail.len()).sum();
-        match &mut self.target {
-            Target::Stdout(stream) => stream.push(head, tails, rows)?,
-            Target::Regular(Regular { file, .. }) => {
-                if let Err(error) = write_block(file, head, tails) {
-                    // Best effort: a torn end that stays is cut when the file is resumed.
-                    let _ = file.set_len(self.len);
-                    return Err(named(&self.name, &error));
-                }
+        let file = match &mut self.target {
+            Target::Stdout { stream, .. } => {
+                stream.push(head, tails, what)?;
+                self.len += bytes as u64;
+                return Ok(());
             }
+            Target::Regular(Regular { file, .. }) => file,
+        };
+        if bytes == 0 {
+            return Ok(());
+        }
+        let there = file.metadata().map_err(|error| named(&self.name, &error))?.len();
+        if there < self.len {
+            return Err(self.lose_beyond(there));
+        }
+        // What another program has added stays.
+        self.len = there;
+        if let Err(error) = write_block(file, head, tails) {
+            // Best effort: a torn end that stays is cut when the file is resumed.
+            let _ = cut(file, there);
+            return Err(self.lose(error.kind(), &error.to_string()));
         }
         self.len += bytes as u64;
         Ok(())
+    }
+}
+
+/// Cuts a file to `len` bytes. It never grows by that.
+fn cut(file: &File, len: u64) -> io::Result<()> {
+    if file.metadata()?.len() > len { file.set_len(len) } else { Ok(()) }
+}
+
+/// An error if standard output was closed when the process began. A pipe without a reader is not:
+/// that is an end like any other, and found by the first look.
+///
+/// # Errors
+/// One line.
+pub fn check_stdout() -> io::Result<()> {
+    const CLOSED: &str = "standard output is closed; name a file, or open it";
+    let closed = || io::Error::new(io::ErrorKind::BrokenPipe, CLOSED);
+    let file = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(|_| closed())?);
+    // In the place of a closed descriptor the standard library opens this one for reading and
+    // writing, before anything of ours runs; a shell opens it for writing.
+    let null = fs::metadata("/dev/null").map(|null| (null.dev(), null.ino()));
+    let is_null = file.metadata().ok().map(|found| (found.dev(), found.ino())) == null.ok();
+    let both = fcntl_getfl(&file).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDWR);
+    if is_null && both { Err(closed()) } else { Ok(()) }
+}
+
+/// An error if `file` is a pipe or a socket that nobody reads any more.
+fn reader_of(file: &File, name: &str) -> io::Result<()> {
+    let mut asked = [PollFd::new(file, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    match poll(&mut asked, Some(&now)) {
+        Ok(1..) if asked[0].revents().intersects(gone) => {
+            let kind = io::ErrorKind::BrokenPipe;
+            Err(io::Error::new(kind, format!("{name}: nobody reads it any more")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@
 //! leaves every file as it was, and no new one behind.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -16,12 +16,12 @@ use estudely_core::keyed::{FingerprintSet, Rng};
 use super::csv::{CsvRows, Pairs};
 use super::fanout::Fanout;
 use super::file::{Output, Regular};
-use super::place::{Place, RowsPer};
+use super::place::{Place, Table};
 use super::traits::RowSink;
 use crate::files::hashes::InfoHashSet;
-use crate::files::resume::{
-    Extent, FINGERPRINTS_MAX, Foreign, PAIRS_HEADER, ROWS_HEADER, scan_pairs, scan_rows,
-};
+use crate::files::lock::{self, Locked};
+use crate::files::reading::Reading;
+use crate::files::resume::{Extent, FINGERPRINTS_MAX, Foreign, scan_pairs, scan_rows};
 use crate::text::printable;
 
 /// What a person should know who adds real torrents to the rows of a swarm.
@@ -30,29 +30,6 @@ const INVENTED: &str = "holds only torrents from this machine, as swarm invents 
 
 /// Most symbolic links followed to a file that does not exist yet, as Linux does.
 const LINKS_MAX: usize = 40;
-
-/// What an output holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
-    /// Metadata rows.
-    Rows {
-        /// `--rows`
-        per: RowsPer,
-        /// `--escape-formulas`
-        escape_formulas: bool,
-    },
-    /// Pairs of infohash and peer.
-    Pairs,
-}
-
-impl Table {
-    fn header(self) -> &'static str {
-        match self {
-            Self::Rows { .. } => ROWS_HEADER,
-            Self::Pairs => PAIRS_HEADER,
-        }
-    }
-}
 
 /// What to open.
 #[derive(Clone, Copy, Debug)]
@@ -107,10 +84,22 @@ impl std::error::Error for OutputError {}
 /// # Errors
 /// See [`OutputError`]; nothing was changed.
 pub fn open(plan: &Plan<'_>, rng: &mut Rng) -> Result<Opened, OutputError> {
+    open_watched(plan, rng, &Reading::default())
+}
+
+/// The same on a thread of its own: how far it is stands in `reading`, by which it can be ended too.
+///
+/// # Errors
+/// See [`OutputError`]; nothing was changed.
+pub fn open_watched(
+    plan: &Plan<'_>,
+    rng: &mut Rng,
+    reading: &Reading,
+) -> Result<Opened, OutputError> {
     refuse_one_file_twice(plan).map_err(OutputError::Refused)?;
     let mut held = Vec::new();
     for place in plan.places {
-        match hold(place, plan, rng) {
+        match hold(place, plan, rng, reading) {
             Ok(output) => held.push(output),
             Err(line) => {
                 held.iter().for_each(Held::leave_as_it_was);
@@ -127,7 +116,7 @@ pub fn open(plan: &Plan<'_>, rng: &mut Rng) -> Result<Opened, OutputError> {
         held.iter().for_each(Held::leave_as_it_was);
         return Err(OutputError::Refused(line));
     }
-    let mut notes: Vec<String> = held.iter().filter_map(Held::note).collect();
+    let mut notes: Vec<String> = held.iter().flat_map(Held::notes).collect();
     if !known.is_empty() {
         notes.push(format!("{} infohashes are verified in every output: skipped", known.len()));
     }
@@ -156,12 +145,14 @@ struct Held {
     others: FingerprintSet,
     /// Its rows are invented, and real ones are to follow.
     mixes: bool,
+    locked: Locked,
 }
 
 impl Held {
     fn stream(rng: &mut Rng) -> Self {
         let others = FingerprintSet::new(rng, FINGERPRINTS_MAX);
-        Self { file: None, verified: InfoHashSet::default(), others, mixes: false }
+        let verified = InfoHashSet::default();
+        Self { file: None, verified, others, mixes: false, locked: Locked::Yes }
     }
 
     /// Bytes of it that stay.
@@ -171,6 +162,13 @@ impl Held {
 
     fn leave_as_it_was(&self) {
         self.file.iter().for_each(Regular::leave_as_it_was);
+    }
+
+    /// What a person should know of it.
+    fn notes(&self) -> impl Iterator<Item = String> + use<> {
+        let unlocked = self.file.as_ref().filter(|_| self.locked == Locked::CannotBe);
+        let unlocked = unlocked.map(|file| lock::without(&file.shown()));
+        self.note().into_iter().chain(unlocked)
     }
 
     fn note(&self) -> Option<String> {
@@ -187,8 +185,8 @@ impl Held {
 
     fn into_sink(self, table: Table) -> io::Result<Box<dyn RowSink>> {
         let output = match self.file {
-            None => Output::stdout(table.header())?,
-            Some(file) => Output::file(file, table.header()),
+            None => Output::stdout(table)?,
+            Some(file) => Output::file(file, table),
         };
         Ok(match table {
             Table::Rows { per, escape_formulas } => {
@@ -217,7 +215,7 @@ fn no_room_for_headers(held: &[Held], plan: &Plan<'_>) -> Option<String> {
 }
 
 /// Opens, locks and reads one output.
-fn hold(place: &Place, plan: &Plan<'_>, rng: &mut Rng) -> Result<Held, String> {
+fn hold(place: &Place, plan: &Plan<'_>, rng: &mut Rng, reading: &Reading) -> Result<Held, String> {
     let Place::File(path) = place else { return Ok(Held::stream(rng)) };
     let refused = |what: String| format!("--out {}: {what}", shown(path));
     let created = !path.exists();
@@ -225,21 +223,22 @@ fn hold(place: &Place, plan: &Plan<'_>, rng: &mut Rng) -> Result<Held, String> {
         return Err(refused("not a regular file; name one, or use --out -".to_owned()));
     }
     let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
-    let mut file = opened.map_err(|error| refused(format!("cannot be opened: {error}")))?;
+    let file = opened.map_err(|error| refused(format!("cannot be opened: {error}")))?;
     let mut held = Held::stream(rng);
     let mut extent = Extent { whole: 0, len: 0 };
-    let read = lock(&file).and_then(|()| {
+    let read = keep_others_off(&file).and_then(|locked| {
+        held.locked = locked;
         let len = file.metadata().map_err(Foreign::from).map_err(cure)?.len();
         match plan.table {
             _ if plan.overwrite => extent = Extent { whole: 0, len },
             Table::Rows { .. } => {
-                let found = scan_rows(&mut file, rng).map_err(cure)?;
+                let found = scan_rows(&mut reading.along(&file, len), rng).map_err(cure)?;
                 held.mixes = plan.public && found.is_invented;
                 (extent, held.verified, held.others) =
                     (found.extent, found.verified, found.unverified);
             }
             Table::Pairs => {
-                let found = scan_pairs(&mut file, rng).map_err(cure)?;
+                let found = scan_pairs(&mut reading.along(&file, len), rng).map_err(cure)?;
                 (extent, held.others) = (found.extent, found.pairs);
             }
         }
@@ -253,24 +252,23 @@ fn hold(place: &Place, plan: &Plan<'_>, rng: &mut Rng) -> Result<Held, String> {
     Ok(held)
 }
 
+/// Keeps a second crawl off the file, where its file system can.
+fn keep_others_off(file: &File) -> Result<Locked, String> {
+    match lock::lock(file) {
+        Ok(Locked::ByAnother) => {
+            Err("another crawl is writing it; name another file, or end that one".to_owned())
+        }
+        Ok(locked) => Ok(locked),
+        Err(error) => Err(format!("cannot be locked: {error}")),
+    }
+}
+
 fn cure(foreign: Foreign) -> String {
     match foreign {
         Foreign::Unreadable(_) => foreign.to_string(),
         Foreign::Line { .. } => {
             format!("{foreign}; name another file, or --overwrite to replace this one")
         }
-    }
-}
-
-/// Keeps a second crawl off the file, where the file system can.
-fn lock(file: &File) -> Result<(), String> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => {
-            Err("another crawl is writing it; name another file, or end that one".to_owned())
-        }
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
-        Err(TryLockError::Error(error)) => Err(format!("cannot be locked: {error}")),
     }
 }
 

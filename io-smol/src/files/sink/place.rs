@@ -1,6 +1,8 @@
-//! Where rows go, and how many of them.
+//! Where rows go, in which table, and how many of them.
 
 use std::path::PathBuf;
+
+use crate::files::resume::{PAIRS_HEADER, ROWS_HEADER};
 
 /// Where rows go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,4 +21,31 @@ pub enum RowsPer {
     Peer,
     /// One.
     Torrent,
+}
+
+/// What an output holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Metadata rows.
+    Rows {
+        /// `--rows`
+        per: RowsPer,
+        /// `--escape-formulas`
+        escape_formulas: bool,
+    },
+    /// Pairs of infohash and peer.
+    Pairs,
+}
+
+impl Table {
+    pub(super) fn header(self) -> &'static str {
+        match self {
+            Self::Rows { .. } => ROWS_HEADER,
+            Self::Pairs => PAIRS_HEADER,
+        }
+    }
+
+    pub(super) fn is_pairs(self) -> bool {
+        self == Self::Pairs
+    }
 }

@@ -329,6 +329,10 @@ impl RowSink for Gone {
         Err(io::ErrorKind::BrokenPipe.into())
     }
 
+    fn held(&self) -> u64 {
+        0
+    }
+
     fn bytes(&self) -> u64 {
         0
     }
@@ -339,3 +343,4 @@ impl RowSink for Gone {
 }
 
 mod torn;
+mod watched;

@@ -4,7 +4,9 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use estudely_core::Row;
+use estudely_core::{InfoHash, Row};
+
+use super::file::Output;
 
 /// The wall times of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +15,17 @@ pub struct RowTimes {
     pub found: SystemTime,
     /// When it was settled.
     pub settled: SystemTime,
+}
+
+/// What has become of the outputs by the hands of others.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// What a person should know, a line each, said once.
+    pub notes: Vec<String>,
+    /// Infohashes that were acknowledged and that no output holds any more.
+    pub lost: Vec<InfoHash>,
+    /// An output that can take no more rows: an error as of [`Sink::write`].
+    pub error: Option<io::Error>,
 }
 
 /// Where rows go. Called between turns of the loop: must not block for long.
@@ -33,6 +46,17 @@ pub trait Sink {
     /// Ready when the next [`Sink::write`] will not wait, or to report a loss.
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+
+    /// How many of the rows given to [`Sink::write`], counted from the first, every output holds
+    /// for good: only these are settled in a saved state. A row counts when the operating system
+    /// has it, and in its order: behind one that is missing none counts.
+    fn held(&self) -> u64;
+
+    /// Looks, once a second, whether others have handled the outputs meanwhile, and goes on as far
+    /// as that is possible.
+    fn watch(&mut self) -> Watched {
+        Watched::default()
     }
 
     /// Writes a row, whole or not at all. At the very end of a run it is called without
@@ -61,7 +85,7 @@ pub trait Sink {
 }
 
 /// One output as the fan-out drives it.
-pub trait RowSink {
+pub trait RowSink: Send {
     /// Renders `row` and returns how many bytes [`RowSink::commit`] will write: 0 if the output
     /// has it already.
     fn prepare(&mut self, row: &Row, times: RowTimes) -> u64;
@@ -71,6 +95,26 @@ pub trait RowSink {
     /// # Errors
     /// What the system said; the error names the output.
     fn commit(&mut self) -> io::Result<()>;
+
+    /// How many of the rows committed, counted from the first, the output holds for good. A row
+    /// of which it needs nothing counts as well.
+    fn held(&self) -> u64;
+
+    /// The file that it is, if it is one.
+    fn file(&mut self) -> Option<&mut Output> {
+        None
+    }
+
+    /// An error once the reader of standard output has left.
+    ///
+    /// # Errors
+    /// As for [`RowSink::commit`].
+    fn check_reader(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Notes that what the output held is gone: none of it keeps a row out any more.
+    fn forget(&mut self) {}
 
     /// Bytes of the output, those of earlier runs included.
     fn bytes(&self) -> u64;

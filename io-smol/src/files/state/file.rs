@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use estudely_core::limits::STATE_LEN_MAX;
 use estudely_core::state::{StateError, check_version};
 
+use crate::files::lock::{self, Locked};
 use crate::text::printable;
 
 /// Longest file that is read as a state: of a longer one only the beginning is, which no core takes
@@ -67,6 +68,7 @@ pub struct StateFile {
     torn: bool,
     /// What it held when it was opened.
     saved: Vec<u8>,
+    locked: Locked,
 }
 
 impl StateFile {
@@ -87,9 +89,9 @@ impl StateFile {
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
             return Err(refused("not a regular file; name one, or none"));
         }
-        let file = match open_locked(path) {
-            Ok(Some(file)) => file,
-            Ok(None) => {
+        let (file, locked) = match open_locked(path) {
+            Ok((file, locked @ (Locked::Yes | Locked::CannotBe))) => (file, locked),
+            Ok((_, Locked::ByAnother)) => {
                 return Err(refused("another crawl is using it; name another file, or none"));
             }
             Err(error) => return Err(failed("cannot be opened", error)),
@@ -105,6 +107,7 @@ impl StateFile {
             created,
             torn: false,
             saved: Vec::new(),
+            locked,
         };
         let can_be_replaced =
             state.create_unfinished().and_then(|_| fs::remove_file(state.unfinished()));
@@ -131,6 +134,12 @@ impl StateFile {
     /// Whether it holds nothing yet: then there is no snapshot to append records to.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// What to say if nothing keeps another run off it.
+    pub(super) fn unlocked_note(&self) -> Option<String> {
+        let shown = format!("--state {}", self.shown);
+        (self.locked == Locked::CannotBe).then(|| lock::without(&shown))
     }
 
     /// The name as a person may see it.
@@ -177,10 +186,15 @@ impl StateFile {
         if appended > APPENDED_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too many records"));
         }
-        if self.torn {
-            self.file.set_len(self.len)?;
-            self.torn = false;
+        let there = self.file.metadata()?.len();
+        if there < self.len {
+            // Written behind its end, they would stand behind a hole.
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "another program cut it"));
         }
+        if self.torn && there > self.len {
+            self.file.set_len(self.len)?;
+        }
+        self.torn = false;
         if let Err(error) = self.file.write_all_at(records, self.len) {
             self.torn = true;
             return Err(error);
@@ -334,21 +348,25 @@ impl Writing {
     }
 }
 
-/// The file of that name, made if there was none, locked; `None` if another run has it.
-fn open_locked(path: &Path) -> io::Result<Option<File>> {
-    for _ in 0..REOPEN_MAX {
+/// The file of that name, made if there was none, and what came of locking it.
+fn open_locked(path: &Path) -> io::Result<(File, Locked)> {
+    let mut tries = 0;
+    loop {
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
-        if !lock(&file)? {
-            return Ok(None);
-        }
+        let locked = lock::lock(&file)?;
         let (opened, named) = (file.metadata()?, fs::metadata(path));
-        if named.is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino())) {
-            return Ok(Some(file));
+        let same =
+            named.is_ok_and(|named| (named.dev(), named.ino()) == (opened.dev(), opened.ino()));
+        if same || locked == Locked::ByAnother {
+            return Ok((file, locked));
         }
         // It was replaced or removed between the two calls.
+        tries += 1;
+        if tries == REOPEN_MAX {
+            return Ok((file, Locked::ByAnother));
+        }
     }
-    Ok(None)
 }
 
 /// A new file, locked; the remains of a killed run under that name are removed.
@@ -362,18 +380,8 @@ fn create_new_locked(path: &Path, like: Option<Permissions>) -> io::Result<File>
         // Whoever may not read the old one must not read the new one.
         file.set_permissions(like)?;
     }
-    lock(&file)?;
+    lock::lock(&file)?;
     Ok(file)
-}
-
-/// Keeps another run off the file, where the file system can; `false` if another has it.
-fn lock(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(true),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
 }
 
 /// `path` with `ending` behind its last part.

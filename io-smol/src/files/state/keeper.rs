@@ -10,12 +10,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use async_io::Timer;
-use estudely_core::state::{Restored, WallTime};
+use estudely_core::state::{Restored, Stamp, StateError};
 use estudely_core::{Duration, Instant};
 use smol::Task;
 use smol::future::{self, Future, FutureExt};
 
 use super::file::{StateFile, UnnamedFile};
+use crate::text::printable;
 
 /// Between two whole writes.
 pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(60);
@@ -28,13 +29,16 @@ const SMALL_BYTES: u64 = 1 << 20;
 /// second says in a minute. A disk that is slower than that has its write given up.
 const MEANWHILE_BYTES_MAX: usize = 64 << 20;
 
+/// A wall clock that differs from the machine's own by more seconds than this was set.
+const WALL_SLACK: u128 = 2;
+
 /// What is kept: the core, as far as its state goes.
 pub(crate) trait Core {
     /// Appends everything.
-    fn snapshot(&self, wall: WallTime, out: &mut Vec<u8>);
+    fn snapshot(&self, at: Stamp, out: &mut Vec<u8>);
 
     /// Appends what has changed since the last call.
-    fn poll_journal(&mut self, wall: WallTime, out: &mut Vec<u8>);
+    fn poll_journal(&mut self, at: Stamp, out: &mut Vec<u8>);
 }
 
 /// What became of a run's state, for its closing lines.
@@ -64,6 +68,10 @@ pub(crate) struct Keeper {
     pause: Duration,
     /// This turn's records; kept for its capacity.
     records: Vec<u8>,
+    /// Why no core takes what the file holds: it is in the way.
+    unusable: Option<StateError>,
+    /// What the wall clock showed, by its last reading, when the run began: seconds.
+    wall_began: Option<i128>,
     /// The file lacks something: nothing is appended until it is written whole.
     behind: bool,
     /// What is wrong was said.
@@ -96,29 +104,90 @@ impl Keeper {
     ) -> Self {
         let pause = if file.len() <= SMALL_BYTES { SAVE_FIRST } else { SAVE_EVERY };
         let kept = Kept { file: file.shown().to_owned(), restored, ..Kept::default() };
+        let notes = note.into_iter().chain(file.unlocked_note()).collect();
         Self {
             file,
             saving: Saving::Not,
             next_save: now + pause,
             pause,
             records: Vec::new(),
+            unusable: None,
+            wall_began: None,
             behind: false,
             said: false,
-            notes: note.into_iter().collect(),
+            notes,
             kept,
         }
     }
 
     /// Keeps what came up since the last turn, and begins a whole write if one is due.
-    pub(crate) fn turn(&mut self, now: Instant, wall: WallTime, core: &mut impl Core) {
-        self.append(wall, core);
+    pub(crate) fn turn(&mut self, now: Instant, at: Stamp, core: &mut impl Core) {
+        let due = now >= self.next_save;
+        if !self.clear_the_way(due) {
+            if due {
+                self.next_save = now + SAVE_EVERY;
+            }
+            return;
+        }
+        if self.wall_clock_was_set(now, at) {
+            // What counts by it alone, after the machine was started anew, is written once more.
+            self.next_save = now;
+        }
+        self.append(at, core);
         if now >= self.next_save {
             self.pause = (self.pause * 2).min(SAVE_EVERY);
             self.next_save = now + self.pause;
             if matches!(self.saving, Saving::Not) {
-                self.begin_save(wall, core);
+                self.begin_save(at, core);
             }
         }
+    }
+
+    /// The same for a file that no core takes: it is set aside when it is first to be written.
+    pub(crate) fn setting_aside(self, unusable: Option<StateError>) -> Self {
+        Self { unusable, ..self }
+    }
+
+    /// Sets a file aside that cannot be used, if `due`; whether there is none in the way.
+    fn clear_the_way(&mut self, due: bool) -> bool {
+        let Some(unusable) = self.unusable else { return true };
+        if !due && self.said {
+            return false;
+        }
+        let shown = self.file.shown().to_owned();
+        match self.file.set_aside() {
+            Ok(aside) => {
+                let aside = printable(&aside.to_string_lossy());
+                self.notes.push(format!(
+                    "--state {shown}: {unusable}; set aside as {aside}, and a new one begun"
+                ));
+                (self.unusable, self.said, self.behind) = (None, false, false);
+                true
+            }
+            Err(error) => {
+                self.kept.failures += 1;
+                self.behind = true;
+                if !std::mem::replace(&mut self.said, true) {
+                    self.notes.push(format!(
+                        "--state {shown}: {unusable}, and it cannot be set aside: {error}; nothing \
+                         is saved, trying again every minute"
+                    ));
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether the wall clock was set since the last turn.
+    fn wall_clock_was_set(&mut self, now: Instant, at: Stamp) -> bool {
+        let began = i128::from(at.wall.0) - i128::from(now.as_micros() / 1_000_000);
+        let before = self.wall_began.replace(began);
+        before.is_some_and(|before| before.abs_diff(began) > WALL_SLACK)
+    }
+
+    /// Has the next turn write the file whole: records cannot say all that changed.
+    pub(crate) fn save_soon(&mut self, now: Instant) {
+        self.next_save = self.next_save.min(now);
     }
 
     /// When [`Self::turn`] has something to do of its own.
@@ -162,16 +231,14 @@ impl Keeper {
 
     /// Keeps what is left and writes the file whole, if that takes no longer than `patience`:
     /// without it the file is as complete, only longer.
-    pub(crate) async fn finish(
-        &mut self,
-        wall: WallTime,
-        core: &mut impl Core,
-        patience: Duration,
-    ) {
-        self.append(wall, core);
+    pub(crate) async fn finish(&mut self, at: Stamp, core: &mut impl Core, patience: Duration) {
+        if !self.clear_the_way(true) {
+            return;
+        }
+        self.append(at, core);
         let whole = async {
             self.settle().await;
-            self.begin_save(wall, core);
+            self.begin_save(at, core);
             self.settle().await;
         };
         let late = async {
@@ -197,9 +264,9 @@ impl Keeper {
         }
     }
 
-    fn append(&mut self, wall: WallTime, core: &mut impl Core) {
+    fn append(&mut self, at: Stamp, core: &mut impl Core) {
         self.records.clear();
-        core.poll_journal(wall, &mut self.records);
+        core.poll_journal(at, &mut self.records);
         if self.records.is_empty() {
             return;
         }
@@ -219,7 +286,7 @@ impl Keeper {
             // Nothing to append to yet; they will come behind what is being written.
             (true, Saving::Writing { .. }) => return,
             // The first record of all: what there is to write is as small as it will ever be.
-            (true, _) => self.write_at_once(wall, core),
+            (true, _) => self.write_at_once(at, core),
             (false, _) => self.file.append(&self.records).map(|()| self.kept.appended_bytes += len),
         };
         if let Err(error) = result {
@@ -234,18 +301,18 @@ impl Keeper {
         self.file.is_empty() || (is_outdated && self.kept.saves == 0)
     }
 
-    fn write_at_once(&mut self, wall: WallTime, core: &impl Core) -> io::Result<()> {
+    fn write_at_once(&mut self, at: Stamp, core: &impl Core) -> io::Result<()> {
         let mut snapshot = Vec::new();
-        core.snapshot(wall, &mut snapshot);
+        core.snapshot(at, &mut snapshot);
         let written = self.file.writing(snapshot).run()?;
         self.file.replace(written, &[])?;
         self.on_saved();
         Ok(())
     }
 
-    fn begin_save(&mut self, wall: WallTime, core: &impl Core) {
+    fn begin_save(&mut self, at: Stamp, core: &impl Core) {
         let mut snapshot = Vec::new();
-        core.snapshot(wall, &mut snapshot);
+        core.snapshot(at, &mut snapshot);
         let writing = self.file.writing(snapshot);
         let task = smol::unblock(move || writing.run());
         self.saving = Saving::Writing { task, meanwhile: Vec::new(), outrun: false };

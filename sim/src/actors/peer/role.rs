@@ -8,9 +8,9 @@ use crate::world::draw::draw;
 use crate::world::torrent::METADATA_PIECE_LEN;
 use crate::world::vice::PeerVice;
 
-/// Sizes that no fetcher may accept (9.5, H23): below 10 bytes or above 10 MiB.
+/// Sizes that no fetcher may accept (9.5, H23): below 10 bytes or above 32 MiB.
 pub(super) const ABSURD_SIZES: [i64; 8] =
-    [-1, 1, 9, i64::MIN, 10 * 1024 * 1024 + 1, 1 << 31, u32::MAX as i64, i64::MAX];
+    [-1, 1, 9, i64::MIN, 32 * 1024 * 1024 + 1, 1 << 31, u32::MAX as i64, i64::MAX];
 
 /// What a dictionary `m` may hold that gives no usable id (M2, 10.5); the last has no `m` at all.
 pub(super) const BAD_IDS: [Option<&str>; 8] = [
@@ -55,7 +55,7 @@ pub(super) const BANNERS_FIRST: usize = 2;
 /// metadata message and an extension handshake beyond their limits.
 pub(super) const HUGE_HEADERS: [&[u8]; 4] = [
     b"\xff\xff\xff\xff\x14\x00",
-    b"\x00\x10\x00\x01\x07",
+    b"\x00\x40\x00\x01\x07",
     b"\x00\x00\x44\x03\x14\x02",
     b"\x00\x01\x00\x03\x14\x00",
 ];

@@ -61,7 +61,7 @@ pub fn talk(
             continue;
         }
         line.now = line.now.max(exchange.poll_timeout().min(peer.poll_timeout()));
-        if let exchange::Step::Finished(outcome) = exchange.handle_timeout(line.now) {
+        if let exchange::Step::Finished(outcome) = exchange.handle_timeout(line.now, &mut to_peer) {
             break *outcome;
         }
         if line.now >= peer.poll_timeout() {

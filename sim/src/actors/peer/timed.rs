@@ -12,11 +12,11 @@ use super::speech;
 const DRIP_EVERY: Duration = Duration::from_secs(1);
 /// Between two bursts of a storm.
 const STORM_EVERY: Duration = Duration::from_millis(100);
-/// Bursts of a storm: four times what makes a fetcher leave (H27).
+/// Bursts of a storm: more than makes a fetcher leave (H27).
 const STORM_BURSTS: u32 = 32;
 /// Messages in a burst; requests beyond 16 in all make a fetcher leave (M10).
 const STORM_MESSAGES: usize = 32;
-/// Bytes of one of the long messages that a storm may be made of, and how many make a burst: 2 MiB
+/// Bytes of one of the long messages that a storm may be made of, and how many make a burst: 6 MiB
 /// skipped make a fetcher leave (H27).
 const BULK_LEN: usize = 64 * 1024;
 const BULK_MESSAGES: usize = 4;

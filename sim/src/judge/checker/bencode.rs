@@ -20,7 +20,7 @@ impl Limits {
     /// The dictionary of a metadata message (B.7).
     pub(super) const METADATA: Self = Self { depth: 4, tokens: 32, canonical: false };
     /// An extension handshake (B.7).
-    pub(super) const EXTENSIONS: Self = Self { depth: 10, tokens: 1_000, canonical: false };
+    pub(super) const EXTENSIONS: Self = Self { depth: 10, tokens: 4_096, canonical: false };
 }
 
 /// One whole value and nothing else, already known to be valid.
@@ -40,10 +40,11 @@ impl<'a> Value<'a> {
         self.0.len()
     }
 
-    /// Its number, if it is one.
+    /// Its number, if it is one; beyond `i64` the nearest (H4).
     pub(super) fn int(self) -> Option<i64> {
-        let digits = self.0.strip_prefix(b"i")?.strip_suffix(b"e")?;
-        std::str::from_utf8(digits).ok()?.parse().ok()
+        let digits = std::str::from_utf8(self.0.strip_prefix(b"i")?.strip_suffix(b"e")?).ok()?;
+        let nearest = if digits.starts_with('-') { i64::MIN } else { i64::MAX };
+        Some(digits.parse().unwrap_or(nearest))
     }
 
     /// Its bytes, if it is a string.
@@ -99,7 +100,7 @@ fn value_end(
 ) -> Option<usize> {
     *tokens = tokens.checked_sub(1)?;
     match *input.get(at)? {
-        b'i' => number_end(input, at + 1, b'e', limits.canonical).map(|(end, _)| end),
+        b'i' => number_end(input, at + 1, b'e', limits.canonical),
         b'0'..=b'9' => string_end(input, at, limits.canonical),
         b'l' => {
             let (mut at, depth) = (at + 1, depth.checked_sub(1)?);
@@ -144,13 +145,14 @@ fn dict_end(
 }
 
 fn string_end(input: &[u8], at: usize, canonical: bool) -> Option<usize> {
-    let (start, length) = number_end(input, at, b':', canonical)?;
+    let start = number_end(input, at, b':', canonical)?;
+    let length: i64 = std::str::from_utf8(&input[at..start - 1]).ok()?.parse().ok()?;
     let end = start.checked_add(usize::try_from(length).ok()?)?;
     (end <= input.len()).then_some(end)
 }
 
-/// Where a number that ends in `stop` is over, and its value; beyond `i64` it is none.
-fn number_end(input: &[u8], at: usize, stop: u8, canonical: bool) -> Option<(usize, i64)> {
+/// Where a number that ends in `stop` is over, however long it is.
+fn number_end(input: &[u8], at: usize, stop: u8, canonical: bool) -> Option<usize> {
     let negative = stop == b'e' && *input.get(at)? == b'-';
     let start = at + usize::from(negative);
     let digits = input.get(start..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -162,8 +164,7 @@ fn number_end(input: &[u8], at: usize, stop: u8, canonical: bool) -> Option<(usi
     if canonical && zero_first && (digits > 1 || negative) {
         return None;
     }
-    let value = std::str::from_utf8(&input[at..end]).ok()?.parse().ok()?;
-    Some((end + 1, value))
+    Some(end + 1)
 }
 
 #[cfg(test)]
@@ -183,7 +184,9 @@ mod tests {
             (b"i03e", true, false),
             (b"01:a", true, false),
             (b"ie", false, false),
-            (b"i9223372036854775808e", false, false),
+            (b"i9223372036854775808e", true, true),
+            (b"i-99999999999999999999999e", true, true),
+            (b"99999999999999999999:a", false, false),
             (b"i-9223372036854775808e", true, true),
             (b"d1:ae", false, false),
             (b"di1ei2ee", false, false),

@@ -4,7 +4,7 @@
 /// Bytes of the base handshake (BEP 3).
 pub(super) const HANDSHAKE: usize = 68;
 /// Kept of the payload of an extension handshake: what the crawler reads of it.
-pub(super) const EXTENSIONS_FRONT: usize = 2 * 1024;
+pub(super) const EXTENSIONS_FRONT: usize = 16 * 1024;
 /// Kept of the payload of any other extension message: the largest dictionary in front of data.
 const MESSAGE_FRONT: usize = 1024;
 

@@ -1,9 +1,12 @@
 //! Rule 11: what is written to one connection, held against what was read from it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use estudely_core::limits::{METADATA_MAX, METADATA_MIN, PIECE_LEN, REQUESTS_MAX};
+use estudely_core::Instant;
+use estudely_core::limits::{
+    METADATA_MAX, METADATA_MIN, PIECE_LEN, PIECE_PATIENCE_MIN, REQUESTS_AT_ONCE, REQUESTS_MAX,
+};
 
 use super::bencode::{Limits, Value};
 use super::frames::{EXTENSIONS_FRONT, Frames, HANDSHAKE, Part};
@@ -29,9 +32,14 @@ pub(super) struct Wire {
     ids: Vec<u8>,
     /// The size that they offered first, if acceptable.
     pub(super) size: Option<usize>,
+    /// They named a size that is not acceptable.
+    absurd: bool,
     /// They said more than is looked at: what was agreed is unknown.
     blind: bool,
-    asked: BTreeSet<usize>,
+    /// When each piece was last asked for.
+    asked: BTreeMap<usize, Instant>,
+    /// Pieces asked for in the present write.
+    in_write: u16,
     /// Pieces that came whole.
     pub(super) received: BTreeSet<usize>,
     rejected: BTreeSet<usize>,
@@ -66,12 +74,13 @@ impl Wire {
         bytes: &[u8],
     ) {
         let mut frames = std::mem::take(&mut self.written);
-        let mut wrong = None;
+        let (mut wrong, now) = (None, found.now);
+        self.in_write = 0;
         frames.read(bytes, |part| {
             let result = match part {
                 Part::Handshake(handshake) => self.on_our_handshake(found, heard, to, handshake),
                 Part::Whole(0, payload, _) => self.on_our_extensions(payload),
-                Part::Whole(id, payload, _) => self.on_our_message(id, payload),
+                Part::Whole(id, payload, _) => self.on_our_message(now, id, payload),
                 Part::Other(id) => Err(format!("a message {id:?} that no fetcher sends")),
                 Part::Front(..) => Ok(()),
             };
@@ -109,11 +118,16 @@ impl Wire {
         if let Some(id) = id {
             self.ids.push(id.int().and_then(|id| u8::try_from(id).ok()).unwrap_or(0));
         }
-        if self.size.is_none() {
-            let size = root.get(b"metadata_size").and_then(Value::int);
-            let size = size.and_then(|size| usize::try_from(size).ok());
-            self.size = size.filter(|size| (METADATA_MIN..=METADATA_MAX).contains(size));
-        }
+        self.on_size(root.get(b"metadata_size").and_then(Value::int));
+    }
+
+    /// They named a size; the first acceptable one counts.
+    fn on_size(&mut self, size: Option<i64>) {
+        let Some(size) = size.filter(|size| *size != 0) else { return };
+        let size = usize::try_from(size).ok();
+        let size = size.filter(|size| (METADATA_MIN..=METADATA_MAX).contains(size));
+        self.absurd |= size.is_none();
+        self.size = self.size.or(size);
     }
 
     /// A metadata message of theirs is here.
@@ -125,7 +139,13 @@ impl Wire {
         match int(b"msg_type") {
             Some(0) => self.requests.push(number),
             Some(1) => {
-                let due = piece.filter(|piece| self.asked.contains(piece));
+                let due = piece.filter(|piece| self.asked.contains_key(piece));
+                if due.is_some() && self.size.is_none() {
+                    // The first piece of metadata whose size no handshake named (M1).
+                    let alone = i64::try_from(length - head.len()).ok();
+                    let alone = alone.filter(|alone| *alone < PIECE_LEN as i64);
+                    self.on_size(int(b"total_size").or(alone));
+                }
                 if let Some(piece) = due.filter(|p| self.piece_len(*p) == length - head.len()) {
                     self.received.insert(piece);
                 }
@@ -162,7 +182,7 @@ impl Wire {
         Ok(())
     }
 
-    fn on_our_message(&mut self, id: u8, payload: &[u8]) -> Result<(), String> {
+    fn on_our_message(&mut self, now: Instant, id: u8, payload: &[u8]) -> Result<(), String> {
         ok(self.ours.is_some(), || "a metadata message before our extensions".to_owned())?;
         let head = whole(payload).ok_or("a metadata message that is not canonical")?;
         if self.blind {
@@ -174,7 +194,7 @@ impl Wire {
         })?;
         let piece = head.get(b"piece").and_then(Value::int).unwrap_or(-1);
         match head.get(b"msg_type").and_then(Value::int) {
-            Some(0) => self.on_our_request(piece),
+            Some(0) => self.on_our_request(now, piece),
             Some(2) => {
                 let asked = self.requests.iter().position(|request| *request == piece);
                 let asked = asked.ok_or_else(|| format!("a reject of {piece}, unasked"))?;
@@ -186,12 +206,24 @@ impl Wire {
         }
     }
 
-    fn on_our_request(&mut self, piece: i64) -> Result<(), String> {
+    /// 9.6: so many in one write. M9: what was refused or did not come is asked for again.
+    fn on_our_request(&mut self, now: Instant, piece: i64) -> Result<(), String> {
+        self.in_write += 1;
+        ok(self.in_write <= REQUESTS_AT_ONCE, || format!("{} requests at once", self.in_write))?;
         let count = self.pieces();
-        ok(count > 0, || format!("piece {piece} is asked for without an acceptable size"))?;
+        if count == 0 {
+            ok(piece == 0 && !self.absurd, || {
+                format!("piece {piece} is asked for without an acceptable size")
+            })?;
+            // Before they name a size, the first piece may be had (M1).
+            let again = self.asked.insert(0, Instant::START).is_some();
+            return ok(!again, || "a first piece is asked for twice before a size".to_owned());
+        }
         let number = usize::try_from(piece).ok().filter(|number| *number < count);
         let number = number.ok_or_else(|| format!("piece {piece} of {count} is asked for"))?;
-        let again = !self.asked.insert(number) && !self.rejected.remove(&number);
+        let before = self.asked.insert(number, now);
+        let refused = self.rejected.remove(&number);
+        let again = !refused && before.is_some_and(|before| now < before + PIECE_PATIENCE_MIN);
         ok(!again, || format!("piece {piece} is asked for again"))
     }
 }

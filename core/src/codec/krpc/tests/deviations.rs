@@ -197,9 +197,10 @@ fn d12_the_senders_id_is_handed_on_beside_its_samples() {
 #[test]
 fn d13_an_odd_interval_or_num_spoils_nothing_else() {
     let samples = entry("samples", &[9; 20]);
-    let cases: [(&str, Option<i64>); 4] = [
+    let cases: [(&str, Option<i64>); 5] = [
         ("i-1e", Some(-1)),
         ("i9223372036854775807e", Some(i64::MAX)),
+        ("i9223372036854775808e", Some(i64::MAX)),
         ("3:300", None),
         ("le", None),
     ];
@@ -210,8 +211,26 @@ fn d13_an_odd_interval_or_num_spoils_nothing_else() {
         assert_eq!((reply.interval, reply.num), (read, read));
         assert_eq!(reply.samples.map(|samples| samples.len()), Some(1));
     }
-    let beyond = reply_with(b"8:intervali9223372036854775808e");
-    assert!(not_bencode(ErrorKind::Overflow, &beyond));
+}
+
+#[test]
+fn h4_numbers_of_any_length_spoil_no_datagram() {
+    let nines = "9".repeat(600);
+    for number in ["9223372036854775808", "-99999999999999999999", &nines] {
+        let inner = format!("1:pi{number}e7:samples20:ffffffffffffffffffff1:zli{number}ee");
+        let outer = [&b"d1:ai"[..], number.as_bytes(), b"e"].concat();
+        let message = [&outer[..], &reply_with(inner.as_bytes())[1..]].concat();
+        assert_eq!(reply(&message).samples.map(|samples| samples.len()), Some(1), "{number}");
+        let values = reply_with(format!("6:valuesli{number}e6:axje.ue").as_bytes());
+        assert_eq!(reply(&values).values.count(), 1, "{number}");
+        let error = format!("d1:eli{number}e5:sorrye1:t2:aa1:y1:ee");
+        assert_eq!(refusal(error.as_bytes()).text, b"sorry");
+        let asked = query_with(
+            "get_peers",
+            format!("9:info_hash20:mnopqrstuvwxyz1234566:scrapei{number}e").as_bytes(),
+        );
+        assert!(matches!(query(&asked).method, Method::GetPeers { scrape: true, .. }));
+    }
 }
 
 #[test]

@@ -283,6 +283,7 @@ fn deadlines_of_jobs_and_dials_long_over_take_no_room() {
         let outcome = dial.exchange.handle_failed(world.now, PeerFault::Refused);
         world.crawler.handle_outcome(world.now, dial.peer, outcome);
         assert!(world.crawler.poll_row().is_some());
+        world.crawler.acknowledge_rows(u64::from(n) + 1);
     }
     world.crawler.check();
 }

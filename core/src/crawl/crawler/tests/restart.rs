@@ -220,6 +220,69 @@ fn an_infohash_with_its_row_untaken_is_still_pending() {
 }
 
 #[test]
+fn whatever_row_an_output_cannot_take_any_more_none_is_lost_and_none_comes_twice() {
+    let world_of = |at: usize| {
+        let mut world = saving(37, 10);
+        let hashes = world.add_torrents(9, &[PeerKind::Seed]);
+        (world, hashes, Some(at))
+    };
+    for at in 0..=9 {
+        let (mut world, hashes, rows_left) = world_of(at);
+        world.begin();
+        world.rows_left = rows_left;
+        let mut rows = world.resume(60 * SECOND);
+        assert_eq!((rows.len(), world.crawler.stats().verified), (at, 9), "{at}");
+        if at % 2 == 0 {
+            world.save(); // at the end, as against a kill: the file is written whole
+        }
+        world.rows_left = None;
+        let restored = world.kill_and_restore();
+        assert_eq!(restored.pending, 9 - at, "{at}: what is written is settled, and nothing else");
+        rows.extend(world.resume(120 * SECOND));
+        assert_eq!(verified(&rows), hashes, "{at}: each once");
+        assert_eq!(rows.len(), 9, "{at}");
+    }
+}
+
+#[test]
+fn an_infohash_whose_row_is_lost_is_fetched_again_by_this_run_or_the_next() {
+    let mut world = saving(39, 10);
+    let hashes = world.add_torrents(6, &[PeerKind::Seed]);
+    let dead = world.add_torrents(3, &[PeerKind::Refuses]);
+    world.begin();
+    assert_eq!(world.resume(60 * SECOND).len(), 9);
+    let lost = [hashes[1], hashes[4], dead[0]];
+    let mut sorted = lost;
+    sorted.sort();
+    world.crawler.handle_lost_rows(world.now, &lost);
+    world.crawler.check();
+    let again: Vec<_> = world.resume(60 * SECOND).iter().map(|row| row.infohash).collect();
+    assert_eq!(again.iter().copied().collect::<BTreeSet<_>>(), sorted.into_iter().collect());
+    assert_eq!(again.len(), 3, "each once");
+    world.config.max_infohashes = Some(0);
+    world.crawler.handle_lost_rows(world.now, &lost);
+    world.save();
+    assert_eq!(world.kill_and_restore().held, 3, "of a run that may take nothing more on");
+}
+
+#[test]
+fn rows_are_acknowledged_in_their_order_and_no_number_takes_that_back() {
+    let mut world = saving(38, 10);
+    world.add_torrents(3, &[PeerKind::Seed]);
+    world.begin();
+    world.hold_rows = true;
+    world.resume(60 * SECOND);
+    let taken = [(); 3].map(|()| world.crawler.poll_row().expect("settled").infohash);
+    world.crawler.acknowledge_rows(2);
+    world.crawler.acknowledge_rows(1);
+    world.crawler.check();
+    world.save();
+    world.hold_rows = false;
+    assert_eq!(world.kill_and_restore().pending, 1);
+    assert_eq!(verified(&world.resume(60 * SECOND)), [taken[2]]);
+}
+
+#[test]
 fn the_quota_counts_what_was_pending_and_holds_the_rest() {
     let mut world = saving(36, 20);
     let hashes = world.add_torrents(12, &[PeerKind::Seed]);
@@ -394,7 +457,7 @@ fn a_row_that_no_sink_has_taken_is_saved_as_what_it_was() {
     let hashes = world.add_torrents(1, &[PeerKind::Seed]);
     world.requests = vec![(hashes[0], vec![peer_addr(0, 0)])];
     world.crawl(Mode::Direct, 5 * SECOND);
-    assert_eq!(world.crawler.rows.len(), 1, "it waits");
+    assert_eq!(world.crawler.rows.unheld_count(), 1, "it waits");
     let saved = crate::state::read(&snapshot(&world.crawler), WallTime(5)).expect("whole");
     let origins: Vec<_> = saved.pending.values().map(|lead| (lead.hash, lead.origin)).collect();
     assert_eq!(origins, [(hashes[0], Origin::Request)]);

@@ -100,6 +100,10 @@ pub(super) struct World {
     pub(super) cut: Option<(Instant, Instant)>,
     /// Rows are left where they are.
     pub(super) hold_rows: bool,
+    /// The output takes so many rows and then none: it is full.
+    pub(super) rows_left: Option<usize>,
+    /// Rows that the output has of this crawler.
+    rows_written: u64,
     /// A seed of everything that hangs up on a second connection.
     pub(super) one_at_a_time: Option<SocketAddr>,
     pub(super) strict_deadlines: bool,
@@ -155,6 +159,8 @@ impl World {
             forge: false,
             cut: None,
             hold_rows: false,
+            rows_left: None,
+            rows_written: 0,
             one_at_a_time: None,
             strict_deadlines: false,
             disk: None,
@@ -286,6 +292,7 @@ impl World {
     pub(super) fn crawl(&mut self, mode: Mode, time: Duration) -> Vec<Row> {
         self.config.mode = mode;
         self.crawler = Crawler::new(self.config.clone(), Seed::from_u64(self.seed), self.now);
+        self.rows_written = 0;
         self.crawler.handle_bootstrap(self.now, &[node_addr(0)], self.bootstrap_kind);
         for hash in &self.known {
             self.crawler.handle_known(*hash);
@@ -317,6 +324,7 @@ impl World {
         self.dials.clear();
         self.seed += 1;
         self.crawler = Crawler::new(self.config.clone(), Seed::from_u64(self.seed), self.now);
+        self.rows_written = 0;
         let disk = self.disk.take().expect("it was saved");
         let restored = self.crawler.restore(self.now, self.wall(), &disk).expect("it is whole");
         self.crawler.check();
@@ -329,6 +337,7 @@ impl World {
 
     /// Every crawl begun here saves its state from the start.
     pub(super) fn begin(&mut self) {
+        self.rows_written = 0;
         self.crawler = Crawler::new(self.config.clone(), Seed::from_u64(self.seed), self.now);
         self.crawler.handle_bootstrap(self.now, &[node_addr(0)], self.bootstrap_kind);
         self.save();
@@ -391,8 +400,14 @@ impl World {
         while !self.hold_rows
             && let Some(row) = self.crawler.poll_row()
         {
+            if self.rows_left == Some(0) {
+                continue; // taken, and not written
+            }
+            self.rows_left = self.rows_left.map(|left| left - 1);
+            self.rows_written += 1;
             rows.push(row);
         }
+        self.crawler.acknowledge_rows(self.rows_written);
     }
 
     fn schedule(&mut self, event: Event) {
@@ -535,7 +550,7 @@ impl World {
                 continue;
             }
             let Some(mut dial) = self.dials[index].take() else { continue };
-            match dial.exchange.handle_timeout(self.now) {
+            match dial.exchange.handle_timeout(self.now, &mut Vec::new()) {
                 Step::Continue => self.dials[index] = Some(dial),
                 Step::Finished(outcome) => {
                     self.crawler.handle_outcome(self.now, dial.peer, *outcome)

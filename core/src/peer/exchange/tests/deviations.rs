@@ -10,16 +10,126 @@ fn greeted(content: &[u8]) -> Talk {
     talk
 }
 
+/// An extension handshake of this text.
+fn says(text: &str) -> Vec<u8> {
+    extended(0, text.as_bytes())
+}
+
 #[test]
-fn m1_a_size_that_is_absent_or_zero_means_no_metadata() {
+fn m1_a_peer_without_a_size_is_asked_for_the_first_piece_and_left_after_five_seconds() {
     for payload in [
         "d1:md11:ut_metadatai3eee",
         "d1:md11:ut_metadatai3ee13:metadata_sizei0ee",
-        "d1:md11:ut_metadatai3ee13:metadata_size2:99e",
+        "d1:md11:ut_metadatai3ee13:metadata_size4:manye",
     ] {
         let mut talk = greeted(&content(100));
-        talk.hears(&extended(0, payload.as_bytes()));
+        talk.hears(&says(payload));
+        assert_eq!(talk.requests(), [0], "{payload}");
+        talk.hears(&reject(0)).waits(Duration::from_micros(4_999_999));
+        assert!(talk.is_open());
+        talk.waits(Duration::from_micros(1));
         assert_eq!(talk.fault(), Some(PeerFault::NoMetadata), "{payload}");
+    }
+    // The time for the extension handshake is not exceeded.
+    let mut talk = greeted(&content(100));
+    talk.waits(7 * SECOND).hears(&says("d1:md11:ut_metadatai3eee")).waits(3 * SECOND);
+    assert_eq!(talk.fault(), Some(PeerFault::NoMetadata));
+}
+
+#[test]
+fn m1_a_size_may_come_as_text_or_in_a_later_handshake() {
+    for size in [100, 3 * PIECE_LEN] {
+        let content = content(size);
+        let mut talk = greeted(&content);
+        talk.hears(&says(&format!(
+            "d1:md11:ut_metadatai3ee13:metadata_size{}:{size}e",
+            size.to_string().len()
+        )));
+        assert_eq!(talk.exchange.progress(), Progress::Offered);
+        for refuses in [false, true] {
+            for first in ["", "13:metadata_sizei0e"] {
+                let mut talk = greeted(&content);
+                talk.hears(&says(&format!("d1:md11:ut_metadatai3ee{first}e")));
+                assert_eq!(talk.requests(), [0]);
+                if refuses {
+                    talk.hears(&reject(0));
+                }
+                talk.waits(SECOND).hears(&offer(size as i64));
+                for piece in talk.requests() {
+                    talk.hears(&data(&content, piece));
+                }
+                assert_eq!(talk.metadata().raw(), content);
+            }
+        }
+    }
+}
+
+#[test]
+fn m1_the_first_piece_tells_the_size_that_no_handshake_named() {
+    let long = content(70 * PIECE_LEN + 9);
+    let mut talk = greeted(&long);
+    talk.hears(&says("d1:md11:ut_metadatai3eee"));
+    assert_eq!(talk.requests(), [0]);
+    talk.hears(&data(&long, 0));
+    let mut pieces = 1;
+    loop {
+        let asked = talk.requests();
+        assert!((1..=64).contains(&asked.len()));
+        pieces += asked.len();
+        for piece in asked {
+            talk.hears(&data(&long, piece));
+        }
+        if !talk.is_open() {
+            break;
+        }
+    }
+    assert_eq!((talk.metadata().raw(), pieces), (&long[..], 71));
+    // One that is shorter than a piece is all there is.
+    let short = content(100);
+    let unnamed = message(MetadataMessage::Data { piece: 0, total_size: None }, &short);
+    let mut talk = greeted(&short);
+    talk.hears(&says("d1:md11:ut_metadatai3eee")).hears(&unnamed);
+    assert_eq!(talk.metadata().raw(), short);
+    // What an earlier peer left is gone on with.
+    let mut pieces = Pieces::new(long.len() as i64).expect("size");
+    assert!(pieces.begin(0) && pieces.fill(piece_bytes(&long, 0)));
+    let mut talk = Talk::with(sha1_key(&long), ALL, Some(pieces));
+    talk.hears(&hello(sha1_key(&long))).said();
+    talk.hears(&says("d1:md11:ut_metadatai3eee")).hears(&data(&long, 0));
+    assert_eq!(talk.requests()[..3], [0, 1, 2]);
+    let mut talk = greeted(&short);
+    let liar = message(MetadataMessage::Data { piece: 0, total_size: Some(1 << 40) }, &short);
+    talk.hears(&says("d1:md11:ut_metadatai3eee")).hears(&liar);
+    assert_eq!(talk.fault(), Some(PeerFault::BadSize));
+}
+
+#[test]
+fn m2_a_handshake_without_an_id_may_be_followed_by_one_that_has_it() {
+    let content = content(100);
+    for first in
+        ["le", "i20e", "de", "0:", "d1:mlee", "d1:md6:ut_pexi1eee", "d1:md11:ut_metadatai0eee"]
+    {
+        let mut talk = greeted(&content);
+        talk.hears(&says(first)).waits(SECOND).hears(&offer(100)).hears(&data(&content, 0));
+        assert_eq!(talk.metadata().raw(), content, "{first}");
+    }
+}
+
+#[test]
+fn m2_long_extension_handshakes_are_read_to_what_matters() {
+    let content = content(100);
+    let hundreds: String = (0..150).map(|n| format!("9:lt_ext{n:03}i{}e", n + 4)).collect();
+    let stuffed = format!("1:a3000:{}", "x".repeat(3_000));
+    for (before, others) in [("", &hundreds[..]), (&stuffed, ""), (&stuffed, &hundreds)] {
+        let text = format!("d{before}1:md{others}11:ut_metadatai3ee13:metadata_sizei100ee");
+        for part in [10_000, 700, 1] {
+            let mut talk = greeted(&content);
+            for part in says(&text).chunks(part) {
+                talk.hears(part);
+            }
+            talk.hears(&data(&content, 0));
+            assert_eq!(talk.metadata().raw(), content);
+        }
     }
 }
 
@@ -30,6 +140,8 @@ fn m2_ids_outside_1_to_255_mean_no_metadata_extension() {
     {
         let mut talk = greeted(&content(100));
         talk.hears(&extended(0, format!("d1:md{id}e13:metadata_sizei100ee").as_bytes()));
+        assert!(talk.said().is_empty() && talk.is_open());
+        talk.waits(5 * SECOND);
         assert_eq!(talk.fault(), Some(PeerFault::NoMetadataExtension), "{id}");
     }
     for id in [1, 255] {
@@ -40,7 +152,8 @@ fn m2_ids_outside_1_to_255_mean_no_metadata_extension() {
     }
     let mut talk = greeted(&content(100));
     talk.hears(&extended(0, b"de"));
-    assert_eq!(talk.fault(), Some(PeerFault::NoMetadataExtension));
+    let outcome = talk.exchange.handle_closed(talk.now);
+    assert_eq!(outcome.result, Err(PeerFault::NoMetadataExtension));
 }
 
 #[test]
@@ -149,22 +262,33 @@ fn m8_data_before_any_offer_is_a_stray() {
 }
 
 #[test]
-fn m9_a_reject_ends_the_exchange_once_nothing_else_is_due() {
+fn m9_a_peer_that_rejects_all_is_left_at_once() {
     let content = content(3 * PIECE_LEN);
     let mut talk = Talk::offered(&content, ALL, None);
-    talk.hears(&reject(1));
+    talk.hears(&reject(0)).hears(&reject(1));
     assert!(talk.is_open());
-    talk.hears(&data(&content, 2)).hears(&data(&content, 0));
-    assert_eq!(talk.fault(), Some(PeerFault::Rejected));
-    assert_eq!(talk.partial().map(|partial| partial.missing().collect()), Some(vec![1]));
-
-    let mut talk = Talk::offered(&content, ALL, None);
-    talk.hears(&reject(0)).hears(&reject(1)).hears(&reject(2));
+    talk.hears(&reject(2));
     assert_eq!((talk.fault(), talk.partial()), (Some(PeerFault::Rejected), None));
 
     let mut talk = Talk::offered(&content, ONE_BY_ONE, None);
     talk.hears(&reject(0));
     assert_eq!(talk.fault(), Some(PeerFault::Rejected));
+}
+
+#[test]
+fn m9_what_was_rejected_beside_other_pieces_is_asked_for_again_three_times_at_growing_pauses() {
+    let content = content(3 * PIECE_LEN);
+    let mut talk = Talk::offered(&content, ALL, None);
+    talk.hears(&reject(1)).hears(&data(&content, 2)).hears(&data(&content, 0));
+    for pause in [500, 1_000, 2_000] {
+        talk.waits(Duration::from_millis(pause - 1));
+        assert!(talk.said().is_empty(), "{pause}");
+        talk.waits(Duration::from_millis(1));
+        assert_eq!(talk.requests(), [1], "{pause}");
+        talk.hears(&reject(1));
+    }
+    assert_eq!(talk.fault(), Some(PeerFault::Rejected));
+    assert_eq!(talk.partial().map(|partial| partial.missing().collect()), Some(vec![1]));
 }
 
 #[test]
@@ -195,6 +319,7 @@ fn m11_a_later_handshake_may_change_the_id_but_not_the_size() {
     let later = |text: &str| extended(0, text.as_bytes());
     let mut talk = Talk::offered(&content, ONE_BY_ONE, None);
     talk.hears(&later("d1:md6:ut_pexi1eee")).hears(&later("de")).hears(&offer(2 * 16_384));
+    talk.hears(&later("d13:metadata_sizei0ee"));
     talk.hears(&later("d1:md11:ut_metadatai9eee")).hears(&data(&content, 0));
     assert_eq!(talk.asked(), [(9, MetadataMessage::Request { piece: 1 })]);
     talk.hears(&later("d13:metadata_sizei32767ee"));

@@ -6,9 +6,9 @@ use super::*;
 fn h23_sizes_are_accepted_at_the_limits_and_refused_one_past_them() {
     for (size, fault) in [
         (10, None),
-        (10_485_760, None),
+        (33_554_432, None),
         (9, Some(PeerFault::BadSize)),
-        (10_485_761, Some(PeerFault::BadSize)),
+        (33_554_433, Some(PeerFault::BadSize)),
         (-1, Some(PeerFault::BadSize)),
         (i64::MAX, Some(PeerFault::BadSize)),
     ] {
@@ -23,9 +23,9 @@ fn h23_the_largest_size_costs_no_memory_until_pieces_come() {
     let mut talk = Talk::new(b"");
     talk.hears(&hello(sha1_key(b"")));
     talk.said();
-    talk.hears(&offer(10_485_760));
+    talk.hears(&offer(33_554_432));
     assert_eq!(talk.exchange.pieces.as_ref().map(Pieces::bytes_held), Some(0));
-    assert_eq!(talk.requests().len(), 640);
+    assert_eq!(talk.requests().len(), 64);
 }
 
 #[test]
@@ -44,10 +44,10 @@ fn h25_a_piece_must_follow_the_last_within_its_time_and_not_a_moment_later() {
 fn h25_noise_and_rejects_do_not_move_the_deadline() {
     let content = content(3 * PIECE_LEN);
     let mut talk = Talk::offered(&content, ALL, None);
-    let deadline = talk.exchange.poll_timeout();
+    let deadline = talk.exchange.ends();
     talk.waits(SECOND).hears(&reject(0)).hears(&[0; 4]).hears(&frame(5, &[0; 100]));
     talk.hears(&data(&content, 1)[..PIECE_LEN]).waits(SECOND);
-    assert_eq!(talk.exchange.poll_timeout(), deadline);
+    assert_eq!(talk.exchange.ends(), deadline);
 }
 
 #[test]
@@ -66,8 +66,9 @@ fn h26_every_phase_has_its_own_deadline() {
     let mut exchange = Exchange::new(start, hash, ALL, None, Seed::from_u64(1));
     assert_eq!(exchange.poll_timeout(), start + 8 * SECOND);
     let early = start + Duration::from_micros(7_999_999);
-    assert_eq!(exchange.handle_timeout(early), Step::Continue);
-    let Step::Finished(outcome) = exchange.handle_timeout(start + 8 * SECOND) else {
+    assert_eq!(exchange.handle_timeout(early, &mut Vec::new()), Step::Continue);
+    let end = start + 8 * SECOND;
+    let Step::Finished(outcome) = exchange.handle_timeout(end, &mut Vec::new()) else {
         panic!("still connecting");
     };
     assert_eq!(outcome.result, Err(PeerFault::ConnectTimeout));
@@ -101,7 +102,7 @@ fn time_of_a_drip(size: usize) -> Duration {
         if talk.is_open() {
             talk.hears(&data(&content, pieces.next().expect("endless")));
         }
-        let wait = talk.exchange.poll_timeout().since(talk.now);
+        let wait = talk.exchange.ends().since(talk.now);
         if talk.is_open() && wait < 9 * SECOND {
             talk.waits(wait);
         }
@@ -117,10 +118,15 @@ fn h27_unwanted_extension_messages_are_ignored_at_the_limit_and_close_one_past_i
     for unwanted in [extended(77, b"zz"), extended(OUR_METADATA_ID, b"d8:msg_typei9ee"), offer(100)]
     {
         let mut talk = Talk::offered(&content, ALL, None);
-        for _ in 0..64 {
+        for _ in 0..256 {
             talk.hears(&unwanted);
         }
         assert!(talk.is_open());
+        talk.waits(SECOND);
+        for _ in 0..16 {
+            talk.hears(&unwanted);
+        }
+        assert!(talk.is_open(), "16 more a second");
         talk.hears(&unwanted);
         assert_eq!(talk.fault(), Some(PeerFault::Unwanted));
     }
@@ -128,13 +134,31 @@ fn h27_unwanted_extension_messages_are_ignored_at_the_limit_and_close_one_past_i
 
 #[test]
 fn h27_skipped_bytes_are_allowed_at_the_limit_and_close_one_past_it() {
-    let largest = frame(5, &vec![0; 1_048_575]);
-    let left = 2_097_152 - largest.len();
-    for (more, fault) in [(0, None), (1, Some(PeerFault::Unwanted))] {
-        let mut talk = Talk::offered(&content(100), ALL, None);
-        talk.hears(&largest).hears(&frame(5, &vec![0; left - 5 + more]));
-        assert_eq!(talk.fault(), fault);
+    let largest = frame(5, &vec![0; 4_194_303]);
+    let left = 6_291_456 - largest.len();
+    // So many at once, and 64 KiB more after each second.
+    for (seconds, more) in [(0, 0), (2, 131_072)] {
+        for (beyond, fault) in [(0, None), (1, Some(PeerFault::Unwanted))] {
+            let mut talk = Talk::offered(&content(100), ALL, None);
+            talk.waits(seconds * SECOND);
+            talk.hears(&largest).hears(&frame(5, &vec![0; left - 5 + more + beyond]));
+            assert_eq!(talk.fault(), fault);
+        }
     }
+}
+
+#[test]
+fn h27_a_seed_of_a_huge_torrent_may_say_much_before_it_serves() {
+    let content = content(100);
+    let bitfield = frame(5, &vec![0xff; 1_572_864]);
+    let foreign = extended(9, &[7; 20_000]);
+    let mut talk = Talk::new(&content);
+    talk.hears(&hello(sha1_key(&content))).hears(&bitfield);
+    for _ in 0..66 {
+        talk.hears(&foreign);
+    }
+    talk.hears(&offer(100)).hears(&data(&content, 0));
+    assert_eq!(talk.metadata().raw(), content);
 }
 
 #[test]
@@ -158,13 +182,12 @@ fn h28_announced_lengths_are_accepted_at_the_limit_and_refused_one_past_it() {
     let largest = 17_408 + 2;
     let handshake = 65_536 + 2;
     for (start, fault) in [
-        (announced(1_048_576, &[5]), None),
-        (announced(1_048_577, &[]), Some(PeerFault::BadMessage)),
+        (announced(4_194_304, &[5]), None),
+        (announced(4_194_305, &[]), Some(PeerFault::BadMessage)),
         (announced(u32::MAX, &[]), Some(PeerFault::BadMessage)),
         (announced(largest, &[EXTENDED, OUR_METADATA_ID]), None),
         (announced(largest + 1, &[EXTENDED, OUR_METADATA_ID]), Some(PeerFault::BadMessage)),
-        (announced(largest, &[EXTENDED, 9]), None),
-        (announced(largest + 1, &[EXTENDED, 9]), Some(PeerFault::BadMessage)),
+        (announced(4_194_304, &[EXTENDED, 9]), None),
         (announced(handshake, &[EXTENDED, 0]), None),
         (announced(handshake + 1, &[EXTENDED, 0]), Some(PeerFault::BadMessage)),
         (announced(1, &[EXTENDED]), Some(PeerFault::BadMessage)),
@@ -195,10 +218,10 @@ fn h28_an_extension_handshake_of_the_largest_size_is_read_in_any_parts() {
 }
 
 #[test]
-fn h28_of_a_long_extension_handshake_two_kib_are_read_and_not_a_byte_more() {
-    for (length, progress) in [(2_048, Progress::Offered), (2_049, Progress::Handshaken)] {
+fn h28_of_a_long_extension_handshake_sixteen_kib_are_read_and_not_a_byte_more() {
+    for (length, progress) in [(16_384, Progress::Offered), (16_385, Progress::Handshaken)] {
         let says = "1:md11:ut_metadatai3ee13:metadata_sizei100e";
-        let filler = length - says.len() - "d1:a1234:".len();
+        let filler = length - says.len() - "d1:a12345:".len();
         let payload = format!("d1:a{filler}:{}{says}1:v1:ze", "x".repeat(filler));
         let mut talk = Talk::new(&content(100));
         talk.hears(&hello(sha1_key(&content(100)))).hears(&extended(0, payload.as_bytes()));

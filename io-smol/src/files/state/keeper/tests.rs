@@ -16,11 +16,11 @@ struct Counter {
 }
 
 impl Core for Counter {
-    fn snapshot(&self, _: WallTime, out: &mut Vec<u8>) {
+    fn snapshot(&self, _: Stamp, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("<{}>", self.learnt).as_bytes());
     }
 
-    fn poll_journal(&mut self, _: WallTime, out: &mut Vec<u8>) {
+    fn poll_journal(&mut self, _: Stamp, out: &mut Vec<u8>) {
         out.extend((self.said..self.learnt).map(|_| b'+'));
         self.said = self.learnt;
     }
@@ -52,7 +52,7 @@ impl Bench {
     }
 
     fn turn(&mut self) {
-        self.keeper.turn(self.now, WallTime(0), &mut self.core);
+        self.keeper.turn(self.now, Stamp::default(), &mut self.core);
     }
 
     /// A turn when the next whole write is due.
@@ -67,7 +67,7 @@ impl Bench {
 
     fn finish(&mut self) {
         let patience = Duration::from_secs(60);
-        smol::block_on(self.keeper.finish(WallTime(0), &mut self.core, patience));
+        smol::block_on(self.keeper.finish(Stamp::default(), &mut self.core, patience));
     }
 
     fn saved(&self) -> String {
@@ -135,7 +135,7 @@ fn the_end_writes_it_whole_and_a_hurry_leaves_it_complete() {
     let mut bench = Bench::new();
     bench.learn();
     bench.core.learnt += 2;
-    smol::block_on(bench.keeper.finish(WallTime(0), &mut bench.core, Duration::ZERO));
+    smol::block_on(bench.keeper.finish(Stamp::default(), &mut bench.core, Duration::ZERO));
     assert_eq!(restores_to(&bench.saved()), 3);
     bench.finish();
     assert_eq!(bench.saved(), "<3>");
@@ -218,7 +218,7 @@ fn nothing_follows_a_snapshot_of_an_older_format_before_a_new_one_takes_its_plac
     let mut keeper = Keeper::new(file, Some(restored), None, Instant::START);
     let mut core = Counter::default();
     let mut turn = |core: &mut Counter| {
-        keeper.turn(Instant::START, WallTime(0), core);
+        keeper.turn(Instant::START, Stamp::default(), core);
         fs::read_to_string(&path).expect("readable")
     };
     assert_eq!(turn(&mut core), "DHT-Estudely state 1\nas it was", "nothing was learnt");
@@ -226,4 +226,44 @@ fn nothing_follows_a_snapshot_of_an_older_format_before_a_new_one_takes_its_plac
     assert_eq!(turn(&mut core), "<1>");
     core.learnt = 3;
     assert_eq!(turn(&mut core), "<1>++");
+}
+
+#[test]
+fn a_file_that_no_core_takes_is_set_aside_when_it_is_first_written_and_not_before() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("state");
+    fs::write(&path, "a letter").expect("written");
+    let file = StateFile::open(&path).expect("opens");
+    let mut keeper =
+        Keeper::new(file, None, None, Instant::START).setting_aside(Some(StateError::Foreign));
+    assert_eq!(fs::read_to_string(&path).expect("there"), "a letter");
+    assert_eq!(keeper.notes().count(), 0);
+    let mut core = Counter { learnt: 1, said: 0 };
+    keeper.turn(Instant::START, Stamp::default(), &mut core);
+    assert_eq!(fs::read_to_string(&path).expect("there"), "<1>");
+    let aside = folder.path().join("state.damaged");
+    assert_eq!(fs::read_to_string(aside).expect("there"), "a letter");
+    let notes: Vec<String> = keeper.notes().collect();
+    assert!(notes[0].contains("set aside as"), "{notes:?}");
+}
+
+#[test]
+fn a_wall_clock_that_is_set_has_the_file_written_whole_at_once() {
+    let folder = TempDir::new().expect("a folder");
+    let file = StateFile::open(&folder.path().join("state")).expect("opens");
+    let mut keeper = Keeper::new(file, None, None, Instant::START);
+    let mut core = Counter { learnt: 1, said: 0 };
+    let mut due_after = |seconds: u64, wall| {
+        let now = Instant::START + Duration::from_secs(seconds);
+        let at = Stamp { wall: estudely_core::state::WallTime(wall), uptime: None };
+        keeper.turn(now, at, &mut core);
+        smol::block_on(keeper.settle());
+        keeper.kept().saves
+    };
+    let saves: Vec<u64> = [(60, 1_060), (61, 1_062), (61, 1_800_000_001), (62, 1_800_000_002)]
+        .map(|(seconds, wall)| due_after(seconds, wall))
+        .to_vec();
+    assert_eq!(saves[1], saves[0], "a second is no step");
+    assert_eq!(saves[2], saves[1] + 1);
+    assert_eq!(saves[3], saves[2]);
 }

@@ -267,8 +267,11 @@ fn pieces_are_asked_for_in_range_once_and_under_their_id() {
         (two, 3, &[1, 1], true),
         (two, 2, &[0], true),
         (two, 0, &[0], true),
-        (10 * 1024 * 1024, 3, &[639], false),
-        (10 * 1024 * 1024 + 1, 3, &[0], true),
+        (32 * 1024 * 1024, 3, &[2_047], false),
+        (32 * 1024 * 1024 + 1, 3, &[0], true),
+        (0, 3, &[0], false),
+        (0, 3, &[0, 0], true),
+        (0, 3, &[1], true),
         (9, 3, &[0], true),
     ] {
         let mut bench = with_peer();
