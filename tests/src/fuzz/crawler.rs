@@ -1,4 +1,6 @@
 //! The whole control plane: any answers, in any order, at any time, and `check()` after each.
+//!
+//! The input is decoded into operations, one event each; there is no DHT behind them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;

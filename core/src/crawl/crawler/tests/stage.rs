@@ -1,4 +1,5 @@
-//! A crawler alone on a stage: the test plays every node and every peer, to the microsecond.
+//! A crawler alone on a stage: the test plays every node and every peer, to the microsecond. There
+//! is no DHT: single answers, as the test says them.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,8 @@
 //! A world small enough to read: nodes that all know their neighbourhood, peers that answer at
 //! once or misbehave in one way, a fixed latency, and a driver loop that jumps through time.
+//!
+//! The core's own tests have this one because the simulator (`sim/src/world`) depends on the core;
+//! everything outside of the core takes the simulator's.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
