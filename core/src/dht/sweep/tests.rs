@@ -67,7 +67,8 @@ impl SweepAlone {
 
     fn on_late_samples(&mut self, now: Instant, query: SweepQuery, interval: i64) {
         let (known, id) = (&mut self.known, query.waiting.contact.id);
-        let rested = self.sweep.on_late_samples(known, now, query, id, (Some(interval), Duration::ZERO));
+        let rested =
+            self.sweep.on_late_samples(known, now, query, id, (Some(interval), Duration::ZERO));
         self.rested.push(rested);
     }
 

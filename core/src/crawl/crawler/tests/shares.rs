@@ -1,6 +1,7 @@
 //! A connection that takes long while others wait gives up its place, and comes to its end all the
 //! same; a failed infohash says no more than is known.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use sha1::{Digest, Sha1};
@@ -84,14 +85,9 @@ impl Thin {
         Extensions { ut_metadata: Some(7), metadata_size: size, client: None }.emit(&mut said);
         out.clear();
         let _ = dial.exchange.handle_bytes(self.now, &said, &mut out);
-        let asked: Vec<usize> = (0..self.info.len().div_ceil(PIECE_LEN))
-            .filter(|piece| {
-                let key = format!("5:piecei{piece}e");
-                out.windows(key.len()).any(|part| part == key.as_bytes())
-            })
-            .collect();
         let began = self.now;
-        for piece in asked {
+        let mut asked = self.asked_for(&out);
+        while let Some(piece) = asked.pop_first() {
             let due = self.now + 9 * SECOND;
             let turn_ends = began + 15 * SECOND;
             if turn_ends < due {
@@ -105,6 +101,7 @@ impl Thin {
             }
             self.now = due;
             said.clear();
+            out.clear();
             let message = MetadataMessage::Data { piece: piece as i64, total_size: size };
             let data = self.info.chunks(PIECE_LEN).nth(piece).expect("one of its pieces");
             message.emit(&mut said, OUR_METADATA_ID, data);
@@ -114,8 +111,18 @@ impl Thin {
                 self.crawler.check();
                 return None;
             }
+            asked.extend(self.asked_for(&out));
         }
         panic!("it was asked for every piece that was missing")
+    }
+
+    /// The pieces that `requests` ask for.
+    fn asked_for(&self, requests: &[u8]) -> BTreeSet<usize> {
+        let asks = |piece: &usize| {
+            let key = format!("5:piecei{piece}e");
+            requests.windows(key.len()).any(|part| part == key.as_bytes())
+        };
+        (0..self.info.len().div_ceil(PIECE_LEN)).filter(asks).collect()
     }
 }
 
