@@ -121,7 +121,7 @@ impl Checker {
             self.sessions.on_named(addr);
         }
         if !sure {
-            return;
+            return self.counters.on_doubtful_reply(ask, reply, is_own);
         }
         self.counters.on_reply(from, ask, reply, is_own);
         let samples = ask == Ask::Sample && reply.samples.is_some() && !is_own;
