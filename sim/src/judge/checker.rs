@@ -320,6 +320,7 @@ impl Observer for Checker {
             }
             Event::ShutDown { ended } => {
                 self.over = true;
+                self.transactions.on_shut_down();
                 self.families.on_shut_down();
                 self.liveness.on_shut_down(ended);
                 self.sessions.on_shut_down(&mut self.found, ended);

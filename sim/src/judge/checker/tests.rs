@@ -322,6 +322,21 @@ fn levels_keep_within_their_bounds() {
 }
 
 #[test]
+fn a_run_that_was_told_to_end_may_take_an_answer_however_late() {
+    for (new, breaks) in [(1, false), (2, true)] {
+        let mut bench = knowing(&[1]);
+        let t = bench.sample(node(1));
+        bench.shut_down();
+        bench.wait(seconds(30));
+        bench.samples(node(1), &t, id(1), Some(600), &[[7; 20]]);
+        bench.start(None);
+        bench.stats.infohashes_new = new;
+        bench.drain_as_is();
+        bench.expect(breaks.then_some(COUNTERS_BALANCE));
+    }
+}
+
+#[test]
 fn a_lookup_and_a_dial_are_repeated_only_after_a_silence() {
     for (pause, breaks) in [(seconds(7), None), (seconds(1), Some(WALKS_SOUND))] {
         let mut bench = having_sampled(Some(600));
