@@ -601,7 +601,7 @@ impl<O: Observer> Subject<O> {
         while live.outputs.take_rows()
             && let Some(row) = live.crawler.poll_row()
         {
-            disk.take_row(row);
+            disk.take_row(now, row);
             news = news.or(live.outputs.on_row());
             outputs += 1;
         }
@@ -622,8 +622,8 @@ impl<O: Observer> Subject<O> {
     /// Writes every row that was taken, and says so to the crawler.
     fn write_rows(&mut self, now: Instant) {
         let Some(live) = &mut self.live else { return };
-        while let Some(row) = self.disk.write_row() {
-            self.observer.observe(now, &Event::Row(&row));
+        while let Some((taken, row)) = self.disk.write_row() {
+            self.observer.observe(now, &Event::Row { row: &row, taken });
         }
         live.crawler.acknowledge_rows(self.disk.written());
     }

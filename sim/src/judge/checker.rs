@@ -281,13 +281,15 @@ impl Checker {
         }
     }
 
-    fn on_row(&mut self, row: &Row) {
+    /// A row is written. What the crawler does next about its infohash it does from when it gave it
+    /// out.
+    fn on_row(&mut self, row: &Row, taken: Instant) {
         let (now, found) = (self.found.now, &mut self.found);
         let first = !self.rows.is_verified(&row.infohash.0);
         let verified = self.rows.on_row(found, &*self.truth, &self.heard, row);
         self.honest.on_row(now, row, first);
-        self.lookups.on_row(now, &row.infohash.0, verified);
-        self.ends.on_row(now, &row.infohash.0);
+        self.lookups.on_row(found, &row.infohash.0, taken, verified);
+        self.ends.on_row(taken, &row.infohash.0);
     }
 
     fn on_wrote(&mut self, conn: Conn, bytes: &[u8]) {
@@ -318,6 +320,7 @@ impl Observer for Checker {
             }
             Event::ShutDown { ended } => {
                 self.over = true;
+                self.transactions.on_shut_down();
                 self.families.on_shut_down();
                 self.liveness.on_shut_down(ended);
                 self.sessions.on_shut_down(&mut self.found, ended);
@@ -338,7 +341,7 @@ impl Observer for Checker {
             Event::Read { conn, bytes } => self.dials.on_read(&mut self.found, conn, bytes),
             Event::Lost { .. } => {}
             Event::Ended { conn, fault } => self.on_ended(conn, fault),
-            Event::Row(row) => self.on_row(row),
+            Event::Row { row, taken } => self.on_row(row, taken),
             Event::Requested { hash } => self.on_requested(&hash.0),
             Event::Output(news) => {
                 self.counters.on_output();

@@ -194,7 +194,7 @@ impl Observer for Curve {
         match *event {
             Event::Sent { to, payload } => self.on_sent(to, payload),
             Event::Received { from, payload, forged: false } => self.on_received(from, payload),
-            Event::Row(row) => self.on_row(row.infohash, &row.verdict),
+            Event::Row { row, .. } => self.on_row(row.infohash, &row.verdict),
             _ => {}
         }
     }

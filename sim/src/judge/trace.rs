@@ -246,7 +246,7 @@ impl Observer for Trace {
                 let note = fault.map_or("delivered", |fault| fault.word());
                 self.note(TailEvent { note, ..on(EventKind::Ended, conn) }, b"");
             }
-            Event::Row(row) => {
+            Event::Row { row, .. } => {
                 let bytes = row_bytes(row);
                 self.note(TailEvent { note: verdict_word(row), ..of(EventKind::Row) }, &bytes);
             }

@@ -96,8 +96,13 @@ pub enum Event<'a> {
         /// `None` when the metadata was delivered.
         fault: Option<PeerFault>,
     },
-    /// It gave out a row.
-    Row(&'a Row),
+    /// A row that it gave out is written.
+    Row {
+        /// Which.
+        row: &'a Row,
+        /// When it was given out: earlier where the disk stalled.
+        taken: Instant,
+    },
     /// It was asked for the metadata of an infohash.
     Requested {
         /// Which.

@@ -332,7 +332,7 @@ impl Observer for Watch {
         match event {
             Event::Sent { .. } => tally.sent += 1,
             Event::Dialled { .. } => tally.dialled += 1,
-            Event::Row(row) => {
+            Event::Row { row, .. } => {
                 match row.verdict {
                     Verdict::Verified { .. } => tally.verified += 1,
                     _ => tally.failed += 1,

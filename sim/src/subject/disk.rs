@@ -33,8 +33,8 @@ pub(super) struct Disk {
     verified: BTreeSet<InfoHash>,
     /// Whether it stalls at times.
     stalls: bool,
-    /// Rows taken and not written, the oldest first.
-    unwritten: VecDeque<Row>,
+    /// Rows taken and not written, and when they were taken, the oldest first.
+    unwritten: VecDeque<(Instant, Row)>,
     /// Rows that this run has written.
     written: u64,
 }
@@ -79,8 +79,8 @@ impl Disk {
     }
 
     /// A row was taken; it is written later.
-    pub(super) fn take_row(&mut self, row: Row) {
-        self.unwritten.push_back(row);
+    pub(super) fn take_row(&mut self, now: Instant, row: Row) {
+        self.unwritten.push_back((now, row));
     }
 
     /// Whether rows that were taken wait to be written.
@@ -93,12 +93,12 @@ impl Disk {
         self.stalls && (now.as_micros() / STALL_MICROS).is_multiple_of(3)
     }
 
-    /// The next row to be written to the CSV file; none if all are.
-    pub(super) fn write_row(&mut self) -> Option<Row> {
-        let row = self.unwritten.pop_front()?;
+    /// Writes the next row to the CSV file; when it was taken and which, none if all are written.
+    pub(super) fn write_row(&mut self) -> Option<(Instant, Row)> {
+        let (taken, row) = self.unwritten.pop_front()?;
         self.written += 1;
         self.note_row(&row);
-        Some(row)
+        Some((taken, row))
     }
 
     /// How many rows of this run are written.

@@ -49,7 +49,7 @@ impl Observer for Notes {
             Event::Sent { .. } | Event::Dialled { .. } => {
                 self.sent_after_shutdown += u32::from(self.shut_down);
             }
-            Event::Row(row) if matches!(row.verdict, Verdict::Verified { .. }) => {
+            Event::Row { row, .. } if matches!(row.verdict, Verdict::Verified { .. }) => {
                 self.missing.remove(&row.infohash);
                 *self.verified.entry(row.infohash).or_default() += 1;
             }

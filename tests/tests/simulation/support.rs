@@ -87,7 +87,7 @@ impl Observer for Notes {
                 assert_eq!(call.ended.replace((now, fault)).map(|_| ()), None);
                 self.open -= 1;
             }
-            Event::Row(row) => self.rows.push(Told {
+            Event::Row { row, .. } => self.rows.push(Told {
                 at: now,
                 hash: row.infohash,
                 verified: matches!(row.verdict, Verdict::Verified { .. }),

@@ -96,7 +96,7 @@ impl Observer for Tape {
                 }
             }
             Event::Dialled { to, .. } => self.dials.push((now, to)),
-            Event::Row(row) => match row.verdict {
+            Event::Row { row, .. } => match row.verdict {
                 Verdict::Verified { .. } => {
                     self.verified.insert(row.infohash, now);
                 }

@@ -63,11 +63,12 @@ pub(super) struct Counters {
     queries: u64,
     malformed: u64,
     unmatched: u64,
+    /// At most so many were sampled.
     samples: u64,
     asked_ips: Seen,
     answered_ips: Seen,
     sampling_ips: Seen,
-    /// Distinct infohashes, over all runs.
+    /// Distinct infohashes, over all runs: all that may be known.
     infohashes: Seen,
     /// Sample queries sent less those answered: an upper bound of those silent.
     silent: u64,
@@ -157,10 +158,22 @@ impl Counters {
         self.answered_ips.insert(ip_key(from));
         if ask == Ask::Sample && reply.samples.is_some() && !is_own {
             self.sampling_ips.insert(ip_key(from));
-            for hash in reply.infohashes().take(SAMPLES_PER_REPLY) {
-                self.samples += 1;
-                self.infohashes.insert(key(&[&hash]));
-            }
+            self.add_samples(reply);
+        }
+    }
+
+    /// A reply came to a query that the crawler may have given up: what it samples counts if it had
+    /// not.
+    pub(super) fn on_doubtful_reply(&mut self, ask: Ask, reply: &Reply<'_>, is_own: bool) {
+        if ask == Ask::Sample && !is_own {
+            self.add_samples(reply);
+        }
+    }
+
+    fn add_samples(&mut self, reply: &Reply<'_>) {
+        for hash in reply.infohashes().take(SAMPLES_PER_REPLY) {
+            self.samples += 1;
+            self.infohashes.insert(key(&[&hash]));
         }
     }
 

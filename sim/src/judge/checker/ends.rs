@@ -96,10 +96,11 @@ impl Ends {
         }
     }
 
-    pub(super) fn on_row(&mut self, now: Instant, hash: &[u8; 20]) {
+    /// A row is written. The work was over when it was given out: a disk that stalls is none.
+    pub(super) fn on_row(&mut self, taken: Instant, hash: &[u8; 20]) {
         self.settled.insert(key(&[hash]));
         if let Some(run) = &mut self.run {
-            run.worked = now;
+            run.worked = run.worked.max(taken);
             run.open.remove(hash);
             run.rows += 1;
         }

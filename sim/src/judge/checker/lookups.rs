@@ -40,7 +40,10 @@ struct ContactAsked {
 /// An infohash that has a row.
 #[derive(Clone, Copy, Debug)]
 struct Settled {
+    /// When its row was given out, from which its second chances are counted.
     at: Instant,
+    /// When that was written: a state that lost what was saved then does not know of it.
+    written: Instant,
     verified: bool,
     /// Rounds after the first that were seen.
     rounds: u8,
@@ -62,7 +65,7 @@ impl Lookups {
     pub(super) fn on_started(&mut self, kept: Kept) {
         self.rounds.clear();
         self.asked.clear();
-        self.settled.retain(|_, settled| settled.verified || kept.holds(settled.at));
+        self.settled.retain(|_, settled| settled.verified || kept.holds(settled.written));
     }
 
     /// A run is asked for this infohash: that it failed in an earlier one counts no longer.
@@ -73,10 +76,23 @@ impl Lookups {
         }
     }
 
-    /// A row was given out.
-    pub(super) fn on_row(&mut self, now: Instant, hash: &[u8; 20], verified: bool) {
-        let settled = Settled { at: now, verified, rounds: 0, last: now };
-        self.settled.insert(key(&[hash]), settled);
+    /// A row was written that was given out when it was `taken`.
+    pub(super) fn on_row(
+        &mut self,
+        found: &mut Findings,
+        hash: &[u8; 20],
+        taken: Instant,
+        verified: bool,
+    ) {
+        let (now, number) = (found.now, key(&[hash]));
+        let settled = Settled { at: taken, written: now, verified, rounds: 0, last: taken };
+        self.settled.insert(number, settled);
+        // It may have been looked up while its row was not written.
+        if let Some(last) = self.rounds.get(&number).map(|round| round.last)
+            && last > taken
+        {
+            self.check_settled(found, last, hash);
+        }
         let longest: Duration = SECOND_CHANCE_AFTER.iter().sum();
         forget(&mut self.settled, &mut self.looked.2, |settled| {
             settled.verified || now < settled.last + longest
@@ -93,8 +109,7 @@ impl Lookups {
         hash: &[u8; 20],
     ) {
         let now = found.now;
-        let number = key(&[hash]);
-        self.check_settled(found, number, hash);
+        self.check_settled(found, now, hash);
         let repeats = self.on_lookup(found, silence, to, hash);
         let is_source = heard.sources.contains(&source_key(hash, to));
         let contact = key(&[hash, &ip_key(to).to_le_bytes()]);
@@ -152,9 +167,9 @@ impl Lookups {
         });
     }
 
-    fn check_settled(&mut self, found: &mut Findings, number: u64, hash: &[u8; 20]) {
-        let now = found.now;
-        let Some(settled) = self.settled.get_mut(&number) else { return };
+    /// An infohash was looked up at `now`: it must have no row, or be due again.
+    fn check_settled(&mut self, found: &mut Findings, now: Instant, hash: &[u8; 20]) {
+        let Some(settled) = self.settled.get_mut(&key(&[hash])) else { return };
         let early = if settled.verified {
             true
         } else if settled.rounds > 0 && now < settled.last + ROUND_GAP {

@@ -220,6 +220,38 @@ fn what_was_given_up_is_looked_up_again_in_its_time_only() {
 }
 
 #[test]
+fn second_chances_are_counted_from_when_a_row_was_given_out() {
+    for (looks, writes, breaks) in [
+        // Written late, and even after the second chance has begun.
+        (&[3_600][..], 10, false),
+        (&[3_590], 10, true),
+        (&[3_600, 3_601], 3_602, false),
+        (&[3_590], 3_602, true),
+        (&[3_600, 3_601, 3_600 + 4 * 3_600], 3_602, false),
+    ] {
+        let mut bench = having_sampled(Some(600));
+        let mut written = false;
+        for at in looks {
+            if !written && writes < *at {
+                written = write_at(&mut bench, writes);
+            }
+            bench.wait_until(seconds(100 + at));
+            bench.get_peers(node(2 + (*at % 2) as u8), [7; 20]);
+        }
+        let _ = written || write_at(&mut bench, writes);
+        bench.expect(breaks.then_some(NO_WORK_TWICE));
+    }
+}
+
+/// Writes the row that was given out at 100 s `late` seconds later.
+fn write_at(bench: &mut Bench, late: u64) -> bool {
+    bench.wait_until(seconds(100 + late));
+    bench.disk_lag = seconds(late);
+    bench.row_at([7; 20], seconds(99), seconds(100));
+    true
+}
+
+#[test]
 fn deadlines_lie_ahead() {
     for (timeout, breaks) in [(Some(seconds(40)), false), (None, false), (Some(seconds(28)), true)]
     {
@@ -286,6 +318,21 @@ fn levels_keep_within_their_bounds() {
         bench.stats.table_nodes = nodes;
         bench.drain_as_is();
         bench.expect(breaks.then_some(TABLE_SOUND));
+    }
+}
+
+#[test]
+fn a_run_that_was_told_to_end_may_take_an_answer_however_late() {
+    for (new, breaks) in [(1, false), (2, true)] {
+        let mut bench = knowing(&[1]);
+        let t = bench.sample(node(1));
+        bench.shut_down();
+        bench.wait(seconds(30));
+        bench.samples(node(1), &t, id(1), Some(600), &[[7; 20]]);
+        bench.start(None);
+        bench.stats.infohashes_new = new;
+        bench.drain_as_is();
+        bench.expect(breaks.then_some(COUNTERS_BALANCE));
     }
 }
 

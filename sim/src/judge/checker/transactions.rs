@@ -58,6 +58,8 @@ pub(super) struct Transactions {
     lookups: Known<usize>,
     /// How much later than by the harness's clock the crawler may give up.
     lag: Rc<Lag>,
+    /// The run was told to end: it is woken no more, so that it gives nothing up either.
+    over: bool,
     /// Queries that ended without an answer.
     pub(super) expired: u64,
     /// Answers that the crawler may or may not have taken.
@@ -67,6 +69,11 @@ pub(super) struct Transactions {
 impl Transactions {
     pub(super) fn new(lag: Rc<Lag>) -> Self {
         Self { lag, ..Self::default() }
+    }
+
+    /// The run was told to end.
+    pub(super) fn on_shut_down(&mut self) {
+        self.over = true;
     }
 
     /// A query was sent.
@@ -167,7 +174,7 @@ impl Transactions {
             }
         }
         while let Some((sent, number)) = self.deadlines.front().copied() {
-            if now < self.lag.end(sent, EXPIRE_AFTER) + grace {
+            if self.over || now < self.lag.end(sent, EXPIRE_AFTER) + grace {
                 break;
             }
             self.deadlines.pop_front();

@@ -45,7 +45,7 @@ impl Observer for Notes {
             Event::Started { .. } => seen.started.push(now),
             Event::ShutDown { ended } => seen.ended.push((now, *ended)),
             Event::Sent { to, .. } => seen.sent.push((now, *to)),
-            Event::Row(row) => {
+            Event::Row { row, .. } => {
                 let verified = matches!(row.verdict, Verdict::Verified { .. });
                 seen.rows.push((now, row.infohash, verified));
             }

@@ -128,6 +128,8 @@ pub(super) struct Bench {
     now: Instant,
     next: u32,
     pub(super) stats: Stats,
+    /// How long after it was given out a row is written.
+    pub(super) disk_lag: Duration,
     asked: BTreeSet<IpAddr>,
     answered: BTreeSet<IpAddr>,
     open: Vec<(Vec<u8>, SocketAddr, Instant, bool)>,
@@ -143,8 +145,8 @@ impl Bench {
         let checker = Checker::with_truth(&scenario, Box::new(SharedHandMade(facts.clone())));
         let (now, stats) = (Instant::START, Stats::default());
         let (asked, answered) = (BTreeSet::new(), BTreeSet::new());
-        let (open, late, ro) = (Vec::new(), Vec::new(), "2:roi1e");
-        Self { checker, facts, now, next: 0, stats, asked, answered, open, late, ro }
+        let (open, late, ro, disk_lag) = (Vec::new(), Vec::new(), "2:roi1e", Duration::ZERO);
+        Self { checker, facts, now, next: 0, stats, disk_lag, asked, answered, open, late, ro }
     }
 
     /// The same with a crawler that serves, and does not say `ro`.
@@ -363,7 +365,8 @@ impl Bench {
             Verdict::Failed { .. } | Verdict::PeersOnly => self.stats.failed += 1,
         }
         self.stats.settled += 1;
-        self.see(Event::Row(row));
+        let taken = Instant::START + self.now.since(Instant::START + self.disk_lag);
+        self.see(Event::Row { row, taken });
     }
 
     pub(super) fn verified(&mut self, row: &Row) {

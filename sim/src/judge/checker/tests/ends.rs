@@ -38,6 +38,18 @@ fn a_run_that_rests_ends_after_its_idle_time_and_not_before() {
 }
 
 #[test]
+fn a_row_that_waits_for_the_disk_keeps_no_run_from_resting() {
+    for (wait, broken) in [(29, Some(NOT_TOO_EARLY)), (30, None)] {
+        let mut bench = looking_up(Scenario { idle_s: 30, ..Scenario::calm(1) });
+        bench.wait(seconds(1 + wait));
+        bench.disk_lag = seconds(wait);
+        bench.failed([7; 20]);
+        end(&mut bench, Ended::Idle);
+        bench.expect(broken);
+    }
+}
+
+#[test]
 fn a_run_does_not_rest_while_an_infohash_or_a_connection_is_open() {
     let rested = |change: fn(&mut Bench)| {
         let mut bench = looking_up(Scenario { idle_s: 30, ..Scenario::calm(1) });
