@@ -56,8 +56,11 @@ impl Wire {
         frames.read(bytes, |part| match part {
             Part::Handshake(_) => self.shaken = true,
             Part::Front(0, front, length) => self.on_extensions(front, length),
+            Part::Front(id, front, length) if Some(id) == self.ours => {
+                self.on_head(front, length);
+            }
             Part::Whole(id, front, length) if Some(id) == self.ours => {
-                self.on_message(front, length);
+                self.on_whole(front, length);
             }
             Part::Front(..) | Part::Whole(..) | Part::Other(_) => {}
         });
@@ -130,29 +133,35 @@ impl Wire {
         self.size = self.size.or(size);
     }
 
-    /// A metadata message of theirs is here.
-    fn on_message(&mut self, front: &[u8], length: usize) {
-        let Some(head) = Value::read(front, Limits::METADATA) else { return };
-        let int = |key: &[u8]| head.get(key).and_then(Value::int);
-        let Some(number) = int(b"piece") else { return };
-        let piece = usize::try_from(number).ok();
-        match int(b"msg_type") {
-            Some(0) => self.requests.push(number),
-            Some(1) => {
-                let due = piece.filter(|piece| self.asked.contains_key(piece));
-                if due.is_some() && self.size.is_none() {
-                    // The first piece of metadata whose size no handshake named (M1).
-                    let alone = i64::try_from(length - head.len()).ok();
-                    let alone = alone.filter(|alone| *alone < PIECE_LEN as i64);
-                    self.on_size(int(b"total_size").or(alone));
-                }
-                if let Some(piece) = due.filter(|p| self.piece_len(*p) == length - head.len()) {
-                    self.received.insert(piece);
-                }
+    /// The dictionary of a metadata message of theirs is here. What it says counts at once, however
+    /// long the data behind it take.
+    fn on_head(&mut self, front: &[u8], length: usize) {
+        let Some(head) = Head::read(front, length) else { return };
+        match head.kind {
+            Some(0) => self.requests.push(head.number),
+            // The first piece of metadata whose size no handshake named (M1).
+            Some(1) if self.size.is_none() && self.due(&head).is_some() => {
+                let alone = i64::try_from(head.data).ok();
+                let alone = alone.filter(|alone| *alone < PIECE_LEN as i64);
+                self.on_size(head.total_size.or(alone));
             }
-            Some(2) => self.rejected.extend(piece),
+            Some(2) => self.rejected.extend(head.piece()),
             _ => {}
         }
+    }
+
+    /// A metadata message of theirs is here to its last byte.
+    fn on_whole(&mut self, front: &[u8], length: usize) {
+        let Some(head) = Head::read(front, length).filter(|head| head.kind == Some(1)) else {
+            return;
+        };
+        let due = self.due(&head).filter(|piece| self.piece_len(*piece) == head.data);
+        self.received.extend(due);
+    }
+
+    /// The piece that a message is about, if that was asked for.
+    fn due(&self, head: &Head) -> Option<usize> {
+        head.piece().filter(|piece| self.asked.contains_key(piece))
     }
 
     fn on_our_handshake(
@@ -225,6 +234,30 @@ impl Wire {
         let refused = self.rejected.remove(&number);
         let again = !refused && before.is_some_and(|before| now < before + PIECE_PATIENCE_MIN);
         ok(!again, || format!("piece {piece} is asked for again"))
+    }
+}
+
+/// What the dictionary of a metadata message says.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    kind: Option<i64>,
+    number: i64,
+    total_size: Option<i64>,
+    /// Bytes behind the dictionary.
+    data: usize,
+}
+
+impl Head {
+    /// What `front` says, of a message of so many bytes.
+    fn read(front: &[u8], length: usize) -> Option<Self> {
+        let head = Value::read(front, Limits::METADATA)?;
+        let int = |key: &[u8]| head.get(key).and_then(Value::int);
+        let (kind, total_size, data) = (int(b"msg_type"), int(b"total_size"), length - head.len());
+        Some(Self { kind, number: int(b"piece")?, total_size, data })
+    }
+
+    fn piece(&self) -> Option<usize> {
+        usize::try_from(self.number).ok()
     }
 }
 

@@ -47,6 +47,12 @@ fn request(piece: u32) -> String {
     format!("d8:msg_typei0e5:piecei{piece}ee")
 }
 
+/// The first one of several pieces, whose head says also what `told` does.
+fn first_piece(told: &str) -> Vec<u8> {
+    let head = format!("d8:msg_typei1e5:piecei0e{told}e");
+    extended(2, &[head.as_bytes(), &[b'x'; 16_384]].concat())
+}
+
 /// Both handshakes and their extensions, which give ut_metadata 3 and a size.
 fn shaken(bench: &mut Bench, size: usize) {
     bench.dial(1, peer(1));
@@ -204,6 +210,23 @@ fn connections_end_by_their_deadlines() {
 }
 
 #[test]
+fn the_head_of_a_first_piece_is_an_offer_however_slowly_the_piece_comes() {
+    for (told, wait, breaks) in
+        [("10:total_sizei20000e", 9, false), ("10:total_sizei20000e", 11, true), ("", 9, true)]
+    {
+        let mut bench = with_peer();
+        shaken(&mut bench, 0);
+        bench.wrote(1, &extended(3, request(0).as_bytes()));
+        bench.drain();
+        bench.wait(seconds(4));
+        bench.read(1, &first_piece(told)[..2_000]);
+        bench.wait(seconds(wait));
+        bench.drain();
+        bench.expect(breaks.then_some(DIALS_BOUNDED));
+    }
+}
+
+#[test]
 fn a_peer_is_tried_once_an_hour_unless_the_attempt_goes_on() {
     let later = seconds(3_600);
     for (fault, wait, breaks) in [
@@ -279,6 +302,23 @@ fn pieces_are_asked_for_in_range_once_and_under_their_id() {
         for piece in pieces {
             bench.wrote(1, &extended(id, request(*piece).as_bytes()));
         }
+        bench.expect(breaks.then_some(REQUESTS_IN_ORDER));
+    }
+}
+
+#[test]
+fn the_head_of_a_first_piece_tells_the_size() {
+    for (told, piece, breaks) in [
+        ("10:total_sizei20000e", 1, false),
+        ("10:total_sizei20000e", 2, true),
+        ("10:total_sizei9e", 1, true),
+        ("", 1, true),
+    ] {
+        let mut bench = with_peer();
+        shaken(&mut bench, 0);
+        bench.wrote(1, &extended(3, request(0).as_bytes()));
+        bench.read(1, &first_piece(told)[..2_000]);
+        bench.wrote(1, &extended(3, request(piece).as_bytes()));
         bench.expect(breaks.then_some(REQUESTS_IN_ORDER));
     }
 }
