@@ -182,7 +182,8 @@ impl Config {
         Ok(Self { unfinished_mib, ..self })
     }
 
-    /// Holds at most so many MiB in rows that wait for a sink. One larger row at a time may exceed it.
+    /// Holds at most so many MiB in rows that wait for a sink. One larger row at a time may exceed
+    /// it.
     ///
     /// # Errors
     /// It is not in 1 to [`ROWS_MIB_MAX`].

@@ -1,6 +1,6 @@
 //! An infohash that is not fetched yet, with all that is known of it: the one shape it has while it
-//! waits, from whichever way it was heard of, in memory and in the saved state. And what a user asks
-//! for, which keeps orders and hearsay apart.
+//! waits, from whichever way it was heard of, in memory and in the saved state. And what a user
+//! asks for, which keeps orders and hearsay apart.
 
 use std::net::SocketAddr;
 

@@ -78,16 +78,16 @@
 //!
 //! # What may grow
 //!
-//! Counters, settings, modes, transports, faults and fields of results are `#[non_exhaustive]`: more
-//! may come without breaking an adapter, which names what it knows. [`Verdict`], [`Step`],
+//! Counters, settings, modes, transports, faults and fields of results are `#[non_exhaustive]`:
+//! more may come without breaking an adapter, which names what it knows. [`Verdict`], [`Step`],
 //! [`Bootstrap`], [`Family`] and [`AddressPolicy`] are closed, because an adapter that listed them
 //! all must hear from the compiler when there is one more.
 //!
 //! # Reading order
 //!
 //! The rooms below are listed from the ground up, and each names only what stands above it in this
-//! list; `dht`, `peer` and `state` never name each other (`core/tests/layers` holds that). Start with
-//! `crawl/crawler.rs` to see how they are put together, or with `peer/exchange.rs` for the
+//! list; `dht`, `peer` and `state` never name each other (`core/tests/layers` holds that). Start
+//! with `crawl/crawler.rs` to see how they are put together, or with `peer/exchange.rs` for the
 //! conversation with one peer.
 
 #![forbid(unsafe_code)]

@@ -136,8 +136,8 @@ pub const STRAYS_MAX: u32 = 8;
 /// How deep an info dictionary may nest (B.7, H38).
 pub const INFO_DEPTH: usize = 100;
 
-/// Tokens in an info dictionary (B.7, H2): one for each four bytes of the largest, where a file of a
-/// torrent has about ten in 100 bytes.
+/// Tokens in an info dictionary (B.7, H2): one for each four bytes of the largest, where a file of
+/// a torrent has about ten in 100 bytes.
 pub const INFO_TOKENS: u32 = (METADATA_MAX / 4) as u32;
 
 /// Components kept of one file's path (H38).
@@ -468,8 +468,8 @@ pub const RACES_MAX: u8 = 3;
 /// fill no places of peers that were heard of (H21).
 pub const ORDERS_PER_INFOHASH_MAX: usize = 1_000;
 
-/// Infohashes asked for by name that failed, and peers tried for them, that a run remembers together,
-/// in case that more peers are named for one: 8 MiB.
+/// Infohashes asked for by name that failed, and peers tried for them, that a run remembers
+/// together, in case that more peers are named for one: 8 MiB.
 pub const AGAIN_MAX: usize = 1 << 18;
 
 /// Most ports of one IP kept for one infohash (H21); not applied where private addresses are

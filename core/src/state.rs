@@ -8,22 +8,22 @@
 //! "DHT-Estudely state 2.0\n"  head head  record*  end  record*      all numbers big-endian
 //! ```
 //!
-//! Every record has its kind, its length and its sum (`frame.rs`), and stands alone: damage costs the
-//! records that it is in, wherever that is, and is counted. A torn end is told apart, so that it can
-//! be cut. What there is of each address family (our id in it, the depth of its table, our address as
-//! others see it) has a record of its own. One record holds both the rest of a node and the infohashes
-//! that it named, so neither is saved without the other.
+//! Every record has its kind, its length and its sum (`frame.rs`), and stands alone: damage costs
+//! the records that it is in, wherever that is, and is counted. A torn end is told apart, so that
+//! it can be cut. What there is of each address family (our id in it, the depth of its table, our
+//! address as others see it) has a record of its own. One record holds both the rest of a node and
+//! the infohashes that it named, so neither is saved without the other.
 //!
 //! A record of an optional kind that this version does not know is kept, at most
-//! [`STATE_UNKNOWN_MAX`](crate::limits::STATE_UNKNOWN_MAX) bytes of them, and written again byte for
-//! byte with the next snapshot. A file of a higher major version is refused. The version before is
-//! read and taken over (`v1.rs`); nothing may be appended to such a file.
+//! [`STATE_UNKNOWN_MAX`](crate::limits::STATE_UNKNOWN_MAX) bytes of them, and written again byte
+//! for byte with the next snapshot. A file of a higher major version is refused. The version before
+//! is read and taken over (`v1.rs`); nothing may be appended to such a file.
 //!
 //! Times are kept as seconds left from the second at which they were written. Wall clocks jump (a
-//! machine without a clock of its own is decades late until it is told the time), so beside the wall
-//! time stands how long the machine had been up, and which of its starts that was: within one start
-//! of the machine only this counts (`stamp.rs`). Across starts the wall clock is all there is: one
-//! that was set back ends no rest early, and makes none longer than it was.
+//! machine without a clock of its own is decades late until it is told the time), so beside the
+//! wall time stands how long the machine had been up, and which of its starts that was: within one
+//! start of the machine only this counts (`stamp.rs`). Across starts the wall clock is all there
+//! is: one that was set back ends no rest early, and makes none longer than it was.
 //!
 //! Reading trusts nothing: every count is bounded by a constant, nothing is allocated because a
 //! length says so, and what cannot be read is a [`StateError`], never a panic. Nothing here opens

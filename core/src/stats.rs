@@ -45,7 +45,8 @@ counters! {
     orders_left_out,
     /// Peers of magnet links left out because their addresses are private.
     hearsay_private,
-    /// Peers of magnet links left out for another reason: impossible, of a family that is off, crowded.
+    /// Peers of magnet links left out for another reason: impossible, of a family that is off,
+    /// crowded.
     hearsay_left_out,
     /// Connections begun.
     dialled,

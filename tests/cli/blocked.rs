@@ -1,5 +1,5 @@
-//! What others hold up or close: stderr, standard output, the statistics. None of it stops a run, or
-//! keeps it from ending in time.
+//! What others hold up or close: stderr, standard output, the statistics. None of it stops a run,
+//! or keeps it from ending in time.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read};

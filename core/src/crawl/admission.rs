@@ -246,8 +246,8 @@ impl Admission {
         }
     }
 
-    /// Takes on an infohash that `source` named and that is new, if the run takes more: it waits for
-    /// a job.
+    /// Takes on an infohash that `source` named and that is new, if the run takes more: it waits
+    /// for a job.
     pub(crate) fn offer(
         &mut self,
         now: Instant,

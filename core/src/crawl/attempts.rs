@@ -2,8 +2,8 @@
 //! last attempt ended and by whose fault that was.
 //!
 //! Nothing here knows an address or a limit that spans peers: the dialer decides which peers may be
-//! dialled. A new transport is an entry of [`ATTEMPTS`], a variant of [`Transport`], and a task of the
-//! adapter that carries it.
+//! dialled. A new transport is an entry of [`ATTEMPTS`], a variant of [`Transport`], and a task of
+//! the adapter that carries it.
 
 use crate::base::fault::PeerFault;
 use crate::limits::{PUT_BACKS_MAX, TURNS_MAX};

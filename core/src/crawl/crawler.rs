@@ -233,8 +233,8 @@ impl Crawler {
     }
 
     /// The next connection that is to give up its place for others, which wait for one: the adapter
-    /// ends it at once with [`PeerFault::Yielded`], and hands in the outcome. Its pieces are kept, and
-    /// its peer has another turn later.
+    /// ends it at once with [`PeerFault::Yielded`], and hands in the outcome. Its pieces are kept,
+    /// and its peer has another turn later.
     pub fn poll_recall(&mut self, now: Instant) -> Option<PeerKey> {
         self.advance(now);
         if self.shut_down || !self.rows.have_room() || self.outage.is_suspected(self.now) {

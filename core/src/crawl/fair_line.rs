@@ -2,8 +2,8 @@
 //! it. Must never lose what waits, and never let what the user asked for stand behind hearsay.
 //!
 //! Each sponsor has a lane; equals take turns. Lanes are ordered by what their sponsors owed when
-//! that was looked at last: a debt that has grown is noticed when its lane comes first, and one that
-//! has become less by [`FairLine::on_paid`].
+//! that was looked at last: a debt that has grown is noticed when its lane comes first, and one
+//! that has become less by [`FairLine::on_paid`].
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -141,7 +141,8 @@ impl<T> FairLine<T> {
         first.is_none_or(|sponsor| standing.is_deep_in_debt(sponsor))
     }
 
-    /// The next one that `lives`, and the debt of its sponsor; those before it that do not are gone.
+    /// The next one that `lives`, and the debt of its sponsor; those before it that do not are
+    /// gone.
     pub(crate) fn front(
         &mut self,
         standing: &Standing,

@@ -460,8 +460,8 @@ impl Jobs {
     /// The next job to which nothing has happened for too long, and the most telling reason for its
     /// failures: whatever is over some limit must not hold a place for ever. Unless `held_up`, by
     /// what is not its fault; or, if it waits for a place among the walks, `walks_full`; or peers
-    /// that the user named wait for their turn, which comes; or while it has a connection, which may
-    /// bring pieces and ends by a deadline of its own.
+    /// that the user named wait for their turn, which comes; or while it has a connection, which
+    /// may bring pieces and ends by a deadline of its own.
     pub(crate) fn poll_impatient(
         &mut self,
         now: Instant,
@@ -554,8 +554,8 @@ impl Jobs {
     }
 }
 
-/// Puts a job into a line. When it is so long that most of its keys are of jobs long gone, those are
-/// cleared away.
+/// Puts a job into a line. When it is so long that most of its keys are of jobs long gone, those
+/// are cleared away.
 fn enter(
     line: &mut FairLine<Key>,
     jobs: &Slab<Job>,

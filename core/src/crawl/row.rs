@@ -16,8 +16,8 @@ pub struct Row {
     pub infohash: InfoHash,
     /// How it was settled.
     pub verdict: Verdict,
-    /// Every peer kept, at most the configured number; the one that served the metadata first. Of an
-    /// infohash that failed without any peer accepting a connection the first one only.
+    /// Every peer kept, at most the configured number; the one that served the metadata first. Of
+    /// an infohash that failed without any peer accepting a connection the first one only.
     pub peers: Vec<SocketAddr>,
     /// How the serving peer was reached.
     pub transport: Option<Transport>,

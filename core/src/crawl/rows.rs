@@ -105,8 +105,8 @@ impl Rows {
         Some(row)
     }
 
-    /// The oldest row that was taken, if it is among the first `held` of the run, which every output
-    /// holds: its infohash, and what that leaves behind.
+    /// The oldest row that was taken, if it is among the first `held` of the run, which every
+    /// output holds: its infohash, and what that leaves behind.
     pub(crate) fn acknowledge(&mut self, held: u64) -> Option<(InfoHash, Leaves)> {
         if self.acknowledged >= held {
             return None;

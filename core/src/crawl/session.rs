@@ -3,8 +3,8 @@
 //!
 //! An adapter tells what happened through `handle_*`, calls [`Session::handle_turn`] once in each
 //! turn of its loop, does what [`Session::poll_step`] says, and waits no longer than until
-//! [`Session::poll_timeout`]. The session must never see a message of the DHT or of a peer, nor touch
-//! the crawler: the adapter gives it a summary ([`Facts`]), and it returns steps ([`Step`]).
+//! [`Session::poll_timeout`]. The session must never see a message of the DHT or of a peer, nor
+//! touch the crawler: the adapter gives it a summary ([`Facts`]), and it returns steps ([`Step`]).
 //!
 //! ```text
 //! Running ⇄ Idle ─► Draining ─► ShuttingDown ─► Closing ─► Over
@@ -176,7 +176,8 @@ impl Session {
     }
 
     /// Once in each turn, and when [`Self::poll_timeout`] is due: looks at what the work has come
-    /// to. The order is the order of what weighs more: failure, signal, timeout, an end of the work.
+    /// to. The order is the order of what weighs more: failure, signal, timeout, an end of the
+    /// work.
     pub fn handle_turn(&mut self, now: Instant, facts: &Facts) {
         self.advance(now);
         if let Phase::ShuttingDown { ended, until } = self.phase
@@ -262,8 +263,8 @@ impl Session {
         self.doors.names().map(|(at, _)| at)
     }
 
-    /// How a run without an answer fails, if now is the time. Settles otherwise that an answer came,
-    /// or that none is needed.
+    /// How a run without an answer fails, if now is the time. Settles otherwise that an answer
+    /// came, or that none is needed.
     fn judge(&mut self, facts: &Facts) -> Option<Failure> {
         let Facts { progress, requests } = facts;
         let warm = self.terms.start == Start::Warm;

@@ -1,14 +1,15 @@
 //! What was spent for what each node named, less what came of it: the one table of standing. The
 //! source with the least debt goes first, wherever work waits.
 //!
-//! Debt is counted in milliseconds of a place: the time of a connection, and what a dial, a job or a
-//! walk costs besides. What is under way counts at once, as a reserve. A verified result pays back
-//! what was spent for it, and a credit on top. Only results count: naming peers never does, or lies
-//! would be the cheapest merit.
+//! Debt is counted in milliseconds of a place: the time of a connection, and what a dial, a job or
+//! a walk costs besides. What is under way counts at once, as a reserve. A verified result pays
+//! back what was spent for it, and a credit on top. Only results count: naming peers never does, or
+//! lies would be the cheapest merit.
 //!
 //! Every node has two accounts, its own and that of its net, and its debt is the sum of both, so
 //! that the many addresses of one operator are one source. Accounts stand in fixed tables without
-//! keys: two nodes in one cell share it. Must never refuse anything: it only says which comes first.
+//! keys: two nodes in one cell share it. Must never refuse anything: it only says which comes
+//! first.
 
 use crate::base::addr::{AddressPolicy, NETWORK_OF_PEERS, address_key, prefix};
 use crate::base::rng::Rng;

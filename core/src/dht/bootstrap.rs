@@ -1,8 +1,8 @@
 //! The first nodes: asked at the start, and again as long as no other node is known.
 //!
 //! Must never let a public router into a table or a sweep: it is asked for neighbours, no more. One
-//! that answers `find_node` with an error is asked for the peers of a random key instead, which names
-//! neighbours too.
+//! that answers `find_node` with an error is asked for the peers of a random key instead, which
+//! names neighbours too.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -57,7 +57,8 @@ pub(crate) struct Bootstraps {
 #[derive(Debug)]
 struct Round {
     queue: VecDeque<usize>,
-    /// Addresses added less than [`BOOTSTRAP_RETRY_MIN`] ago: each has a first repetition of its own.
+    /// Addresses added less than [`BOOTSTRAP_RETRY_MIN`] ago: each has a first repetition of its
+    /// own.
     young: Lane<usize>,
     retry_at: Instant,
     pause: Duration,

@@ -208,8 +208,8 @@ impl<O: Copy> Endpoint<O> {
         open.is_some_and(|open| open.generation == generation)
     }
 
-    /// A query has failed: others no longer count it, and its slot stays its own for a while. If too
-    /// many do, the one sent first can no longer be answered.
+    /// A query has failed: others no longer count it, and its slot stays its own for a while. If
+    /// too many do, the one sent first can no longer be answered.
     fn give_up(&mut self, slot: u16) -> Option<Open<O>> {
         while self.ends.len() >= LATE_MAX
             && let Some((slot, generation)) = self.ends.pop_front()
@@ -257,7 +257,8 @@ impl<O: Copy> Endpoint<O> {
         expiries.retain(open);
     }
 
-    /// Drops deadlines of closed queries from the fronts of the lanes, so that those tell the truth.
+    /// Drops deadlines of closed queries from the fronts of the lanes, so that those tell the
+    /// truth.
     fn trim(&mut self) {
         while self
             .stalls

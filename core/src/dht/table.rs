@@ -128,8 +128,8 @@ impl Table {
     }
 
     /// Takes up a node that answered us before we were restarted. It owes us an answer: handed
-    /// out, but bad at its next silence, and replaced by any node that answers. `false` if it has no
-    /// place here.
+    /// out, but bad at its next silence, and replaced by any node that answers. `false` if it has
+    /// no place here.
     pub fn restore(&mut self, now: Instant, c: Contact) -> bool {
         let c = Contact { addr: plain(c.addr), ..c };
         let taken = self.index.holder(c.addr).is_some() || self.entry(c.id).is_some();

@@ -2,10 +2,10 @@
 //! nearest have answered. The same state serves `find_node` and `get_peers`: the owner builds the
 //! queries, keeps the transactions and may stop early.
 //!
-//! Must never ask an address or an id twice, have more than [`ALPHA`] queries in flight (stalled ones
-//! do not count), ask more than [`WALK_CANDIDATES_MAX`] nodes in all, or believe a single referrer for
-//! long. Holds no time: the owner says when a query stalled or failed, and must say so in the end
-//! for every query, or the walk does not end.
+//! Must never ask an address or an id twice, have more than [`ALPHA`] queries in flight (stalled
+//! ones do not count), ask more than [`WALK_CANDIDATES_MAX`] nodes in all, or believe a single
+//! referrer for long. Holds no time: the owner says when a query stalled or failed, and must say so
+//! in the end for every query, or the walk does not end.
 
 #[cfg(test)]
 mod tests;

@@ -93,8 +93,8 @@ impl Walks {
         }
     }
 
-    /// Begins a walk for `job` from `seeds` and from `addresses` of unknown id. `None`, and no walk,
-    /// if none of them may be asked or there is no room.
+    /// Begins a walk for `job` from `seeds` and from `addresses` of unknown id. `None`, and no
+    /// walk, if none of them may be asked or there is no room.
     pub(crate) fn begin(
         &mut self,
         now: Instant,

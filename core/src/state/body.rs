@@ -53,8 +53,8 @@ pub(super) fn put_rest(rest: &Rest, out: &mut Vec<u8>) {
     put_contact(rest.contact, out);
 }
 
-/// Hash, round u8, origin u8, seconds u32 until it is due, behind a flag the source, and peers behind
-/// their count u8.
+/// Hash, round u8, origin u8, seconds u32 until it is due, behind a flag the source, and peers
+/// behind their count u8.
 pub(super) fn put_lead(
     lead: &Lead,
     left: u32,
@@ -166,7 +166,8 @@ impl<'a> Body<'a> {
         Some(Rest { by_id: self.flag()?, left: self.u32()?, contact: self.contact()? })
     }
 
-    /// A family's part, with which the body ends; an address of the other family is none of its own.
+    /// A family's part, with which the body ends; an address of the other family is none of its
+    /// own.
     pub(super) fn last_family(mut self) -> Option<SavedFamily> {
         let (family, id, depth) = (self.family()?, self.id()?, self.byte()?);
         let external = if self.flag()? { Some(self.addr()?) } else { None };

@@ -6,13 +6,13 @@
 //! ```
 //!
 //! Check and sum are beginnings of a SHA-1 over the salt of the file and what they cover. Strangers
-//! choose many of the bytes in bodies. If they knew the salt, they could hide a false record in a body,
-//! where a search after damage would find it. SHA-1 is here already;
+//! choose many of the bytes in bodies. If they knew the salt, they could hide a false record in a
+//! body, where a search after damage would find it. SHA-1 is here already;
 //! a CRC has no key. The check makes a length believable before the body is looked at.
 //!
 //! Damage may have taken bytes away or put some in, so no length says where the next record begins:
-//! after any damage it is searched for, from the byte after the damaged record's first. Every record
-//! that is whole in the file is read.
+//! after any damage it is searched for, from the byte after the damaged record's first. Every
+//! record that is whole in the file is read.
 
 use sha1::{Digest, Sha1};
 

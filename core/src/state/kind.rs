@@ -4,8 +4,8 @@
 /// Set in kinds that a version may come with without being of another major version.
 pub(super) const OPTIONAL: u8 = 0x80;
 
-/// What two clocks of the writer say from here on: wall time u64, the start of the machine 16 bytes,
-/// seconds since then u64.
+/// What two clocks of the writer say from here on: wall time u64, the start of the machine 16
+/// bytes, seconds since then u64.
 pub(super) const CLOCK: u8 = OPTIONAL | 1;
 /// When it was written, wall time u64, and the salt of every other record. Twice, at the beginning.
 pub(super) const HEAD: u8 = 1;

@@ -62,8 +62,8 @@ impl<'a> SnapshotWriter<'a> {
         put_rest(rest, self.item(kind::RESTS));
     }
 
-    /// An infohash with `peers` in place of its own: under way if `left` is 0 and it is in its first
-    /// round, otherwise waiting for another chance in so many seconds.
+    /// An infohash with `peers` in place of its own: under way if `left` is 0 and it is in its
+    /// first round, otherwise waiting for another chance in so many seconds.
     pub(crate) fn lead(&mut self, lead: &Lead, left: u32, peers: impl Iterator<Item = SocketAddr>) {
         put_lead(lead, left, peers, self.item(kind::LEADS));
     }

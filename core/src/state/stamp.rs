@@ -1,5 +1,5 @@
-//! The second in which something is written or read, by two clocks: the wall clock, which anybody may
-//! set, and how long the machine has been up, which nothing can turn.
+//! The second in which something is written or read, by two clocks: the wall clock, which anybody
+//! may set, and how long the machine has been up, which nothing can turn.
 
 use super::WallTime;
 

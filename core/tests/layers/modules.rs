@@ -126,7 +126,8 @@ impl Tree {
         Some((module.to_vec(), next.filter(|next: &Module| next != path)))
     }
 
-    /// Whether `name` can be had from `module`, by re-exports of all its names at most `depth` deep.
+    /// Whether `name` can be had from `module`, by re-exports of all its names at most `depth`
+    /// deep.
     fn shows(&self, module: &Module, name: &str, depth: usize) -> bool {
         let child: Module = module.iter().cloned().chain([name.to_owned()]).collect();
         self.0.contains_key(&child)

@@ -1,5 +1,5 @@
-//! stderr, written by a thread of its own: one that nobody reads (a full pipe, a terminal stopped by
-//! Ctrl-S) holds up neither rows, nor the timeout, nor a signal.
+//! stderr, written by a thread of its own: one that nobody reads (a full pipe, a terminal stopped
+//! by Ctrl-S) holds up neither rows, nor the timeout, nor a signal.
 //!
 //! What waits is bounded; what does not fit is dropped, counted, and its number said once there is
 //! room again.

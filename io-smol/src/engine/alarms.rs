@@ -1,7 +1,8 @@
 //! The deadlines of all connections of one thread, in one ordered map: starting, moving and
 //! ending one costs no system call and makes no timer.
 //!
-//! The loop asks [`Alarms::next`] how long it may wait, and then calls [`Alarms::ring`]. Nothing here reads a clock.
+//! The loop asks [`Alarms::next`] how long it may wait, and then calls [`Alarms::ring`]. Nothing
+//! here reads a clock.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

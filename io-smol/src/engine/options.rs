@@ -28,8 +28,8 @@ pub struct Options {
     pub known: Vec<InfoHash>,
     /// Infohashes to fetch.
     pub requests: Requests,
-    /// Who hears SIGINT, SIGTERM and SIGHUP: the first ends the run cleanly, the second ends the process.
-    /// Tests and embedders that own the signals say `None`.
+    /// Who hears SIGINT, SIGTERM and SIGHUP: the first ends the run cleanly, the second ends the
+    /// process. Tests and embedders that own the signals say `None`.
     pub signals: Option<Interrupts>,
 }
 

@@ -1,5 +1,5 @@
-//! SIGINT, SIGTERM and SIGHUP: the first asks for a clean end, the second ends the process. A SIGHUP
-//! that the parent has us ignore (`nohup`) stays ignored.
+//! SIGINT, SIGTERM and SIGHUP: the first asks for a clean end, the second ends the process. A
+//! SIGHUP that the parent has us ignore (`nohup`) stays ignored.
 //!
 //! They are heard on a thread of their own, so that the second works even while the main thread
 //! is stuck in a write. Files stay valid: each block of rows is one write.

@@ -3,9 +3,10 @@
 //! Nothing here changes a file. Files may be many gigabytes: one pass, and no memory but for one
 //! record and the infohashes.
 //!
-//! What spreadsheets and `cat` add is accepted: a byte order mark, `sep=,`, other line ends, a field
-//! that spans lines, quotes, `TRUE`, empty rows and columns behind ours, a second header. Rows are
-//! appended as ever. What a program may have destroyed is refused, and what it looks like is said.
+//! What spreadsheets and `cat` add is accepted: a byte order mark, `sep=,`, other line ends, a
+//! field that spans lines, quotes, `TRUE`, empty rows and columns behind ours, a second header.
+//! Rows are appended as ever. What a program may have destroyed is refused, and what it looks like
+//! is said.
 
 mod header;
 

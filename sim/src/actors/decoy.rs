@@ -1,9 +1,9 @@
 //! A peer without a torrent, that is there to hold connections: the accepting end of one of them,
 //! bytes in and bytes out.
 //!
-//! It shakes hands for whatever infohash the dialler names, offers much, and sends one of the pieces
-//! asked for every [`PIECE_EVERY`], of the right length and with bytes that mean nothing. What it
-//! remembers of a dialler is bounded by the pieces that it offered.
+//! It shakes hands for whatever infohash the dialler names, offers much, and sends one of the
+//! pieces asked for every [`PIECE_EVERY`], of the right length and with bytes that mean nothing.
+//! What it remembers of a dialler is bounded by the pieces that it offered.
 
 use std::collections::VecDeque;
 

@@ -76,8 +76,8 @@ rules! {
     /// ended while no node answered anything at all is made once more when one does.
     WALKS_SOUND = "14" "walks-sound":
         "A lookup has at most alpha queries in flight per family, asks no contact twice, and ends.";
-    /// A lookup under way when its infohash is settled ends with it. What a run is asked for by name
-    /// is begun anew if an earlier run gave it up.
+    /// A lookup under way when its infohash is settled ends with it. What a run is asked for by
+    /// name is begun anew if an earlier run gave it up.
     NO_WORK_TWICE = "15" "no-work-twice":
         "No lookup or dial begins for an infohash already emitted, or given up before its retry time.";
     DEADLINE_AHEAD = "16" "deadline-ahead":

@@ -1,9 +1,9 @@
 //! The crawler's files, as far as a restart depends on them: the state file, one snapshot with the
 //! records appended since, and the infohashes that the CSV file says are done.
 //!
-//! They survive a kill. What was being written at that moment may stand there in part. Where crashes
-//! are due the disk stalls for one second of three: what a kill finds taken and not written is lost,
-//! and must be under way in the state.
+//! They survive a kill. What was being written at that moment may stand there in part. Where
+//! crashes are due the disk stalls for one second of three: what a kill finds taken and not written
+//! is lost, and must be under way in the state.
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -198,7 +198,8 @@ scenario! {
         /// Colluding nodes whose ids surround the first torrent's key and that name only each
         /// other.
         eclipse: u32 = 0,
-        /// Nodes of each DHT, beyond the others, whose samples are 64 new keys each time, interval 0.
+        /// Nodes of each DHT, beyond the others, whose samples are 64 new keys each time, interval
+        /// 0.
         baiters: u32 = 0,
         /// What those keys lead to, in turns: trickle, dead, empty, joined by +, or all.
         bait: Baits = Baits::ALL,

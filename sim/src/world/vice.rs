@@ -234,7 +234,8 @@ vices! {
 }
 
 vices! {
-    /// What a baiter's keys lead to: a node that draws all work to itself by samples that it makes up.
+    /// What a baiter's keys lead to: a node that draws all work to itself by samples that it makes
+    /// up.
     Bait, Baits {
         /// Peers that complete both handshakes, offer much, and send a piece every 9 s.
         Trickle = "trickle",

@@ -1,6 +1,7 @@
-//! The simulator's nodes and a crawler among them, in memory: truth and answers are the simulator's,
-//! every node is honest and answers after the same delay. The crawler's calls are the only ones that
-//! are measured, which the simulator's own harnesses could not do: they look on after each of them.
+//! The simulator's nodes and a crawler among them, in memory: truth and answers are the
+//! simulator's, every node is honest and answers after the same delay. The crawler's calls are the
+//! only ones that are measured, which the simulator's own harnesses could not do: they look on
+//! after each of them.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

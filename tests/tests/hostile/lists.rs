@@ -77,7 +77,8 @@ fn the_corpora_of_lists_end_as_documented_and_name_what_is_wrong() {
     let rows: Vec<_> = rows.map(|row| row.expect("a CSV record")).collect();
     assert!(rows.iter().all(|row| &row[7] == "False" && row[0].len() == 40), "{rows:?}");
 
-    // The same where no node answers: the list's own peers were tried, and what was missing is said.
+    // The same where no node answers: the list's own peers were tried, and what was missing is
+    // said.
     let silent = UdpSocket::bind((host(194), 0)).expect("a socket on loopback");
     let silent = silent.local_addr().expect("its address").to_string();
     let run = fetch(&folder, &inputs.join(&b'\n'), &silent).expect_code(0);

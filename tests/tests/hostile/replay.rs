@@ -1,6 +1,6 @@
-//! The fuzz corpora on the wire: nodes that answer with the inputs of `krpc` (`replayer.rs`), peers that say those
-//! of `exchange`, and torrents whose info dictionaries are those of `metainfo`. The crawl goes on,
-//! and what it verifies is true.
+//! The fuzz corpora on the wire: nodes that answer with the inputs of `krpc` (`replayer.rs`), peers
+//! that say those of `exchange`, and torrents whose info dictionaries are those of `metainfo`. The
+//! crawl goes on, and what it verifies is true.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -38,8 +38,8 @@ impl Crawler {
         Ok(())
     }
 
-    /// Peers are named for an infohash that is settled, or waits for its turn. If it has failed, those
-    /// are tried that were not yet; otherwise there is nothing to begin.
+    /// Peers are named for an infohash that is settled, or waits for its turn. If it has failed,
+    /// those are tried that were not yet; otherwise there is nothing to begin.
     fn request_again(&mut self, request: &Request) -> Result<(), Full> {
         let orders = self.again.untried(request.hash, &request.orders);
         if orders.is_empty() || self.shut_down {

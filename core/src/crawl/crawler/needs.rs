@@ -45,8 +45,9 @@ impl Crawler {
         }
     }
 
-    /// Ends a paused walk of a family that is full: it holds a place that another one needs. `false`
-    /// if there is none, which comes soon, since whatever is displaced leaves a family with room.
+    /// Ends a paused walk of a family that is full: it holds a place that another one needs.
+    /// `false` if there is none, which comes soon, since whatever is displaced leaves a family with
+    /// room.
     fn displace_walk(&mut self) -> bool {
         for family in Family::ALL {
             let full =

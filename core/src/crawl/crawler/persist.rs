@@ -21,9 +21,10 @@ use crate::state::{
 };
 
 impl Crawler {
-    /// Appends the whole state, as of the second `at`: of each family its id, address and table, the sampling
-    /// calendar, infohashes under way with source and peers, failed ones and those settled for good,
-    /// and what another version left that this one does not know. Its length is bounded by [`crate::limits::STATE_LEN_MAX`], and follows from the state alone.
+    /// Appends the whole state, as of the second `at`: of each family its id, address and table,
+    /// the sampling calendar, infohashes under way with source and peers, failed ones and those
+    /// settled for good, and what another version left that this one does not know. Its length is
+    /// bounded by [`crate::limits::STATE_LEN_MAX`], and follows from the state alone.
     pub fn snapshot(&self, at: impl Into<Stamp>, out: &mut Vec<u8>) {
         let mut writer = SnapshotWriter::new(out, at.into(), self.carried.salt);
         for family in Family::ALL {
@@ -214,8 +215,8 @@ impl Crawler {
     }
 
     /// Appends the records since the last call, whole ones; nothing if there is none. To be called
-    /// each turn once the rows that outputs hold are acknowledged, and before a snapshot, which then makes the
-    /// records before it superfluous. Between two calls at most
+    /// each turn once the rows that outputs hold are acknowledged, and before a snapshot, which
+    /// then makes the records before it superfluous. Between two calls at most
     /// [`crate::limits::JOURNAL_NOTES_MAX`] records are kept.
     pub fn poll_journal(&mut self, at: impl Into<Stamp>, out: &mut Vec<u8>) {
         if let Some(journal) = &mut self.journal {

@@ -97,8 +97,8 @@ impl Crawler {
         self.jobs.on_paid(&self.standing, sponsor);
     }
 
-    /// Takes a job out and ends its walks: one that waits for its turn, which takes minutes while new
-    /// flows are few, would ask on for a settled infohash.
+    /// Takes a job out and ends its walks: one that waits for its turn, which takes minutes while
+    /// new flows are few, would ask on for a settled infohash.
     fn finish_job(&mut self, key: Key) -> Option<Finished> {
         let job = self.jobs.finish(key)?;
         self.standing.settle(job.reserve(), Duration::ZERO);

@@ -306,7 +306,8 @@ mod tests {
         for (at, source) in all.iter().enumerate() {
             assert!(!all[..at].iter().any(|other| other.why() == source.why()), "{source:?}");
         }
-        // A source that stands in no part of the list would never send. The match has to name them all.
+        // A source that stands in no part of the list would never send. The match has to name them
+        // all.
         let known = |source: &DatagramSource| match source {
             DatagramSource::LivenessProbe
             | DatagramSource::Delayed

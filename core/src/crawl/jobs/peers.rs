@@ -134,8 +134,8 @@ impl Peers {
     }
 
     /// Begins the next attempt on a peer that `usable` does not veto for the moment: those that the
-    /// user named come first, every peer's first attempt before any second, one that had fewer turns
-    /// before that with more, and of equals the one whose namer owes least.
+    /// user named come first, every peer's first attempt before any second, one that had fewer
+    /// turns before that with more, and of equals the one whose namer owes least.
     pub(super) fn begin(
         &mut self,
         among: Among,

@@ -1,8 +1,8 @@
 //! Entering the DHT: addresses at once, names as they resolve, again while no node answers.
 //!
 //! A run that begins with contacts of an earlier one asks no public router, and resolves none,
-//! unless those contacts stay silent. Each address family has a silence of its own, so that trouble in
-//! one never delays the other. Nothing here says whether a run without an answer fails.
+//! unless those contacts stay silent. Each address family has a silence of its own, so that trouble
+//! in one never delays the other. Nothing here says whether a run without an answer fails.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -103,7 +103,8 @@ impl Round {
 }
 
 impl Doors {
-    /// The first [`BOOTSTRAPS_MAX`] of `doors`; after a warm start routers among them are held back.
+    /// The first [`BOOTSTRAPS_MAX`] of `doors`; after a warm start routers among them are held
+    /// back.
     pub(super) fn new(now: Instant, doors: &[Door], start: Start) -> Self {
         let holds = start == Start::Warm && !planted::is(Bug::RoutersAtOnce);
         let routers = if holds { Routers::Held } else { Routers::Free };

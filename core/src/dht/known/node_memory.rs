@@ -39,7 +39,8 @@ impl NodeFacts {
 
     /// Whether sampling must still wait at `now`.
     pub(crate) fn is_resting(self, now: Instant) -> bool {
-        // Whatever lies further ahead than the longest rest is long past: minutes wrap after 45 days.
+        // Whatever lies further ahead than the longest rest is long past: minutes wrap after 45
+        // days.
         let ahead = (u32::from(self.due) + MINUTES - u32::from(minute(now))) % MINUTES;
         self.due != 0 && ahead > 0 && ahead <= REST_MINUTES_MAX
     }

@@ -19,7 +19,8 @@ struct Answerer {
 }
 
 impl Sweep {
-    /// A node answered with samples: the interval as it sent it, and for how long it rests at least.
+    /// A node answered with samples: the interval as it sent it, and for how long it rests at
+    /// least.
     #[must_use = "the journal must be told"]
     pub(crate) fn on_samples(
         &mut self,
@@ -178,9 +179,9 @@ impl Sweep {
         None
     }
 
-    /// The node `id` answered with these contacts: if one of them may be visited, the answer told of
-    /// the place that the query was about. Learns from them how crowded the keyspace is, unless the
-    /// query was about a gap: a finer look for gaps must not be a reason to look more finely.
+    /// The node `id` answered with these contacts: if one of them may be visited, the answer told
+    /// of the place that the query was about. Learns from them how crowded the keyspace is, unless
+    /// the query was about a gap: a finer look for gaps must not be a reason to look more finely.
     pub(crate) fn on_neighbours(
         &mut self,
         known: &Known,

@@ -27,8 +27,8 @@ impl Coverage {
         self.words[cell / 64] |= 1 << (cell % 64);
     }
 
-    /// The next neighbourhood, of those that share as many leading bits as the look is fine, without
-    /// a mark: its lowest point and how many bits it shares. Each is given at most
+    /// The next neighbourhood, of those that share as many leading bits as the look is fine,
+    /// without a mark: its lowest point and how many bits it shares. Each is given at most
     /// once until [`Coverage::reset`], or until [`Coverage::look_closer`].
     pub(crate) fn next_gap(&mut self) -> Option<(Id, u32)> {
         let size = 1 << (CELL_BITS - self.depth);

@@ -7,8 +7,8 @@ use crate::limits::CONTACTS_PER_REPLY;
 
 /// How many leading bits the eight nodes nearest to a point share: a running median, so that a few
 /// liars cannot move it far. A node knows few nodes that are far from itself: if no contact of an
-/// answer is farther from the target, by shared bits, than the answering node, the answer comes from
-/// one bucket of a table, and only says that there are at least so many.
+/// answer is farther from the target, by shared bits, than the answering node, the answer comes
+/// from one bucket of a table, and only says that there are at least so many.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Density {
     /// In quarters of a bit.

@@ -25,7 +25,8 @@ impl Member {
         Self { contact, answered: now, asked_us: None, failures: 0 }
     }
 
-    /// Failed several queries in a row (BEP 5): not handed out, replaced by the next node that comes.
+    /// Failed several queries in a row (BEP 5): not handed out, replaced by the next node that
+    /// comes.
     pub(super) fn is_bad(&self) -> bool {
         self.failures >= BAD_AFTER
     }

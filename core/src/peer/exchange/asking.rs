@@ -4,8 +4,9 @@
 //! some reject what does not fit, some drop it. Both show within one round, and the next one has
 //! only as many requests as were served. What was refused is asked for again after a pause; what
 //! was dropped, once others came and then nothing for a while. If what is asked for again comes and
-//! nothing else does, the peer has lost the rest, and later rounds do not wait for it. Must never ask for ever: rounds that
-//! bring nothing are counted, and a peer that brought nothing at all is never asked again.
+//! nothing else does, the peer has lost the rest, and later rounds do not wait for it. Must never
+//! ask for ever: rounds that bring nothing are counted, and a peer that brought nothing at all is
+//! never asked again.
 
 use crate::base::time::{Duration, Instant};
 use crate::limits::{
@@ -181,8 +182,8 @@ impl Asking {
         }
     }
 
-    /// What was waited for did not come. `is_coming` says that a piece is on its way, which holds up
-    /// whatever stands behind it.
+    /// What was waited for did not come. `is_coming` says that a piece is on its way, which holds
+    /// up whatever stands behind it.
     pub(super) fn on_due(&mut self, now: Instant, is_coming: bool) -> Next {
         match self.waiting {
             Waiting::Patiently => Next::Wait,

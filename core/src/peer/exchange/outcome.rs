@@ -77,7 +77,8 @@ pub struct Timings {
     pub ended: Instant,
 }
 
-/// How an exchange ended. Only an [`Exchange`](super::Exchange) makes one, so that fields can follow.
+/// How an exchange ended. Only an [`Exchange`](super::Exchange) makes one, so that fields can
+/// follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {

@@ -1,5 +1,5 @@
-//! Opening the outputs. Those of earlier runs are read through, a second or more for each gigabyte, on
-//! a thread of their own: the timeout and signals hold meanwhile, and a line says how far it is.
+//! Opening the outputs. Those of earlier runs are read through, a second or more for each gigabyte,
+//! on a thread of their own: the timeout and signals hold meanwhile, and a line says how far it is.
 
 use std::path::Path;
 use std::thread;

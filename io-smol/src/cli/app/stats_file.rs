@@ -1,8 +1,8 @@
 //! The file of `--stats`: opened before the run, so that a wrong path is known at once, and
 //! written at its end.
 //!
-//! What is no regular file is written without waiting for long: a named pipe that nobody reads, or a
-//! stopped terminal, must not keep the run from beginning or from ending.
+//! What is no regular file is written without waiting for long: a named pipe that nobody reads, or
+//! a stopped terminal, must not keep the run from beginning or from ending.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

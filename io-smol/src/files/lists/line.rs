@@ -1,8 +1,8 @@
 //! What one line of a list says: columns as `crawl` writes them or as spreadsheets save them, an
 //! infohash alone, or a magnet link.
 //!
-//! What is unambiguous is read; anything else has a reason for the person who wrote it. Nothing here
-//! reads a file.
+//! What is unambiguous is read; anything else has a reason for the person who wrote it. Nothing
+//! here reads a file.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};

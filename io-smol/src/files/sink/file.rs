@@ -1,8 +1,8 @@
 //! One output of bytes: a locked file, or standard output. Blocks go out whole or not at all.
 //!
 //! Nothing of a file is changed before [`Output::begin`]: a run that cannot begin leaves it as it
-//! was, and no new one behind. A file only ever grows by rows: it is cut when a write failed halfway,
-//! and never when another program has cut it already.
+//! was, and no new one behind. A file only ever grows by rows: it is cut when a write failed
+//! halfway, and never when another program has cut it already.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};

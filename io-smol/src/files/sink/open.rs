@@ -87,7 +87,8 @@ pub fn open(plan: &Plan<'_>, rng: &mut Rng) -> Result<Opened, OutputError> {
     open_watched(plan, rng, &Reading::default())
 }
 
-/// The same on a thread of its own: how far it is stands in `reading`, by which it can be ended too.
+/// The same on a thread of its own: how far it is stands in `reading`, by which it can be ended
+/// too.
 ///
 /// # Errors
 /// See [`OutputError`]; nothing was changed.

@@ -1,5 +1,5 @@
-//! Outputs that others handle while a run writes them: renamed by a rotation, deleted, cut, or without
-//! a reader.
+//! Outputs that others handle while a run writes them: renamed by a rotation, deleted, cut, or
+//! without a reader.
 //!
 //! Once a second each is compared with what is known of it. Nothing that is left is ever
 //! overwritten, and whatever is found is said once.

@@ -147,7 +147,8 @@ impl StateFile {
         &self.shown
     }
 
-    /// Says that only the first `whole` bytes are worth keeping. The rest is cut by the next append.
+    /// Says that only the first `whole` bytes are worth keeping. The rest is cut by the next
+    /// append.
     pub fn cut(&mut self, whole: u64) {
         self.torn |= whole < self.len;
         self.len = self.len.min(whole);
@@ -208,8 +209,9 @@ impl StateFile {
         Writing { unfinished: self.unfinished(), like: self.permissions(), snapshot }
     }
 
-    /// Puts `written`, and behind it the `records` that came up meanwhile, in the place of the file.
-    /// Quick: nothing waits for the disk. [`sync_folder`](Self::sync_folder) makes the name last.
+    /// Puts `written`, and behind it the `records` that came up meanwhile, in the place of the
+    /// file. Quick: nothing waits for the disk. [`sync_folder`](Self::sync_folder) makes the name
+    /// last.
     ///
     /// # Errors
     /// The system's; the file is what it was.

@@ -1,4 +1,5 @@
-//! When the state is saved: whole every minute (sooner at first) and at the end, by records in between.
+//! When the state is saved: whole every minute (sooner at first) and at the end, by records in
+//! between.
 //!
 //! Whole writes happen on the blocking pool. Records made meanwhile go to both the old and the new
 //! file: after a kill, either is complete. A disk that fails is
@@ -95,7 +96,8 @@ enum Saving {
 }
 
 impl Keeper {
-    /// Keeps the state in `file`, of which `restored` was taken up; `note` says what was wrong with it.
+    /// Keeps the state in `file`, of which `restored` was taken up; `note` says what was wrong with
+    /// it.
     pub(crate) fn new(
         file: StateFile,
         restored: Option<Restored>,

@@ -1,5 +1,5 @@
-//! Nodes that draw a crawler's work to themselves: every answer to `sample_infohashes` is full of keys
-//! made up for it and may be asked for again at once, and for such keys they name decoys.
+//! Nodes that draw a crawler's work to themselves: every answer to `sample_infohashes` is full of
+//! keys made up for it and may be asked for again at once, and for such keys they name decoys.
 //!
 //! To everything else they answer as honest nodes do, so that they are found as often.
 

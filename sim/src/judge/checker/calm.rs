@@ -17,7 +17,8 @@ pub(super) const HOSTILE_FACTOR: u32 = 4;
 /// Beyond this percentage of hostile nodes or peers nothing is promised.
 pub(super) const HOSTILE_MAX: u32 = 50;
 /// How many times longer everything may take among baiters, and how many torrents in a hundred may
-/// be missing then; with half of all nodes luring in every way [`HOSTILE_FACTOR`] and twice as many.
+/// be missing then; with half of all nodes luring in every way [`HOSTILE_FACTOR`] and twice as
+/// many.
 const LURED_FACTOR: u32 = 2;
 const LURED_SPARED: usize = 5;
 /// For answers to come, peers to serve and the small world's few silent ones to be waited for.

@@ -1,5 +1,5 @@
-//! Rule e where baiters draw the crawler's work to themselves: honest work goes on all the time, not
-//! only in the end. And what is worth knowing of such a run, as numbers.
+//! Rule e where baiters draw the crawler's work to themselves: honest work goes on all the time,
+//! not only in the end. And what is worth knowing of such a run, as numbers.
 //!
 //! Honest work is the torrents that are due: shown and served by honest nodes and peers for the
 //! whole run. One of them waits from the first sample that has it until its first row.

@@ -34,8 +34,8 @@ impl Pipe {
         (waits + takes <= self.queue_nanos).then(|| self.pass(now, len))
     }
 
-    /// The same for a packet that begins a connection: it waits behind a full queue at most, because
-    /// streams that share a bottleneck slow down to what the queue holds.
+    /// The same for a packet that begins a connection: it waits behind a full queue at most,
+    /// because streams that share a bottleneck slow down to what the queue holds.
     pub fn begin(&mut self, now: Instant, len: usize) -> Duration {
         let waits = Duration::from_nanos(self.queue_nanos);
         let takes = Duration::from_nanos(self.nanos_per_byte.unwrap_or(0) * len as u64);

@@ -3,8 +3,8 @@
 //!
 //! They come on top of the honest nodes: of two worlds that differ in their number alone, each
 //! honest node has the same id, stores the same torrents and shows them in the same samples. Peers
-//! never announced themselves to them. They live for ever, at the last slots of those that nodes have
-//! at first; their decoys come after all peers. A key that they make up can be told from an
+//! never announced themselves to them. They live for ever, at the last slots of those that nodes
+//! have at first; their decoys come after all peers. A key that they make up can be told from an
 //! infohash by the world, and by nobody else.
 
 use std::ops::Range;
@@ -145,8 +145,8 @@ impl Lures {
         self.decoys.contains(&slot).then(|| slot - self.decoys.start)
     }
 
-    /// The slot whose address stands for `slot`: shared networks are those of the first baiters, and
-    /// their hosts lie [`NET_BITS`] apart.
+    /// The slot whose address stands for `slot`: shared networks are those of the first baiters,
+    /// and their hosts lie [`NET_BITS`] apart.
     pub(super) fn shown(&self, slot: u32) -> u32 {
         let baiters = self.first..self.first + self.seats.len() as u32;
         let member = match self.decoy_in(slot) {

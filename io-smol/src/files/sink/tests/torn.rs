@@ -1,5 +1,5 @@
-//! A run that was killed at any byte of its output: the next one makes the file valid again, loses no
-//! whole line and repeats nothing.
+//! A run that was killed at any byte of its output: the next one makes the file valid again, loses
+//! no whole line and repeats nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
