@@ -7,6 +7,7 @@ use std::rc::Rc;
 use estudely_core::limits::{
     CONNECT_TIMEOUT, EXCHANGE_RATE, EXCHANGE_TIMEOUT, HANDSHAKE_TIMEOUT, METADATA_MAX,
     PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PIECE_TIMEOUT, PUT_BACKS_MAX,
+    TURNS_MAX,
 };
 use estudely_core::{Config, Duration, Instant, Mode, PeerFault};
 
@@ -47,6 +48,7 @@ struct Attempt {
     /// Whether it goes on with the next dial.
     goes_on: bool,
     put_backs: u8,
+    turns: u8,
     piecewise: bool,
 }
 
@@ -277,7 +279,7 @@ impl Dials {
 
     fn on_attempt(&mut self, found: &mut Findings, to: SocketAddr, at: Instant, hash: &[u8; 20]) {
         let peer = peer_key(hash, to);
-        let fresh = Attempt { at, goes_on: false, put_backs: 0, piecewise: false };
+        let fresh = Attempt { at, goes_on: false, put_backs: 0, turns: 0, piecewise: false };
         let before = self.attempts.get(&peer).filter(|before| at < before.at + HOUR).copied();
         let again = before.is_some_and(|before| !before.goes_on);
         found.check(!again, DIALS_BOUNDED, || {
@@ -334,9 +336,13 @@ impl Attempt {
         let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate)
             && wire.pieces() > 1
             && !self.piecewise;
-        let blameless = matches!(fault, PeerFault::Pressure)
+        let blameless = matches!(fault, PeerFault::Pressure | PeerFault::Yielded)
             || (fault == PeerFault::ClosedEarly && connection.crowded);
-        if blameless && self.put_backs < PUT_BACKS_MAX {
+        if fault == PeerFault::Yielded && !wire.received.is_empty() {
+            // What gave up its place has another turn, more of them while each brings a piece.
+            self.turns = self.turns.saturating_add(1);
+            self.goes_on = self.turns <= TURNS_MAX;
+        } else if blameless && self.put_backs < PUT_BACKS_MAX {
             self.put_backs += 1;
             self.goes_on = true;
         } else {
