@@ -6,8 +6,7 @@ use std::rc::Rc;
 
 use estudely_core::limits::{
     CONNECT_TIMEOUT, EXCHANGE_RATE, EXCHANGE_TIMEOUT, HANDSHAKE_TIMEOUT, METADATA_MAX,
-    PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PIECE_TIMEOUT, PUT_BACKS_MAX,
-    TURNS_MAX,
+    PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PIECE_TIMEOUT, PUT_BACKS_MAX, TURNS_MAX,
 };
 use estudely_core::{Config, Duration, Instant, Mode, PeerFault};
 
