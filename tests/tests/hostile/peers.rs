@@ -39,6 +39,8 @@ pub(crate) enum Manner {
     ClosesAfterHandshake,
     /// Offers this size.
     Size(i64),
+    /// Offers no size and answers no request.
+    NoSize,
     /// Speaks no `ut_metadata`.
     NoMetadataExtension,
     /// Right length, wrong content.
@@ -61,7 +63,7 @@ pub(crate) enum Manner {
 
 impl Manner {
     /// Every bad one.
-    pub(crate) const HOSTILE: [Self; 20] = [
+    pub(crate) const HOSTILE: [Self; 21] = [
         Self::Silent,
         Self::Closes,
         Self::SpeaksHttp,
@@ -72,7 +74,8 @@ impl Manner {
         Self::Size(0),
         Self::Size(-1),
         Self::Size(1 << 31),
-        Self::Size((10 << 20) + 1),
+        Self::Size((32 << 20) + 1),
+        Self::NoSize,
         Self::NoMetadataExtension,
         Self::WrongHash,
         Self::ShortPiece,
@@ -126,6 +129,10 @@ fn converse(mut stream: TcpStream, manner: Manner, info: &[u8]) -> io::Result<()
         }
         Manner::NoMetadataExtension => {
             stream.write_all(&extended(0, b"d1:md6:ut_pexi1eee"))?;
+            return listen(&mut stream);
+        }
+        Manner::NoSize => {
+            stream.write_all(&extended(0, b"d1:md11:ut_metadatai3eee"))?;
             return listen(&mut stream);
         }
         _ => {}

@@ -336,14 +336,13 @@ impl Attempt {
         let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate)
             && wire.pieces() > 1
             && !self.piecewise;
-        if fault == PeerFault::Yielded && wire.held() > 0 && self.turns < TURNS_MAX {
-            self.turns += 1;
-            self.goes_on = true;
-            return;
-        }
         let blameless = matches!(fault, PeerFault::Pressure | PeerFault::Yielded)
             || (fault == PeerFault::ClosedEarly && connection.crowded);
-        if blameless && self.put_backs < PUT_BACKS_MAX {
+        if fault == PeerFault::Yielded && !wire.received.is_empty() {
+            // What gave up its place has another turn, more of them while each brings a piece.
+            self.turns = self.turns.saturating_add(1);
+            self.goes_on = self.turns <= TURNS_MAX;
+        } else if blameless && self.put_backs < PUT_BACKS_MAX {
             self.put_backs += 1;
             self.goes_on = true;
         } else {

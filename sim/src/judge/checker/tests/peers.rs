@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use estudely_core::limits::{PUT_BACKS_MAX, TURNS_MAX};
 use estudely_core::{InfoHash, PeerFault};
 
 use super::bench::{Bench, RAW, addr, hash_of, seconds, verified};
@@ -55,13 +56,18 @@ fn first_piece(told: &str) -> Vec<u8> {
 
 /// Both handshakes and their extensions, which give ut_metadata 3 and a size.
 fn shaken(bench: &mut Bench, size: usize) {
-    bench.dial(1, peer(1));
-    bench.connected(1);
-    bench.wrote(1, &handshake(hash_of(RAW)));
-    bench.read(1, &handshake(hash_of(RAW)));
-    bench.wrote(1, &extended(0, b"d1:md11:ut_metadatai2eee"));
+    shaken_on(bench, 1, size);
+}
+
+/// The same on connection `conn`.
+fn shaken_on(bench: &mut Bench, conn: u64, size: usize) {
+    bench.dial(conn, peer(1));
+    bench.connected(conn);
+    bench.wrote(conn, &handshake(hash_of(RAW)));
+    bench.read(conn, &handshake(hash_of(RAW)));
+    bench.wrote(conn, &extended(0, b"d1:md11:ut_metadatai2eee"));
     let theirs = format!("d1:md11:ut_metadatai3ee13:metadata_sizei{size}ee");
-    bench.read(1, &extended(0, theirs.as_bytes()));
+    bench.read(conn, &extended(0, theirs.as_bytes()));
 }
 
 /// The whole of a fetch, up to its outcome.
@@ -256,6 +262,28 @@ fn a_peer_is_tried_once_an_hour_unless_the_attempt_goes_on() {
             bench.dial(conn, peer(1));
             bench.ended(conn, Some(fault));
             bench.wait(wait);
+        }
+        bench.expect(breaks.then_some(DIALS_BOUNDED));
+    }
+}
+
+#[test]
+fn what_gave_up_its_place_has_its_turns() {
+    for (brings, times, breaks) in [
+        (false, PUT_BACKS_MAX, false),
+        (false, PUT_BACKS_MAX + 1, true),
+        (true, TURNS_MAX, false),
+        (true, TURNS_MAX + 1, true),
+    ] {
+        let mut bench = with_peer();
+        for conn in 1..=u64::from(times) + 1 {
+            shaken_on(&mut bench, conn, 20_000);
+            bench.wrote(conn, &extended(3, request(0).as_bytes()));
+            if brings {
+                bench.read(conn, &first_piece(""));
+            }
+            bench.ended(conn, Some(PeerFault::Yielded));
+            bench.wait(seconds(10));
         }
         bench.expect(breaks.then_some(DIALS_BOUNDED));
     }
