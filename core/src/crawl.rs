@@ -7,6 +7,7 @@ pub(crate) mod standing;
 pub(crate) mod fair_line;
 pub(crate) mod samples;
 pub(crate) mod admission;
+pub(crate) mod again;
 pub mod row;
 pub(crate) mod rows;
 pub(crate) mod deadline;

@@ -1,11 +1,31 @@
 //! An infohash that is not fetched yet, with all that is known of it: the one shape it has while it
-//! waits, from whichever way it was heard of, in memory and in the saved state.
+//! waits, from whichever way it was heard of, in memory and in the saved state. And what a user asks
+//! for, which keeps orders and hearsay apart.
 
 use std::net::SocketAddr;
 
 use crate::base::addr::Contact;
 use crate::base::id::InfoHash;
 use crate::base::time::Instant;
+
+/// A torrent that the user asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What to fetch.
+    pub hash: InfoHash,
+    /// Peers that the user names, wherever they are: every one of them is tried, as long as the
+    /// metadata is missing.
+    pub orders: Vec<SocketAddr>,
+    /// Peers that a magnet link names: they count for no more than what a node says.
+    pub hearsay: Vec<SocketAddr>,
+}
+
+impl Request {
+    /// A torrent with the peers that the user names for it.
+    pub fn new(hash: InfoHash, orders: impl IntoIterator<Item = SocketAddr>) -> Self {
+        Self { hash, orders: orders.into_iter().collect(), hearsay: Vec::new() }
+    }
+}
 
 /// What is known of a torrent before it is fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]

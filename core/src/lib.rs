@@ -116,6 +116,7 @@ pub use crawl::deadline::{Deadline, Why};
 pub use crawl::dial::{Dial, PeerKey};
 pub use crawl::row::{FailureCause, Row, Verdict};
 pub use crawl::session;
+pub use lead::Request;
 pub use peer::exchange::{Exchange, Fetched, Metadata, Outcome, Step, Transport};
 pub use stats::Stats;
 

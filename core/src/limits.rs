@@ -234,8 +234,9 @@ pub const TRANSACTION_LEN_MAX: usize = 32;
 /// The longest token kept from a reply, in bytes; a longer one counts as absent (5.7).
 pub const TOKEN_LEN_MAX: usize = 128;
 
-/// The longest magnet link that is read, in bytes. Links carry dozens of trackers, rarely over 4 KiB.
-pub const MAGNET_LEN_MAX: usize = 16 * 1024;
+/// The longest magnet link that is read, in bytes. Links carry dozens of trackers, rarely over 4
+/// KiB; some of hundreds of web seeds have 20.
+pub const MAGNET_LEN_MAX: usize = 64 * 1024;
 
 /// How many peers of a magnet link are kept; further ones are dropped.
 pub const MAGNET_PEERS_MAX: usize = 100;
@@ -264,8 +265,15 @@ pub const FLIGHT_MAX: usize = 2_048;
 /// A query without an answer for so long no longer holds up others (5.13).
 pub const STALL_AFTER: Duration = Duration::from_secs(1);
 
-/// A query without an answer for so long has failed.
+/// A query without an answer for so long has failed (5.13).
 pub const EXPIRE_AFTER: Duration = Duration::from_secs(6);
+
+/// The answer to a query that has failed is read until so long after it was sent (5.13).
+pub const LATE_UNTIL: Duration = Duration::from_secs(15);
+
+/// Most failed queries of one socket whose answers are still read, about 200 bytes each, beside
+/// those open; beyond it the ones sent first are forgotten.
+pub const LATE_MAX: usize = 8_192;
 
 /// Most queries set aside in one family; then nothing new is sent until one of them is due.
 pub const DELAYED_MAX: usize = 4_096;
@@ -456,6 +464,14 @@ pub const SECOND_CHANCE_AFTER: [Duration; 3] =
 /// Most connections open at once for one infohash: the first, and those that overtake a slow one.
 pub const RACES_MAX: u8 = 3;
 
+/// Most peers of one infohash that a user may name; those beyond it are left out, and counted. They
+/// fill no places of peers that were heard of (H21).
+pub const ORDERS_PER_INFOHASH_MAX: usize = 1_000;
+
+/// Infohashes asked for by name that failed, and peers tried for them, that a run remembers together,
+/// in case that more peers are named for one: 8 MiB.
+pub const AGAIN_MAX: usize = 1 << 18;
+
 /// Most ports of one IP kept for one infohash (H21); not applied where private addresses are
 /// admitted.
 pub const PORTS_PER_IP_MAX: usize = 2;
@@ -471,7 +487,8 @@ pub const RESERVE_MAX: usize = 32;
 /// system refused are repeated as long as it does.
 pub const PUT_BACKS_MAX: u8 = 2;
 
-/// An infohash to which nothing has happened for so long is settled as it stands.
+/// An infohash to which nothing has happened for so long, and for which no connection is open, is
+/// settled as it stands.
 pub const JOB_PATIENCE: Duration = Duration::from_secs(300);
 
 /// When no node has answered for so long since the start, walks are given up.

@@ -12,10 +12,10 @@ use crate::base::rng::{Rng, Seed};
 use crate::base::store::{FingerprintSet, Key, Seen, Slab};
 use crate::base::time::{Duration, Instant, Lane, earliest};
 use crate::codec::krpc::{Ask, Message};
-use crate::dht::endpoint::{Endpoint, Silence};
+use crate::dht::endpoint::{Endpoint, Silence, Timing};
 use crate::dht::sweep::tests::SweepAlone;
 use crate::dht::sweep::{Offer, Reason, SweepAsk};
-use crate::limits::{EXPIRE_AFTER, INTERVAL_MIN, OPEN_MAX};
+use crate::limits::{EXPIRE_AFTER, INTERVAL_MIN, LATE_MAX, LATE_UNTIL, OPEN_MAX};
 
 fn rng() -> Rng {
     Rng::new(Seed::from_u64(7))
@@ -207,7 +207,7 @@ fn quick_answers_behind_one_open_query_do_not_grow_the_books() {
         out.clear();
         endpoint.ask(Instant::START, to, &ask, n, &mut out);
         let transaction = Message::parse(&out).expect("our own query").transaction.to_vec();
-        assert_eq!(endpoint.take(to, &transaction).map(|open| open.owner), Some(n));
+        assert_eq!(endpoint.take(Instant::START, to, &transaction).map(|open| open.owner), Some(n));
     }
     endpoint.check();
     assert_eq!(endpoint.open_count(), 1);
@@ -216,6 +216,39 @@ fn quick_answers_behind_one_open_query_do_not_grow_the_books() {
     let silence = endpoint.poll_silence(Instant::START + EXPIRE_AFTER);
     assert_eq!(silence.map(|(silence, open)| (silence, open.owner)), Some((Silence::Expired, 0)));
     assert!(endpoint.poll_silence(Instant::START + EXPIRE_AFTER).is_none());
+}
+
+#[test]
+fn failed_queries_leave_their_places_at_once_and_the_last_of_them_are_read_until_they_are_too_late()
+{
+    let mut endpoint = Endpoint::new(Family::V4, NodeId([7; 20]), rng());
+    let (to, start) = (node(1).addr, Instant::START);
+    let mut transactions = Vec::new();
+    for n in 0..OPEN_MAX {
+        let mut out = Vec::new();
+        endpoint.ask(start, to, &Ask::FindNode { target: Id::ZERO }, n, &mut out);
+        transactions.push(Message::parse(&out).expect("our own query").transaction.to_vec());
+    }
+    assert!(!endpoint.has_room());
+    let expired = start + EXPIRE_AFTER;
+    while endpoint.poll_silence(expired).is_some() {}
+    endpoint.check();
+    assert!(endpoint.has_room() && endpoint.open_count() == 0 && endpoint.poll_timeout().is_none());
+    let mut take = |at, n: usize| {
+        let taken = endpoint.take(at, to, &transactions[n])?;
+        endpoint.check();
+        Some((taken.owner, taken.timing()))
+    };
+    let kept = OPEN_MAX - LATE_MAX;
+    assert_eq!(take(expired, kept - 1), None, "the oldest gave way");
+    assert_eq!(take(expired, kept), Some((kept, Timing::Late)));
+    assert_eq!(take(expired, kept), None, "once");
+    let (end, instant) = (start + LATE_UNTIL, Duration::from_micros(1));
+    let just_before = start + (LATE_UNTIL - instant);
+    assert_eq!(take(just_before, OPEN_MAX - 1), Some((OPEN_MAX - 1, Timing::Late)));
+    assert_eq!(take(end, OPEN_MAX - 2), None);
+    assert!(endpoint.poll_silence(end).is_none());
+    endpoint.check();
 }
 
 /// Found by the property above: both of its pages of the calendar were due at once.

@@ -41,6 +41,12 @@ counters! {
     infohashes_with_peers,
     /// Distinct peers found, counted per infohash.
     peers_found,
+    /// Peers that the user named beyond the most that may be named for an infohash.
+    orders_left_out,
+    /// Peers of magnet links left out because their addresses are private.
+    hearsay_private,
+    /// Peers of magnet links left out for another reason: impossible, of a family that is off, crowded.
+    hearsay_left_out,
     /// Connections begun.
     dialled,
     /// Connections that were accepted.
@@ -81,10 +87,22 @@ counters! {
     queries_ping,
     /// Queries answered with a reply.
     answered,
-    /// Queries answered with an error.
+    /// Queries answered with an error, or with what cannot be read.
     refused,
+    /// Errors by code: 201, generic.
+    errors_201,
+    /// Errors by code: 202, of the server.
+    errors_202,
+    /// Errors by code: 203, of the protocol.
+    errors_203,
+    /// Errors by code: 204, method unknown.
+    errors_204,
+    /// Errors of any other code, or of none.
+    errors_other,
     /// Queries that timed out.
     expired,
+    /// Queries answered, in whatever way, after they had timed out and been counted so.
+    late,
     /// Queries received from others.
     queries_received,
     /// Datagrams that were not KRPC.
@@ -111,5 +129,22 @@ impl Stats {
     /// Queries sent, of every method.
     pub const fn queries(&self) -> u64 {
         self.queries_sample + self.queries_find_node + self.queries_get_peers + self.queries_ping
+    }
+
+    /// Queries that an error answered, whatever its code.
+    pub const fn errors(&self) -> u64 {
+        let Self { errors_201, errors_202, errors_203, errors_204, errors_other, .. } = self;
+        *errors_201 + *errors_202 + *errors_203 + *errors_204 + *errors_other
+    }
+
+    /// Counts an error by its code.
+    pub(crate) fn note_error(&mut self, code: Option<i64>) {
+        *match code {
+            Some(201) => &mut self.errors_201,
+            Some(202) => &mut self.errors_202,
+            Some(203) => &mut self.errors_203,
+            Some(204) => &mut self.errors_204,
+            _ => &mut self.errors_other,
+        } += 1;
     }
 }

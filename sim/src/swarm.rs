@@ -4,6 +4,8 @@
 //! them all: the kernel says which address was meant (`IP_PKTINFO`, `getsockname`), and the answer
 //! leaves from it. Two threads, one per protocol, share the immutable world and no lock. Whatever
 //! was not sent to 127/8 is dropped unanswered, so that no machine but this one is ever spoken to.
+//!
+//! Nodes play the vices that the world's plan gives them; peers here have none.
 
 mod crawl;
 pub mod options;
@@ -13,14 +15,14 @@ mod tcp;
 mod udp;
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use estudely_core::Instant;
+use estudely_core::{InfoHash, Instant};
 
 use crate::world::dht::{Percent, World};
 
@@ -75,6 +77,26 @@ impl Traffic {
 /// swarm started and the address of the node asked.
 pub type AskedLog = Box<dyn io::Write + Send>;
 
+/// What a swarm does besides serving its world in calm weather.
+#[derive(Default)]
+pub struct Extras {
+    /// Where every `sample_infohashes` query that arrives is noted.
+    pub asked: Option<AskedLog>,
+    /// What nodes store beyond the world's truth from the first moment on.
+    pub stored: Vec<Stored>,
+}
+
+/// A torrent that a node stores and the world does not know.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The node's number.
+    pub node: u32,
+    /// The torrent.
+    pub key: InfoHash,
+    /// Where a peer of it is: any listener on this machine.
+    pub peer: SocketAddr,
+}
+
 /// A world being served. Dropping it ends the threads and closes every socket.
 #[derive(Debug)]
 pub struct Swarm {
@@ -107,15 +129,15 @@ impl Shared {
 impl Swarm {
     /// Serves `world`, which must have been planned for the addresses of `sockets`.
     pub fn start(world: Arc<World>, sockets: Sockets, weather: Weather) -> io::Result<Self> {
-        Self::start_noting(world, sockets, weather, None)
+        Self::start_with(world, sockets, weather, Extras::default())
     }
 
-    /// The same; every `sample_infohashes` query that arrives is noted in `asked`.
-    pub fn start_noting(
+    /// The same, and what `extras` say.
+    pub fn start_with(
         world: Arc<World>,
         sockets: Sockets,
         weather: Weather,
-        asked: Option<AskedLog>,
+        extras: Extras,
     ) -> io::Result<Self> {
         debug_assert_eq!(world.plan().addresses, sockets.addresses());
         let shared = Arc::new(Shared {
@@ -125,7 +147,7 @@ impl Swarm {
             stop: AtomicBool::new(false),
             started: std::time::Instant::now(),
         });
-        let udp = udp::UdpServer::new(shared.clone(), sockets.udp, asked)?;
+        let udp = udp::UdpServer::new(shared.clone(), sockets.udp, extras)?;
         let tcp = tcp::TcpServer::new(shared.clone(), sockets.tcp, sockets.absent)?;
         let wakers = [udp.waker(), tcp.waker()];
         let threads = vec![

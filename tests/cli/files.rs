@@ -203,6 +203,17 @@ fn what_every_output_holds_is_not_fetched_again() {
 }
 
 #[test]
+fn a_last_row_without_its_line_end_gets_it_and_is_kept() {
+    let world = World::new();
+    let whole = format!("{HEADER}{}", verified(HASH));
+    world.put("x.csv", whole.trim_end());
+    let ran = world.run(&["get", HASH, "--out", "x.csv"]);
+    assert_eq!(ran.status, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("nothing to do"), "{}", ran.stderr);
+    assert_eq!(world.text("x.csv"), whole);
+}
+
+#[test]
 fn a_torn_last_line_is_cut_and_whole_rows_are_kept() {
     let whole = format!("{HEADER}{}", verified(HASH));
     for torn in ["0", "0123456789abcdef0123456789abcdef01234567,\"na", "\"", ",,,,,,,True"] {
@@ -211,7 +222,7 @@ fn a_torn_last_line_is_cut_and_whole_rows_are_kept() {
         let ran = world.run(&["get", HASH, "--out", "x.csv"]);
         assert_eq!(ran.status, Some(0), "{torn}: {}", ran.stderr);
         assert_eq!(world.text("x.csv"), whole, "{torn}");
-        assert!(ran.stderr.contains("torn last line cut"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("bytes of a torn last line"), "{}", ran.stderr);
     }
 }
 

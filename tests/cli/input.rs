@@ -1,6 +1,7 @@
 //! Input of `crawl fetch` that holds nothing to fetch: refused before any output is touched.
 
 use std::io::Write;
+use std::net::UdpSocket;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,26 @@ fn an_input_without_a_good_line_names_the_bad_ones_and_is_refused() {
     assert_eq!(lines[10], "# 13 more lines skipped");
     assert!(lines[11].starts_with("crawl: peers.csv: no usable line; "), "{}", lines[11]);
     assert!(world.all() == before);
+}
+
+#[test]
+fn private_peers_of_a_link_are_left_out_by_number_and_udp_is_not_blamed_for_it() {
+    let world = World::new();
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a socket on loopback");
+    let silent = silent.local_addr().expect("its address").to_string();
+    let link =
+        format!("magnet:?xt=urn:btih:{HASH}&amp;x.pe=127.0.0.1:9&x.pe=10.0.0.1:9&xt=urn:btmh:1");
+    world.put("list", format!("{link}\n"));
+    for words in [["get", &link, "--progress=never"], ["fetch", "list", "--state=none"]] {
+        let network = ["--bind=127.0.0.1:0", "--bootstrap", &silent, "--overall-timeout=0.3"];
+        let ran = world.run(&[&words[..], &network].concat());
+        assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+        let left_out = "2 peers on private addresses left out: --allow-private";
+        assert_eq!(ran.stderr.matches(left_out).count(), 1, "{}", ran.stderr);
+        assert_eq!(ran.stderr.matches("1 xt ignored: ").count(), 1, "{}", ran.stderr);
+        assert!(ran.stderr.contains("no DHT node answered in 0.3 s"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("UDP"), "{}", ran.stderr);
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ use crate::base::rng::{Rng, Seed};
 use crate::base::time::Instant;
 use crate::config::Config;
 use crate::crawl::admission::Admission;
+use crate::crawl::again::Again;
 use crate::crawl::deadline::{Deadline, Why};
 use crate::crawl::dialer::Dialer;
 use crate::crawl::jobs::{JobLimits, Jobs};
@@ -43,6 +44,7 @@ use crate::crawl::session::{Progress, Work};
 use crate::crawl::standing::Standing;
 use crate::dht::bootstrap::Bootstraps;
 use crate::dht::network::Network;
+use crate::lead::Request;
 use crate::limits::{
     JOBS_BACKLOG_MINUTES, JOBS_MAX, JOBS_PER_CONNECTION, PENDING_ENOUGH, SEEDS_WITHIN, WALKS_MAX,
     WALKS_PER_RATE,
@@ -85,6 +87,7 @@ pub struct Crawler {
     /// What nodes sampled beyond what was taken at once.
     samples: KeptSamples,
     jobs: Jobs,
+    again: Again,
     outage: Outage,
     dialer: Dialer,
     rows: Rows,
@@ -113,7 +116,7 @@ impl Crawler {
         Self {
             networks,
             sending: Default::default(),
-            bootstraps: Bootstraps::new(now),
+            bootstraps: Bootstraps::new(now, rng.fork("bootstrap")),
             queries: QueryPacer::new(config.rate),
             flows: FlowPacer::new(config.new_flows, &mut rng.fork("flows")),
             per_address: AddressPacer::new(config.policy, &mut rng.fork("courtesy")),
@@ -121,6 +124,7 @@ impl Crawler {
             samples: KeptSamples::new(&mut rng.fork("samples")),
             admission: Admission::new(config.max_infohashes, enough, &mut rng.fork("intake")),
             jobs: Jobs::new(limits, (jobs_max, config.partial_bytes()), &rng),
+            again: Again::default(),
             outage: Outage::default(),
             dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
             rows: Rows::new(config.row_bytes()),
@@ -149,19 +153,19 @@ impl Crawler {
         self.stats.infohashes_new -= u64::from(freed);
     }
 
-    /// Asks for the metadata of `hash`, from `peers` first. May be called again with more peers
-    /// for the same infohash while it is under way.
+    /// Asks for a torrent, of the peers named first. May be called again with more peers for the
+    /// same infohash while it is under way. What of it cannot be used is counted.
     ///
     /// # Errors
     /// [`Full`] when too many infohashes are under way or rows wait: poll, and try again.
-    pub fn handle_request(
-        &mut self,
-        now: Instant,
-        hash: InfoHash,
-        peers: &[SocketAddr],
-    ) -> Result<(), Full> {
+    pub fn handle_request(&mut self, now: Instant, request: &Request) -> Result<(), Full> {
         self.advance(now);
-        self.request(hash, peers)
+        self.request(request)
+    }
+
+    /// Whether the address policy admits a peer that is known from hearsay.
+    pub fn admits(&self, peer: SocketAddr) -> bool {
+        self.config.policy.admits(peer)
     }
 
     /// A datagram of at most 2 048 bytes arrived. Never fails: what it is worth is in the counters.

@@ -10,13 +10,14 @@ mod check;
 mod dials;
 mod job;
 mod line;
+mod named;
 mod peers;
 mod piece_cache;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use self::job::{Acceptance, Job, Next, Source, WalkState, Work};
+use self::job::{Acceptance, DialTurn, Job, Next, Source, WalkState, Work};
 use self::line::Line;
 use self::piece_cache::PieceCache;
 use crate::base::addr::{AddressPolicy, Contact, Family};
@@ -114,6 +115,11 @@ impl Finished {
     /// Every peer it kept, `serving` first.
     pub(crate) fn peers(&self, serving: Option<SocketAddr>) -> Vec<SocketAddr> {
         self.job.peers.list(serving)
+    }
+
+    /// Every peer that was dialled.
+    pub(crate) fn tried(&self) -> impl Iterator<Item = SocketAddr> {
+        self.job.peers.tried()
     }
 
     /// The walks that were under way for it.
@@ -238,13 +244,6 @@ impl Jobs {
         Some(key)
     }
 
-    /// Keeps peers that the user named: only what no host can own is refused.
-    pub(crate) fn on_named_peers(&mut self, now: Instant, key: Key, peers: &[SocketAddr]) {
-        let own_able = |peer: &SocketAddr| AddressPolicy::AllowPrivate.admits(*peer);
-        self.keep(now, key, peers.iter().copied().filter(own_able), usize::MAX, None);
-        self.note(key);
-    }
-
     /// Keeps peers of one answer, of the source or another node: usable ones, as far as one answer
     /// may fill the places. `true` if any was usable.
     pub(crate) fn on_peers(
@@ -274,9 +273,14 @@ impl Jobs {
         let had_none = job.peers.len() == 0;
         let peers = peers.map(|peer| (peer, namer));
         let (any, new) = job.keep(now, &self.limits, peers, places);
+        self.note_finds(had_none, new);
+        any
+    }
+
+    /// Counts peers that are new for an infohash, which `had_none` before.
+    fn note_finds(&mut self, had_none: bool, new: usize) {
         self.finds.peers += new as u64;
         self.finds.infohashes += u64::from(had_none && new > 0);
-        any
     }
 
     /// Notes that a job changed.
@@ -396,6 +400,13 @@ impl Jobs {
         }
     }
 
+    /// Keeps a job from walking: that was done for its infohash a short while ago.
+    pub(crate) fn forgo_walk(&mut self, key: Key) {
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.walk = WalkState::Done;
+        }
+    }
+
     /// What a job, if it lives, hopes for from a walk of its own.
     pub(crate) fn demand(&self, key: Key) -> Demand {
         self.jobs.get(key).map_or(Demand::None, |job| job.demand(&self.limits))
@@ -448,7 +459,9 @@ impl Jobs {
 
     /// The next job to which nothing has happened for too long, and the most telling reason for its
     /// failures: whatever is over some limit must not hold a place for ever. Unless `held_up`, by
-    /// what is not its fault; or, if it waits for a place among the walks, `walks_full`.
+    /// what is not its fault; or, if it waits for a place among the walks, `walks_full`; or peers
+    /// that the user named wait for their turn, which comes; or while it has a connection, which may
+    /// bring pieces and ends by a deadline of its own.
     pub(crate) fn poll_impatient(
         &mut self,
         now: Instant,
@@ -457,7 +470,9 @@ impl Jobs {
     ) -> Option<(Key, FailureCause)> {
         while let Some(key) = self.patience.pop_due(now) {
             let Some(job) = self.jobs.get(key) else { continue };
-            let excused = held_up || job.walk == WalkState::Waiting && walks_full;
+            let waits_for_walk = job.walk == WalkState::Waiting && walks_full;
+            let waits_to_dial = job.dial_turn != DialTurn::NotWanted && job.peers.has_orders_due();
+            let excused = held_up || waits_for_walk || waits_to_dial || job.is_connected();
             if !excused && now.since(job.touched) >= JOB_PATIENCE {
                 return Some((key, job.cause()));
             }

@@ -1,12 +1,17 @@
 //! The first nodes: asked at the start, and again as long as no other node is known.
 //!
-//! Must never let a public router into a table or a sweep: it is asked for neighbours, no more.
+//! Must never let a public router into a table or a sweep: it is asked for neighbours, no more. One
+//! that answers `find_node` with an error is asked for the peers of a random key instead, which names
+//! neighbours too.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::base::addr::{AddressPolicy, Family};
+use crate::base::id::{Id, InfoHash};
+use crate::base::rng::Rng;
 use crate::base::time::{Duration, Instant, Lane, earliest};
+use crate::codec::krpc::Ask;
 use crate::limits::{BOOTSTRAP_RETRY_MAX, BOOTSTRAP_RETRY_MIN, BOOTSTRAPS_MAX};
 
 /// How a bootstrap node is treated.
@@ -26,6 +31,16 @@ pub(crate) struct BootstrapNode {
     answered: bool,
     /// When it last was to be asked.
     queued_at: Instant,
+    question: Question,
+}
+
+/// What a bootstrap node is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    /// `find_node`.
+    Neighbours,
+    /// `get_peers` for a random key, since it refused the other.
+    Peers,
 }
 
 /// The bootstrap addresses and when to ask them.
@@ -34,6 +49,8 @@ pub(crate) struct Bootstraps {
     nodes: Vec<BootstrapNode>,
     routers: BTreeSet<SocketAddr>,
     families: [Round; 2],
+    /// For keys that no torrent has.
+    rng: Rng,
 }
 
 /// The addresses of one family and when they are asked again.
@@ -47,14 +64,15 @@ struct Round {
 }
 
 impl Bootstraps {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant, rng: Rng) -> Self {
         let round = |_| Round {
             queue: VecDeque::new(),
             young: Lane::new(BOOTSTRAP_RETRY_MIN),
             retry_at: now + BOOTSTRAP_RETRY_MIN,
             pause: BOOTSTRAP_RETRY_MIN,
         };
-        Self { nodes: Vec::new(), routers: BTreeSet::new(), families: Family::ALL.map(round) }
+        let families = Family::ALL.map(round);
+        Self { nodes: Vec::new(), routers: BTreeSet::new(), families, rng }
     }
 
     /// Adds an address, once. What the user names may be private; what no host can own is refused.
@@ -77,7 +95,8 @@ impl Bootstraps {
         }
         round.queue.push_back(self.nodes.len());
         round.young.push(now, self.nodes.len());
-        self.nodes.push(BootstrapNode { addr, kind, answered: false, queued_at: now });
+        let question = Question::Neighbours;
+        self.nodes.push(BootstrapNode { addr, kind, answered: false, queued_at: now, question });
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<BootstrapNode> {
@@ -89,10 +108,32 @@ impl Bootstraps {
         self.routers.contains(&addr)
     }
 
-    /// The next address of a family to ask.
-    pub(crate) fn poll(&mut self, family: Family) -> Option<(usize, SocketAddr)> {
+    /// The next address of a family to ask, and what: for neighbours, of `target`.
+    pub(crate) fn poll(&mut self, family: Family, target: Id) -> Option<(usize, SocketAddr, Ask)> {
         let index = self.families[family.index()].queue.pop_front()?;
-        self.get(index).map(|node| (index, node.addr))
+        let node = self.get(index)?;
+        let ask = match node.question {
+            Question::Neighbours => Ask::FindNode { target },
+            Question::Peers => Ask::GetPeers { info_hash: InfoHash(self.rng.bytes()) },
+        };
+        Some((index, node.addr, ask))
+    }
+
+    /// A node answered with an error: it is asked the other question, at once if that is new to it,
+    /// else when its turn comes again.
+    pub(crate) fn on_refusal(&mut self, now: Instant, index: usize) {
+        let Some(node) = self.nodes.get_mut(index) else { return };
+        let round = &mut self.families[Family::of(node.addr).index()];
+        match node.question {
+            Question::Neighbours => {
+                node.question = Question::Peers;
+                node.queued_at = now;
+                if !round.queue.contains(&index) {
+                    round.queue.push_back(index);
+                }
+            }
+            Question::Peers => node.question = Question::Neighbours,
+        }
     }
 
     pub(crate) fn has_queued(&self, family: Family) -> bool {
@@ -154,22 +195,48 @@ impl Bootstraps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::rng::Seed;
+
+    const OWN: Id = Id([1; 20]);
+
+    fn bootstraps(now: Instant) -> Bootstraps {
+        Bootstraps::new(now, Rng::new(Seed::from_u64(1)))
+    }
+
+    fn asked(bootstraps: &mut Bootstraps) -> Option<(usize, SocketAddr)> {
+        bootstraps.poll(Family::V4, OWN).map(|(index, addr, _)| (index, addr))
+    }
+
+    #[test]
+    fn a_node_that_refuses_one_question_is_asked_the_other_and_never_in_a_hurry_twice() {
+        let now = Instant::START;
+        let mut bootstraps = bootstraps(now);
+        bootstraps.add(now, SocketAddr::from(([192, 0, 2, 1], 6881)), Bootstrap::Router);
+        let ask = |b: &mut Bootstraps| b.poll(Family::V4, OWN).map(|(_, _, ask)| ask);
+        assert!(matches!(ask(&mut bootstraps), Some(Ask::FindNode { target: OWN })));
+        bootstraps.on_refusal(now, 0);
+        assert!(matches!(ask(&mut bootstraps), Some(Ask::GetPeers { .. })));
+        bootstraps.on_refusal(now, 0);
+        assert!(ask(&mut bootstraps).is_none(), "it has refused both");
+        bootstraps.retry(now + BOOTSTRAP_RETRY_MIN, Family::V4, true);
+        assert!(matches!(ask(&mut bootstraps), Some(Ask::FindNode { .. })));
+    }
 
     #[test]
     fn addresses_that_come_late_are_asked_once_and_again_after_the_first_pause() {
         let (begun, late) = (Instant::START, Instant::from_micros(9_000_000));
-        let mut bootstraps = Bootstraps::new(begun);
+        let mut bootstraps = bootstraps(begun);
         bootstraps.retry(late, Family::V4, true);
         assert_eq!(bootstraps.poll_timeout(Family::V4), None);
         let addr = SocketAddr::from(([192, 0, 2, 1], 6881));
         bootstraps.add(late, addr, Bootstrap::Router);
-        assert_eq!(bootstraps.poll(Family::V4), Some((0, addr)));
+        assert_eq!(asked(&mut bootstraps), Some((0, addr)));
         bootstraps.retry(late, Family::V4, true);
-        assert_eq!(bootstraps.poll(Family::V4), None, "it was just asked");
+        assert_eq!(asked(&mut bootstraps), None, "it was just asked");
         let due = late + BOOTSTRAP_RETRY_MIN;
         assert_eq!(bootstraps.poll_timeout(Family::V4), Some(due));
         bootstraps.retry(due, Family::V4, true);
-        assert_eq!(bootstraps.poll(Family::V4), Some((0, addr)));
+        assert_eq!(asked(&mut bootstraps), Some((0, addr)));
         assert_eq!(bootstraps.poll_timeout(Family::V6), None);
     }
 
@@ -177,7 +244,7 @@ mod tests {
     fn an_address_that_comes_late_beside_others_is_not_asked_twice_at_once() {
         let millis = |millis: u64| Instant::from_micros(millis * 1_000);
         let addr = |host| SocketAddr::from(([192, 0, 2, host], 6881));
-        let mut bootstraps = Bootstraps::new(Instant::START);
+        let mut bootstraps = bootstraps(Instant::START);
         let mut asked = Vec::new();
         bootstraps.add(millis(0), addr(1), Bootstrap::Router);
         for at in 0..=8_000 {
@@ -186,7 +253,7 @@ mod tests {
             }
             assert!(bootstraps.poll_timeout(Family::V4).is_some_and(|due| due >= millis(at)));
             bootstraps.retry(millis(at), Family::V4, true);
-            while let Some((index, _)) = bootstraps.poll(Family::V4) {
+            while let Some((index, ..)) = bootstraps.poll(Family::V4, OWN) {
                 asked.push((at, index));
             }
         }

@@ -3,6 +3,9 @@
 //! A reply counts only if its transaction id names an open query (2 bytes of slot, 4 bytes drawn
 //! at random) *and* it comes from the address that was asked (catalogue H6, D8). Nothing a
 //! stranger sends creates state here.
+//!
+//! A query that has failed gives its place to another at once, and its answer can still be read for
+//! a while (catalogue 5.13): its slot keeps its number, which no other query gets meanwhile.
 
 use std::net::SocketAddr;
 
@@ -12,7 +15,7 @@ use crate::base::planted::{self, Bug};
 use crate::base::rng::Rng;
 use crate::base::time::{Instant, Lane, earliest};
 use crate::codec::krpc::{self, Ask, Envelope, Want};
-use crate::limits::{EXPIRE_AFTER, FLIGHT_MAX, OPEN_MAX, STALL_AFTER};
+use crate::limits::{EXPIRE_AFTER, FLIGHT_MAX, LATE_MAX, LATE_UNTIL, OPEN_MAX, STALL_AFTER};
 
 /// Bytes of our transaction ids. JE drops ids of 16 and more (5.2).
 pub const TRANSACTION_LEN: usize = 6;
@@ -29,7 +32,34 @@ pub struct Open<O> {
     /// When it was sent.
     pub sent: Instant,
     generation: u32,
-    stalled: bool,
+    stage: Stage,
+}
+
+impl<O> Open<O> {
+    /// When its answer came, of one that was taken.
+    pub fn timing(&self) -> Timing {
+        if self.stage == Stage::Late { Timing::Late } else { Timing::InTime }
+    }
+}
+
+/// When an answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// While its query was open.
+    InTime,
+    /// After it had been given up.
+    Late,
+}
+
+/// How long a query has been silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Not for long: it takes a place among the queries in flight.
+    InFlight,
+    /// For [`STALL_AFTER`]: it takes a place among those open.
+    Stalled,
+    /// For [`EXPIRE_AFTER`]: it has failed, and its answer would still be read.
+    Late,
 }
 
 /// What became of a query without an answer.
@@ -37,7 +67,7 @@ pub struct Open<O> {
 pub enum Silence {
     /// Silent for [`STALL_AFTER`]: still open, but others need not wait for it.
     Stalled,
-    /// Silent for [`EXPIRE_AFTER`]: over.
+    /// Silent for [`EXPIRE_AFTER`]: failed. Its answer is read until [`LATE_UNTIL`].
     Expired,
 }
 
@@ -50,8 +80,12 @@ pub struct Endpoint<O> {
     slots: Vec<Option<Open<O>>>,
     free: Vec<u16>,
     flight: usize,
+    /// Slots of queries that have failed and may still be answered.
+    late: usize,
     stalls: Lane<(u16, u32)>,
     expiries: Lane<(u16, u32)>,
+    /// Those of failed queries, by when they were sent.
+    ends: Lane<(u16, u32)>,
 }
 
 impl<O: Copy> Endpoint<O> {
@@ -64,8 +98,10 @@ impl<O: Copy> Endpoint<O> {
             slots: Vec::new(),
             free: Vec::new(),
             flight: 0,
+            late: 0,
             stalls: Lane::new(STALL_AFTER),
             expiries: Lane::new(EXPIRE_AFTER),
+            ends: Lane::new(LATE_UNTIL),
         }
     }
 
@@ -84,9 +120,9 @@ impl<O: Copy> Endpoint<O> {
         self.flight < FLIGHT_MAX && self.open_count() < OPEN_MAX
     }
 
-    /// Queries open.
+    /// Queries open: those that have failed are not.
     pub fn open_count(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.len() - self.free.len() - self.late
     }
 
     /// Opens a query and appends its datagram to `out`. The caller asked [`Endpoint::has_room`].
@@ -97,7 +133,7 @@ impl<O: Copy> Endpoint<O> {
             (self.slots.len() - 1) as u16
         });
         self.slots[usize::from(slot)] =
-            Some(Open { to, owner, sent: now, generation, stalled: false });
+            Some(Open { to, owner, sent: now, generation, stage: Stage::InFlight });
         self.flight += 1;
         if self.expiries.len() >= 4 * OPEN_MAX {
             self.compact();
@@ -115,11 +151,13 @@ impl<O: Copy> Endpoint<O> {
         krpc::emit_query(out, &envelope, self.id, ask, Want::default());
     }
 
-    /// Closes the query that a reply or error with this transaction id from this address answers.
-    pub fn take(&mut self, from: SocketAddr, transaction: &[u8]) -> Option<Open<O>> {
+    /// Closes the query that a reply or error with this transaction id from this address answers,
+    /// in time or late.
+    pub fn take(&mut self, now: Instant, from: SocketAddr, transaction: &[u8]) -> Option<Open<O>> {
         let (slot, generation) = parse_transaction(transaction)?;
         let open = self.slots.get(usize::from(slot))?.as_ref()?;
-        let matches = open.generation == generation && open.to == from;
+        let is_readable = now < open.sent + LATE_UNTIL;
+        let matches = open.generation == generation && open.to == from && is_readable;
         if !(matches || planted::is(Bug::UnmatchedReply)) {
             return None;
         }
@@ -130,32 +168,39 @@ impl<O: Copy> Endpoint<O> {
     pub fn poll_silence(&mut self, now: Instant) -> Option<(Silence, Open<O>)> {
         while let Some((slot, generation)) = self.stalls.pop_due(now) {
             let Some(Some(open)) = self.slots.get_mut(usize::from(slot)) else { continue };
-            if open.generation == generation && !open.stalled {
-                open.stalled = true;
+            if open.generation == generation && open.stage == Stage::InFlight {
+                open.stage = Stage::Stalled;
                 self.flight -= 1;
                 return Some((Silence::Stalled, *open));
             }
         }
         while let Some((slot, generation)) = self.expiries.pop_due(now) {
             if self.is_open(slot, generation) && !planted::is(Bug::EndlessQuery) {
-                return self.close(slot).map(|open| (Silence::Expired, open));
+                return self.give_up(slot).map(|open| (Silence::Expired, open));
             }
+        }
+        while let Some((slot, generation)) = self.ends.pop_due(now) {
+            self.forget(slot, generation);
         }
         None
     }
 
-    /// When [`Endpoint::poll_silence`] next has something to say.
+    /// When [`Endpoint::poll_silence`] next has something to say. That a failed query can no longer
+    /// be answered is no news.
     pub fn poll_timeout(&self) -> Option<Instant> {
         earliest(self.stalls.poll_timeout(), self.expiries.poll_timeout())
     }
 
     /// Asserts the invariants: counts agree, and nothing is over its limit.
     pub fn check(&self) {
-        let open = self.slots.iter().flatten();
-        assert_eq!(open.clone().count(), self.open_count());
-        assert_eq!(open.clone().filter(|open| !open.stalled).count(), self.flight);
-        assert!(open.clone().all(|open| Family::of(open.to) == self.family));
+        let all = self.slots.iter().flatten();
+        let in_stage = |stage| all.clone().filter(|open| open.stage == stage).count();
+        assert_eq!(in_stage(Stage::InFlight), self.flight);
+        assert_eq!(in_stage(Stage::InFlight) + in_stage(Stage::Stalled), self.open_count());
+        assert_eq!(in_stage(Stage::Late), self.late);
+        assert!(all.clone().all(|open| Family::of(open.to) == self.family));
         assert!(self.open_count() <= OPEN_MAX && self.flight <= FLIGHT_MAX);
+        assert!(self.late <= self.ends.len() && self.ends.len() <= LATE_MAX);
     }
 
     fn is_open(&self, slot: u16, generation: u32) -> bool {
@@ -163,9 +208,38 @@ impl<O: Copy> Endpoint<O> {
         open.is_some_and(|open| open.generation == generation)
     }
 
+    /// A query has failed: others no longer count it, and its slot stays its own for a while. If too
+    /// many do, the one sent first can no longer be answered.
+    fn give_up(&mut self, slot: u16) -> Option<Open<O>> {
+        while self.ends.len() >= LATE_MAX
+            && let Some((slot, generation)) = self.ends.pop_front()
+        {
+            self.forget(slot, generation);
+        }
+        let open = self.slots.get_mut(usize::from(slot))?.as_mut()?;
+        self.flight -= usize::from(open.stage == Stage::InFlight);
+        let given_up = *open;
+        open.stage = Stage::Late;
+        self.late += 1;
+        self.ends.push(given_up.sent, (slot, given_up.generation));
+        self.trim();
+        Some(given_up)
+    }
+
+    /// A failed query, unless it was answered, can no longer be.
+    fn forget(&mut self, slot: u16, generation: u32) {
+        if self.is_open(slot, generation) {
+            self.close(slot);
+        }
+    }
+
     fn close(&mut self, slot: u16) -> Option<Open<O>> {
         let open = self.slots.get_mut(usize::from(slot))?.take()?;
-        self.flight -= usize::from(!open.stalled);
+        match open.stage {
+            Stage::InFlight => self.flight -= 1,
+            Stage::Stalled => {}
+            Stage::Late => self.late -= 1,
+        }
         self.free.push(slot);
         self.trim();
         Some(open)
@@ -217,4 +291,4 @@ fn parse_transaction(bytes: &[u8]) -> Option<(u16, u32)> {
     ))
 }
 
-const _: () = assert!(OPEN_MAX <= u16::MAX as usize && FLIGHT_MAX <= OPEN_MAX);
+const _: () = assert!(OPEN_MAX + LATE_MAX <= u16::MAX as usize && FLIGHT_MAX <= OPEN_MAX);

@@ -131,6 +131,11 @@ impl Known {
         self.ids.get(&id.0).is_some_and(|facts| facts.is_resting(now))
     }
 
+    /// Whether what lives at an address rests.
+    pub(crate) fn rests_at(&self, now: Instant, addr: SocketAddr) -> bool {
+        self.addresses.get(&self.key(addr)).is_some_and(|facts| facts.is_resting(now))
+    }
+
     /// Asserts the invariants.
     pub(crate) fn check(&self) {
         assert!(self.addresses.len() <= NODE_MEMORY_MAX && self.ids.len() <= NODE_MEMORY_MAX);

@@ -17,8 +17,8 @@ pub(crate) enum Owner {
     Sweep(SweepQuery),
     /// The job that asked the node its infohash came from.
     Source(Key, Contact),
-    /// A walk.
-    Walk(Key, WalkContact),
+    /// A walk. Peers are for its job, even if the walk is over.
+    Walk { walk: Key, job: Key, contact: WalkContact },
     /// The routing table, probing this contact.
     Probe(Contact),
     /// Nothing else: any answer shows that the network is there.

@@ -218,6 +218,24 @@ impl Walk {
         }
     }
 
+    /// The same of a node that did not answer in time and counts as failed: that it does, and that
+    /// its referrer named a dead one, is taken back.
+    pub fn on_late_reply(
+        &mut self,
+        from: SocketAddr,
+        id: NodeId,
+        found: impl Iterator<Item = Contact>,
+    ) {
+        let failed = |c: &Candidate| c.state == State::Failed && c.addr() == from;
+        let Some(candidate) = self.candidates.iter_mut().find(|c| failed(c)) else { return };
+        candidate.state = State::Stalled;
+        let referrer = usize::from(candidate.referrer);
+        if let Some(referrer) = self.referrers.get_mut(referrer) {
+            referrer.dead = referrer.dead.saturating_sub(1);
+        }
+        self.on_reply(from, id, found);
+    }
+
     /// The query to `addr` is slow: another may be sent beside it, and it may still be answered.
     pub fn on_stall(&mut self, addr: SocketAddr) {
         if let Some(index) = self.outstanding(addr)

@@ -219,6 +219,17 @@ impl Walks {
         self.change(key, |walk| walk.on_reply(from, id, found));
     }
 
+    /// A node answered that the walk had given up.
+    pub(crate) fn on_late_reply(
+        &mut self,
+        key: Key,
+        from: SocketAddr,
+        id: NodeId,
+        found: impl Iterator<Item = Contact>,
+    ) {
+        self.change(key, |walk| walk.on_late_reply(from, id, found));
+    }
+
     pub(crate) fn on_stall(&mut self, key: Key, addr: SocketAddr) {
         self.change(key, |walk| walk.on_stall(addr));
     }

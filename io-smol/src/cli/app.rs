@@ -128,7 +128,7 @@ fn work(command: &Command, prepared: Prepared) -> Result<u8, Failure> {
     let Prepared { clock, seed, interrupts, tally, requests, stats_file, opened } = prepared;
     let crawler = setup::config(command).map_err(|error| Failure::new(USAGE, error.to_string()))?;
     let mut progress = progress(command, &tally);
-    opened.notes.iter().for_each(|note| progress.note(note));
+    opened.notes.iter().chain(&notes_on_link(command)).for_each(|note| progress.note(note));
     let Opened { mut fanout, known, .. } = opened;
     if let Form::Get { target, .. } = &command.form
         && known.contains(target.hash)
@@ -150,11 +150,11 @@ fn work(command: &Command, prepared: Prepared) -> Result<u8, Failure> {
     options.overall_timeout = options.overall_timeout.map(|most| most.saturating_sub(waited));
     let ended = run(options, &mut fanout, &mut progress);
     progress.finish();
-    tally.closing_note().iter().for_each(|note| say(note));
+    tally.closing_notes().iter().for_each(|note| say(note));
     let written = OutputTotals { rows: fanout.rows(), bytes: fanout.bytes() };
     match ended {
         Ok(report) => {
-            let why_empty = report::diagnose(&report, setup::mode(&command.form));
+            let why_empty = report::diagnose(&report, setup::mode(&command.form), command.policy);
             close(command, &report, written, why_empty, stats_file.as_ref())
         }
         Err(failed) => {
@@ -162,6 +162,12 @@ fn work(command: &Command, prepared: Prepared) -> Result<u8, Failure> {
             Err(failure(command, &failed, written, stats_file.as_ref()))
         }
     }
+}
+
+/// What of a magnet link was ignored.
+fn notes_on_link(command: &Command) -> Vec<String> {
+    let Form::Get { target, .. } = &command.form else { return Vec::new() };
+    target.notes.iter().map(|note| format!("the link: {note}")).collect()
 }
 
 fn stats_file(command: &Command) -> Result<Option<StatsFile>, Failure> {
@@ -210,6 +216,8 @@ fn failure(
         if report.stats.queries() + report.stats.dialled > 0 {
             let mode = setup::mode(&command.form);
             report::closing(report, mode, written, Vec::new()).iter().for_each(|line| say(line));
+        } else {
+            report::left_out(&report.stats).iter().for_each(|line| say(line));
         }
         value = report::json(report, written);
     }
@@ -259,7 +267,7 @@ fn requests(
     };
     let stopped = opening::stopped(command.overall_timeout, interrupts);
     lists::open(path, tally, stopped).map_err(|line| {
-        tally.take_notes().iter().chain(&tally.closing_note()).for_each(|note| say(note));
+        tally.take_notes().iter().chain(&tally.closing_notes()).for_each(|note| say(note));
         Failure::new(USAGE, line)
     })
 }

@@ -147,6 +147,14 @@ fn form(name: FormName, raw: &Raw) -> Result<Form, UsageError> {
                     printable(operand)
                 ))
             })?;
+            let most = limits::ORDERS_PER_INFOHASH_MAX;
+            if let Some(value) = raw.peer.get(most) {
+                return Err(wrong(
+                    "--peer",
+                    value,
+                    format!("at most {most} of them; leave some out"),
+                ));
+            }
             let peers = raw.peer.iter().map(|value| value::peer("--peer", value));
             Ok(Form::Get { target, peers: peers.collect::<Result<_, _>>()? })
         }

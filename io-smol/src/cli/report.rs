@@ -5,6 +5,7 @@
 
 mod diagnosis;
 
+use estudely_core::limits::ORDERS_PER_INFOHASH_MAX;
 use estudely_core::state::Restored;
 use estudely_core::{Mode, PeerFault, Stats};
 use serde_json::{Map, Value, json};
@@ -60,8 +61,11 @@ pub fn funnel(stats: &Stats, mode: Mode) -> Vec<String> {
     let mut lines = Vec::new();
     if mode.uses_dht() {
         lines.push(format!(
-            "contacts: {} heard, {} asked, {} answered",
-            stats.contacts_heard, stats.contacts_asked, stats.contacts_answered
+            "contacts: {} heard, {} asked, {} answered{}",
+            stats.contacts_heard,
+            stats.contacts_asked,
+            stats.contacts_answered,
+            errors(stats).map_or(String::new(), |errors| format!("; errors: {errors}")),
         ));
     }
     let (new, with_peers) = (stats.infohashes_new, stats.infohashes_with_peers);
@@ -96,6 +100,41 @@ pub fn funnel(stats: &Stats, mode: Mode) -> Vec<String> {
     lines
 }
 
+/// The errors that nodes answered with, by code; `None` if there were none.
+fn errors(stats: &Stats) -> Option<String> {
+    let codes = [
+        ("201", stats.errors_201),
+        ("202", stats.errors_202),
+        ("203", stats.errors_203),
+        ("204", stats.errors_204),
+        ("other", stats.errors_other),
+    ];
+    let found = codes.iter().filter(|(_, count)| *count > 0);
+    let found: Vec<_> = found.map(|(code, count)| format!("{code} x {count}")).collect();
+    (!found.is_empty()).then(|| found.join(", "))
+}
+
+/// Which of the peers asked for were left out, a line for each reason.
+pub fn left_out(stats: &Stats) -> Vec<String> {
+    let mut lines = Vec::new();
+    match stats.hearsay_private {
+        0 => {}
+        1 => lines.push("1 peer on a private address left out: --allow-private".to_owned()),
+        n => lines.push(format!("{n} peers on private addresses left out: --allow-private")),
+    }
+    if stats.hearsay_left_out > 0 {
+        let n = stats.hearsay_left_out;
+        lines.push(format!("{n} peers of magnet links left out: unusable, or more than are kept"));
+    }
+    if stats.orders_left_out > 0 {
+        let n = stats.orders_left_out;
+        lines.push(format!(
+            "{n} peers left out: more than {ORDERS_PER_INFOHASH_MAX} for one infohash"
+        ));
+    }
+    lines
+}
+
 /// Everything that is said when a run ends: how, the funnel, why it is empty if it is, and last
 /// the line for machines.
 pub fn closing(
@@ -107,6 +146,7 @@ pub fn closing(
     let stats = &report.stats;
     let mut lines = vec![ended_words(report.ended).to_owned()];
     lines.extend(funnel(stats, mode));
+    lines.extend(left_out(stats));
     lines.extend(why_empty);
     lines.extend(report.state.as_ref().map(state_line));
     lines.push(format!(
@@ -115,7 +155,7 @@ pub fn closing(
         written.bytes,
         stats.contacts_answered,
         stats.queries(),
-        share(stats.answered, stats.queries()).replace(' ', ""),
+        share(stats.answered + stats.errors(), stats.queries()).replace(' ', ""),
         report.elapsed.as_secs_f64(),
     ));
     lines
@@ -231,6 +271,22 @@ mod tests {
         assert!(lines.contains(&"failed dials: 5 refused".to_owned()), "{lines:?}");
         let last = lines.last().map(String::as_str);
         assert_eq!(last, Some("rows=3 bytes=99 nodes=7 queries=8 answered=50.0% elapsed=12.3s"));
+    }
+
+    #[test]
+    fn errors_are_answers_and_what_was_left_out_is_said_with_its_number() {
+        let mut report = report();
+        (report.stats.errors_201, report.stats.errors_other) = (2, 1);
+        (report.stats.hearsay_private, report.stats.orders_left_out) = (12, 3);
+        let lines = closing(&report, Mode::Fetch, OutputTotals::default(), Vec::new());
+        for said in [
+            "contacts: 0 heard, 0 asked, 7 answered; errors: 201 x 2, other x 1",
+            "12 peers on private addresses left out: --allow-private",
+            "3 peers left out: more than 1000 for one infohash",
+        ] {
+            assert!(lines.iter().any(|line| line == said), "{said}: {lines:?}");
+        }
+        assert!(lines.last().is_some_and(|line| line.contains(" answered=87.5% ")), "{lines:?}");
     }
 
     #[test]

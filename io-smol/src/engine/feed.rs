@@ -4,10 +4,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use estudely_core::session::{self, Given, Supply};
-use estudely_core::{Crawler, Instant};
+use estudely_core::{Crawler, Instant, Request};
 use smol::stream::Stream;
 
-use crate::files::requests::{Request, Requests};
+use crate::files::requests::Requests;
 
 /// Requests not handed in yet, and what those handed in were like.
 pub(super) struct Feed {
@@ -54,12 +54,13 @@ impl Feed {
             Hand::Empty => return false,
             Hand::Fresh(request) | Hand::Refused(request) => request,
         };
-        if !request.peers.is_empty() {
+        let usable = request.hearsay.iter().any(|peer| crawler.admits(*peer));
+        if !request.orders.is_empty() || usable {
             self.given = Given::WithPeers;
         } else if self.given == Given::Nothing {
             self.given = Given::HashesAlone;
         }
-        let taken = crawler.handle_request(now, request.hash, &request.peers).is_ok();
+        let taken = crawler.handle_request(now, &request).is_ok();
         if !taken {
             self.hand = Hand::Refused(request);
         }

@@ -67,7 +67,7 @@ fn losses(found: &Restored) -> Option<String> {
     let mut losses: Vec<String> = left_out.collect();
     if torn > 0 {
         let of = if losses.is_empty() { "of a torn end" } else { "at its end" };
-        losses.push(format!("{torn} bytes {of} cut"));
+        losses.push(format!("{torn} bytes {of} left out"));
     }
     (!losses.is_empty()).then(|| losses.join(", "))
 }
@@ -85,11 +85,12 @@ mod tests {
             losses(&found).unwrap_or_default()
         };
         assert_eq!(note(0, 0, 0), "");
-        assert_eq!(note(0, 0, 7), "7 bytes of a torn end cut");
+        assert_eq!(note(0, 0, 7), "7 bytes of a torn end left out");
         assert_eq!(note(1, 0, 0), "1 damaged record left out");
-        assert_eq!(note(2, 0, 7), "2 damaged records left out, 7 bytes at its end cut");
+        assert_eq!(note(2, 0, 7), "2 damaged records left out, 7 bytes at its end left out");
         assert_eq!(note(0, 3, 0), "3 unknown records left out");
-        let all = "1 damaged record left out, 1 unknown record left out, 9 bytes at its end cut";
+        let all =
+            "1 damaged record left out, 1 unknown record left out, 9 bytes at its end left out";
         assert_eq!(note(1, 1, 9), all);
     }
 }

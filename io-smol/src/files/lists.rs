@@ -1,23 +1,29 @@
-//! The input of `crawl fetch`: a `peers.csv` with or without header, a bare list of infohashes or
-//! magnet links, or any mixture of them, from a file or standard input.
+//! The input of `crawl fetch`: a `peers.csv` or `metadata.csv` with or without header, a bare list
+//! of infohashes or magnet links, or any mixture of them, from a file or standard input. Peers in
+//! columns are orders of the user, those within magnet links are hearsay.
 //!
 //! Read line by line as the run takes them, so that a list of any length needs no memory. A line
 //! that says nothing usable is named and skipped; it never ends the run.
 
+mod line;
+mod text;
+
 use std::fs::File;
 use std::future::Future;
-use std::io::{self, BufRead, BufReader, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_channel::Sender;
 use estudely_core::limits::MAGNET_LEN_MAX;
-use estudely_core::{AddressPolicy, magnet};
+use estudely_core::{AddressPolicy, Request, magnet};
 use smol::future::FutureExt;
 use smol::stream::{self, StreamExt};
 
-use super::requests::{Request, Requests};
+use self::line::{Columns, Line};
+use self::text::TextLines;
+use super::requests::Requests;
 use crate::text::printable;
 
 /// Longest line read: twice what `magnet` accepts.
@@ -37,6 +43,8 @@ pub struct LinesRead(Arc<Mutex<Counts>>);
 struct Counts {
     good: u64,
     bad: u64,
+    /// Lines of which a part was ignored.
+    partly: u64,
     notes: Vec<String>,
 }
 
@@ -56,10 +64,24 @@ impl LinesRead {
         self.with(|counts| std::mem::take(&mut counts.notes))
     }
 
-    /// The line for the end, if bad lines were left unnamed.
-    pub fn closing_note(&self) -> Option<String> {
-        let unnamed = self.bad().checked_sub(NAMED_MAX).filter(|n| *n > 0)?;
-        Some(format!("{unnamed} more lines skipped"))
+    /// The lines for the end, if lines were left unnamed.
+    pub fn closing_notes(&self) -> Vec<String> {
+        let (bad, partly) = self.with(|counts| (counts.bad, counts.partly));
+        [(bad, "skipped"), (partly, "read in part")]
+            .into_iter()
+            .filter_map(|(n, what)| Some((n.checked_sub(NAMED_MAX).filter(|n| *n > 0)?, what)))
+            .map(|(unnamed, what)| format!("{unnamed} more lines {what}"))
+            .collect()
+    }
+
+    fn take(&self, line: u64, ignored: &[magnet::Note]) {
+        self.with(|counts| {
+            counts.good += 1;
+            counts.partly += u64::from(!ignored.is_empty());
+            if counts.partly <= NAMED_MAX {
+                counts.notes.extend(ignored.iter().map(|note| format!("line {line}: {note}")));
+            }
+        });
     }
 
     fn skip(&self, line: u64, text: &str, why: &str) {
@@ -93,7 +115,7 @@ pub fn open<T>(
     let (path, shared) = (path.map(Path::to_owned), tally.clone());
     // Opening may wait too: for somebody to write into a named pipe.
     let reader = move || match input(path.as_deref()) {
-        Ok(input) => forward(Lines::new(BufReader::new(input), shared.clone()), &sender, &shared),
+        Ok(input) => forward(Lines::new(input, shared.clone()), &sender, &shared),
         Err(error) => drop(failed.try_send(error)),
     };
     let thread = std::thread::Builder::new().name("input".to_owned()).spawn(reader);
@@ -114,7 +136,7 @@ pub fn open<T>(
 
 /// The requests of an input that is at hand, as [`open`] would give them.
 pub fn read(input: impl Read, tally: LinesRead) -> impl Iterator<Item = io::Result<Request>> {
-    let mut lines = Lines::new(BufReader::new(input), tally);
+    let mut lines = Lines::new(input, tally);
     std::iter::from_fn(move || lines.next_request().transpose())
 }
 
@@ -139,7 +161,7 @@ fn forward(mut lines: Lines<impl Read>, to: &Sender<Request>, tally: &LinesRead)
             }
             Ok(None) => return,
             Err(error) => {
-                let line = lines.line;
+                let line = lines.input.number();
                 tally.with(|counts| {
                     counts.notes.push(format!("input ends after line {line}: {error}"));
                 });
@@ -151,18 +173,17 @@ fn forward(mut lines: Lines<impl Read>, to: &Sender<Request>, tally: &LinesRead)
 
 /// An input as requests.
 struct Lines<R> {
-    input: BufReader<R>,
+    input: TextLines<R>,
     tally: LinesRead,
-    /// Lines read so far.
-    line: u64,
-    text: Vec<u8>,
+    /// What the last header said.
+    columns: Option<Columns>,
     /// A good line that belongs to the next request.
     waiting: Option<Request>,
 }
 
 impl<R: Read> Lines<R> {
-    fn new(input: BufReader<R>, tally: LinesRead) -> Self {
-        Self { input, tally, line: 0, text: Vec::new(), waiting: None }
+    fn new(input: R, tally: LinesRead) -> Self {
+        Self { input: TextLines::new(input), tally, columns: None, waiting: None }
     }
 
     /// The next infohash with the peers that neighbouring lines name. Never waits for input while
@@ -170,20 +191,19 @@ impl<R: Read> Lines<R> {
     fn next_request(&mut self) -> io::Result<Option<Request>> {
         let mut gathered = self.waiting.take();
         loop {
-            if let Some(request) = &gathered
-                && (self.input.buffer().is_empty() || request.peers.len() >= REQUEST_PEERS_MAX)
-            {
-                return Ok(gathered);
+            if let Some(request) = &gathered {
+                let peers = request.orders.len() + request.hearsay.len();
+                if !self.input.has_more_at_hand() || peers >= REQUEST_PEERS_MAX {
+                    return Ok(gathered);
+                }
             }
-            let Some(line) = self.next_good()? else { return Ok(gathered) };
+            let Some(fits) = self.input.next()? else { return Ok(gathered) };
+            let Some(line) = self.read(fits) else { continue };
             match &mut gathered {
                 None => gathered = Some(line),
                 Some(request) if request.hash == line.hash => {
-                    for peer in line.peers {
-                        if !request.peers.contains(&peer) {
-                            request.peers.push(peer);
-                        }
-                    }
+                    add_new(&mut request.orders, line.orders);
+                    add_new(&mut request.hearsay, line.hearsay);
                 }
                 Some(_) => {
                     self.waiting = Some(line);
@@ -193,97 +213,40 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// The next line that names something.
-    fn next_good(&mut self) -> io::Result<Option<Request>> {
-        while let Some(fits) = self.read_line()? {
-            if !fits {
-                self.tally.skip(self.line, "", "longer than any magnet link");
-                continue;
-            }
-            let text = String::from_utf8_lossy(&self.text);
-            let text = text.trim_start_matches('\u{feff}').trim();
-            if text.is_empty() || text.starts_with('#') {
-                continue;
-            }
+    /// What the line just read names, if anything.
+    fn read(&mut self, fits: bool) -> Option<Request> {
+        let number = self.input.number();
+        if !fits {
+            self.tally.skip(number, "", "longer than any magnet link");
+            return None;
+        }
+        let text = String::from_utf8_lossy(self.input.text());
+        match line::parse(&text, self.columns.as_ref()) {
+            Line::Nothing => None,
             // Also further down: lists of several runs are put together with cat.
-            if is_header(text) {
-                continue;
+            Line::Header(columns) => {
+                self.columns = Some(columns);
+                None
             }
-            match parse_line(text) {
-                Ok(request) => {
-                    self.tally.with(|counts| counts.good += 1);
-                    return Ok(Some(request));
-                }
-                Err(why) => self.tally.skip(self.line, text, &why),
+            Line::Good(request, notes) => {
+                self.tally.take(number, &notes);
+                Some(request)
             }
-        }
-        Ok(None)
-    }
-
-    /// Reads a line into `text`: whether it fits, `None` at the end.
-    fn read_line(&mut self) -> io::Result<Option<bool>> {
-        self.text.clear();
-        let mut fits = true;
-        loop {
-            let chunk = self.input.fill_buf()?;
-            if chunk.is_empty() {
-                let ended = self.text.is_empty() && fits;
-                self.line += u64::from(!ended);
-                return Ok((!ended).then_some(fits));
-            }
-            let end = chunk.iter().position(|byte| *byte == b'\n');
-            let part = &chunk[..end.unwrap_or(chunk.len())];
-            fits &= self.text.len() + part.len() <= LINE_BYTES_MAX;
-            if fits {
-                self.text.extend_from_slice(part);
-            }
-            let used = end.map_or(chunk.len(), |end| end + 1);
-            self.input.consume(used);
-            if end.is_some() {
-                self.line += 1;
-                return Ok(Some(fits));
+            Line::Bad(why) => {
+                self.tally.skip(number, text.trim_start_matches('\u{feff}').trim(), &why);
+                None
             }
         }
     }
 }
 
-fn is_header(text: &str) -> bool {
-    let mut fields = text.split(',').map(unquoted);
-    fields.next().is_some_and(|field| field.eq_ignore_ascii_case("infohash"))
-}
-
-fn unquoted(field: &str) -> &str {
-    let field = field.trim();
-    field.strip_prefix('"').and_then(|field| field.strip_suffix('"')).unwrap_or(field)
-}
-
-/// `infohash,peer_ip,peer_port`, an infohash alone, or a magnet link.
-fn parse_line(text: &str) -> Result<Request, String> {
-    let fields: Vec<&str> = match text.get(..7) {
-        Some(start) if start.eq_ignore_ascii_case("magnet:") => vec![text],
-        _ => text.splitn(4, ',').map(unquoted).collect(),
-    };
-    let (hash, peer) = match fields[..] {
-        [hash] | [hash, "", ""] => (hash, None),
-        [hash, ip, port] => (hash, Some(peer(ip, port)?)),
-        _ => return Err("neither infohash,peer_ip,peer_port nor an infohash alone".to_owned()),
-    };
-    let magnet = magnet::parse(hash).map_err(|error| error.to_string())?;
-    let mut peers = magnet.peers;
-    // A link may suggest what no host can own.
-    peers.retain(|peer| is_unicast(*peer));
-    peers.extend(peer);
-    Ok(Request { hash: magnet.hash, peers })
-}
-
-fn peer(ip: &str, port: &str) -> Result<SocketAddr, String> {
-    let ip: IpAddr = ip.parse().map_err(|_| "peer_ip is no address".to_owned())?;
-    let port = port.parse().map_err(|_| "peer_port is no port".to_owned())?;
-    let addr = SocketAddr::new(ip.to_canonical(), port);
-    if !is_unicast(addr) {
-        return Err("no peer can have this address".to_owned());
+/// Adds those that are not there yet.
+fn add_new(to: &mut Vec<SocketAddr>, peers: Vec<SocketAddr>) {
+    for peer in peers {
+        if !to.contains(&peer) {
+            to.push(peer);
+        }
     }
-    Ok(addr)
 }
 
 /// Whether one machine can have this address: not unspecified, multicast, broadcast or 240/4,
@@ -301,10 +264,12 @@ mod tests {
 
     fn read(text: &str) -> (Vec<String>, LinesRead) {
         let tally = LinesRead::default();
-        let mut lines = Lines::new(BufReader::new(text.as_bytes()), tally.clone());
+        let mut lines = Lines::new(text.as_bytes(), tally.clone());
         let mut out = Vec::new();
         while let Some(request) = lines.next_request().expect("memory reads") {
-            let peers: Vec<_> = request.peers.iter().map(ToString::to_string).collect();
+            let orders = request.orders.iter().map(ToString::to_string);
+            let hearsay = request.hearsay.iter().map(|peer| format!("({peer})"));
+            let peers: Vec<_> = orders.chain(hearsay).collect();
             out.push(format!("{} {}", &request.hash.to_string()[..4], peers.join(" ")));
         }
         (out, tally)
@@ -333,7 +298,7 @@ mod tests {
         let magnet = format!("magnet:?xt=urn:btih:{A}&dn=a,b&x.pe=127.0.0.1:7");
         let (requests, tally) =
             read(&format!("\u{feff}{B}\r\n\r\n# note\r\n{magnet}\r\n{B},,\r\n"));
-        assert_eq!(requests, ["0123 ", "631a 127.0.0.1:7", "0123 "]);
+        assert_eq!(requests, ["0123 ", "631a (127.0.0.1:7)", "0123 "]);
         assert_eq!((tally.good(), tally.bad()), (3, 0));
     }
 
@@ -352,7 +317,84 @@ mod tests {
             format!("line 1 skipped: {A},127.0.0.1,0: no peer can have this address")
         );
         assert!(notes[3].starts_with("line 4 skipped: x\\u{1b}[2J: "), "{}", notes[3]);
-        assert_eq!(tally.closing_note().as_deref(), Some("14 more lines skipped"));
+        assert_eq!(tally.closing_notes(), ["14 more lines skipped"]);
+    }
+
+    fn good(text: &str) -> Vec<String> {
+        let (requests, tally) = read(text);
+        assert_eq!(tally.bad(), 0, "{text}: {:?}", tally.take_notes());
+        requests
+    }
+
+    #[test]
+    fn separators_of_every_kind_and_peers_in_one_column_are_read() {
+        for text in [
+            format!("{A};1.2.3.4;5\n{B};::1;6"),
+            format!("{A}\t1.2.3.4\t5\n{B}\t::1\t6"),
+            format!("{A},1.2.3.4:5\n{B},[::1]:6"),
+            format!("{A} 1.2.3.4:5\r{B} [::1] 6\r"),
+            format!("\"{A}\";\"1.2.3.4:5\"\n\"{B}\"\t\"[::1]:6\""),
+            format!("sep=;\n\"infohash\";\"peer\"\n{A};1.2.3.4:5\n;;\n{B};[::1]:6;;"),
+            format!("{A}, 1.2.3.4 ,5,,\n,,,\n{B},[::1],6"),
+        ] {
+            assert_eq!(good(&text), ["631a 1.2.3.4:5", "0123 [::1]:6"], "{text}");
+        }
+        let (_, tally) = read(&format!("{A},::1:6\n{A},1.2.3.4\n"));
+        assert_eq!((tally.good(), tally.bad()), (0, 2));
+    }
+
+    #[test]
+    fn our_own_output_is_a_list_whatever_a_spreadsheet_did_to_it() {
+        let header =
+            "infohash,name,file_count,total_bytes,piece_length,peer_ip,peer_port,metadata_ok";
+        let rows = format!(
+            "{A},\"a, \"\"b\"\"; c\",1,2,3,1.2.3.4,5,True\n{A},infohash,1,2,3,::1,6,True\n\
+             {B},,0,0,0,,,False\n"
+        );
+        let expected = ["631a 1.2.3.4:5 [::1]:6", "0123 "];
+        assert_eq!(good(&rows), expected);
+        assert_eq!(good(&format!("{header}\n{rows}")), expected);
+        let saved = format!("\u{feff}{header}\n{rows}").replace("True", "TRUE");
+        assert_eq!(good(&saved.replace('\n', "\r\n")), expected);
+        let semicolons = format!("{A};\"a;b\";1;1,2E+12;3;1.2.3.4;5;\"TRUE\"\n{B};;0;0;0;;;false");
+        assert_eq!(good(&semicolons), ["631a 1.2.3.4:5", "0123 "]);
+        // Columns taken out or moved, as far as the header tells.
+        let moved = format!("name,peer_port,infohash,peer_ip\nx,5,{A},1.2.3.4\n,,{B},\n{B}");
+        assert_eq!(good(&moved), ["631a 1.2.3.4:5", "0123 "]);
+        let without = format!(
+            "infohash,name,file_count,total_bytes,piece_length,metadata_ok\n{A},x,1,2,3,True"
+        );
+        assert_eq!(good(&without), ["631a "]);
+        let (_, tally) = read(&format!("{A},x,1,2,3,True"));
+        assert_eq!(tally.bad(), 1, "without a header nothing tells which columns these are");
+    }
+
+    #[test]
+    fn utf_16_is_read_by_its_mark() {
+        let text = format!("infohash;peer_ip;peer_port\r\n{A};1.2.3.4;5\r\n");
+        for (mark, bytes) in [
+            ([0xff, 0xfe], u16::to_le_bytes as fn(u16) -> [u8; 2]),
+            ([0xfe, 0xff], u16::to_be_bytes),
+        ] {
+            let input: Vec<u8> =
+                mark.into_iter().chain(text.encode_utf16().flat_map(bytes)).collect();
+            let tally = LinesRead::default();
+            let requests: Vec<_> = super::read(&input[..], tally.clone()).flatten().collect();
+            assert_eq!((requests.len(), tally.bad()), (1, 0));
+            assert_eq!(requests[0].orders, ["1.2.3.4:5".parse().expect("an address")]);
+        }
+    }
+
+    #[test]
+    fn peers_in_links_are_hearsay_and_what_of_a_link_is_ignored_is_named() {
+        let link = format!("magnet:?xt=urn:btih:{A}&amp;xt=urn:btmh:12&x.pe=10.0.0.1:1&dn=a;b,c");
+        let (requests, tally) = read(&format!("{link}\n\"{link}\",1.2.3.4,5\n{link}\t1.2.3.4:6"));
+        assert_eq!(requests, ["631a 1.2.3.4:5 1.2.3.4:6 (10.0.0.1:1)"]);
+        assert_eq!((tally.good(), tally.bad()), (3, 0));
+        let notes = tally.take_notes();
+        assert!(notes[0].starts_with("line 1: 1 xt ignored: not an infohash"), "{notes:?}");
+        assert_eq!(good(&format!("urn:btih:{A},1.2.3.4,5")), ["631a 1.2.3.4:5"]);
+        assert_eq!(good(&format!("magnet:?xt=urn:btih:{A},,")), ["631a "]);
     }
 
     #[test]

@@ -1,19 +1,9 @@
 //! The infohashes that a run is asked for.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 
-use estudely_core::InfoHash;
+use estudely_core::Request;
 use smol::stream::{self, Stream};
-
-/// One infohash to fetch, with the peers already known to have it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// What to fetch.
-    pub hash: InfoHash,
-    /// Peers to try first; may be empty where lookups are allowed.
-    pub peers: Vec<SocketAddr>,
-}
 
 /// The requests of a run, drawn one by one as the core takes them, so that a list of any length
 /// needs no memory. The run ends when they are all settled.

@@ -3,9 +3,13 @@
 //! Nothing here changes a file. Files may be many gigabytes: one pass, and no memory but for one
 //! record and the infohashes.
 //!
-//! What spreadsheets add is accepted: a byte order mark, CRLF line ends, a field that spans
-//! lines. Rows are appended with `\n` all the same. What a program may have destroyed is refused.
+//! What spreadsheets and `cat` add is accepted: a byte order mark, `sep=,`, other line ends, a field
+//! that spans lines, quotes, `TRUE`, empty rows and columns behind ours, a second header. Rows are
+//! appended as ever. What a program may have destroyed is refused, and what it looks like is said.
 
+mod header;
+
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +31,9 @@ pub const FINGERPRINTS_MAX: usize = 200_000_000;
 /// Bytes read from a file at once.
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// Bytes at the end of a file that tell whether its last row is whole: `,"False"`.
+const TAIL_BYTES: usize = 8;
+
 /// What spreadsheets put before the text: U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
@@ -46,7 +53,7 @@ pub enum Foreign {
         /// Counted from 1.
         line: u64,
         /// What is wrong with it.
-        what: &'static str,
+        what: Cow<'static, str>,
     },
 }
 
@@ -74,6 +81,25 @@ pub struct Extent {
     pub whole: u64,
     /// Bytes of the file.
     pub len: u64,
+    /// How the last whole row ends.
+    pub end: RowEnd,
+}
+
+/// How a row ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RowEnd {
+    /// With a line feed, or there is no row.
+    #[default]
+    Whole,
+    /// Without: one is to be written before anything is appended.
+    Open,
+}
+
+impl Extent {
+    /// All of a file, or of a part of it that ends as rows should.
+    pub const fn of(whole: u64, len: u64) -> Self {
+        Self { whole, len, end: RowEnd::Whole }
+    }
 }
 
 /// What a metadata output holds.
@@ -147,7 +173,7 @@ pub fn each_row(
     file: &mut (impl Read + Seek),
     mut on_row: impl FnMut(HeldRow),
 ) -> Result<Extent, Foreign> {
-    scan(file, ROWS_HEADER, true, |fields| row(fields).map(&mut on_row))
+    scan(file, Table::Rows, |fields| row(fields).map(&mut on_row))
 }
 
 /// Reads a `peers.csv` from its start; its header may be missing.
@@ -168,7 +194,7 @@ fn each_pair(
     file: &mut (impl Read + Seek),
     mut on_pair: impl FnMut(InfoHash, Option<(IpAddr, u16)>),
 ) -> Result<Extent, Foreign> {
-    scan(file, PAIRS_HEADER, false, |fields| {
+    scan(file, Table::Pairs, |fields| {
         let [hash, ip, port] = fields.exactly().ok_or("not 3 fields, as a pair has")?;
         let hash = infohash(hash).ok_or("the first field is no infohash")?;
         on_pair(hash, endpoint(ip, port)?);
@@ -209,18 +235,27 @@ fn row(fields: Fields<'_>) -> Result<HeldRow, &'static str> {
     let [hash, _name, files, bytes, piece, ip, port, ok] =
         fields.exactly().ok_or("not 8 fields, as a row has")?;
     let hash = infohash(hash).ok_or("the first field is no infohash")?;
-    for number in [files, bytes, piece] {
-        if number.is_empty() || !number.iter().all(u8::is_ascii_digit) {
-            return Err("a count is no number");
-        }
+    if ![files, bytes, piece].into_iter().all(is_count) {
+        return Err("a count is no number");
     }
     let peer = endpoint(ip, port)?.map(SocketAddr::from);
     let ok = match ok {
-        b"True" => true,
-        b"False" => false,
+        word if word.eq_ignore_ascii_case(b"True") => true,
+        word if word.eq_ignore_ascii_case(b"False") => false,
         _ => return Err("metadata_ok is neither True nor False"),
     };
     Ok(HeldRow { hash, peer, ok })
+}
+
+/// Whether a field is a count; a spreadsheet rounds large ones (`1.23457E+12`).
+fn is_count(field: &[u8]) -> bool {
+    let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    let Some(at) = field.iter().position(|byte| matches!(byte, b'E' | b'e')) else {
+        return digits(field);
+    };
+    let (number, power) = (&field[..at], field[at + 1..].strip_prefix(b"+"));
+    let mut parts = number.splitn(2, |byte| matches!(byte, b'.' | b','));
+    parts.all(digits) && power.is_some_and(digits)
 }
 
 fn infohash(field: &[u8]) -> Option<InfoHash> {
@@ -238,54 +273,92 @@ fn endpoint(ip: &[u8], port: &[u8]) -> Result<Option<(IpAddr, u16)>, &'static st
     Ok(Some((ip, port)))
 }
 
-/// Reads every record but a torn last one, the header left out.
+/// What a file of ours may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Table {
+    Rows,
+    /// Its header may be missing.
+    Pairs,
+}
+
+impl Table {
+    fn header(self) -> &'static str {
+        match self {
+            Self::Rows => ROWS_HEADER,
+            Self::Pairs => PAIRS_HEADER,
+        }
+    }
+}
+
+/// Reads every record but a torn last one, headers left out.
 fn scan(
     file: &mut (impl Read + Seek),
-    header: &'static str,
-    header_needed: bool,
+    table: Table,
     mut on_row: impl FnMut(Fields<'_>) -> Result<(), &'static str>,
 ) -> Result<Extent, Foreign> {
-    const NOT_OURS: &str = "the header is not that of crawl";
     file.seek(SeekFrom::Start(0))?;
     let mut records = Records::new(BufReader::with_capacity(CHUNK_BYTES, file));
+    if let Some(what) = header::other_encoding(records.input.fill_buf()?) {
+        return Err(Foreign::Line { line: 1, what: what.into() });
+    }
     let mut first = true;
     loop {
         let (start, line) = (records.offset, records.reader.line());
-        let wrong = |what| Err(Foreign::Line { line, what });
+        let wrong = |what: Cow<'static, str>| Err(Foreign::Line { line, what });
         let fields = match records.next()? {
             Record::Whole(fields) => fields,
-            Record::Torn(text) if text.contains(&b'\n') => {
-                return wrong("a quote is opened and never closed");
+            Record::Torn(fields, end) => {
+                let text = fields.text;
+                if text.contains(&b'\n') {
+                    return wrong("a quote is opened and never closed".into());
+                }
+                // Without any whole line the file is only ours if it began as a header.
+                if first && !header::may_be_torn(text, table.header()) {
+                    return wrong(header::NOT_OURS.into());
+                }
+                let whole = !first && table == Table::Rows && ends_a_row(&end);
+                if whole && on_row(fields).is_ok() {
+                    let len = records.offset;
+                    return Ok(Extent { whole: len, len, end: RowEnd::Open });
+                }
+                return Ok(Extent::of(if first { 0 } else { start }, records.offset));
             }
-            // Without any whole line the file is only ours if it began as a header.
-            Record::Torn(text)
-                if first
-                    && !header.replace(',', "").as_bytes().starts_with(text)
-                    && !BYTE_ORDER_MARK.starts_with(text) =>
-            {
-                return wrong(NOT_OURS);
-            }
-            Record::Torn(_) => {
-                let whole = if first { 0 } else { start };
-                return Ok(Extent { whole, len: records.offset });
-            }
-            Record::End { last_byte: b'\r', .. } => return wrong("it ends in a lone CR"),
             // Nothing else of that length and end has no record: the mark alone, and no header.
             Record::End { len: len @ 3, last_byte: 0xbf } if first => {
-                return Ok(Extent { whole: 0, len });
+                return Ok(Extent::of(0, len));
             }
-            Record::End { len: 1.., .. } if first => return wrong(NOT_OURS),
-            Record::End { len, .. } => return Ok(Extent { whole: len, len }),
+            Record::End { len: 1.., .. } if first => return wrong(header::NOT_OURS.into()),
+            Record::End { len, last_byte: b'\r' } => {
+                return Ok(Extent { whole: len, len, end: RowEnd::Open });
+            }
+            Record::End { len, .. } => return Ok(Extent::of(len, len)),
         };
-        let is_header = first && fields.iter().eq(header.split(',').map(str::as_bytes));
-        if first && header_needed && !is_header {
-            return wrong(NOT_OURS);
+        if first && header::is_separator_note(fields) || fields.are_all_empty() {
+            continue;
+        }
+        let is_header = header::is_that_of(fields, table.header());
+        if first
+            && !is_header
+            && let Some(what) = header::fault(fields, table)
+        {
+            return wrong(what);
         }
         first = false;
         if !is_header && let Err(what) = on_row(fields) {
-            return wrong(what);
+            return wrong(what.into());
         }
     }
+}
+
+/// Whether the last bytes of a file are those of a whole row: the last column is one of two words,
+/// neither of which goes on.
+fn ends_a_row(end: &[u8]) -> bool {
+    let ends = |word: &[u8]| {
+        let start = end.len().checked_sub(word.len());
+        start.is_some_and(|start| end[start..].eq_ignore_ascii_case(word))
+    };
+    let words: [&[u8]; 4] = [b",True", b",False", b",\"True\"", b",\"False\""];
+    words.into_iter().any(ends)
 }
 
 /// The fields of a record.
@@ -305,9 +378,14 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// All of them, if there are exactly `N`.
+    /// Whether there is nothing but separators.
+    fn are_all_empty(self) -> bool {
+        self.iter().all(<[u8]>::is_empty)
+    }
+
+    /// All of them, if there are exactly `N`, and behind these only empty ones.
     fn exactly<const N: usize>(self) -> Option<[&'a [u8]; N]> {
-        if self.ends.len() != N {
+        if self.ends.len() < N || self.iter().skip(N).any(|field| !field.is_empty()) {
             return None;
         }
         let mut out: [&[u8]; N] = [&[]; N];
@@ -320,8 +398,8 @@ impl<'a> Fields<'a> {
 enum Record<'a> {
     /// A record with its line end.
     Whole(Fields<'a>),
-    /// The last record, without one: its fields without what was between them.
-    Torn(&'a [u8]),
+    /// The last record, without one, and the last bytes of the file.
+    Torn(Fields<'a>, [u8; TAIL_BYTES]),
     /// Nothing is left.
     End {
         /// Bytes of the file.
@@ -338,6 +416,8 @@ struct Records<R> {
     /// Bytes consumed so far.
     offset: u64,
     last_byte: u8,
+    /// The last bytes consumed.
+    tail: [u8; TAIL_BYTES],
     text: Vec<u8>,
     ends: [usize; FIELDS_MAX],
 }
@@ -345,12 +425,13 @@ struct Records<R> {
 impl<R: BufRead> Records<R> {
     fn new(input: R) -> Self {
         let text = vec![0; 4 << 10];
-        Self { input, reader: Reader::new(), offset: 0, last_byte: 0, text, ends: [0; FIELDS_MAX] }
+        let (tail, ends) = ([0; TAIL_BYTES], [0; FIELDS_MAX]);
+        Self { input, reader: Reader::new(), offset: 0, last_byte: 0, tail, text, ends }
     }
 
     fn next(&mut self) -> Result<Record<'_>, Foreign> {
         let line = self.reader.line();
-        let wrong = |what| Err(Foreign::Line { line, what });
+        let wrong = |what: &'static str| Err(Foreign::Line { line, what: what.into() });
         let (mut text_len, mut ends_len) = (0, 0);
         loop {
             let chunk = self.input.fill_buf()?;
@@ -360,9 +441,13 @@ impl<R: BufRead> Records<R> {
                 &mut self.text[text_len..],
                 &mut self.ends[ends_len..],
             );
-            if let Some(last) = read.checked_sub(1).and_then(|last| chunk.get(last)) {
+            let consumed = &chunk[..read];
+            if let Some(last) = consumed.last() {
                 self.last_byte = *last;
             }
+            let kept = consumed.len().min(TAIL_BYTES);
+            self.tail.rotate_left(kept);
+            self.tail[TAIL_BYTES - kept..].copy_from_slice(&consumed[consumed.len() - kept..]);
             self.input.consume(read);
             self.offset += read as u64;
             text_len += text;
@@ -378,7 +463,8 @@ impl<R: BufRead> Records<R> {
                 }
                 ReadRecordResult::OutputEndsFull => return wrong("more fields than any row has"),
                 ReadRecordResult::Record if at_end => {
-                    return Ok(Record::Torn(&self.text[..text_len]));
+                    let (text, ends) = (&self.text[..text_len], &self.ends[..ends_len]);
+                    return Ok(Record::Torn(Fields { text, ends }, self.tail));
                 }
                 ReadRecordResult::Record => {
                     self.skip_line_feed()?;

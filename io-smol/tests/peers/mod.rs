@@ -1,4 +1,5 @@
-//! Peers of a test's own on loopback, each a thread that plays one script for every caller.
+//! Peers of a test's own on loopback, each a thread that plays one script for every caller. They
+//! are no DHT: a test that needs one has the simulator's world (`sim/src/swarm.rs`).
 #![allow(dead_code, reason = "each test binary plays some of the scripts")]
 
 use std::io::{self, Read, Write};

@@ -21,7 +21,7 @@ use estudely_core::krpc::{
 use estudely_core::{Contact, Duration, Family, Id, InfoHash, Instant, NodeId};
 use sha1::{Digest, Sha1};
 
-use crate::world::dht::{NodeKind, World};
+use crate::world::dht::{NodeKind, SAMPLES_MAX, World};
 use crate::world::routing::{Closest, K, VALUES_MAX, VALUES_MAX_V6};
 use vices::AnswerContext;
 
@@ -54,7 +54,8 @@ pub struct Node {
     /// The interval for which `samples` holds.
     epoch: Option<u64>,
     samples: Box<[InfoHash]>,
-    announced: VecDeque<(InfoHash, SocketAddr)>,
+    /// What it was told of beyond the world's truth, and where a peer of that is.
+    announced: VecDeque<(InfoHash, Option<SocketAddr>)>,
     /// Answers given so far.
     turn: u64,
 }
@@ -63,6 +64,17 @@ impl Node {
     /// Node `number` of the world that its methods are given.
     pub fn new(number: u32) -> Self {
         Self { number, epoch: None, samples: Box::default(), announced: VecDeque::new(), turn: 0 }
+    }
+
+    /// Has this node store `key` beyond the world's truth, as if `peer` had been announced to it;
+    /// without one it shows the key and knows no peer of it any more. Its sample shows it from the
+    /// next interval on, as far as there is room (51.3).
+    pub fn store(&mut self, key: InfoHash, peer: Option<SocketAddr>) {
+        self.announced.retain(|known| *known != (key, peer));
+        if self.announced.len() == ANNOUNCED_MAX {
+            self.announced.pop_front();
+        }
+        self.announced.push_back((key, peer));
     }
 
     /// Takes one datagram from `from` as this node of the world does, vice and all, and appends
@@ -166,7 +178,7 @@ impl Node {
             Method::AnnouncePeer { info_hash, port, implied_port, token, .. } => {
                 let port = if implied_port { from.port() } else { port };
                 if self.accepts(world, now, from, token) {
-                    self.remember(info_hash, SocketAddr::new(from.ip(), port));
+                    self.store(info_hash, Some(SocketAddr::new(from.ip(), port)));
                     emit_reply(out, envelope, &ReplyBody::new(own));
                 } else {
                     emit_error(out, envelope, code::PROTOCOL, b"invalid token");
@@ -227,7 +239,18 @@ impl Node {
             .filter(|&torrent| world.stores(now, self.number, torrent));
         let peers = stored.into_iter().flat_map(move |torrent| world.known_peers_of(now, torrent));
         let announced = self.announced.iter().filter(move |(key, _)| *key == info_hash);
-        peers.map(|peer| world.peer(peer).addr).chain(announced.map(|&(_, addr)| addr))
+        peers.map(|peer| world.peer(peer).addr).chain(announced.filter_map(|&(_, addr)| addr))
+    }
+
+    /// What it stores beyond the world's truth, each once, oldest first.
+    fn announced_keys(&self) -> Vec<InfoHash> {
+        let mut keys = Vec::new();
+        for (key, _) in &self.announced {
+            if !keys.contains(key) {
+                keys.push(*key);
+            }
+        }
+        keys
     }
 
     fn answer_sample(
@@ -248,29 +271,23 @@ impl Node {
             NodeKind::Sampler => {
                 let epoch = world.sample_epoch(now);
                 if self.epoch != Some(epoch) {
-                    let shown = world.samples(self.number, epoch);
-                    self.samples = shown.into_iter().map(|torrent| world.key(torrent)).collect();
+                    let shown = world.samples(self.number, epoch).into_iter();
+                    let shown = shown.map(|torrent| world.key(torrent));
+                    self.samples = shown.chain(self.announced_keys()).take(SAMPLES_MAX).collect();
                     self.epoch = Some(epoch);
                 }
+                let stored = world.stored(now, self.number).len() + self.announced_keys().len();
                 let reply = ReplyBody {
                     nodes: nearest.contacts(),
                     nodes6: nearest.contacts(),
                     samples: Some(&self.samples),
                     interval: Some(i64::from(world.plan().interval)),
-                    num: Some(world.stored(now, self.number).len() as i64),
+                    num: Some(stored as i64),
                     ..ReplyBody::new(own)
                 };
                 emit_reply(out, envelope, &reply);
             }
         }
-    }
-
-    fn remember(&mut self, info_hash: InfoHash, addr: SocketAddr) {
-        self.announced.retain(|known| *known != (info_hash, addr));
-        if self.announced.len() == ANNOUNCED_MAX {
-            self.announced.pop_front();
-        }
-        self.announced.push_back((info_hash, addr));
     }
 
     fn accepts(&self, world: &World, now: Instant, from: SocketAddr, token: &[u8]) -> bool {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use estudely_sim::score;
 use estudely_sim::swarm::options::{SwarmOptions, crawl_arguments};
 use estudely_sim::swarm::output::{check_ours, check_usable};
-use estudely_sim::swarm::{AskedLog, Sockets, Swarm, crawl_self, raise_file_limit};
+use estudely_sim::swarm::{AskedLog, Extras, Sockets, Swarm, crawl_self, raise_file_limit};
 use estudely_sim::truth::{self, Exposure, TruthFile};
 use estudely_sim::world::World;
 
@@ -66,7 +66,8 @@ fn run(options: &SwarmOptions) -> Result<u8, String> {
         Ok::<AskedLog, String>(Box::new(file))
     });
     let asked = asked.transpose()?;
-    let swarm = Swarm::start_noting(Arc::new(world), sockets, options.weather(), asked)
+    let extras = Extras { asked, ..Extras::default() };
+    let swarm = Swarm::start_with(Arc::new(world), sockets, options.weather(), extras)
         .map_err(|error| format!("cannot serve: {error}"))?;
     describe(&swarm, exposure, started.elapsed());
     match &options.crawl {

@@ -51,7 +51,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::limits::EXPIRE_AFTER;
+use estudely_core::limits::{EXPIRE_AFTER, LATE_UNTIL};
 use estudely_core::{Duration, Instant, PeerFault, Row, Stats};
 
 use self::address::key;
@@ -367,4 +367,4 @@ impl Observer for Checker {
     }
 }
 
-const _: () = assert!(EXPIRE_AFTER.as_secs() == 6);
+const _: () = assert!(EXPIRE_AFTER.as_secs() == 6 && LATE_UNTIL.as_secs() == 15);

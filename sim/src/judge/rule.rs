@@ -43,7 +43,7 @@ rules! {
     /// [`rows_equal_without_forgeries`](super::compare::rows_equal_without_forgeries) is the other
     /// half.
     MATCHED_REPLIES = "5" "matched-replies":
-        "A reply counts only if transaction and source match an open query.";
+        "A reply counts only if transaction and source match a query that is open, or failed within its last 9 s.";
     /// A second limit of N is a bucket with N/20 as burst, so every window of a second holds at
     /// most N and longer windows need no check of their own. Per address 22 at once and 1.8 a
     /// second, hence 40 in any 10 s (H10).

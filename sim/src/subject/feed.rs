@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use estudely_core::session::{Given, Requests, Supply};
-use estudely_core::{Crawler, InfoHash, Instant};
+use estudely_core::{Crawler, InfoHash, Instant, Request};
 
 /// Of one run.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ impl Feed {
     /// Hands the next one in; `None` if there is none, or if the crawler takes no more for now.
     pub(super) fn hand_in(&mut self, now: Instant, crawler: &mut Crawler) -> Option<InfoHash> {
         let hash = *self.hashes.get(self.taken)?;
-        if crawler.handle_request(now, hash, &[]).is_err() {
+        if crawler.handle_request(now, &Request::new(hash, [])).is_err() {
             self.supply = Supply::Blocked;
             return None;
         }

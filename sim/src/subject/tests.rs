@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
-use estudely_core::{InfoHash, Verdict};
+use estudely_core::{InfoHash, Request, Verdict};
 
 use super::*;
 use crate::world::draw::draw;
@@ -143,7 +143,8 @@ fn a_refused_connection_ends_once_and_a_crawler_shut_down_says_nothing_more() {
     actions(&mut subject, Instant::START);
     let peer = SocketAddr::from(([83, 2, 3, 4], 6881));
     let crawler = &mut subject.live.as_mut().expect("started").crawler;
-    crawler.handle_request(Instant::START, InfoHash([7; 20]), &[peer]).expect("room for one");
+    let request = Request::new(InfoHash([7; 20]), [peer]);
+    crawler.handle_request(Instant::START, &request).expect("room for one");
     subject.turn(Instant::START, false);
     let dials = actions(&mut subject, Instant::START);
     let conn = Conn(0);

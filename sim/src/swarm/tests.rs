@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use estudely_core::krpc::{Ask, Envelope, Kind, Message, Want, emit_query};
-use estudely_core::{Contact, Id, NodeId};
+use estudely_core::{AddressPolicy, Contact, Id, NodeId};
 
 use super::*;
 use crate::world::dht::{NodeKind, PeerState, Plan, Resident};
+use crate::world::vice::{NodeVice, NodeVices};
 
 /// Long enough for any answer on this machine; only failures take it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -147,6 +148,89 @@ fn fetch(swarm: &Swarm, number: u32) -> Vec<u8> {
         }
     }
     info
+}
+
+/// A swarm of three honest nodes and ten with one vice.
+fn vicious(vice: NodeVice) -> Swarm {
+    swarm(Weather::CALM, |plan| {
+        (plan.nodes, plan.dead_nodes) = (13, Percent::ZERO);
+        plan.hostility.nodes = Percent::new(100).expect("a share");
+        plan.hostility.node_vices = NodeVices::of(&[vice]);
+    })
+}
+
+/// Asks the first node with a vice; the answers, each with where it came from.
+fn answers(swarm: &Swarm, count: usize) -> (SocketAddr, Vec<(SocketAddr, Vec<u8>)>) {
+    let world = swarm.world();
+    let is_bad = |&node: &u32| world.node_vice(node).is_some();
+    let node = world.contact((0..world.node_count()).find(is_bad).expect("a hostile node")).addr;
+    let (socket, mut buffer) = (asker(), vec![0; 1 << 16]);
+    socket.send_to(&sample_query(), node).expect("sent");
+    let answers = (0..count).map(|_| {
+        let (len, from) = socket.recv_from(&mut buffer).expect("an answer");
+        (from, buffer[..len].to_vec())
+    });
+    (node, answers.collect())
+}
+
+#[test]
+fn hostile_nodes_play_their_vices_on_real_sockets() {
+    let (node, sent) = answers(&vicious(NodeVice::OtherPort), 1);
+    assert!(sent[0].0.ip() == node.ip() && sent[0].0.port() != node.port(), "{sent:?}");
+    let (node, sent) = answers(&vicious(NodeVice::OtherAddress), 1);
+    assert!(sent[0].0.ip().is_loopback() && sent[0].0.ip() != node.ip(), "{sent:?}");
+    let (_, sent) = answers(&vicious(NodeVice::HugeDatagrams), 1);
+    assert!(sent[0].1.len() > 60_000);
+    let (node, sent) = answers(&vicious(NodeVice::QueryFlood), 20);
+    assert!(sent.iter().all(|(from, _)| *from == node));
+}
+
+#[test]
+fn liars_name_no_address_beyond_this_machine_that_a_private_swarm_would_ask() {
+    for vice in [
+        NodeVice::InventedNodes,
+        NodeVice::FloodedNodes,
+        NodeVice::MartianNodes,
+        NodeVice::SybilNodes,
+        NodeVice::SelfNodes,
+    ] {
+        let (_, sent) = answers(&vicious(vice), 1);
+        let Kind::Reply(reply) = Message::parse(&sent[0].1).expect("a message").kind else {
+            panic!("no reply")
+        };
+        let named: Vec<_> = reply.nodes.map(|contact| contact.addr).collect();
+        assert!(named.len() >= 8, "{vice:?}");
+        for addr in named {
+            let may = AddressPolicy::AllowPrivate.admits_node(addr);
+            assert!(!may || addr.ip().is_loopback(), "{vice:?} {addr}");
+            assert!(!may || vice != NodeVice::MartianNodes, "{addr}");
+        }
+    }
+}
+
+#[test]
+fn a_node_shows_and_hands_out_what_it_is_given_beyond_the_world() {
+    let sockets = Sockets::bind(Ipv4Addr::new(127, 16, 0, 0), 0).expect("free ports");
+    let plan = Plan {
+        addresses: sockets.addresses(),
+        dead_nodes: Percent::ZERO,
+        no_bep51: Percent::ZERO,
+        ..crate::world::dht::tests::plan(3, 0)
+    };
+    let world = Arc::new(World::build(plan).expect("world"));
+    let (key, peer) = (InfoHash([7; 20]), SocketAddr::from((Ipv4Addr::LOCALHOST, 9)));
+    let extras = Extras { stored: vec![Stored { node: 1, key, peer }], ..Extras::default() };
+    let swarm = Swarm::start_with(world, sockets, Weather::CALM, extras).expect("swarm");
+    let socket = asker();
+    for (node, shown) in [(0, 0), (1, 1)] {
+        socket.send_to(&sample_query(), swarm.world().contact(node).addr).expect("sent");
+        let mut buffer = [0; 2_048];
+        let len = socket.recv(&mut buffer).expect("an answer");
+        let Kind::Reply(reply) = Message::parse(&buffer[..len]).expect("a message").kind else {
+            panic!("no reply")
+        };
+        assert!(reply.samples.expect("samples").eq(std::iter::repeat_n(key, shown)));
+    }
 }
 
 #[test]

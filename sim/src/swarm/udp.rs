@@ -1,9 +1,9 @@
-//! All nodes behind one UDP socket.
+//! All nodes behind one UDP socket; what seems to come from another port leaves from a second one.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, IoSliceMut, Write};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use estudely_core::Instant;
 use mio::{Events, Interest, Poll, Token, Waker};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
-use super::{AskedLog, Shared, Traffic, is_ours};
-use crate::actors::node::Node;
-use crate::world::dht::Resident;
+use super::{AskedLog, Extras, Shared, Stored, Traffic, is_ours};
+use crate::actors::node::{Node, Sent};
+use crate::world::dht::{Hostility, Resident};
 use crate::world::draw::draw;
 
 /// Bytes of a receive buffer: twice what any KRPC reader must take (32.3).
@@ -33,6 +33,8 @@ pub(super) struct UdpServer {
     socket: mio::net::UdpSocket,
     state: UdpSocketState,
     nodes: Vec<Node>,
+    /// Where nodes have more to them than honest answers.
+    stage: Option<Stage>,
     draw: fastrand::Rng,
     delayed: BinaryHeap<Reverse<Delayed>>,
     delayed_count: u64,
@@ -40,28 +42,46 @@ pub(super) struct UdpServer {
     asked: Option<AskedLog>,
 }
 
+/// What hostile and curious nodes need besides the one socket.
+struct Stage {
+    /// Sends what must not come from the node's own port; nothing is read from it.
+    elsewhere: UdpSocket,
+    state: UdpSocketState,
+    sends: Vec<Sent>,
+}
+
+impl Stage {
+    fn new() -> io::Result<Self> {
+        let elsewhere = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        elsewhere.set_nonblocking(true)?;
+        let state = UdpSocketState::new(UdpSockRef::from(&elsewhere))?;
+        Ok(Self { elsewhere, state, sends: Vec::new() })
+    }
+}
+
 /// An answer that waits; ordered by when it is due, then by age.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Delayed {
     due: Instant,
     number: u64,
-    from: IpAddr,
+    from: SocketAddr,
     to: SocketAddr,
     bytes: Box<[u8]>,
 }
 
 impl UdpServer {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        socket: UdpSocket,
-        asked: Option<AskedLog>,
-    ) -> io::Result<Self> {
+    pub(super) fn new(shared: Arc<Shared>, socket: UdpSocket, extras: Extras) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let mut socket = mio::net::UdpSocket::from_std(socket);
         poll.registry().register(&mut socket, SOCKET, Interest::READABLE)?;
-        let nodes = (0..shared.world.node_count()).map(Node::new).collect();
+        let mut nodes: Vec<_> = (0..shared.world.node_count()).map(Node::new).collect();
+        for Stored { node, key, peer } in extras.stored {
+            nodes[node as usize].store(key, Some(peer));
+        }
+        let is_plain = shared.world.plan().hostility == Hostility::NONE;
+        let stage = if is_plain { None } else { Some(Stage::new()?) };
         let draw = draw(shared.world.plan().seed, "weather", 0);
         Ok(Self {
             shared,
@@ -70,11 +90,12 @@ impl UdpServer {
             socket,
             state,
             nodes,
+            stage,
             draw,
             delayed: BinaryHeap::new(),
             delayed_count: 0,
             out: Vec::new(),
-            asked,
+            asked: extras.asked,
         })
     }
 
@@ -136,7 +157,7 @@ impl UdpServer {
             Resident::Node(node) => Some((ip, node)),
             Resident::Peer(_) | Resident::Decoy(_) => None,
         });
-        let Some((own, node)) = node.filter(|_| is_ours(from.ip())) else {
+        let Some((own, number)) = node.filter(|_| is_ours(from.ip())) else {
             Traffic::add(&shared.traffic.strays, 1);
             return;
         };
@@ -154,35 +175,53 @@ impl UdpServer {
             Traffic::add(&shared.traffic.lost, 1);
             return;
         }
-        self.out.clear();
-        self.nodes[node as usize].handle_datagram(
-            &shared.world,
-            now,
-            from,
-            datagram,
-            &mut self.out,
-        );
-        if self.out.is_empty() {
+        let node = &mut self.nodes[number as usize];
+        if let Some(stage) = &mut self.stage {
+            let mut sends = std::mem::take(&mut stage.sends);
+            node.handle(&shared.world, now, from, datagram, &mut sends);
+            for sent in sends.drain(..) {
+                self.launch(now, sent.after, (sent.from, sent.to), &sent.payload);
+            }
+            if let Some(stage) = &mut self.stage {
+                stage.sends = sends;
+            }
             return;
         }
-        if shared.weather.loss.hit(&mut self.draw) {
-            Traffic::add(&shared.traffic.lost, 1);
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        node.handle_datagram(&shared.world, now, from, datagram, &mut out);
+        if !out.is_empty() {
+            let own = shared.world.contact(number).addr;
+            self.launch(now, Duration::ZERO, (own, from), &out);
+        }
+        self.out = out;
+    }
+
+    /// Sends what a node says through the weather, `after` so much time.
+    fn launch(
+        &mut self,
+        now: Instant,
+        after: Duration,
+        (from, to): (SocketAddr, SocketAddr),
+        bytes: &[u8],
+    ) {
+        if self.shared.weather.loss.hit(&mut self.draw) {
+            Traffic::add(&self.shared.traffic.lost, 1);
             return;
         }
-        match shared.weather.delay(&mut self.draw) {
-            Duration::ZERO => self.send(own, from, &self.out),
-            delay => self.hold(now + delay, own, from),
+        match after + self.shared.weather.delay(&mut self.draw) {
+            Duration::ZERO => self.send(from, to, bytes),
+            delay => self.hold(now + delay, from, to, bytes),
         }
     }
 
-    fn hold(&mut self, due: Instant, from: IpAddr, to: SocketAddr) {
+    fn hold(&mut self, due: Instant, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         if self.delayed.len() == DELAYED_MAX {
             Traffic::add(&self.shared.traffic.lost, 1);
             return;
         }
         self.delayed_count += 1;
-        let bytes = self.out.as_slice().into();
-        let delayed = Delayed { due, number: self.delayed_count, from, to, bytes };
+        let delayed = Delayed { due, number: self.delayed_count, from, to, bytes: bytes.into() };
         self.delayed.push(Reverse(delayed));
     }
 
@@ -199,15 +238,22 @@ impl UdpServer {
     }
 
     /// A full socket loses the answer, as networks do.
-    fn send(&self, from: IpAddr, to: SocketAddr, contents: &[u8]) {
+    fn send(&self, from: SocketAddr, to: SocketAddr, contents: &[u8]) {
         let transmit = Transmit {
             destination: to,
             ecn: None,
             contents,
             segment_size: None,
-            src_ip: Some(from),
+            src_ip: Some(from.ip()),
         };
-        match self.state.try_send(UdpSockRef::from(&self.socket), &transmit) {
+        let own_port = self.shared.world.plan().addresses.port(0, 0);
+        let sent = match &self.stage {
+            Some(Stage { elsewhere, state, .. }) if from.port() != own_port => {
+                state.try_send(UdpSockRef::from(elsewhere), &transmit)
+            }
+            _ => self.state.try_send(UdpSockRef::from(&self.socket), &transmit),
+        };
+        match sent {
             Ok(()) => self.shared.traffic.datagrams_out.fetch_add(1, Ordering::Relaxed),
             Err(_) => self.shared.traffic.lost.fetch_add(1, Ordering::Relaxed),
         };

@@ -19,6 +19,9 @@ const NETS_V6: [u16; 4] = [0x2400, 0x2600, 0x2804, 0x2a02];
 /// Networks without any resident: invented contacts and forged sources come from there.
 const NOBODY_V4: [u8; 2] = [94, 95];
 const NOBODY_V6: u16 = 0x2a03;
+/// The same on loopback: the last sixteenth of 127/8, where a world with hostile nodes must not
+/// reach.
+const NOBODY_LOOPBACK: u8 = 240;
 /// The crawler's own addresses, in networks of their own.
 const OWN_V4: Ipv4Addr = Ipv4Addr::new(88, 198, 17, 5);
 const OWN_V6: Ipv6Addr = Ipv6Addr::new(0x2a01, 0x4f8, 0x17, 0x5, 0, 0, 0, 0x42);
@@ -112,6 +115,20 @@ impl Addresses {
     /// Both.
     pub fn addr(&self, seed: u64, slot: u32) -> SocketAddr {
         SocketAddr::new(self.ip(seed, slot), self.port(seed, slot))
+    }
+
+    /// Empty address number `index` where this plan's nodes could be. On loopback it is one of this
+    /// machine's, so that nothing is sent to any other.
+    pub fn nobody(&self, seed: u64, index: u64) -> SocketAddr {
+        match self {
+            Self::Loopback(_) => {
+                let mut draw = draw(seed, "nobody", index);
+                let net = draw.u8(NOBODY_LOOPBACK..);
+                let ip = Ipv4Addr::new(127, net, draw.u8(..), draw.u8(1..255));
+                SocketAddr::new(ip.into(), draw.u16(1_024..))
+            }
+            Self::Public(family) => nobody(*family, seed, index),
+        }
     }
 }
 
@@ -237,6 +254,18 @@ mod tests {
                     prop_assert_eq!(plan.slot(seed, addr.ip()), None);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn nobody_of_a_loopback_world_is_on_this_machine_and_at_no_resident_of_it() {
+        let base = Ipv4Addr::new(127, 16, 0, 0);
+        let plan = Loopback { base, port: 1, refusing_port: 2, silent_port: 3 };
+        for index in 0..1_000 {
+            let addr = Addresses::Loopback(plan).nobody(7, index);
+            let IpAddr::V4(ip) = addr.ip() else { panic!("{addr}") };
+            assert!(ip.is_loopback() && ip.octets()[1] >= NOBODY_LOOPBACK, "{addr}");
+            assert!(addr.port() >= 1_024);
         }
     }
 

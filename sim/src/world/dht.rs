@@ -209,6 +209,11 @@ impl World {
         &self.bootstraps
     }
 
+    /// Empty address number `index` of those that liars name, or seem to answer from.
+    pub(crate) fn nobody(&self, seed: u64, index: u64) -> SocketAddr {
+        self.plan.addresses.nobody(seed, index)
+    }
+
     /// Dice of this world for what its actors do.
     pub(crate) fn dice(&self, label: &str, index: u64) -> fastrand::Rng {
         draw(self.seed, label, index)

@@ -139,7 +139,7 @@ vices! {
         ReplyFlood = "reply-flood",
         /// Many queries for each one asked (H9).
         QueryFlood = "query-flood",
-        /// Answers only after many seconds.
+        /// Answers only after many seconds: some while that is still read, some not (5.13).
         Slow = "slow",
         /// Answers everything with an error (201 to 204).
         Refuser = "refuser",
@@ -157,6 +157,13 @@ vices! {
         Legacy = "legacy",
         /// Answers at first, then never again (H18).
         FallsSilent = "falls-silent",
+        /// Names as many contacts that do not exist as an answer holds, all over the keyspace, and
+        /// says nothing else (H17).
+        FloodedNodes = "flooded-nodes",
+        /// Asks under the asker's own transaction instead of answering (H9).
+        AsksBack = "asks-back",
+        /// Answers as long as UDP carries (H5).
+        HugeDatagrams = "huge-datagrams",
     }
 }
 

@@ -1,4 +1,6 @@
 //! The whole control plane: any answers, in any order, at any time, and `check()` after each.
+//!
+//! The input is decoded into operations, one event each; there is no DHT behind them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -10,7 +12,7 @@ use estudely_core::krpc::{Envelope, Kind, Message, Method, ReplyBody, emit_error
 use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
 use estudely_core::{
     AddressPolicy, Bootstrap, Config, Contact, Crawler, Dial, Duration, Family, InfoHash, Instant,
-    Mode, NodeId, PeerFault, Seed, Step, Verdict,
+    Mode, NodeId, PeerFault, Request, Seed, Step, Verdict,
 };
 
 /// Queries that wait for an answer from the fuzzer; older ones stay unanswered.
@@ -190,7 +192,7 @@ impl World {
             Operation::Request { hash: n, peers } => {
                 let peers: Vec<SocketAddr> = peers.into_iter().map(address).collect();
                 self.named.extend(&peers);
-                let _ = self.crawler.handle_request(self.now, hash(n), &peers);
+                let _ = self.crawler.handle_request(self.now, &Request::new(hash(n), peers));
             }
             Operation::Known { hash: n } => self.crawler.handle_known(hash(n)),
             Operation::ShutDown => self.crawler.handle_shutdown(self.now),

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use estudely_core::internal::endpoint::{Endpoint, Silence};
+use estudely_core::internal::endpoint::{Endpoint, Silence, Timing};
 use estudely_core::internal::table::{Insertion, K, LOW_BUCKETS, Refusal, Table};
 use estudely_core::keyed::Rng;
 use estudely_core::krpc::{Ask, Kind, Message};
-use estudely_core::limits::{BAD_AFTER, EXPIRE_AFTER, STALL_AFTER};
+use estudely_core::limits::{BAD_AFTER, EXPIRE_AFTER, LATE_UNTIL, STALL_AFTER};
 use estudely_core::{AddressPolicy, Contact, Duration, Family, Id, Instant, NodeId, Seed};
 
 use super::input::Input;
@@ -19,19 +19,20 @@ const OPEN: usize = 64;
 type Asked = (SocketAddr, Vec<u8>, Instant, bool);
 
 /// Queries asked, replies right, wrong, late and invented: each query ends exactly once, by the
-/// right reply or in time.
+/// right reply or in time; and one that ended in time is answered at most once, while it may be.
 pub(super) fn endpoint(data: &[u8]) {
     let mut input = Input(data);
     let mut books = Books::new();
     while !input.is_empty() {
         match input.u8() % 8 {
-            0..=2 if books.open.len() < OPEN => books.ask(&mut input),
+            0..=1 if books.open.len() < OPEN => books.ask(&mut input),
             3 => books.answer(input.u8()),
+            2 => books.answer_late(input.u8()),
             4 => books.guess(&mut input),
             5 => books.hear_anything(&mut input),
             _ => {
                 books.now = books.now + Duration::from_millis(u64::from(input.u8()) * 20);
-                expire(&mut books.endpoint, books.now, &mut books.open);
+                books.expire();
             }
         }
         assert_eq!(books.endpoint.open_count(), books.open.len());
@@ -45,6 +46,8 @@ struct Books {
     now: Instant,
     /// Every query still open, by number.
     open: BTreeMap<u32, Asked>,
+    /// Every query that has failed and may still be answered.
+    late: BTreeMap<u32, Asked>,
     /// What was ever asked under which transaction, ended or not.
     past: Vec<(SocketAddr, Vec<u8>)>,
     asked: u32,
@@ -57,6 +60,7 @@ impl Books {
             endpoint: Endpoint::new(Family::V4, NodeId([7; 20]), rng),
             now: Instant::START,
             open: BTreeMap::new(),
+            late: BTreeMap::new(),
             past: Vec::new(),
             asked: 0,
         }
@@ -78,21 +82,37 @@ impl Books {
     fn answer(&mut self, which: u8) {
         let Some((&number, (to, transaction, ..))) = nth(&self.open, which) else { return };
         let (to, transaction) = (*to, transaction.clone());
-        assert_eq!(self.endpoint.take(to, &transaction).map(|open| open.owner), Some(number));
-        assert!(self.endpoint.take(to, &transaction).is_none(), "once");
+        assert_eq!(self.take(to, &transaction), Some((number, Timing::InTime)));
+        assert_eq!(self.take(to, &transaction), None, "once");
         self.open.remove(&number);
+    }
+
+    /// The right reply to some query that has failed.
+    fn answer_late(&mut self, which: u8) {
+        let Some((&number, (to, transaction, ..))) = nth(&self.late, which) else { return };
+        let (to, transaction) = (*to, transaction.clone());
+        assert_eq!(self.take(to, &transaction), Some((number, Timing::Late)));
+        assert_eq!(self.take(to, &transaction), None, "once");
+        self.late.remove(&number);
+    }
+
+    fn take(&mut self, from: SocketAddr, transaction: &[u8]) -> Option<(u32, Timing)> {
+        let taken = self.endpoint.take(self.now, from, transaction)?;
+        Some((taken.owner, taken.timing()))
     }
 
     /// Right transaction, wrong address; right address, transaction changed by a bit.
     fn guess(&mut self, input: &mut Input<'_>) {
-        let Some((_, (to, transaction, ..))) = nth(&self.open, input.u8()) else { return };
+        let some = nth(&self.open, input.u8());
+        let Some((to, transaction)) = some.map(|(_, (to, t, ..))| (*to, t.clone())) else { return };
         let other = SocketAddr::new(to.ip(), to.port() ^ (1 + u16::from(input.u8())));
-        assert!(self.endpoint.take(other, transaction).is_none(), "from elsewhere");
+        assert_eq!(self.take(other, &transaction), None, "from elsewhere");
         let mut wrong = transaction.clone();
         let at = usize::from(input.u8()) % wrong.len();
         wrong[at] ^= 1 << (input.u8() % 8);
-        let names_another = self.open.values().any(|(addr, t, ..)| addr == to && *t == wrong);
-        assert!(names_another || self.endpoint.take(*to, &wrong).is_none(), "a guess");
+        let mut all = self.open.values().chain(self.late.values());
+        let names_another = all.any(|(addr, t, ..)| *addr == to && *t == wrong);
+        assert!(names_another || self.take(to, &wrong).is_none(), "a guess");
     }
 
     /// Anything; or something that was right once: late, twice, or from elsewhere.
@@ -108,32 +128,42 @@ impl Books {
                 from = *to;
             }
         }
-        let right = self.open.iter().find(|(_, (to, t, ..))| *to == from && *t == transaction);
-        let right = right.map(|(number, _)| *number);
-        assert_eq!(self.endpoint.take(from, &transaction).map(|open| open.owner), right);
-        right.and_then(|number| self.open.remove(&number));
-    }
-}
-
-/// Everything that is due is reported, nothing else is.
-fn expire(endpoint: &mut Endpoint<u32>, now: Instant, open: &mut BTreeMap<u32, Asked>) {
-    while let Some((silence, query)) = endpoint.poll_silence(now) {
-        let (to, _, sent, stalled) = open.get_mut(&query.owner).expect("an open query");
-        assert_eq!((*to, *sent), (query.to, query.sent));
-        match silence {
-            Silence::Stalled => {
-                assert!(!std::mem::replace(stalled, true) && now >= *sent + STALL_AFTER);
-            }
-            Silence::Expired => {
-                assert!(now >= *sent + EXPIRE_AFTER);
-                open.remove(&query.owner);
-            }
+        let named = |book: &BTreeMap<u32, Asked>| {
+            let right = book.iter().find(|(_, (to, t, ..))| *to == from && *t == transaction);
+            right.map(|(number, _)| *number)
+        };
+        let in_time = named(&self.open).map(|number| (number, Timing::InTime));
+        let right = in_time.or(named(&self.late).map(|number| (number, Timing::Late)));
+        assert_eq!(self.take(from, &transaction), right);
+        if let Some((number, _)) = right {
+            self.open.remove(&number);
+            self.late.remove(&number);
         }
     }
-    assert!(open.values().all(|(_, _, sent, _)| now < *sent + EXPIRE_AFTER));
-    let stalled = |(_, _, sent, stalled): &Asked| *stalled == (now >= *sent + STALL_AFTER);
-    assert!(open.values().all(stalled));
-    assert!(endpoint.poll_timeout().is_none_or(|due| due > now));
+
+    /// Everything that is due is reported, nothing else is.
+    fn expire(&mut self) {
+        let Self { endpoint, now, open, late, .. } = self;
+        let now = *now;
+        while let Some((silence, query)) = endpoint.poll_silence(now) {
+            let (to, _, sent, stalled) = open.get_mut(&query.owner).expect("an open query");
+            assert_eq!((*to, *sent), (query.to, query.sent));
+            match silence {
+                Silence::Stalled => {
+                    assert!(!std::mem::replace(stalled, true) && now >= *sent + STALL_AFTER);
+                }
+                Silence::Expired => {
+                    assert!(now >= *sent + EXPIRE_AFTER);
+                    late.extend(open.remove(&query.owner).map(|asked| (query.owner, asked)));
+                }
+            }
+        }
+        assert!(open.values().all(|(_, _, sent, _)| now < *sent + EXPIRE_AFTER));
+        let stalled = |(_, _, sent, stalled): &Asked| *stalled == (now >= *sent + STALL_AFTER);
+        assert!(open.values().all(stalled));
+        late.retain(|_, (_, _, sent, _)| now < *sent + LATE_UNTIL);
+        assert!(endpoint.poll_timeout().is_none_or(|due| due > now));
+    }
 }
 
 fn nth_of<T>(list: &[T], choice: Option<u8>) -> Option<&T> {

@@ -6,8 +6,9 @@ use std::io::{Cursor, SeekFrom};
 use std::net::{IpAddr, SocketAddr};
 
 use estudely_core::info::{Info, InfoFlags, Protocol, display_name};
+use estudely_core::limits::MAGNET_PEERS_MAX;
 use estudely_core::magnet;
-use estudely_core::{FailureCause, InfoHash, Metadata, PeerFault, Row, Verdict};
+use estudely_core::{FailureCause, InfoHash, Metadata, PeerFault, Request, Row, Verdict};
 use estudely_io_smol::lists::{self, LINE_BYTES_MAX, LinesRead, REQUEST_PEERS_MAX};
 use estudely_io_smol::sink::{RowsPer, row_lines};
 
@@ -138,35 +139,39 @@ pub(super) fn peers_csv(data: &[u8]) {
     let tally = LinesRead::default();
     let mut requests = 0_u64;
     let mut again = Vec::new();
-    let (mut asked, mut named) = (BTreeSet::new(), BTreeSet::new());
+    let (mut asked, mut orders, mut hearsay) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for request in lists::read(data, tally.clone()) {
-        let request = request.expect("memory reads");
+        let Request { hash, orders: named, hearsay: heard } = request.expect("memory reads");
         requests += 1;
-        asked.insert(request.hash);
-        named.extend(request.peers.iter().map(|peer| (request.hash, *peer)));
-        assert!(request.peers.len() <= REQUEST_PEERS_MAX + estudely_core::limits::MAGNET_PEERS_MAX);
-        for (at, peer) in request.peers.iter().enumerate() {
-            assert!(!request.peers[..at].contains(peer), "each peer once");
-            again.extend_from_slice(
-                format!("{},{},{}\n", request.hash, peer.ip(), peer.port()).as_bytes(),
-            );
+        asked.insert(hash);
+        assert!(named.len() + heard.len() <= REQUEST_PEERS_MAX + MAGNET_PEERS_MAX + 1);
+        for list in [&named, &heard] {
+            let each_once = list.iter().enumerate().all(|(at, peer)| !list[..at].contains(peer));
+            assert!(each_once, "each peer once");
         }
+        for peer in &named {
+            let line = format!("{hash},{},{}\n", peer.ip(), peer.port());
+            again.extend_from_slice(line.as_bytes());
+        }
+        orders.extend(named.into_iter().map(|peer| (hash, peer)));
+        hearsay.extend(heard.into_iter().map(|peer| (hash, peer)));
     }
     assert!(requests <= tally.good());
     let naive = naive_list(data);
     assert_eq!((tally.good(), tally.bad()), (naive.good, naive.bad), "every line counts once");
     assert_eq!(asked, naive.asked, "what is asked for");
-    assert_eq!(named, naive.named, "and of whom");
+    assert_eq!(orders, naive.orders, "and of whom");
+    assert_eq!(hearsay, naive.hearsay, "and what links say");
     // What was understood, written as `crawl peers` writes it, has no bad line.
     let rewritten = LinesRead::default();
     let mut reread = BTreeSet::new();
     for request in lists::read(&again[..], rewritten.clone()) {
         let request = request.expect("memory reads");
-        reread.extend(request.peers.into_iter().map(|peer| (request.hash, peer)));
+        reread.extend(request.orders.into_iter().map(|peer| (request.hash, peer)));
     }
     assert_eq!(rewritten.good(), again.iter().filter(|byte| **byte == b'\n').count() as u64);
     assert_eq!(rewritten.bad(), 0);
-    assert_eq!(reread, named);
+    assert_eq!(reread, orders);
 }
 
 /// What a list says, read without regard to memory.
@@ -175,73 +180,166 @@ struct List {
     good: u64,
     bad: u64,
     asked: BTreeSet<InfoHash>,
-    named: BTreeSet<(InfoHash, SocketAddr)>,
+    orders: BTreeSet<(InfoHash, SocketAddr)>,
+    hearsay: BTreeSet<(InfoHash, SocketAddr)>,
+    /// The names in the last header.
+    header: Option<Vec<String>>,
 }
 
-/// Reads a list line by line, each as a record of the `csv` crate. Magnet links have a target of
-/// their own and are not read again here.
+/// Reads a list line by line, each character by character. Magnet links have a target of their own
+/// and are not read again here.
 fn naive_list(data: &[u8]) -> List {
     let mut list = List::default();
-    let mut texts = Vec::new();
-    for line in data.split(|byte| *byte == b'\n') {
-        let text = String::from_utf8_lossy(line);
-        let text = text.trim_start_matches('\u{feff}').trim();
+    let unit = match data {
+        [0xff, 0xfe, ..] => Some(u16::from_le_bytes as fn([u8; 2]) -> u16),
+        [0xfe, 0xff, ..] => Some(u16::from_be_bytes as fn([u8; 2]) -> u16),
+        _ => None,
+    };
+    let text = match unit {
+        Some(unit) => {
+            let pairs = data.chunks_exact(2);
+            let odd = pairs.remainder().len();
+            let units: Vec<u16> = pairs.map(|pair| unit([pair[0], pair[1]])).collect();
+            (String::from_utf16_lossy(&units) + &"\u{fffd}".repeat(odd)).into_bytes()
+        }
+        None => data.to_vec(),
+    };
+    for line in text.split(|byte| matches!(byte, b'\n' | b'\r')) {
         if line.len() > LINE_BYTES_MAX {
             list.bad += 1;
-        } else if !text.is_empty() && !text.starts_with('#') {
-            texts.push(text.to_owned());
+        } else {
+            list.line(&String::from_utf8_lossy(line));
         }
     }
-    // One reader for all, as building it is what takes long.
-    let all = texts.join("\n");
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .quoting(false)
-        .terminator(csv::Terminator::Any(b'\n'))
-        .from_reader(all.as_bytes());
-    let mut records = reader.records().map(|record| record.expect("lines of UTF-8"));
-    for text in &texts {
-        list.line(text, &records.next().expect("a record for each line"));
-    }
-    assert!(records.next().is_none());
     list
 }
 
-impl List {
-    fn line(&mut self, text: &str, record: &csv::StringRecord) {
-        let fields = fields(record);
-        if fields.first().is_some_and(|first| first.eq_ignore_ascii_case("infohash")) {
-            return;
-        }
-        let is_link = text.to_ascii_lowercase().starts_with("magnet:");
-        let fields = if is_link { vec![text.to_owned()] } else { fields };
-        let peer = match &fields[1..] {
-            [] => Some(None),
-            [ip, port] if ip.is_empty() && port.is_empty() => Some(None),
-            [ip, port] => peer_of(ip, port).map(Some),
-            _ => None,
-        };
-        match (hash_of(&fields[0]), peer) {
-            (Some((hash, linked)), Some(peer)) => {
-                self.good += 1;
-                self.asked.insert(hash);
-                let peers = linked.into_iter().filter(|peer| may_be_owned(*peer)).chain(peer);
-                self.named.extend(peers.map(|peer| (hash, peer)));
+/// The cells of a line.
+fn cells(text: &str) -> Vec<String> {
+    let low = text.to_ascii_lowercase();
+    let link = low.starts_with("magnet:") || low.starts_with("magnet%");
+    if link || low.starts_with("urn:") && low.contains('&') {
+        let mut cells: Vec<String> = text.split('\t').map(|cell| cell.trim().to_owned()).collect();
+        cells[0] = cells[0].trim_end_matches([',', ';', ' ']).to_owned();
+        return cells;
+    }
+    let chars: Vec<char> = text.chars().collect();
+    let mut in_quotes = false;
+    let separator = chars.iter().copied().find(|c| {
+        in_quotes ^= *c == '"';
+        !in_quotes && [',', ';', '\t'].contains(c)
+    });
+    if separator.is_none() && !text.starts_with('"') {
+        return text.split_whitespace().map(str::to_owned).collect();
+    }
+    let (separator, mut cells, mut at) = (separator.unwrap_or(','), Vec::new(), 0);
+    loop {
+        let mut cell = String::new();
+        let begins = (at..chars.len()).find(|at| chars[*at] != ' ').unwrap_or(chars.len());
+        if chars.get(begins) == Some(&'"') {
+            at = begins + 1;
+            while let Some(c) = chars.get(at) {
+                match (c, chars.get(at + 1)) {
+                    ('"', Some('"')) => at += 1,
+                    ('"', _) => break,
+                    _ => {}
+                }
+                cell.push(*c);
+                at += 1;
             }
-            _ => self.bad += 1,
+            while at < chars.len() && chars[at] != separator {
+                at += 1;
+            }
+        } else {
+            while at < chars.len() && chars[at] != separator {
+                cell.push(chars[at]);
+                at += 1;
+            }
         }
+        cells.push(cell.trim().to_owned());
+        if at >= chars.len() || cells.len() > 64 {
+            return cells;
+        }
+        at += 1;
     }
 }
 
-/// One line's fields without the quotes around them.
-fn fields(record: &csv::StringRecord) -> Vec<String> {
-    let bare = |field: &str| {
-        let field = field.trim();
-        let inner = field.strip_prefix('"').and_then(|field| field.strip_suffix('"'));
-        inner.unwrap_or(field).to_owned()
+impl List {
+    fn line(&mut self, text: &str) {
+        let text = text.trim_start_matches('\u{feff}');
+        let text = match self.header {
+            Some(_) => text.trim_end().trim_start_matches(|c: char| c != '\t' && c.is_whitespace()),
+            None => text.trim(),
+        };
+        let bare = text.trim_matches('"').to_ascii_lowercase();
+        let note = bare.strip_prefix("sep=").is_some_and(|rest| rest.chars().count() < 2);
+        if text.is_empty() || text.starts_with('#') || note {
+            return;
+        }
+        let mut cells = cells(text);
+        cells.truncate(cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1));
+        if cells.is_empty() {
+            return;
+        }
+        let names: Vec<String> = cells.iter().map(|cell| cell.to_ascii_lowercase()).collect();
+        let is_header = place(&names, &["infohash", "info_hash"]).is_some();
+        if is_header && !cells.iter().any(|cell| hash_of(cell).is_some()) {
+            self.header = Some(names);
+            return;
+        }
+        match self.row(&cells) {
+            Some(()) => self.good += 1,
+            None => self.bad += 1,
+        }
+    }
+
+    fn row(&mut self, cells: &[String]) -> Option<()> {
+        let cell = |at: Option<usize>| at.and_then(|at| cells.get(at)).map_or("", String::as_str);
+        let by_header = self.header.as_ref().filter(|names| cells.len() <= names.len());
+        let by_header = by_header.map(|names| {
+            let hash = place(names, &["infohash", "info_hash"]);
+            let ip = place(names, &["peer_ip", "ip", "peer", "address"]);
+            [cell(hash), cell(ip), cell(place(names, &["peer_port", "port"]))]
+        });
+        let [hash, ip, port] = match by_header.filter(|[hash, ..]| hash_of(hash).is_some()) {
+            Some(three) => three,
+            None if cells.len() <= 3 => [cell(Some(0)), cell(Some(1)), cell(Some(2))],
+            None if cells.len() == 8 && is_output(cells) => {
+                [cell(Some(0)), cell(Some(5)), cell(Some(6))]
+            }
+            None => return None,
+        };
+        let (hash, linked) = hash_of(hash)?;
+        let peer = match (ip, port) {
+            ("", "") => None,
+            (both, "") => {
+                let both: SocketAddr = both.parse().ok()?;
+                Some(peer_of(&both.ip().to_string(), &both.port().to_string())?)
+            }
+            (ip, port) => {
+                let bare = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']'));
+                Some(peer_of(bare.unwrap_or(ip), port)?)
+            }
+        };
+        self.asked.insert(hash);
+        self.orders.extend(peer.map(|peer| (hash, peer)));
+        self.hearsay.extend(linked.into_iter().map(|peer| (hash, peer)));
+        Some(())
+    }
+}
+
+/// Where the first cell with one of these names stands.
+fn place(cells: &[String], names: &[&str]) -> Option<usize> {
+    cells.iter().position(|cell| names.contains(&cell.as_str()))
+}
+
+/// Whether these are cells of a row of `crawl`.
+fn is_output(cells: &[String]) -> bool {
+    let number = |cell: &String| {
+        !cell.is_empty() && cell.chars().all(|c| c.is_ascii_digit() || "+.,eE".contains(c))
     };
-    record.iter().map(bare).collect()
+    cells[2..5].iter().all(number)
+        && ["true", "false"].contains(&cells[7].to_ascii_lowercase().as_str())
 }
 
 fn hash_of(field: &str) -> Option<(InfoHash, Vec<SocketAddr>)> {

@@ -6,8 +6,8 @@ use estudely_core::internal::exchange::{Attempt, Pipeline};
 use estudely_core::limits::{EXTENDED_HANDSHAKE_FRONT, EXTENDED_HANDSHAKE_MAX, PIECE_LEN};
 use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
 use estudely_core::{
-    Config, Crawler, Duration, Exchange, InfoHash, Instant, Mode, PeerFault, Seed, Step, Transport,
-    Verdict,
+    Config, Crawler, Duration, Exchange, InfoHash, Instant, Mode, PeerFault, Request, Seed, Step,
+    Transport, Verdict,
 };
 use sha1::{Digest, Sha1};
 
@@ -84,7 +84,7 @@ fn the_control_plane_moves_what_an_exchange_brings_and_copies_none_of_it() {
     let config = Config::new(Mode::Direct);
     let mut crawler = Crawler::new(config, Seed::from_u64(1), Instant::START);
     let peer = SocketAddr::from(([1, 2, 3, 4], 5_678));
-    crawler.handle_request(Instant::START, hash, &[peer]).expect("room");
+    crawler.handle_request(Instant::START, &Request::new(hash, [peer])).expect("room");
     let mut dial = crawler.poll_dial(Instant::START).expect("a peer");
     let Step::Finished(outcome) = feed(&mut dial.exchange, &said, said.len(), &mut out) else {
         panic!("all was said")

@@ -1,33 +1,34 @@
-//! A DHT in memory, as plain as it can be: every node knows every other, answers after the same
-//! delay, and samples what exists at that time. The crawler's calls are the only ones that are
-//! measured.
+//! The simulator's nodes and a crawler among them, in memory: truth and answers are the simulator's,
+//! every node is honest and answers after the same delay. The crawler's calls are the only ones that
+//! are measured, which the simulator's own harnesses could not do: they look on after each of them.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use estudely_core::keyed::Rng;
-use estudely_core::krpc::{Envelope, Kind, Message, Method, ReplyBody, emit_reply};
 use estudely_core::state::WallTime;
 use estudely_core::{
-    Bootstrap, Config, Contact, Crawler, Dial, Duration, Family, Id, InfoHash, Instant, Mode,
-    NodeId, Seed, Transmit,
+    Bootstrap, Config, Crawler, Dial, Duration, Family, InfoHash, Instant, Mode, Seed, Transmit,
 };
+use estudely_sim::addresses::{self, Addresses};
+use estudely_sim::node::Node;
+use estudely_sim::torrent::MetadataSizes;
+use estudely_sim::world::World;
+use estudely_sim::world::dht::{Churn, Hostility, Percent, Plan, Resident, Routing};
 
 use crate::counting::{Cost, cost};
 
 /// From a query to its answer.
 const DELAY: Duration = Duration::from_millis(50);
-/// Contacts in an answer.
-const K: usize = 8;
-/// Infohashes in a sample.
-const SAMPLES: usize = 20;
+/// Nodes that store an infohash.
+const HOLDERS: usize = 16;
 /// What every node says of its sample's interval: the shortest that is kept.
-const INTERVAL_SECS: i64 = 300;
+const INTERVAL_SECS: u32 = 300;
 
 /// Infohashes that appear together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Batch {
-    /// Since when nodes sample them.
+    /// Since when nodes store them: the beginning of an interval, so that they show them at once.
     pub(crate) from: Instant,
     /// How many.
     pub(crate) count: usize,
@@ -60,9 +61,13 @@ pub(crate) struct Network {
     rows: u64,
     /// Records of what changed, if they are kept.
     pub(crate) journal: Option<Vec<u8>>,
-    /// In the order of their ids.
-    nodes: Vec<Contact>,
-    batches: Vec<Batch>,
+    world: World,
+    nodes: Vec<Node>,
+    own: SocketAddr,
+    /// Those to come.
+    batches: VecDeque<Batch>,
+    /// Infohashes that exist.
+    existing: usize,
     answers: VecDeque<Answer>,
     spare: Vec<Vec<u8>>,
     buf: Vec<u8>,
@@ -71,20 +76,13 @@ pub(crate) struct Network {
 impl Network {
     /// A network of `count` nodes and a crawler that knows one of them.
     pub(crate) fn new(count: usize, batches: Vec<Batch>) -> Self {
-        let mut rng = Rng::new(Seed::from_u64(51));
-        let mut nodes: Vec<Contact> = (0..count)
-            .map(|n| {
-                let addr = SocketAddr::from(([20, 1, (n >> 8) as u8, n as u8], 6_881));
-                Contact { id: NodeId(rng.bytes()), addr }
-            })
-            .collect();
-        nodes.sort_by_key(|node| node.id);
-        let own = SocketAddr::from(([30, 1, 1, 1], 6_881));
+        let world = World::build(plan(count as u32)).expect("a world");
+        let own = addresses::own(Family::V4);
         let config =
             Config::new(Mode::Crawl).with_own(own).and_then(|config| config.with_rate(None));
         let config = config.and_then(|config| config.with_new_flows(None)).expect("in range");
         let mut crawler = Crawler::new(config, Seed::from_u64(1), Instant::START);
-        crawler.handle_bootstrap(Instant::START, &[nodes[0].addr], Bootstrap::Node);
+        crawler.handle_bootstrap(Instant::START, &[world.contact(0).addr], Bootstrap::Node);
         Self {
             crawler,
             now: Instant::START,
@@ -94,8 +92,11 @@ impl Network {
             dials: 0,
             rows: 0,
             journal: None,
-            nodes,
-            batches,
+            nodes: (0..world.node_count()).map(Node::new).collect(),
+            world,
+            own,
+            batches: batches.into(),
+            existing: 0,
             answers: VecDeque::new(),
             spare: Vec::new(),
             // As an adapter's, it is there before the first datagram.
@@ -106,6 +107,7 @@ impl Network {
     /// Lets time pass until `until` says so.
     pub(crate) fn run(&mut self, until: impl Fn(&Self) -> bool) {
         while !until(self) {
+            self.store_what_is_due();
             self.drain();
             let due = self.answers.front().map(|answer| answer.due);
             let next = [due, self.crawler.poll_timeout()].into_iter().flatten().min();
@@ -183,82 +185,50 @@ impl Network {
         }
     }
 
-    fn answer(&self, to: SocketAddr, query: &[u8], out: &mut Vec<u8>) {
-        let number = self.nodes.iter().position(|node| node.addr == to).expect("a node");
-        let message = Message::parse(query).expect("a valid query");
-        let Kind::Query(query) = message.kind else { panic!("not a query") };
-        let (mut samples, mut values) = ([InfoHash([0; 20]); SAMPLES], Vec::new());
-        let mut reply = ReplyBody::new(self.nodes[number].id);
-        let target = match query.method {
-            Method::Ping => None,
-            Method::FindNode { target } => Some(target),
-            Method::SampleInfohashes { target } => {
-                let exist = self.existing();
-                for (place, sample) in samples.iter_mut().enumerate() {
-                    *sample = infohash((number * SAMPLES + place) % exist);
+    fn answer(&mut self, to: SocketAddr, query: &[u8], out: &mut Vec<u8>) {
+        let resident = self.world.resident_at(self.now, to);
+        let Some(Resident::Node(number)) = resident else { panic!("{to} is no node") };
+        let node = &mut self.nodes[number as usize];
+        node.handle_datagram(&self.world, self.now, self.own, query, out);
+    }
+
+    /// Has nodes in turn store the infohashes of the batches that begin.
+    fn store_what_is_due(&mut self) {
+        while let Some(batch) = self.batches.pop_front_if(|batch| batch.from <= self.now) {
+            for number in self.existing..self.existing + batch.count {
+                let key = infohash(number);
+                let [a, b, ..] = key.0;
+                let peer = batch.has_peers.then(|| SocketAddr::from(([40, a, b, 1], 50_000)));
+                for holder in number * HOLDERS..(number + 1) * HOLDERS {
+                    let holder = holder % self.nodes.len();
+                    self.nodes[holder].store(key, peer);
                 }
-                reply = ReplyBody {
-                    samples: Some(&samples),
-                    interval: Some(INTERVAL_SECS),
-                    num: Some(exist as i64),
-                    ..reply
-                };
-                Some(target)
             }
-            Method::GetPeers { info_hash, .. } => {
-                values.extend(self.peer_of(info_hash));
-                Some(info_hash.id())
-            }
-            other => panic!("{other:?}"),
-        };
-        let nearest = target.map(|target| self.nearest(target));
-        let nodes = nearest.as_ref().map_or(&[][..], |nearest| &nearest[..]);
-        let envelope = Envelope {
-            transaction: message.transaction,
-            version: None,
-            read_only: false,
-            external: None,
-        };
-        let token = values.is_empty().then_some(&b"token"[..]);
-        emit_reply(out, &envelope, &ReplyBody { nodes, values: &values, token, ..reply });
-    }
-
-    /// Infohashes that exist by now.
-    fn existing(&self) -> usize {
-        let begun = self.batches.iter().filter(|batch| batch.from <= self.now);
-        begun.map(|batch| batch.count).sum()
-    }
-
-    /// The peer of an infohash whose batch has peers.
-    fn peer_of(&self, hash: InfoHash) -> Option<SocketAddr> {
-        let mut index = number_of(hash);
-        let batch = self.batches.iter().find(|batch| {
-            let inside = index < batch.count;
-            index = index.saturating_sub(batch.count);
-            inside
-        })?;
-        let [a, b, ..] = hash.0;
-        batch.has_peers.then(|| SocketAddr::from(([40, a, b, 1], 50_000)))
-    }
-
-    /// The nodes nearest to `target`: in a sorted list they share its longest prefix.
-    fn nearest(&self, target: Id) -> [Contact; K] {
-        let place = self.nodes.partition_point(|node| node.id.id() < target);
-        let start = place.saturating_sub(2 * K).min(self.nodes.len() - 4 * K);
-        let mut near: [Contact; 4 * K] = std::array::from_fn(|n| self.nodes[start + n]);
-        near.sort_by_key(|node| node.id.id().distance(target));
-        std::array::from_fn(|n| near[n])
+            self.existing += batch.count;
+        }
     }
 }
 
-/// Infohash number `n`: all over the keyspace, and its number at the end.
+/// Honest nodes, and no torrents but those that they are given.
+pub(crate) fn plan(nodes: u32) -> Plan {
+    Plan {
+        seed: 51,
+        nodes,
+        dead_nodes: Percent::ZERO,
+        no_bep51: Percent::ZERO,
+        torrents: 0,
+        peers: 1..=1,
+        dead_peers: Percent::ZERO,
+        metadata: MetadataSizes::Realistic,
+        interval: INTERVAL_SECS,
+        routing: Routing::Ideal,
+        addresses: Addresses::Public(Family::V4),
+        churn: Churn::NONE,
+        hostility: Hostility::NONE,
+    }
+}
+
+/// Infohash number `n`: all over the keyspace.
 fn infohash(n: usize) -> InfoHash {
-    let mut bytes: [u8; 20] = Rng::new(Seed::from_u64(n as u64)).bytes();
-    bytes[16..].copy_from_slice(&(n as u32).to_be_bytes());
-    InfoHash(bytes)
-}
-
-fn number_of(hash: InfoHash) -> usize {
-    let [.., a, b, c, d] = hash.0;
-    u32::from_be_bytes([a, b, c, d]) as usize
+    InfoHash(Rng::new(Seed::from_u64(n as u64)).bytes())
 }

@@ -2,8 +2,8 @@
 //! it verified, since its infohash is right. The crawl goes on.
 
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
 
 use estudely_core::InfoHash;
 use estudely_core::info::display_name;
@@ -11,7 +11,7 @@ use estudely_core::limits::{INFO_DEPTH, INFO_TOKENS, METADATA_MAX};
 use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 
-use crate::nodes::{Exposed, Node, Trick};
+use crate::nodes::{Exposed, Site};
 use crate::peers::{self, Manner};
 use crate::program::crawl;
 use crate::replay::{Speech, serve_with};
@@ -116,11 +116,14 @@ fn tree(len: usize, depth: usize) -> (Vec<u8>, u64) {
 #[test]
 fn the_heaviest_metadata_leaves_the_crawl_bounded_and_a_later_torrent_is_found() {
     let burdens = Burden::all();
-    let left = Arc::new(AtomicUsize::new(burdens.len()));
+    let (tell, ended) = mpsc::channel();
     let serve = |(n, burden): (usize, &Burden)| {
-        let (infohash, left) = (burden.infohash(), left.clone());
+        let (infohash, tell) = (burden.infohash(), tell.clone());
         let ended = move |end: bool| {
-            left.fetch_sub(usize::from(end), Ordering::Relaxed);
+            if end {
+                // Nobody waits any more once the test is over.
+                let _ = tell.send(());
+            }
         };
         let speech = Speech::Torrent(burden.info.clone());
         Exposed { infohash, peers: vec![serve_with(FIRST_PEER + n, infohash, speech, ended)] }
@@ -129,8 +132,15 @@ fn the_heaviest_metadata_leaves_the_crawl_bounded_and_a_later_torrent_is_found()
     let good = honest_info();
     let honest: [u8; 20] = Sha1::digest(&good).into();
     let peers = vec![peers::serve(host(198), Manner::Honest, good)];
-    let late = Trick::HonestAtZero(left.clone(), vec![Exposed { infohash: honest, peers }]);
-    let nodes = [Node::serve(host(197), Trick::Honest(exposed)), Node::serve(host(196), late)];
+    let (first, late) = (Site::honest(197, 1), Site::honest(196, 1));
+    let nodes = [first.addresses(), late.addresses()].concat();
+    let _first = first.serve(&exposed);
+    // The node that knows the honest torrent is there once all conversations have ended.
+    let count = burdens.len();
+    let late = thread::spawn(move || {
+        assert_eq!(ended.iter().take(count).count(), count);
+        late.serve(&[Exposed { infohash: honest, peers }])
+    });
 
     let folder = TempDir::new().expect("a temporary folder");
     let mut command = crawl();
@@ -143,7 +153,7 @@ fn the_heaviest_metadata_leaves_the_crawl_bounded_and_a_later_torrent_is_found()
     let run = run.expect_code(0);
     assert!(!run.stderr.contains("panicked"), "{run:#?}");
     assert!((1..RESIDENT_MAX).contains(&resident), "{resident} KiB");
-    assert_eq!(left.load(Ordering::Relaxed), 0, "each was fetched: {run:#?}");
+    assert!(late.is_finished(), "each was fetched: {run:#?}");
 
     let table = fs::read(folder.path().join("metadata.csv")).expect("the output");
     let mut records: Vec<_> = csv::Reader::from_reader(&table[..])

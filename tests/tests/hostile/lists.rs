@@ -5,11 +5,11 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
 
+use estudely_core::Request;
 use estudely_io_smol::lists::{self, LinesRead};
-use estudely_io_smol::run::Request;
 use tempfile::TempDir;
 
-use crate::nodes::{Node, Trick};
+use crate::nodes::Site;
 use crate::program::{Run, crawl};
 use crate::replay::corpus;
 use crate::{host, watched};
@@ -48,7 +48,8 @@ fn requests(input: &[u8]) -> Vec<Request> {
 /// Whether an input names something to fetch and nobody who has it.
 fn names_no_peer(input: &[u8]) -> bool {
     let requests = requests(input);
-    !requests.is_empty() && requests.iter().all(|request| request.peers.is_empty())
+    !requests.is_empty()
+        && requests.iter().all(|request| request.orders.is_empty() && request.hearsay.is_empty())
 }
 
 /// The lines about what was skipped, and how many lines they stand for.
@@ -63,7 +64,9 @@ fn skipped(run: &Run) -> (usize, u64) {
 fn the_corpora_of_lists_end_as_documented_and_name_what_is_wrong() {
     let inputs = [corpus("magnet"), corpus("peers_csv")].concat();
     let folder = TempDir::new().expect("a temporary folder");
-    let node = Node::serve(host(195), Trick::Honest(Vec::new())).to_string();
+    let site = Site::honest(195, 1);
+    let node = site.addresses()[0].to_string();
+    let _swarm = site.serve(&[]);
 
     // All of it: what can be fetched is tried, what cannot is named.
     let run = fetch(&folder, &inputs.join(&b'\n'), &node).expect_code(0);

@@ -1,8 +1,8 @@
 //! The built `crawl` among nodes and peers that lie, flood, stall and break every rule, on real
 //! loopback sockets, beside one honest torrent on an honest node and peer.
 //!
-//! Needs Linux (all of 127/8 is loopback there). Messages are written by hand, not by the code
-//! under test.
+//! Needs Linux (all of 127/8 is loopback there). Nodes are the simulator's, with its vices; peers
+//! write their messages by hand, not by the code under test.
 
 #![cfg(target_os = "linux")]
 
@@ -14,6 +14,7 @@ mod peers;
 #[path = "../end_to_end/program.rs"]
 mod program;
 mod replay;
+mod replayer;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,12 +25,14 @@ use serde_json::Value;
 use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 
-use nodes::{Exposed, Node, Trick};
+use estudely_sim::swarm::Swarm;
+use estudely_sim::vice::{NodeVice, NodeVices};
+use nodes::{Exposed, Site};
 use peers::Manner;
 use program::{Run, Running, crawl};
 
 /// How long the crawl may take: longer than the deadline of any phase of an exchange.
-const SECONDS: u64 = 15;
+const SECONDS: u64 = 20;
 
 /// Far above that.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -37,8 +40,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Most resident memory, in KiB.
 const RESIDENT_MAX: u64 = 100 * 1_024;
 
-/// Nodes that name strangers without end.
-const LIARS: usize = 8;
+/// Nodes besides one of each vice that name strangers without end.
+const FLOODING: usize = 8;
 
 /// Addresses of this process: another run of the suite may be under way.
 fn host(n: usize) -> Ipv4Addr {
@@ -56,10 +59,11 @@ fn honest_info() -> Vec<u8> {
     info
 }
 
-/// Everything that misbehaves, and the honest node and peer; threads serve until the process ends.
+/// Everything that misbehaves, and the honest nodes and peer.
 struct World {
     honest: [u8; 20],
     bootstrap: Vec<SocketAddr>,
+    _swarms: [Swarm; 2],
 }
 
 impl World {
@@ -81,12 +85,16 @@ impl World {
         let peers = bad.map(|(_, addr)| *addr).chain([peer]).collect();
         exposed.push(Exposed { infohash: honest, peers });
 
-        let mut tricks = vec![Trick::Honest(exposed)];
-        tricks.extend(Trick::hostile());
-        tricks.extend((0..LIARS).map(|_| Trick::NamesStrangers));
-        let nodes = tricks.into_iter().enumerate();
-        let bootstrap = nodes.map(|(n, trick)| Node::serve(host(1 + n), trick)).collect();
-        Self { honest, bootstrap }
+        // Peers that do not exist would use up the attempts which the honest torrent has for the
+        // worst that do; the simulator judges what becomes of those.
+        let vices = [NodeVice::FloodedValues, NodeVice::OddValues, NodeVice::NodesAsValues]
+            .into_iter()
+            .fold(NodeVices::ALL, NodeVices::without);
+        let liars = Site::hostile(1, vices.iter().count(), vices);
+        let flooding = NodeVices::of(&[NodeVice::FloodedNodes]);
+        let flooding = Site::hostile(200, FLOODING, flooding);
+        let bootstrap = [liars.addresses(), flooding.addresses()].concat();
+        Self { honest, bootstrap, _swarms: [liars.serve(&exposed), flooding.serve(&[])] }
     }
 
     /// Crawls it; the run, and the most memory that it had, in KiB.

@@ -1,4 +1,4 @@
-//! The fuzz corpora on the wire: nodes that answer with the inputs of `krpc`, peers that say those
+//! The fuzz corpora on the wire: nodes that answer with the inputs of `krpc` (`replayer.rs`), peers that say those
 //! of `exchange`, and torrents whose info dictionaries are those of `metainfo`. The crawl goes on,
 //! and what it verifies is true.
 
@@ -14,20 +14,23 @@ use std::time::Duration;
 
 use estudely_core::InfoHash;
 use estudely_core::info::{Info, display_name};
+use estudely_sim::swarm::Swarm;
 use estudely_tests::fuzz::peer_stream;
 use sha1::{Digest, Sha1};
 use tempfile::TempDir;
 
-use crate::nodes::{Exposed, Node, Recorded, Trick};
+use crate::nodes::{Exposed, Site};
 use crate::peers::{self, Manner, extended};
 use crate::program::{Run, crawl};
+use crate::replayer::{self, Recorded};
 use crate::{honest_info, host, watched};
 
 /// How long the crawl may take.
 const SECONDS: u64 = 30;
 
-/// When the node that knows the honest torrent wakes up: all of the others were met by then.
-const LATE: Duration = Duration::from_secs(12);
+/// When the node that knows the honest torrent wakes up, in seconds: all of the others were met by
+/// then.
+const LATE: u32 = 12;
 
 /// Most resident memory, in KiB. Conversations may offer metadata of 32 MiB; they never send it.
 const RESIDENT_MAX: u64 = 100 * 1_024;
@@ -147,6 +150,7 @@ fn wait_for_request(stream: &mut TcpStream) -> io::Result<()> {
 }
 
 struct Replayed {
+    _swarms: [Swarm; 2],
     bootstrap: Vec<SocketAddr>,
     datagrams: Arc<Recorded>,
     peers_met: Arc<AtomicUsize>,
@@ -177,18 +181,17 @@ impl Replayed {
         }
         let datagrams = corpus("krpc");
         let datagrams = Arc::new(Recorded { datagrams, sent: AtomicUsize::new(0) });
-        let mut tricks: Vec<Trick> =
-            (0..REPLAYING).map(|_| Trick::Replays(datagrams.clone())).collect();
-        tricks.extend(exposed.chunks(EXPOSED_PER_NODE).map(|few| Trick::Honest(few.to_vec())));
+        let replaying = (0..REPLAYING).map(|n| replayer::serve(host(10 + n), datagrams.clone()));
+        let honest = Site::honest(10 + REPLAYING, exposed.len().div_ceil(EXPOSED_PER_NODE));
+        let late = Site::late(190, LATE);
+        let bootstrap = replaying.chain(honest.addresses()).chain(late.addresses()).collect();
 
         let good = honest_info();
         let infohash: [u8; 20] = Sha1::digest(&good).into();
         torrents.insert(InfoHash(infohash).to_string(), good.clone());
         let peers = vec![peers::serve(host(199), Manner::Honest, good)];
-        tricks.push(Trick::HonestAfter(LATE, vec![Exposed { infohash, peers }]));
-        let nodes = tricks.into_iter().enumerate();
-        let bootstrap = nodes.map(|(n, trick)| Node::serve(host(10 + n), trick)).collect();
-        Self { bootstrap, datagrams, peers_met, conversations, torrents }
+        let swarms = [honest.serve(&exposed), late.serve(&[Exposed { infohash, peers }])];
+        Self { _swarms: swarms, bootstrap, datagrams, peers_met, conversations, torrents }
     }
 
     /// Crawls it; the run, and the most memory that it had, in KiB.

@@ -15,7 +15,8 @@ fn link(rest: &str) -> Magnet {
 }
 
 fn plain() -> Magnet {
-    Magnet { hash: InfoHash([0xcd; ID_LEN]), v2: None, name: None, peers: Vec::new() }
+    let (peers, notes) = (Vec::new(), Vec::new());
+    Magnet { hash: InfoHash([0xcd; ID_LEN]), v2: None, name: None, peers, notes }
 }
 
 #[test]
@@ -28,6 +29,7 @@ fn a_link_gives_hash_and_name_and_ignores_trackers_web_seeds_and_nodes() {
     let magnet = parse(other_first).expect("a magnet link");
     assert_eq!(magnet.hash.to_string(), "c352cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd");
     assert_eq!(magnet.name.as_deref(), Some("foo"));
+    assert_eq!(magnet.notes, [Note::OtherTopics(1)]);
 }
 
 #[test]
@@ -86,6 +88,52 @@ fn a_v2_hash_is_kept_whole_and_truncated_for_the_dht() {
     for text in [v2.clone(), format!("1220{v2}"), format!("magnet:?xt=urn:btmh:1220{v2}")] {
         assert_eq!(parse(&text), Ok(expected.clone()), "{text}");
     }
+    // Where programs write it that do not know the difference.
+    for topic in [format!("btih:{v2}"), format!("btih:1220{v2}"), format!("btmh:{v2}")] {
+        assert_eq!(parse(&format!("magnet:?xt=urn:{topic}")), Ok(expected.clone()), "{topic}");
+    }
+}
+
+#[test]
+fn a_good_topic_is_enough_and_what_is_ignored_beside_it_is_named() {
+    let (v2, other) = (v2_digits(), "ab".repeat(ID_LEN));
+    let notes = |rest: &str| link(rest).notes;
+    assert_eq!(link("&xt=urn:btmh:1220cdcd").hash, plain().hash);
+    let bad = |n| [Note::BadTopics(n, MagnetError::BadHash)];
+    assert_eq!(notes("&xt=urn:btmh:1220cdcd&xt=urn:btih:12&xt=urn:btmh:%zz"), bad(3));
+    assert_eq!(notes("&xt=urn:btmh:%zz"), [Note::BadTopics(1, MagnetError::BadEscape)]);
+    assert_eq!(notes(&format!("&xt=urn:btih:{CD}&xt=urn:btmh:1220{v2}")), []);
+    assert_eq!(notes(&format!("&xt=urn:btih:{other}")), [Note::MoreHashes(1)]);
+    assert_eq!(link(&format!("&xt=urn:btih:{other}")).hash, plain().hash, "the first counts");
+    assert_eq!(notes("&x.pe=host.example:1&x.pe=1.2.3.4"), [Note::BadPeers(2)]);
+    let good_last = parse(&format!("magnet:?xt=urn:btmh:12&xt=urn:btih:{CD}"));
+    assert_eq!(good_last.map(|magnet| magnet.hash), Ok(plain().hash));
+}
+
+#[test]
+fn a_link_is_read_as_web_pages_write_it() {
+    let named = Magnet { name: Some("a b".into()), ..plain() };
+    for link in [
+        format!("magnet:?xt=urn:btih:{CD}&amp;dn=a+b&amp;tr=http://1"),
+        format!("magnet:?dn=a+b&AMP;amp;xt=urn:btih:{CD}"),
+        format!("magnet:?xt=urn:btih:{CD}&#38;dn=a+b&#x26;tr=x"),
+        format!("magnet://?xt=urn:btih:{CD}&dn=a+b"),
+        format!("magnet%3A%3Fxt%3Durn%3Abtih%3A{CD}%26dn%3Da+b"),
+        format!("urn:btih:{CD}&dn=a+b"),
+    ] {
+        assert_eq!(parse(&link), Ok(named.clone()), "{link}");
+    }
+}
+
+#[test]
+fn a_bare_topic_is_read_in_any_case_and_refused_if_wrong() {
+    let v2 = v2_digits();
+    assert_eq!(parse(&format!("urn:btih:{CD}")), Ok(plain()));
+    assert_eq!(parse(&format!(" URN:BTIH:{}\n", CD.to_uppercase())), Ok(plain()));
+    let expected = Magnet { v2: Some([0xcd; V2_HASH_LEN]), ..plain() };
+    assert_eq!(parse(&format!("urn:btmh:1220{v2}")), Ok(expected));
+    assert_eq!(parse("urn:btih:cdcd"), Err(MagnetError::BadHash));
+    assert_eq!(parse("urn:isbn:1234"), Err(MagnetError::NoHash));
 }
 
 #[test]
@@ -109,9 +157,11 @@ fn peers_are_addresses_each_once_and_bounded() {
     let expected: Vec<SocketAddr> =
         vec!["127.0.0.1:43".parse().expect("v4"), "[::1]:45".parse().expect("v6")];
     assert_eq!(link(rest).peers, expected);
+    assert_eq!(link(rest).notes, [Note::BadPeers(4)]);
 
     let many: String = (1..=101).map(|port| format!("&x.pe=1.2.3.4:{port}")).collect();
     assert_eq!(link(&many).peers.len(), 100);
+    assert_eq!(link(&many).notes, [Note::MorePeers(1)]);
 }
 
 #[test]
@@ -162,8 +212,8 @@ fn a_name_that_is_not_utf_8_or_wrongly_escaped_is_shown_as_far_as_it_goes() {
 fn a_text_beyond_the_limit_is_refused_and_one_at_it_is_not() {
     let head = format!("magnet:?xt=urn:btih:{CD}&tr=");
     let padded = |length: usize| head.clone() + &"x".repeat(length - head.len());
-    assert_eq!(parse(&padded(16_384)), Ok(plain()));
-    assert_eq!(parse(&padded(16_385)), Err(MagnetError::TooLong));
+    assert_eq!(parse(&padded(65_536)), Ok(plain()));
+    assert_eq!(parse(&padded(65_537)), Err(MagnetError::TooLong));
 }
 
 proptest! {

@@ -1,19 +1,17 @@
 //! Which infohashes become jobs, and when: those asked for by name, and those that wait in the
 //! admission until a job is free.
 
-use std::net::SocketAddr;
-
 use super::{Crawler, Full};
 use crate::base::addr::Family;
-use crate::base::id::InfoHash;
 use crate::base::store::Key;
 use crate::base::time::Duration;
 use crate::crawl::admission::{Admitted, Room};
-use crate::lead::{Lead, Origin};
+use crate::lead::{Lead, Origin, Request};
 use crate::limits::JOB_COST;
 
 impl Crawler {
-    pub(super) fn request(&mut self, hash: InfoHash, peers: &[SocketAddr]) -> Result<(), Full> {
+    pub(super) fn request(&mut self, request: &Request) -> Result<(), Full> {
+        let hash = request.hash;
         let key = match self.jobs.find(hash) {
             Some(key) => key,
             None if self.jobs.is_full() || !self.rows.have_room() => return Err(Full),
@@ -21,8 +19,7 @@ impl Crawler {
                 Admitted::Full => return Err(Full),
                 Admitted::Known => match self.claim(hash) {
                     Some(key) => key,
-                    // It is settled, or waits for its turn: there is nothing to begin.
-                    None => return Ok(()),
+                    None => return self.request_again(request),
                 },
                 Admitted::Closed | Admitted::Held => return Ok(()),
                 Admitted::New => {
@@ -30,15 +27,38 @@ impl Crawler {
                     let lead = Lead::new(hash, self.now, Origin::Request);
                     let Some(key) = self.begin_job(&lead) else { return Err(Full) };
                     if let Some(journal) = &mut self.journal {
-                        journal.taken(hash, peers.iter().copied());
+                        let peers = request.orders.iter().chain(&request.hearsay);
+                        journal.taken(hash, peers.copied());
                     }
                     key
                 }
             },
         };
-        self.jobs.on_named_peers(self.now, key, peers);
-        self.carry_out();
+        self.name_peers(key, request);
         Ok(())
+    }
+
+    /// Peers are named for an infohash that is settled, or waits for its turn. If it has failed, those
+    /// are tried that were not yet; otherwise there is nothing to begin.
+    fn request_again(&mut self, request: &Request) -> Result<(), Full> {
+        let orders = self.again.untried(request.hash, &request.orders);
+        if orders.is_empty() || self.shut_down {
+            return Ok(());
+        }
+        // Another round: there is a row already that says that it failed.
+        let lead = Lead { round: 1, ..Lead::new(request.hash, self.now, Origin::Request) };
+        let key = self.begin_job(&lead).ok_or(Full)?;
+        self.jobs.forgo_walk(key);
+        self.name_peers(key, &Request::new(request.hash, orders));
+        Ok(())
+    }
+
+    fn name_peers(&mut self, key: Key, request: &Request) {
+        let left_out = self.jobs.on_request(self.now, key, request);
+        self.stats.orders_left_out += left_out.orders;
+        self.stats.hearsay_private += left_out.private;
+        self.stats.hearsay_left_out += left_out.hearsay;
+        self.carry_out();
     }
 
     /// Whether an infohash that waits for a job may have one: as long as rows are taken, and not

@@ -86,7 +86,9 @@ impl Crawler {
         let open: u64 = networks().map(|network| network.endpoint.open_count() as u64).sum();
         let replies: u64 = networks().map(|network| network.replies).sum();
         let stats = &self.stats;
-        assert_eq!(replies, stats.answered + stats.refused, "answers are counted by family too");
+        let answers = stats.answered + stats.refused + stats.late;
+        assert_eq!(replies, answers, "answers are counted by family too");
+        assert!(stats.late <= stats.expired, "only what has timed out is late");
         let ended = stats.answered + stats.refused + stats.expired;
         assert_eq!(stats.queries(), ended + open, "queries balance");
     }

@@ -7,6 +7,9 @@
 //!   job that asked (peers), a walk (candidates and peers);
 //! - an error, or an answer that cannot be read: the node lives, the query failed.
 //!
+//! An answer to a query that had been given up (5.13) is read alike. It is counted as late, the
+//! silence before it is taken back as far as it can be, and nothing waits for it any more.
+//!
 //! A datagram that matches no open query must never change anything but a counter. What silence
 //! changes is in `transmit.rs`.
 
@@ -20,7 +23,7 @@ use crate::base::store::Key;
 use crate::codec::krpc::{Kind, Message, Reply};
 use crate::crawl::admission::Admitted;
 use crate::crawl::standing::Sponsor;
-use crate::dht::endpoint::{Open, Silence};
+use crate::dht::endpoint::{Open, Silence, Timing};
 use crate::dht::query::Owner;
 use crate::dht::sweep::{Offer, SweepAsk, SweepQuery};
 use crate::limits::{CONTACTS_PER_REPLY, SAMPLES_AT_ONCE, SAMPLES_PER_REPLY};
@@ -47,8 +50,11 @@ impl Crawler {
                     Some(open) => self.on_reply(family, open, &reply),
                     None => self.stats.unmatched += 1,
                 },
-                Kind::Error(_) => match self.take(family, from, message.transaction) {
-                    Some(open) => self.on_refusal(family, open),
+                Kind::Error(error) => match self.take(family, from, message.transaction) {
+                    Some(open) => {
+                        self.stats.note_error(error.code);
+                        self.on_refusal(family, open);
+                    }
                     None => self.stats.unmatched += 1,
                 },
             },
@@ -67,11 +73,11 @@ impl Crawler {
                     self.outage.on_silence(now);
                     self.on_silence(family, open.to, owner);
                 }
-                (Silence::Stalled, Owner::Walk(key, _)) => {
+                (Silence::Stalled, Owner::Walk { walk, .. }) => {
                     if let Some(network) = self.network(family) {
-                        network.walks.on_stall(key, open.to);
+                        network.walks.on_stall(walk, open.to);
                     }
-                    self.end_walk_if_done(family, key);
+                    self.end_walk_if_done(family, walk);
                 }
                 (Silence::Stalled, _) => {}
             }
@@ -92,7 +98,8 @@ impl Crawler {
         from: SocketAddr,
         transaction: &[u8],
     ) -> Option<Open<Owner>> {
-        let open = self.network(family)?.endpoint.take(from, transaction)?;
+        let now = self.now;
+        let open = self.network(family)?.endpoint.take(now, from, transaction)?;
         self.sign_of_life();
         Some(open)
     }
@@ -103,13 +110,21 @@ impl Crawler {
         if planted::is(Bug::DropReplyOnBogon) && !contacts(reply).all(admits) {
             return;
         }
-        self.stats.answered += 1;
+        let timing = open.timing();
+        *match timing {
+            Timing::InTime => &mut self.stats.answered,
+            Timing::Late => &mut self.stats.late,
+        } += 1;
         let answerer = Contact { id: reply.id, addr: open.to };
         let Some(network) = self.networks[family.index()].as_deref_mut() else { return };
         network.replies += 1;
         self.stats.contacts_answered += u64::from(network.known.note_answered(now, open.to));
         if reply.id == network.endpoint.id() {
-            return self.on_silence(family, open.to, open.owner); // a reflector (H16)
+            // A reflector (H16): as good as silent, which it was before if its answer is late.
+            if timing == Timing::InTime {
+                self.on_silence(family, open.to, open.owner);
+            }
+            return;
         }
         network.warm.on_answer(self.config.mode.sweeps());
         network.sweep.on_sign_of_life();
@@ -122,18 +137,21 @@ impl Crawler {
         match open.owner {
             Owner::Bootstrap(index) => self.on_bootstrap_reply(index, answerer, reply),
             Owner::Probe(_) | Owner::LivenessProbe => self.hear_contacts(answerer, reply),
-            Owner::Sweep(query) => self.on_sweep_reply(family, query, reply),
+            Owner::Sweep(query) => self.on_sweep_reply(family, query, timing, reply),
             Owner::Source(key, _) => {
                 self.hear_contacts(answerer, reply);
                 let peers = reply.values.clone().heard_over(family);
                 let namer = self.standing.sponsor(answerer.addr);
                 self.jobs.on_peers(now, key, peers, true, Some(namer));
-                self.jobs.on_source_answer(key);
+                // It may be asked once more by now, or stand in line for that.
+                if timing == Timing::InTime {
+                    self.jobs.on_source_answer(key);
+                }
                 self.carry_out();
             }
-            Owner::Walk(key, _) => {
+            Owner::Walk { walk, job, .. } => {
                 self.hear_contacts(answerer, reply);
-                self.on_walk_reply(family, key, answerer, reply);
+                self.on_walk_reply(family, (walk, job), timing, answerer, reply);
             }
         }
         self.begin_walks();
@@ -145,7 +163,7 @@ impl Crawler {
         let expected = match owner {
             Owner::Bootstrap(_) | Owner::LivenessProbe => None,
             Owner::Sweep(query) => Some(query.waiting.contact.id),
-            Owner::Walk(_, contact) => contact.id,
+            Owner::Walk { contact, .. } => contact.id,
             Owner::Probe(contact) => Some(contact.id),
             Owner::Source(_, node) => Some(node.id),
         };
@@ -173,7 +191,13 @@ impl Crawler {
         }
     }
 
-    fn on_sweep_reply(&mut self, family: Family, query: SweepQuery, reply: &Reply<'_>) {
+    fn on_sweep_reply(
+        &mut self,
+        family: Family,
+        query: SweepQuery,
+        timing: Timing,
+        reply: &Reply<'_>,
+    ) {
         let now = self.now;
         let source = Contact { id: reply.id, ..query.waiting.contact };
         self.hear_contacts(source, reply);
@@ -182,7 +206,10 @@ impl Crawler {
             Family::V4 => reply.nodes.clone(),
             Family::V6 => reply.nodes6.clone(),
         };
-        network.sweep.on_neighbours(&network.known, &query, reply.id, near);
+        // Another node was asked about the gap when this one did not answer in time.
+        if timing == Timing::InTime || !query.reason.is_gap() {
+            network.sweep.on_neighbours(&network.known, &query, reply.id, near);
+        }
         match &reply.samples {
             Some(samples) if query.ask == SweepAsk::Sample => {
                 self.stats.nodes_sampling +=
@@ -191,11 +218,19 @@ impl Crawler {
                 let least = self.standing.on_visit(self.standing.sponsor(source.addr), brought);
                 let Some(network) = self.network(family) else { return };
                 let (sweep, known) = (&mut network.sweep, &mut network.known);
-                let rested = sweep.on_samples(known, now, query, reply.id, (reply.interval, least));
+                let (id, rest) = (reply.id, (reply.interval, least));
+                let rested = match timing {
+                    Timing::InTime => sweep.on_samples(known, now, query, id, rest),
+                    Timing::Late => sweep.on_late_samples(known, now, query, id, rest),
+                };
                 self.note_rest(Some(rested));
             }
             _ => {
-                let rested = network.sweep.on_reply(&mut network.known, now, query, reply.id);
+                let (sweep, known) = (&mut network.sweep, &mut network.known);
+                let rested = match timing {
+                    Timing::InTime => sweep.on_reply(known, now, query, reply.id),
+                    Timing::Late => sweep.on_late_reply(known, now, query, reply.id),
+                };
                 self.note_rest(rested);
             }
         }
@@ -242,7 +277,15 @@ impl Crawler {
         }
     }
 
-    fn on_walk_reply(&mut self, family: Family, key: Key, from: Contact, reply: &Reply<'_>) {
+    /// Contacts are for the walk, peers for its job: each if it lives.
+    fn on_walk_reply(
+        &mut self,
+        family: Family,
+        (walk, job): (Key, Key),
+        timing: Timing,
+        from: Contact,
+        reply: &Reply<'_>,
+    ) {
         let Some(network) = self.networks[family.index()].as_deref_mut() else { return };
         let found = match family {
             Family::V4 => reply.nodes.clone(),
@@ -250,23 +293,32 @@ impl Crawler {
         };
         let routers = &self.bootstraps;
         let found = found.filter(|contact| !routers.is_router(contact.addr));
-        network.walks.on_reply(key, from.addr, from.id, found);
-        if let Some(job) = network.walks.job(key) {
-            let peers = reply.values.clone().heard_over(family);
-            let namer = self.standing.sponsor(from.addr);
-            self.jobs.on_peers(self.now, job, peers, false, Some(namer));
-            self.carry_out();
+        match timing {
+            Timing::InTime => network.walks.on_reply(walk, from.addr, from.id, found),
+            Timing::Late => network.walks.on_late_reply(walk, from.addr, from.id, found),
         }
-        self.end_walk_if_done(family, key);
+        let peers = reply.values.clone().heard_over(family);
+        let namer = self.standing.sponsor(from.addr);
+        self.jobs.on_peers(self.now, job, peers, false, Some(namer));
+        self.carry_out();
+        self.end_walk_if_done(family, walk);
     }
 
     /// An error, or an answer too broken to count: the node lives, the call failed.
     fn on_refusal(&mut self, family: Family, open: Open<Owner>) {
         let now = self.now;
-        self.stats.refused += 1;
+        let timing = open.timing();
+        *match timing {
+            Timing::InTime => &mut self.stats.refused,
+            Timing::Late => &mut self.stats.late,
+        } += 1;
         let Some(network) = self.network(family) else { return };
         network.replies += 1;
         match open.owner {
+            Owner::Sweep(query) if timing == Timing::Late => {
+                network.sweep.on_late_error(&mut network.known, now, query);
+            }
+            _ if timing == Timing::Late => {}
             Owner::Sweep(query) => {
                 let rested = network.sweep.on_error(&mut network.known, now, query);
                 self.note_rest(rested);
@@ -277,11 +329,12 @@ impl Crawler {
                 self.carry_out();
             }
             // It lives: neither its place in the table nor its referrer suffers.
-            Owner::Walk(key, _) => {
-                network.walks.on_failure(key, open.to);
-                self.end_walk_if_done(family, key);
+            Owner::Walk { walk, .. } => {
+                network.walks.on_failure(walk, open.to);
+                self.end_walk_if_done(family, walk);
             }
-            Owner::Probe(_) | Owner::LivenessProbe | Owner::Bootstrap(_) => {}
+            Owner::Bootstrap(index) => self.bootstraps.on_refusal(now, index),
+            Owner::Probe(_) | Owner::LivenessProbe => {}
         }
         self.begin_walks();
     }

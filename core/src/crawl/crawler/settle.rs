@@ -18,6 +18,7 @@ impl Crawler {
     pub(super) fn settle_fetched(&mut self, dial: OpenDial, fetched: Fetched, how: Transport) {
         let Some(job) = self.finish_job(dial.job) else { return };
         self.pay(&job, dial.reserve.namer);
+        self.again.forget(job.hash());
         let Fetched { metadata, info } = fetched;
         let (verdict, leaves) = match info {
             Ok(info) => {
@@ -64,6 +65,7 @@ impl Crawler {
             let retry = self.admission.retry_later(self.now, job.lead());
             retry.map_or(Leaves::Over, |(due, round)| Leaves::Retry(due, round))
         } else {
+            self.again.on_failed(hash, job.tried());
             Leaves::Nothing
         };
         if first {

@@ -22,7 +22,7 @@ enum DatagramSource {
     Delayed,
     /// `get_peers` to the nodes that named infohashes: they know their peers and are alive now.
     Question,
-    /// `find_node` to bootstrap nodes.
+    /// `find_node` to bootstrap nodes, or `get_peers` where they refuse that.
     Bootstrap,
     /// `find_node` to nodes of a saved state.
     WarmStart,
@@ -204,16 +204,23 @@ impl Crawler {
             if !self.is_obsolete(family, &query) {
                 return Some(query);
             }
+            if let (Owner::Sweep(query), Some(network)) = (query.owner, self.network(family)) {
+                network.sweep.on_dropped(query);
+            }
         }
     }
 
-    /// Whether the infohash that a query is for was settled while the query waited.
+    /// Whether what a query is for was settled while the query waited: an infohash, or, by a late
+    /// answer, the samples of a node.
     fn is_obsolete(&self, family: Family, query: &Query) -> bool {
-        let walks = self.networks[family.index()].as_ref().map(|network| &network.walks);
+        let Some(network) = self.networks[family.index()].as_ref() else { return true };
         match query.owner {
             Owner::Source(key, _) => !self.jobs.is_open(key),
-            Owner::Walk(key, _) => walks.is_none_or(|walks| walks.job(key).is_none()),
-            Owner::Bootstrap(_) | Owner::Sweep(_) | Owner::Probe(_) | Owner::LivenessProbe => false,
+            Owner::Walk { walk, .. } => network.walks.job(walk).is_none(),
+            Owner::Sweep(query) => {
+                query.ask == SweepAsk::Sample && network.known.rests_at(self.now, query.addr())
+            }
+            Owner::Bootstrap(_) | Owner::Probe(_) | Owner::LivenessProbe => false,
         }
     }
 
@@ -224,9 +231,9 @@ impl Crawler {
     }
 
     fn bootstrap_query(&mut self, family: Family) -> Option<Query> {
-        let (index, to) = self.bootstraps.poll(family)?;
         let target = self.network(family)?.endpoint.id().id();
-        Some(Query { to, ask: Ask::FindNode { target }, owner: Owner::Bootstrap(index) })
+        let (index, to, ask) = self.bootstraps.poll(family, target)?;
+        Some(Query { to, ask, owner: Owner::Bootstrap(index) })
     }
 
     fn warm_query(&mut self, family: Family) -> Option<Query> {
@@ -257,10 +264,11 @@ impl Crawler {
         let network = self.networks[family.index()].as_deref_mut()?;
         let per_address = &self.per_address;
         let is_free = |addr| per_address.ready(self.now, addr).is_ok();
-        let (key, info_hash, contact) = network.poll_walk(self.now, is_free)?;
+        let (walk, info_hash, contact) = network.poll_walk(self.now, is_free)?;
+        let job = network.walks.job(walk)?;
         self.sending[family.index()].turns.on_walk();
         let ask = Ask::GetPeers { info_hash };
-        Some(Query { to: contact.addr, ask, owner: Owner::Walk(key, contact) })
+        Some(Query { to: contact.addr, ask, owner: Owner::Walk { walk, job, contact } })
     }
 
     fn upkeep_query(&mut self, family: Family) -> Option<Query> {

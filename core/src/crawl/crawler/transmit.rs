@@ -74,12 +74,12 @@ impl Crawler {
                 self.jobs.on_source_silence(key, blameless, &self.standing);
                 self.carry_out();
             }
-            Owner::Walk(key, contact) => {
-                network.walks.on_failure(key, to);
+            Owner::Walk { walk, contact, .. } => {
+                network.walks.on_failure(walk, to);
                 if let Some(id) = contact.id {
                     network.fail(now, Contact { id, addr: to }, blameless);
                 }
-                self.end_walk_if_done(family, key);
+                self.end_walk_if_done(family, walk);
             }
         }
     }

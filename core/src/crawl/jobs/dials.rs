@@ -81,7 +81,7 @@ impl Jobs {
         let key = self.to_dial.pop(standing, |key| self.jobs.get(*key).is_some())?;
         let job = self.jobs.get_mut(key)?;
         job.dial_turn = DialTurn::NotWanted;
-        let Some((to, namer, attempt)) = job.begin_dial(standing, usable) else {
+        let Some((to, namer, attempt)) = job.begin_dial(&self.limits, standing, usable) else {
             job.dial_turn = DialTurn::Blocked;
             self.blocked.push(now, key);
             return None;

@@ -11,7 +11,7 @@ use crate::base::time::{Duration, Instant};
 use crate::crawl::attempts::{Blame, Failure, Moved};
 use crate::crawl::dial::PeerKey;
 use crate::crawl::fair_line::Behalf;
-use crate::crawl::jobs::peers::Peers;
+use crate::crawl::jobs::peers::{Among, Peers};
 use crate::crawl::jobs::{Demand, JobLimits};
 use crate::crawl::row::FailureCause;
 use crate::crawl::standing::{Reserve, Sponsor, Standing};
@@ -236,10 +236,12 @@ impl Job {
         if !limits.dials {
             return self.next_for_peers(limits);
         }
-        let in_play = self.spent.saturating_add(self.in_flight);
-        let may_dial = in_play < limits.attempts && self.in_flight < RACES_MAX;
         let alone = self.in_flight == 0 || self.race == Race::Open;
-        if may_dial && alone && self.peers.waiting() > 0 {
+        let wanted = match self.among(limits) {
+            Among::All => self.peers.waiting() > 0,
+            Among::Orders => self.peers.has_orders_due(),
+        };
+        if wanted && alone && self.in_flight < RACES_MAX {
             return Next::Dial;
         }
         if self.in_flight > 0 {
@@ -249,6 +251,12 @@ impl Job {
             return Next::Settle(self.cause);
         }
         self.next_for_lookup(limits)
+    }
+
+    /// Which peers may be dialled: once the attempts are used up, those alone that the user named.
+    fn among(&self, limits: &JobLimits) -> Among {
+        let in_play = self.spent.saturating_add(self.in_flight);
+        if in_play < limits.attempts { Among::All } else { Among::Orders }
     }
 
     /// Where peers are all that is wanted: they are, as soon as some node named one.
@@ -266,7 +274,7 @@ impl Job {
         }
         match self.walk {
             WalkState::Waiting | WalkState::Walking(_) => Next::Wait,
-            WalkState::NotNeeded if limits.may_walk && self.peers.len() < limits.peers => {
+            WalkState::NotNeeded if limits.may_walk && self.peers.heard() < limits.peers => {
                 Next::Walk
             }
             WalkState::NotNeeded | WalkState::Done => Next::Settle(self.cause),
@@ -275,9 +283,9 @@ impl Job {
 
     /// What it hopes for from a walk of its own.
     pub(super) fn demand(&self, limits: &JobLimits) -> Demand {
-        if self.peers.len() >= limits.peers {
+        if self.peers.heard() >= limits.peers {
             Demand::None
-        } else if self.peers.len() == 0 {
+        } else if self.peers.heard() == 0 {
             Demand::Any
         } else if self.peers.waiting() >= WALK_PEERS_ENOUGH && self.answers > 1 {
             // One node alone may have made them all up (H21).
@@ -332,13 +340,19 @@ impl Job {
     /// The next peer to dial, who named it, and how, which is then under way.
     pub(super) fn begin_dial(
         &mut self,
+        limits: &JobLimits,
         standing: &Standing,
         usable: impl Fn(SocketAddr) -> bool,
     ) -> Option<(SocketAddr, Option<Sponsor>, Attempt)> {
-        let begun = self.peers.begin(standing, usable)?;
+        let begun = self.peers.begin(self.among(limits), standing, usable)?;
         self.in_flight += 1;
         self.race = Race::Closed;
         Some(begun)
+    }
+
+    /// Whether a connection is open for it.
+    pub(super) fn is_connected(&self) -> bool {
+        self.in_flight > 0
     }
 
     /// The connection begun last is slow: another may overtake it.
@@ -360,7 +374,8 @@ impl Job {
             return;
         }
         // A peer costs one attempt, however many connections it is tried with.
-        self.spent += u8::from(failure.was_accepted() && moved == Moved::Over);
+        let spent = failure.was_accepted() && moved == Moved::Over;
+        self.spent = self.spent.saturating_add(u8::from(spent));
         if failure.fault == PeerFault::BadHash {
             self.pooling = Pooling::Refused;
         }

@@ -6,8 +6,17 @@ use crate::base::addr::{NETWORK_OF_PEERS, prefix};
 use crate::crawl::attempts::{Blame, Failure, Moved, Plan};
 use crate::crawl::jobs::JobLimits;
 use crate::crawl::standing::{Sponsor, Standing};
-use crate::limits::{PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX, RESERVE_MAX};
+use crate::limits::{ORDERS_PER_INFOHASH_MAX, PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX, RESERVE_MAX};
 use crate::peer::exchange::Attempt;
+
+/// How a peer came to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voice {
+    /// The user named it: it is tried, whatever its neighbours.
+    Order,
+    /// Nodes, peers, links or an earlier run named it.
+    Hearsay,
+}
 
 #[derive(Clone, Debug)]
 struct Peer {
@@ -15,35 +24,84 @@ struct Peer {
     /// The node that named it; `None` for the user.
     namer: Option<Sponsor>,
     plan: Plan,
+    voice: Voice,
+}
+
+impl Peer {
+    /// Whether the user named it and it was not tried so far.
+    fn is_order_due(&self) -> bool {
+        self.voice == Voice::Order && self.plan.due() == Some(0)
+    }
+}
+
+/// What became of a peer that was named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Added {
+    New,
+    Known,
+    NoRoom,
+}
+
+/// Which peers may be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Among {
+    All,
+    /// Those that the user named and that were not tried so far.
+    Orders,
 }
 
 /// The peers of one infohash, in the order they were heard of.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     kept: Vec<Peer>,
+    /// How many of these are hearsay: only they fill places.
+    heard: usize,
     /// Peers beyond what one answer may fill.
     reserve: Vec<(SocketAddr, Option<Sponsor>)>,
 }
 
 impl Peers {
-    /// Keeps a peer if it is new and there is room.
+    /// Keeps a peer that was heard of, if it is new and there is room.
     pub(super) fn add(
         &mut self,
         limits: &JobLimits,
         addr: SocketAddr,
         namer: Option<Sponsor>,
-    ) -> bool {
-        let same_ip = self.kept.iter().filter(|peer| peer.addr.ip() == addr.ip()).count();
-        let net = |addr: SocketAddr| prefix(addr, NETWORK_OF_PEERS);
-        let same_net = self.kept.iter().filter(|peer| net(peer.addr) == net(addr)).count();
-        let too_many = same_ip >= PORTS_PER_IP_MAX || same_net >= PEERS_PER_PREFIX_MAX;
-        let crowded = limits.is_public() && too_many;
-        let known = self.kept.iter().any(|peer| peer.addr == addr);
-        if crowded || known || self.kept.len() >= limits.peers {
-            return false;
+    ) -> Added {
+        if self.kept.iter().any(|peer| peer.addr == addr) {
+            return Added::Known;
         }
-        self.kept.push(Peer { addr, namer, plan: Plan::new() });
-        true
+        let heard = || self.kept.iter().filter(|peer| peer.voice == Voice::Hearsay);
+        let same_ip = heard().filter(|peer| peer.addr.ip() == addr.ip()).count();
+        let net = |addr: SocketAddr| prefix(addr, NETWORK_OF_PEERS);
+        let same_net = heard().filter(|peer| net(peer.addr) == net(addr)).count();
+        let too_many = same_ip >= PORTS_PER_IP_MAX || same_net >= PEERS_PER_PREFIX_MAX;
+        if limits.is_public() && too_many || self.heard >= limits.peers {
+            return Added::NoRoom;
+        }
+        self.heard += 1;
+        self.kept.push(Peer { addr, namer, plan: Plan::new(), voice: Voice::Hearsay });
+        Added::New
+    }
+
+    /// Keeps a peer that the user named, whatever else is kept; one that was heard of becomes one.
+    pub(super) fn order(&mut self, addr: SocketAddr) -> Added {
+        let orders = self.kept.len() - self.heard;
+        let known = self.kept.iter_mut().find(|peer| peer.addr == addr);
+        match known {
+            Some(Peer { voice: Voice::Order, .. }) => Added::Known,
+            _ if orders >= ORDERS_PER_INFOHASH_MAX => Added::NoRoom,
+            Some(peer) => {
+                peer.voice = Voice::Order;
+                self.heard -= 1;
+                Added::Known
+            }
+            None => {
+                let plan = Plan::new();
+                self.kept.push(Peer { addr, namer: None, plan, voice: Voice::Order });
+                Added::New
+            }
+        }
     }
 
     /// How many peers of one answer to `get_peers` are kept: of the source's all but a quarter of
@@ -51,7 +109,7 @@ impl Peers {
     /// inventions (H21). The rest goes to the reserve. Where nobody is dialled there is nothing to
     /// save places for.
     pub(super) fn places_for_answer(&self, limits: &JobLimits, from_source: bool) -> usize {
-        let free = limits.peers.saturating_sub(self.kept.len());
+        let free = limits.peers.saturating_sub(self.heard);
         match (limits.dials, from_source) {
             (false, _) => free,
             (true, true) => free.min(limits.peers - limits.peers / 4),
@@ -71,18 +129,24 @@ impl Peers {
     /// left to try.
     pub(super) fn admit_reserve(&mut self, limits: &JobLimits) -> usize {
         let reserve = std::mem::take(&mut self.reserve);
-        reserve.into_iter().filter(|(peer, namer)| self.add(limits, *peer, *namer)).count()
+        let add = |(peer, namer)| self.add(limits, peer, namer) == Added::New;
+        reserve.into_iter().map(add).filter(|is_new| *is_new).count()
     }
 
-    /// Begins the next attempt on a peer that `usable` does not veto for the moment: every peer's
-    /// first attempt comes before any second, one that had fewer turns before that with more, and of
-    /// equals the one whose namer owes least.
+    /// Begins the next attempt on a peer that `usable` does not veto for the moment: those that the
+    /// user named come first, every peer's first attempt before any second, one that had fewer turns
+    /// before that with more, and of equals the one whose namer owes least.
     pub(super) fn begin(
         &mut self,
+        among: Among,
         standing: &Standing,
         usable: impl Fn(SocketAddr) -> bool,
     ) -> Option<(SocketAddr, Option<Sponsor>, Attempt)> {
-        let index = self.next(standing, usable)?;
+        let ordered = self.kept.iter().position(|peer| peer.is_order_due() && usable(peer.addr));
+        let index = match among {
+            Among::Orders => ordered?,
+            Among::All => ordered.or_else(|| self.next(standing, usable))?,
+        };
         let peer = self.kept.get_mut(index)?;
         Some((peer.addr, peer.namer, peer.plan.begin()?))
     }
@@ -123,6 +187,16 @@ impl Peers {
         self.kept.iter().filter(|peer| peer.plan.due().is_some()).count()
     }
 
+    /// Peers that were dialled at least once.
+    pub(super) fn tried(&self) -> impl Iterator<Item = SocketAddr> {
+        self.kept.iter().filter(|peer| peer.plan.due() != Some(0)).map(|peer| peer.addr)
+    }
+
+    /// Whether peers that the user named are still to be tried.
+    pub(super) fn has_orders_due(&self) -> bool {
+        self.kept.iter().any(Peer::is_order_due)
+    }
+
     /// Peers with a connection open.
     pub(super) fn under_way(&self) -> impl Iterator<Item = SocketAddr> {
         self.kept.iter().filter(|peer| peer.plan.is_under_way()).map(|peer| peer.addr)
@@ -131,6 +205,11 @@ impl Peers {
     /// Peers kept.
     pub(super) fn len(&self) -> usize {
         self.kept.len()
+    }
+
+    /// Peers kept that fill places.
+    pub(super) fn heard(&self) -> usize {
+        self.heard
     }
 
     /// Every peer kept, `serving` first.

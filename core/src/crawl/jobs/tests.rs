@@ -6,8 +6,9 @@ use crate::base::id::NodeId;
 use crate::base::rng::Seed;
 use crate::base::time::Duration;
 use crate::crawl::attempts::{Blame, Clue, Failure};
-use crate::lead::Origin;
-use crate::limits::{FOUND_PEERS_MAX, SOURCE_ASKS_MAX};
+use crate::crawl::jobs::named::LeftOut;
+use crate::lead::{Origin, Request};
+use crate::limits::{FOUND_PEERS_MAX, JOB_PATIENCE, SOURCE_ASKS_MAX};
 use crate::peer::exchange::{Exchange, Outcome, Progress};
 
 const NOW: Instant = Instant::START;
@@ -75,10 +76,16 @@ fn dial(jobs: &mut Jobs, key: Key, found_peers: Vec<SocketAddr>) -> SocketAddr {
     let standing = Standing::blank();
     assert_eq!(jobs.next_to_dial(&standing).map(|next| next.0), Some(key));
     let begun = jobs.begin_dial(NOW, &standing, |_| true).expect("a peer to try");
+    refuse(jobs, key, begun, found_peers)
+}
+
+/// The connection that a job has begun is refused; whom that was.
+fn refuse(jobs: &mut Jobs, key: Key, begun: Begun, found_peers: Vec<SocketAddr>) -> SocketAddr {
     let to = begun.to;
     let outcome = refused(begun, found_peers);
     let failure =
         Failure { fault: PeerFault::Refused, progress: Progress::Nothing, clue: Clue::None };
+    let standing = Standing::blank();
     jobs.on_dial_failed(NOW, (key, to), &failure, Blame::Peer, outcome, (None, &standing));
     to
 }
@@ -171,6 +178,21 @@ fn a_job_to_which_nothing_happens_is_given_up_unless_it_is_held_up() {
 }
 
 #[test]
+fn a_job_is_not_given_up_while_a_connection_is_open_for_it() {
+    let (mut jobs, key) = begun(&lead(&[peer(1)]));
+    assert_eq!(needs(&mut jobs), []);
+    let begun = jobs.begin_dial(NOW, &Standing::blank(), |_| true).expect("it wants a connection");
+    let mut now = NOW;
+    for _ in 0..3 {
+        now = now + JOB_PATIENCE;
+        assert_eq!(jobs.poll_impatient(now, false, false), None, "pieces may be coming");
+    }
+    refuse(&mut jobs, key, begun, Vec::new());
+    let later = now + JOB_PATIENCE;
+    assert!(jobs.poll_impatient(later, false, false).is_some_and(|(given_up, _)| given_up == key));
+}
+
+#[test]
 fn a_settled_job_leaves_nothing_in_any_line() {
     let (mut jobs, key) = begun(&lead(&[peer(1)]).from(Some(source())));
     jobs.hold(key);
@@ -190,7 +212,7 @@ fn a_settled_job_leaves_nothing_in_any_line() {
 #[should_panic(expected = "jobs that wait to dial stand in line once")]
 fn a_job_that_thinks_it_stands_in_line_is_found() {
     let (mut jobs, key) = begun(&lead(&[]));
-    jobs.jobs.get_mut(key).expect("open").dial_turn = job::DialTurn::InLine;
+    jobs.jobs.get_mut(key).expect("open").dial_turn = DialTurn::InLine;
     jobs.check();
 }
 
@@ -230,4 +252,31 @@ fn a_walk_unknown_to_its_job_is_found() {
 fn a_connection_unknown_to_its_job_is_found() {
     let (jobs, key) = begun(&lead(&[peer(1)]));
     jobs.check_dial(key, peer(1));
+}
+
+#[test]
+fn of_a_request_what_cannot_be_used_is_counted_by_its_reason() {
+    let (mut jobs, key) = begun(&lead(&[]));
+    jobs.limits.policy = AddressPolicy::Public;
+    let addr = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let request = Request {
+        hash: InfoHash([7; 20]),
+        orders: ["10.0.0.1:1", "10.0.0.2:1", "224.0.0.1:1"].map(addr).to_vec(),
+        hearsay: ["10.0.0.1:1", "10.0.0.3:1", "9.0.9.9:0", "9.0.8.8:6881"].map(addr).to_vec(),
+    };
+    let left_out = jobs.on_request(NOW, key, &request);
+    assert_eq!(left_out, LeftOut { orders: 1, private: 1, hearsay: 1 });
+    let kept = jobs.finish(key).map(|finished| finished.peers(None));
+    assert_eq!(kept, Some(["10.0.0.1:1", "10.0.0.2:1", "9.0.8.8:6881"].map(addr).to_vec()));
+}
+
+#[test]
+fn a_job_whose_orders_wait_for_their_turn_is_not_given_up() {
+    let (mut jobs, key) = begun(&lead(&[]));
+    let order = SocketAddr::from(([9, 0, 0, 1], 1));
+    jobs.on_request(NOW, key, &Request::new(InfoHash([7; 20]), [order]));
+    assert_eq!(needs(&mut jobs), []);
+    let late = NOW + JOB_PATIENCE * 3;
+    assert_eq!(jobs.poll_impatient(late, false, false), None);
+    assert_eq!(dial(&mut jobs, key, Vec::new()), order);
 }

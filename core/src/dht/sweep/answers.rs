@@ -27,9 +27,61 @@ impl Sweep {
         now: Instant,
         query: SweepQuery,
         id: NodeId,
-        (interval, least): (Option<i64>, Duration),
+        rest: (Option<i64>, Duration),
     ) -> Rested {
         self.on_ended(query.reason);
+        self.on_samples_of(known, now, query, id, rest)
+    }
+
+    /// A query that had been given up was answered with samples after all. What the silence meant
+    /// is taken back; the node rests, so that nothing it had coming to it is asked any more.
+    #[must_use = "the journal must be told"]
+    pub(crate) fn on_late_samples(
+        &mut self,
+        known: &mut Known,
+        now: Instant,
+        query: SweepQuery,
+        id: NodeId,
+        rest: (Option<i64>, Duration),
+    ) -> Rested {
+        self.on_samples_of(known, now, query, id, rest)
+    }
+
+    /// The same without samples. Nothing follows from it: the node may be asked something else by
+    /// now, or stand in line for it.
+    #[must_use = "the journal must be told"]
+    pub(crate) fn on_late_reply(
+        &mut self,
+        known: &mut Known,
+        now: Instant,
+        query: SweepQuery,
+        id: NodeId,
+    ) -> Option<Rested> {
+        let node = self.on_reply_of(known, now, query, id);
+        match query.ask {
+            SweepAsk::Sample => Some(self.rest(known, now, node, UNSUPPORTED_REST)),
+            SweepAsk::FindNode => None,
+        }
+    }
+
+    /// The same, with an error: it lives, and is asked whatever it stands in line for.
+    pub(crate) fn on_late_error(&mut self, known: &mut Known, now: Instant, query: SweepQuery) {
+        self.on_answer_of(known, now, query, query.waiting.contact.id);
+    }
+
+    /// A query that waited for its address is not sent after all.
+    pub(crate) fn on_dropped(&mut self, query: SweepQuery) {
+        self.on_ended(query.reason);
+    }
+
+    fn on_samples_of(
+        &mut self,
+        known: &mut Known,
+        now: Instant,
+        query: SweepQuery,
+        id: NodeId,
+        (interval, least): (Option<i64>, Duration),
+    ) -> Rested {
         let node = self.on_reply_of(known, now, query, id);
         let rest = clamp_interval(interval);
         let rest = if planted::is(Bug::IgnoreInterval) { rest } else { rest.max(least) };

@@ -1,5 +1,7 @@
 //! One query of the sweep: what is asked, and why.
 
+use std::net::SocketAddr;
+
 use super::frontier::Waiting;
 use crate::base::id::Id;
 
@@ -48,4 +50,11 @@ pub(crate) struct SweepQuery {
     pub(crate) reason: Reason,
     /// The point whose neighbours the answer is to name.
     pub(crate) target: Id,
+}
+
+impl SweepQuery {
+    /// Where it goes.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.waiting.contact.addr
+    }
 }

@@ -65,6 +65,13 @@ impl SweepAlone {
         ));
     }
 
+    fn on_late_samples(&mut self, now: Instant, query: SweepQuery, interval: i64) {
+        let (known, id) = (&mut self.known, query.waiting.contact.id);
+        let rested =
+            self.sweep.on_late_samples(known, now, query, id, (Some(interval), Duration::ZERO));
+        self.rested.push(rested);
+    }
+
     pub(crate) fn on_reply(&mut self, now: Instant, query: SweepQuery, id: NodeId) {
         self.rested.extend(self.sweep.on_reply(&mut self.known, now, query, id));
     }
@@ -319,6 +326,24 @@ fn hearsay_of_low_ports_and_private_addresses_is_ignored_but_not_what_the_user_n
         assert_eq!(sweep.offer(Instant::START, unusable, referrer), Offer::Ignored);
     }
     assert_eq!(sweep.offer(Instant::START, at([10, 0, 0, 1], 6_881), None), Offer::New);
+}
+
+#[test]
+fn a_node_whose_samples_come_late_gets_no_second_chance_and_rests() {
+    let mut sweep = sweep();
+    for n in [0x11, 0x22] {
+        sweep.offer(Instant::START, contact(n), None);
+    }
+    let [late, other] =
+        [(); 2].map(|()| sweep.poll_visit(Instant::START).expect("a contact waits"));
+    sweep.on_silence(Instant::START + 6 * SECOND, late);
+    let now = Instant::START + 7 * SECOND;
+    sweep.on_late_samples(now, late, 300);
+    sweep.on_samples(now, other, other.waiting.contact.id, None);
+    assert_eq!(sweep.poll_visit(now), None);
+    assert_eq!(sweep.poll_visit(now + 299 * SECOND), None);
+    let again = sweep.poll_visit(now + 400 * SECOND).map(|query| query.waiting.contact);
+    assert_eq!(again, Some(late.waiting.contact));
 }
 
 /// Found by the simulator: seed 1091, where every other node names no contact that may be visited.

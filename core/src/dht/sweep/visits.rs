@@ -10,7 +10,8 @@ use std::collections::VecDeque;
 use super::Offer;
 use super::calendar::Calendar;
 use super::frontier::{Frontier, Waiting};
-use super::query::SweepQuery;
+use super::query::{SweepAsk, SweepQuery};
+use crate::base::addr::Contact;
 use crate::base::id::Id;
 use crate::base::time::Instant;
 use crate::dht::known::{Encounter, Known};
@@ -88,20 +89,25 @@ impl Visits {
     /// Takes what is to be asked next.
     pub(super) fn take_next(&mut self, known: &Known, now: Instant) -> Option<NextVisit> {
         // The node of a follow-up has just answered, or a gap is being asked about: both are quick.
-        if let Some(query) = self.follow_ups.pop_front() {
-            return Some(NextVisit::FollowUp(query));
+        // Whatever rests has given its samples after all: late, or at another address.
+        while let Some(query) = self.follow_ups.pop_front() {
+            if query.ask != SweepAsk::Sample || !known.rests_at(now, query.addr()) {
+                return Some(NextVisit::FollowUp(query));
+            }
         }
         // Its second chance is the last query of the pass to a contact, and it has come.
         if self.order == Order::SilentFirst {
-            if let Some(waiting) = self.silent.pop_front() {
-                return Some(NextVisit::Silent(waiting));
+            while let Some(waiting) = self.silent.pop_front() {
+                if !known.rests_at(now, waiting.contact.addr) {
+                    return Some(NextVisit::Silent(waiting));
+                }
             }
             self.order = Order::FrontierFirst;
         }
         while let Some(waiting) = self.frontier.take_next(self.cursor) {
             self.cursor = waiting.contact.id.id();
-            // The node may have been sampled at another address since it was queued.
-            if !known.is_resting(now, waiting.contact.id) {
+            let Contact { id, addr } = waiting.contact;
+            if !known.is_resting(now, id) && !known.rests_at(now, addr) {
                 return Some(NextVisit::First(waiting));
             }
         }
@@ -207,11 +213,11 @@ impl Visits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::addr::{AddressPolicy, Contact};
+    use crate::base::addr::AddressPolicy;
     use crate::base::id::NodeId;
     use crate::base::rng::{Rng, Seed};
     use crate::base::time::Duration;
-    use crate::dht::sweep::{Reason, SweepAsk};
+    use crate::dht::sweep::Reason;
 
     fn waiting(n: u32) -> Waiting {
         let mut id = [0; 20];

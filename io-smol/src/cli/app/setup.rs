@@ -31,14 +31,11 @@ pub(super) fn mode(form: &Form) -> Mode {
     }
 }
 
-/// The request of `crawl get`: the peers given, then those of the magnet link that may be used.
+/// The request of `crawl get`: the peers given are orders, those of the magnet link hearsay.
 pub(super) fn request(command: &Command) -> Option<Request> {
     let Form::Get { target, peers } = &command.form else { return None };
-    let policy = command.policy;
-    let mut all = peers.clone();
-    let hearsay = target.peers.iter().filter(|peer| policy.admits(**peer) && !peers.contains(peer));
-    all.extend(hearsay);
-    Some(Request { hash: target.hash, peers: all })
+    let hearsay = target.peers.clone();
+    Some(Request { hash: target.hash, orders: peers.clone(), hearsay })
 }
 
 /// The core's settings: in range, as the command line was checked by the same limits.
@@ -137,9 +134,11 @@ mod tests {
     fn peers_of_a_magnet_are_hearsay_and_given_ones_are_not() {
         let magnet = "magnet:?xt=urn:btih:631a31dd0a46257d5078c0dee4e66e26f73e42ac\
                       &x.pe=127.0.0.1:1&x.pe=8.8.8.8:2";
-        let peers = |line: &str| request(&command(line)).map_or(0, |request| request.peers.len());
-        assert_eq!(peers(&format!("get {magnet}")), 1);
-        assert_eq!(peers(&format!("get {magnet} --allow-private")), 2);
-        assert_eq!(peers(&format!("get {magnet} --peer 127.0.0.1:9")), 2);
+        let named = |line: &str| {
+            let request = request(&command(line)).expect("get asks for one");
+            (request.orders.len(), request.hearsay.len())
+        };
+        assert_eq!(named(&format!("get {magnet}")), (0, 2));
+        assert_eq!(named(&format!("get {magnet} --peer 127.0.0.1:9")), (1, 2));
     }
 }

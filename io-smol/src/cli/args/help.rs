@@ -118,8 +118,9 @@ fn head(form: FormName) -> Head {
         FormName::Fetch => (
             &["Usage: crawl fetch PEERS.csv|- [OPTIONS]"],
             "Step 2 alone: fetches the metadata of the infohash,peer_ip,peer_port lines of a file, \
-             or of - (stdin). A line may also be a bare infohash or a magnet link. A bad line is \
-             named and skipped.",
+             or of - (stdin), or of the rows of a metadata.csv, as spreadsheets save them too. A line \
+             may also be a bare infohash or a magnet link. Each peer in a column is tried, up to 1000 \
+             for an infohash; those within links are hearsay. A bad line is named and skipped.",
             [
                 ("Fetch what step 1 found", "crawl fetch peers.csv --out metadata.csv"),
                 ("Fetch a list of infohashes", "cut -d, -f1 old.csv | crawl fetch - --out new.csv"),

@@ -171,9 +171,9 @@ options! {
         max_infohashes: Option "N" MANY Limits
             "admit and write at most N infohashes, and end when they are settled; those already True in every output do not count. Default: unlimited";
         peers_per_infohash: Option "N" ALL Limits
-            "keep, hence dial, at most N peers of an infohash. Default: 20";
+            "keep, hence dial, at most N peers of an infohash, beside those that you name. Default: 20";
         metadata_peer_attempts: Option "N" ROWS Limits
-            "try at most N peers of an infohash that accept a connection; refused and silent ones cost nothing. Default: 5";
+            "try at most N peers of an infohash that accept a connection; refused and silent ones cost nothing, and those that you name are tried all the same. Default: 5";
         overall_timeout: Option "SECONDS" ALL Limits
             "end the run after so many seconds; a clean end. Default: none";
         until_idle: Option "SECONDS" MANY Limits
@@ -183,7 +183,7 @@ options! {
         bind: Vec "ADDR:PORT" ALL Network
             "UDP socket, at most one per family; naming one family turns the other off; port 0 picks one. Default: 0.0.0.0:6881 and [::]:6881";
         peer: Vec "IP:PORT" GET Network
-            "fetch from this peer, without the DHT; may be repeated. Default: look peers up";
+            "fetch from this peer, without the DHT; may be repeated, up to 1000 times: each is tried. Default: look peers up";
         profile: Option "home|server" ALL Network
             "pace: home is --rate 200 --new-flows 1800 --max-connections 200, server is 2000, 60000 and 2000; options given beside it win. Default: home";
         rate: Option "N" ALL Network

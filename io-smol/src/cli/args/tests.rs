@@ -131,3 +131,16 @@ fn the_state_lies_beside_the_first_output_unless_there_is_none_or_the_swarm_is_p
     assert_eq!(state("--state ./none"), is("./none"));
     assert!(parsed("--state -").is_err());
 }
+
+#[test]
+fn more_peers_than_are_tried_are_refused() {
+    let line = |count: usize| {
+        let mut words =
+            vec!["get".to_owned(), "631a31dd0a46257d5078c0dee4e66e26f73e42ac".to_owned()];
+        words.extend((1..=count).map(|port| format!("--peer=127.0.0.1:{port}")));
+        parse(&words)
+    };
+    assert!(line(1_000).is_ok());
+    let error = line(1_001).expect_err("one too many").to_string();
+    assert_eq!(error, "--peer 127.0.0.1:1001: at most 1000 of them; leave some out");
+}

@@ -1,11 +1,12 @@
 //! Why a run has nothing to show: the first stage of the funnel that let nothing through.
 
-use estudely_core::{Mode, PeerFault, Stats};
+use estudely_core::{AddressPolicy, Mode, PeerFault, Stats};
 
+use super::errors;
 use crate::engine::run::Report;
 
 /// Lines for a run that verified nothing, or in [`Mode::Peers`] found no peer; none otherwise.
-pub fn diagnose(report: &Report, mode: Mode) -> Vec<String> {
+pub fn diagnose(report: &Report, mode: Mode, policy: AddressPolicy) -> Vec<String> {
     let stats = &report.stats;
     let wanted = if mode.dials() { stats.verified } else { stats.infohashes_with_peers };
     if wanted > 0 {
@@ -18,17 +19,20 @@ pub fn diagnose(report: &Report, mode: Mode) -> Vec<String> {
             report.bootstrap.names_failed
         ));
     }
-    let why = if mode.uses_dht() { dht(report, mode) } else { None };
-    let why = why.or_else(|| if mode.dials() { peers(stats) } else { None });
+    let why = if mode.uses_dht() { dht(report, mode, policy) } else { None };
+    let why = why.or_else(|| if mode.dials() { peers(stats, policy) } else { None });
     lines.extend(why.map(|why| format!("nothing found: {why}")));
     lines
 }
 
 /// Where the way to peers ends, if it does.
-fn dht(report: &Report, mode: Mode) -> Option<String> {
+fn dht(report: &Report, mode: Mode, policy: AddressPolicy) -> Option<String> {
     let stats = &report.stats;
     let queries = stats.queries();
     let replies = stats.answered + stats.refused;
+    if queries == 0 && stats.dialled > 0 {
+        return None; // the peers that were named come first
+    }
     if queries == 0 {
         return Some(
             "no query was sent: the run ended before a bootstrap address was known".into(),
@@ -43,13 +47,16 @@ fn dht(report: &Report, mode: Mode) -> Option<String> {
         };
         return Some(format!("no node answered {queries} queries; {why}"));
     }
+    if stats.answered == 0 {
+        return Some(only_refusals(stats));
+    }
     if stats.contacts_answered == 0 || stats.contacts_heard == 0 {
-        return Some(
-            "nodes answered, but named no usable contact; a swarm of your own needs --allow-private"
-                .into(),
-        );
+        return Some(format!("nodes answered, but named no usable contact{}", private(policy)));
     }
     if mode.sweeps() {
+        if stats.queries_sample == 0 {
+            return Some("the run ended before a node was asked for samples".into());
+        }
         if stats.nodes_sampling == 0 {
             return Some(format!(
                 "{} nodes answered, but none samples infohashes (BEP 51); run longer, or use other \
@@ -61,25 +68,53 @@ fn dht(report: &Report, mode: Mode) -> Option<String> {
             return Some("nodes sample, but none of them stores an infohash".into());
         }
         if stats.infohashes_new == 0 {
-            return Some("every infohash met is verified in the outputs already".into());
+            return Some("every infohash met is settled already, by outputs or state".into());
         }
     }
     if stats.infohashes_with_peers == 0 && stats.dialled == 0 {
-        return Some("no node named a peer for any infohash".into());
+        return Some("no node named a usable peer for any infohash".into());
     }
     None
 }
 
+/// What to say when queries were answered, and none with a reply.
+fn only_refusals(stats: &Stats) -> String {
+    let unread = stats.refused.saturating_sub(stats.errors());
+    match errors(stats) {
+        Some(errors) if unread == 0 => format!("nodes answered with errors ({errors})"),
+        Some(errors) => {
+            format!("nodes answered with errors ({errors}), and {unread} times unreadably")
+        }
+        None => format!("nodes answered {unread} times, each time unreadably"),
+    }
+}
+
+/// The cure for a swarm on private addresses, if it was not taken.
+const fn private(policy: AddressPolicy) -> &'static str {
+    match policy {
+        AddressPolicy::Public => "; a swarm of your own needs --allow-private",
+        AddressPolicy::AllowPrivate => "",
+    }
+}
+
 /// Where the way from peers to metadata ends.
-fn peers(stats: &Stats) -> Option<String> {
+fn peers(stats: &Stats, policy: AddressPolicy) -> Option<String> {
     let most = || {
         let all = PeerFault::ALL.iter().zip(stats.faults).filter(|(_, count)| *count > 0);
         let most = all.max_by_key(|(_, count)| *count);
         most.map_or(String::new(), |(fault, count)| format!(", most often {fault} ({count})"))
     };
     let dialled = stats.dialled;
-    let why = if dialled == 0 {
-        "no peer could be dialled; a swarm of your own needs --allow-private".to_owned()
+    let count = |fault: PeerFault| stats.faults[fault as usize];
+    let why = if dialled == 0 && stats.infohashes_with_peers > 0 {
+        "the run ended before a peer was dialled".to_owned()
+    } else if dialled == 0 {
+        format!("no peer could be dialled{}", private(policy))
+    } else if stats.connected == 0 && count(PeerFault::Aborted) >= dialled {
+        format!("the run ended before any of {dialled} dials was accepted or refused")
+    } else if stats.connected == 0 && count(PeerFault::Refused) > 0 {
+        // Somebody said no: what blocks TCP says nothing, as a rule.
+        format!("none of {dialled} dials was accepted{}", most())
     } else if stats.connected == 0 {
         format!("none of {dialled} dials was accepted{}; is outgoing TCP blocked?", most())
     } else if stats.handshaken == 0 {
@@ -90,8 +125,10 @@ fn peers(stats: &Stats) -> Option<String> {
         format!("{} peers offer metadata, none sent it whole{}", stats.offering_metadata, most())
     } else if stats.broken > 0 {
         "the metadata matches its infohash, but is no torrent".to_owned()
-    } else {
+    } else if count(PeerFault::BadHash) > 0 {
         format!("metadata arrived, but did not match its infohash{}", most())
+    } else {
+        format!("metadata arrived, but was not taken{}", most())
     };
     Some(why)
 }
@@ -105,7 +142,7 @@ mod tests {
     use crate::engine::run::{BootstrapReport, Ended, UdpReport};
 
     fn lines(mode: Mode, stats: Stats) -> Vec<String> {
-        diagnose(&report(stats), mode)
+        diagnose(&report(stats), mode, AddressPolicy::Public)
     }
 
     fn report(stats: Stats) -> Report {
@@ -130,15 +167,21 @@ mod tests {
         };
         check(|_| {}, "no query was sent");
         check(|s| s.queries_find_node = 8, "no node answered 8 queries; is UDP blocked?");
+        check(
+            |s| (s.refused, s.errors_201, s.errors_204) = (13, 12, 1),
+            "nodes answered with errors (201 x 12, 204 x 1)",
+        );
+        check(|s| s.refused = 15, "204 x 1), and 2 times unreadably");
         check(|s| s.answered = 5, "named no usable contact");
         check(
             |s| (s.contacts_heard, s.contacts_answered) = (9, 5),
-            "5 nodes answered, but none samples",
+            "ended before a node was asked for samples",
         );
+        check(|s| s.queries_sample = 3, "5 nodes answered, but none samples");
         check(|s| s.nodes_sampling = 2, "none of them stores an infohash");
-        check(|s| s.infohashes_sampled = 4, "verified in the outputs already");
-        check(|s| s.infohashes_new = 4, "no node named a peer");
-        check(|s| s.infohashes_with_peers = 3, "no peer could be dialled");
+        check(|s| s.infohashes_sampled = 4, "settled already, by outputs or state");
+        check(|s| s.infohashes_new = 4, "no node named a usable peer");
+        check(|s| s.infohashes_with_peers = 3, "ended before a peer was dialled");
         check(
             |s| {
                 s.dialled = 6;
@@ -149,7 +192,8 @@ mod tests {
         check(|s| s.connected = 5, "5 peers accepted, none answered the handshake");
         check(|s| s.handshaken = 4, "4 peers answered, none offers metadata");
         check(|s| s.offering_metadata = 3, "3 peers offer metadata, none sent it whole");
-        check(|s| s.complete = 2, "did not match its infohash");
+        check(|s| s.complete = 2, "but was not taken");
+        check(|s| s.faults[PeerFault::BadHash as usize] = 2, "did not match its infohash");
         check(|s| s.broken = 1, "is no torrent");
     }
 
@@ -171,7 +215,7 @@ mod tests {
         report.bootstrap.names_failed = 2;
         report.udp.send_failures = 1;
         report.udp.last_failure = Some(io::ErrorKind::NetworkUnreachable);
-        let lines = diagnose(&report, Mode::Crawl);
+        let lines = diagnose(&report, Mode::Crawl, AddressPolicy::Public);
         assert!(lines[0].starts_with("DNS failed for 2 bootstrap names"), "{lines:?}");
         assert!(lines[1].contains("did not send 1 of them: network unreachable"), "{lines:?}");
     }
@@ -180,6 +224,21 @@ mod tests {
     fn without_the_dht_only_peers_are_to_blame() {
         let mut stats = Stats::default();
         stats.dialled += 1;
-        assert!(lines(Mode::Direct, stats)[0].contains("none of 1 dials was accepted"));
+        let said = lines(Mode::Direct, stats.clone());
+        assert!(said[0].ends_with("is outgoing TCP blocked?"), "{said:?}");
+        stats.faults[PeerFault::Refused as usize] += 1;
+        let said = lines(Mode::Direct, stats.clone());
+        assert!(said[0].ends_with("most often refused (1)"), "{said:?}");
+        stats.faults = Default::default();
+        stats.faults[PeerFault::Aborted as usize] += 1;
+        assert!(lines(Mode::Direct, stats)[0].contains("the run ended before"));
+    }
+
+    #[test]
+    fn a_cure_that_was_taken_is_not_given_again() {
+        let mut stats = Stats::default();
+        (stats.queries_find_node, stats.answered) = (1, 1);
+        let said = diagnose(&report(stats), Mode::Crawl, AddressPolicy::AllowPrivate);
+        assert!(said[0].ends_with("named no usable contact"), "{said:?}");
     }
 }

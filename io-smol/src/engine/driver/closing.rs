@@ -56,11 +56,16 @@ impl Driver<'_> {
                 let hosts = self.session.names().filter_map(|at| self.names.host(at));
                 RunError::NoBootstrapResolved { names: hosts.map(str::to_owned).collect() }
             }
-            Failure::NoNodeAnswered { waited, tried } => RunError::NoNodeAnswered {
-                seconds: waited.as_secs_f64().round() as u64,
-                tried,
-                send_failure: self.sockets.report().last_failure,
-            },
+            Failure::NoNodeAnswered { waited, tried } => {
+                let stats = self.crawler.stats();
+                RunError::NoNodeAnswered {
+                    waited,
+                    tried,
+                    send_failure: self.sockets.report().last_failure,
+                    received: stats.datagrams_received,
+                    left_out: stats.hearsay_private,
+                }
+            }
             Failure::OutputLost => RunError::SinkLost(self.outputs.take_loss()),
         }
     }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use estudely_core::keyed::Rng;
 use estudely_core::state::WallTime;
-use estudely_core::{AddressPolicy, Config, InfoHash, Instant, Mode, PeerFault, Row, Seed};
+use estudely_core::{
+    AddressPolicy, Config, InfoHash, Instant, Mode, PeerFault, Request, Row, Seed,
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -58,7 +60,7 @@ fn settle(crawler: &mut Crawler) {
     let now = Instant::START;
     for n in 0..COUNT {
         let peer = ([127, 0, 1, n as u8 + 1], 5).into();
-        crawler.handle_request(now, hash(n), &[peer]).expect("room");
+        crawler.handle_request(now, &Request::new(hash(n), [peer])).expect("room");
     }
     while let Some(mut dial) = crawler.poll_dial(now) {
         let outcome = dial.exchange.handle_failed(now, PeerFault::Refused);

@@ -46,7 +46,7 @@ fn whole() -> String {
 fn a_whole_file_is_kept_and_its_infohashes_are_known() {
     let text = whole();
     let held = rows(text.as_bytes()).expect("ours");
-    assert_eq!(held.extent, Extent { whole: text.len() as u64, len: text.len() as u64 });
+    assert_eq!(held.extent, Extent::of(text.len() as u64, text.len() as u64));
     assert!(held.verified.iter().eq([hash(A)]));
     assert!(held.unverified.contains(&hash(B).0) && !held.unverified.contains(&hash(A).0));
 }
@@ -58,7 +58,12 @@ fn a_file_cut_anywhere_keeps_exactly_its_whole_lines() {
         let part = &text.as_bytes()[..cut];
         let kept = part.iter().rposition(|b| *b == b'\n').map_or(0, |last| last + 1);
         let held = rows(part).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
-        assert_eq!(held.extent, Extent { whole: kept as u64, len: cut as u64 }, "cut at {cut}");
+        let expected = if part.ends_with(b",True") || part.ends_with(b",False") {
+            Extent { whole: cut as u64, len: cut as u64, end: RowEnd::Open }
+        } else {
+            Extent::of(kept as u64, cut as u64)
+        };
+        assert_eq!(held.extent, expected, "cut at {cut}");
     }
 }
 
@@ -71,6 +76,64 @@ fn what_a_spreadsheet_saved_is_still_ours() {
     assert_eq!(rows(torn.as_bytes()).expect("ours").extent.whole, text.len() as u64);
     let lines = format!("{ROWS_HEADER}\n{A},\"a\nb\",1,2,3,,,True\n");
     assert!(rows(lines.as_bytes()).expect("ours").verified.contains(hash(A)));
+    // Words, quotes, rounded counts, empty rows and columns, a note, and a second header after cat.
+    let saved = format!(
+        "sep=,\n{ROWS_HEADER},,\n\"{A}\",x,\"1\",1.23457E+12,3,,,\"TRUE\",,\n,,,\n,,,,,,,\n\
+         \u{feff}{ROWS_HEADER}\n{B},,0,0,0,,,false\n"
+    );
+    for text in [saved.clone(), saved.replace('\n', "\r\n"), saved.replace('\n', "\r")] {
+        let held = rows(text.as_bytes()).expect("ours");
+        assert!(held.verified.iter().eq([hash(A)]) && held.unverified.contains(&hash(B).0));
+        assert_eq!(held.extent.whole, text.len() as u64);
+        assert_eq!(held.extent.end == RowEnd::Open, text.ends_with('\r'));
+    }
+}
+
+#[test]
+fn a_last_row_is_whole_without_its_line_end_only_if_nothing_can_follow() {
+    let end = |row: &str| {
+        let text = format!("{ROWS_HEADER}\n{A},x,1,2,3,,,{row}");
+        let held = rows(text.as_bytes()).expect("ours");
+        assert_eq!(held.extent.whole == text.len() as u64, held.extent.end == RowEnd::Open);
+        (held.extent.end, held.verified.contains(hash(A)))
+    };
+    for word in ["True", "TRUE", "true", "\"True\"", "False", "FALSE"] {
+        assert_eq!(end(word), (RowEnd::Open, word.to_lowercase().contains("true")), "{word}");
+    }
+    for word in ["Tru", "\"True", "\"False", "", "\"", "Fals"] {
+        assert_eq!(end(word), (RowEnd::Whole, false), "{word}");
+    }
+    // In a name it says nothing.
+    let text = format!("{ROWS_HEADER}\n{A},\"x,True");
+    assert_eq!(rows(text.as_bytes()).expect("ours").extent.whole, ROWS_HEADER.len() as u64 + 1);
+}
+
+#[test]
+fn a_file_with_other_columns_is_refused_by_a_line_that_says_what_it_is() {
+    let header = |text: &str| refusal(text).replace("line 1: the header is not that of crawl", "");
+    assert_eq!(
+        header(&format!("{PAIRS_HEADER}\n")),
+        ": it is that of crawl peers, for other columns"
+    );
+    assert_eq!(header(&format!("{ROWS_HEADER},extra\n")), ": it has columns more: extra");
+    let without = ROWS_HEADER.replace(",peer_ip,peer_port", "");
+    assert_eq!(header(&format!("{without}\n")), ": columns are missing: peer_ip, peer_port");
+    let turned: Vec<_> = ROWS_HEADER.rsplit(',').collect();
+    assert!(header(&format!("{}\n", turned.join(","))).contains("another order"));
+    let other = ROWS_HEADER.replace("name", "title");
+    assert!(header(&format!("{other}\n")).ends_with("missing: name; it has others: title"));
+    for (separator, name) in [(";", "semicolons"), ("\t", "tabs")] {
+        let text = format!("\u{feff}{}\r\n", ROWS_HEADER.replace(',', separator));
+        assert!(header(&text).contains(&format!("separated by {name}")), "{text}");
+    }
+    let utf16: Vec<u8> = [0xff, 0xfe].into_iter().chain(b"i\0n\0".iter().copied()).collect();
+    assert!(rows(&utf16).expect_err("UTF-16").to_string().contains("UTF-16"));
+    let pairs = |text: String| scan_pairs(&mut file(text.as_bytes()), &mut random());
+    let said = pairs(format!("{ROWS_HEADER}\n")).expect_err("rows").to_string();
+    assert!(said.contains("it is that of crawl, for other columns"), "{said}");
+    let said = pairs(format!("{A};1.2.3.4;5\n")).expect_err("semicolons").to_string();
+    assert!(said.contains("semicolons"), "{said}");
+    assert!(pairs(format!("sep=,\n{PAIRS_HEADER}\n{A},1.2.3.4,5\n,,\n{PAIRS_HEADER}\n")).is_ok());
 }
 
 #[test]
@@ -78,7 +141,7 @@ fn a_file_cut_within_its_byte_order_mark_or_header_is_begun_anew() {
     let text = format!("\u{feff}{ROWS_HEADER}");
     for cut in 1..=text.len() {
         let held = rows(&text.as_bytes()[..cut]).unwrap_or_else(|e| panic!("cut at {cut}: {e}"));
-        assert_eq!(held.extent, Extent { whole: 0, len: cut as u64 }, "cut at {cut}");
+        assert_eq!(held.extent, Extent::of(0, cut as u64), "cut at {cut}");
     }
     assert!(rows(b"\xef\xbb\xbf\n").is_err() && rows(b"\xef\xbb\xbfx").is_err());
 }
@@ -104,14 +167,12 @@ fn foreign_files_are_refused_with_the_line() {
     assert_eq!(refusal("name,size\na,1\n"), header);
     assert_eq!(refusal("hello"), header);
     assert_eq!(refusal("\n\n"), header);
-    assert_eq!(refusal(&format!("{ROWS_HEADER},extra\n")), header);
-    assert_eq!(refusal(&format!("{PAIRS_HEADER}\n")), header);
     assert_eq!(row("x"), "line 5: not 8 fields, as a row has");
     assert_eq!(row("x,,0,0,0,,,True"), "line 5: the first field is no infohash");
     assert_eq!(row(&format!("{A},,x,0,0,,,True")), "line 5: a count is no number");
     assert_eq!(row(&format!("{A},,0,0,0,host,1,True")), "line 5: peer_ip is no address");
     assert_eq!(row(&format!("{A},,0,0,0,::1,65536,True")), "line 5: peer_port is no port");
-    assert_eq!(row(&format!("{A},,0,0,0,,,true")), "line 5: metadata_ok is neither True nor False");
+    assert_eq!(row(&format!("{A},,0,0,0,,,yes")), "line 5: metadata_ok is neither True nor False");
     assert_eq!(row(&",".repeat(40)), "line 5: more fields than any row has");
     assert_eq!(row(&format!("{A},\"a,1")), "line 5: a quote is opened and never closed");
 }

@@ -18,7 +18,7 @@ use rustix::fs::{OFlags, fcntl_getfl};
 
 use super::place::Table;
 use super::stream::{Stream, What};
-use crate::files::resume::{Extent, each_infohash};
+use crate::files::resume::{Extent, RowEnd, each_infohash};
 use crate::text::printable;
 
 /// Bytes handed to the system in one write; only a block longer than this takes several.
@@ -255,9 +255,16 @@ impl Output {
         if self.is_empty() {
             let header = format!("{}\n", self.table.header());
             self.put(b"", &[header], What::Header)?;
+        } else if self.ends_openly() {
+            self.put(b"", &["\n".to_owned()], What::Header)?;
         }
         self.begun = true;
         Ok(())
+    }
+
+    /// Whether the last row of an earlier run lacks its line end.
+    fn ends_openly(&self) -> bool {
+        matches!(&self.target, Target::Regular(regular) if regular.extent.end == RowEnd::Open)
     }
 
     /// Leaves everything as it was before the run, if it has not begun.

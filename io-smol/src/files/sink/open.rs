@@ -173,13 +173,16 @@ impl Held {
 
     fn note(&self) -> Option<String> {
         let file = self.file.as_ref()?;
-        let Extent { whole, len } = file.extent;
+        let Extent { whole, len, .. } = file.extent;
         let (torn, path) = (len - whole, file.shown());
         match (whole, torn) {
             _ if self.mixes => Some(format!("{path}: resumed; it {INVENTED}")),
             (0, _) => None,
             (_, 0) => Some(format!("{path}: resumed")),
-            (_, torn) => Some(format!("{path}: resumed; {torn} bytes of a torn last line cut")),
+            (_, torn) => {
+                // It is cut when the run begins, which may not come to that.
+                Some(format!("{path}: resumed without {torn} bytes of a torn last line"))
+            }
         }
     }
 
@@ -225,12 +228,12 @@ fn hold(place: &Place, plan: &Plan<'_>, rng: &mut Rng, reading: &Reading) -> Res
     let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
     let file = opened.map_err(|error| refused(format!("cannot be opened: {error}")))?;
     let mut held = Held::stream(rng);
-    let mut extent = Extent { whole: 0, len: 0 };
+    let mut extent = Extent::of(0, 0);
     let read = keep_others_off(&file).and_then(|locked| {
         held.locked = locked;
         let len = file.metadata().map_err(Foreign::from).map_err(cure)?.len();
         match plan.table {
-            _ if plan.overwrite => extent = Extent { whole: 0, len },
+            _ if plan.overwrite => extent = Extent::of(0, len),
             Table::Rows { .. } => {
                 let found = scan_rows(&mut reading.along(&file, len), rng).map_err(cure)?;
                 held.mixes = plan.public && found.is_invented;

@@ -177,7 +177,7 @@ fn a_torn_line_is_cut_and_the_rest_kept() {
     fs::write(world.path("x.csv"), format!("{whole}0123456789ab")).expect("written");
     let opened = world.run(&["x.csv"], &[]);
     assert_eq!(world.text("x.csv"), whole);
-    assert!(opened.notes[0].contains("12 bytes of a torn last line cut"), "{:?}", opened.notes);
+    assert!(opened.notes[0].contains("without 12 bytes of a torn last line"), "{:?}", opened.notes);
 }
 
 #[test]

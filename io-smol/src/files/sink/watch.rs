@@ -146,7 +146,7 @@ fn reopen(before: &Regular, table: Table) -> Result<Reopened, String> {
         Ok(Locked::ByAnother) => return Err("another crawl has its name now".to_owned()),
         Err(error) => return Err(format!("the new one cannot be locked: {error}")),
     };
-    let mut extent = Extent { whole: 0, len: 0 };
+    let mut extent = Extent::of(0, 0);
     if !created {
         let read = each_infohash(&mut file, table.is_pairs(), &mut |_| {});
         extent = read.map_err(|foreign| format!("what has its name now is not ours: {foreign}"))?;

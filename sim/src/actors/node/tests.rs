@@ -140,10 +140,39 @@ fn an_announced_peer_is_handed_out_and_needs_a_token_that_is_at_most_ten_minutes
 }
 
 #[test]
+fn what_a_node_is_told_to_store_is_shown_from_the_next_interval_on() {
+    let world = World::build(plan(20, 0)).expect("world");
+    let mut node = Node::new(of_kind(&world, NodeKind::Sampler));
+    let peer = SocketAddr::from(([127, 0, 0, 2], 9));
+    let [known, empty] = [1, 2].map(|byte| InfoHash([byte; 20]));
+    let shown = |node: &mut Node, second| {
+        let method = Method::SampleInfohashes { target: Id::ZERO };
+        let bytes = ask(node, &world, at(second), &method);
+        let reply = reply(&bytes);
+        (reply.samples.expect("samples").collect::<Vec<_>>(), reply.num)
+    };
+    assert_eq!(shown(&mut node, 10), (Vec::new(), Some(0)));
+    node.store(known, Some(peer));
+    node.store(known, Some(SocketAddr::from(([127, 0, 0, 2], 10))));
+    node.store(empty, None);
+    assert_eq!(shown(&mut node, 20), (Vec::new(), Some(2)));
+    assert_eq!(shown(&mut node, 21_600), (vec![known, empty], Some(2)));
+    for (key, peers) in [(known, 2), (empty, 0)] {
+        let method = Method::GetPeers { info_hash: key, scrape: false, noseed: false };
+        let bytes = ask(&mut node, &world, at(21_600), &method);
+        assert_eq!(reply(&bytes).values.count(), peers);
+    }
+    for n in 0..30 {
+        node.store(InfoHash([100 + n; 20]), None);
+    }
+    assert_eq!(shown(&mut node, 43_200).0.len(), SAMPLES_MAX);
+}
+
+#[test]
 fn announced_peers_are_bounded() {
     let mut node = Node::new(0);
     for port in 1..=ANNOUNCED_MAX as u16 + 5 {
-        node.remember(InfoHash([1; 20]), SocketAddr::from(([127, 0, 0, 1], port)));
+        node.store(InfoHash([1; 20]), Some(SocketAddr::from(([127, 0, 0, 1], port))));
     }
     assert_eq!(node.announced.len(), ANNOUNCED_MAX);
 }
@@ -154,8 +183,8 @@ fn i5_15_an_answer_holds_50_peers_of_ipv4_or_25_of_ipv6_and_not_one_more() {
     let info_hash = InfoHash([3; 20]);
     let mut node = Node::new(of_kind(&world, NodeKind::Sampler));
     for n in 1..=51 {
-        node.remember(info_hash, SocketAddr::from(([20, n, 0, 1], 7)));
-        node.remember(info_hash, SocketAddr::from(([0x2a00, n.into(), 0, 0, 0, 0, 0, 1], 7)));
+        node.store(info_hash, Some(SocketAddr::from(([20, n, 0, 1], 7))));
+        node.store(info_hash, Some(SocketAddr::from(([0x2a00, n.into(), 0, 0, 0, 0, 0, 1], 7))));
     }
     for (asker, held) in [("20.0.0.1:7", 50), ("[2a00::1]:7", 25)] {
         let (mut query, mut out) = (Vec::new(), Vec::new());

@@ -12,7 +12,7 @@ use estudely_core::{Contact, Duration, Family, Id, Instant, NodeId};
 
 use super::Sent;
 use super::raw::{Raw, int, list, string, write_dict};
-use crate::world::addresses::nobody;
+use crate::world::addresses::Addresses;
 use crate::world::dht::World;
 use crate::world::vice::NodeVice;
 
@@ -22,6 +22,10 @@ const NAMED: u64 = 8;
 const SAMPLES: usize = 72;
 /// Peers that a flooding node names: as many as 2 048 bytes hold.
 const FLOOD: [usize; 2] = [220, 85];
+/// Contacts that one names: as many as 2 048 bytes hold.
+const CROWD: [usize; 2] = [70, 48];
+/// Bytes of padding in an answer that is too long to be read, short of UDP's limit.
+const HUGE: usize = 64_000;
 /// Datagrams of a flood, for each query.
 const BURST: u64 = 20;
 /// Levels of a nested list: beyond any limit, below 2 048 bytes.
@@ -49,7 +53,7 @@ impl AnswerContext<'_> {
 
     /// An address without a resident: a new one for each `index` of each answer.
     fn nobody(&mut self) -> SocketAddr {
-        nobody(self.world.family(), self.dice.u64(..), 0)
+        self.world.nobody(self.dice.u64(..), 0)
     }
 
     fn id(&mut self) -> NodeId {
@@ -89,7 +93,7 @@ pub(super) fn bend(
     match vice {
         NodeVice::OtherAddress | NodeVice::OtherPort => elsewhere(vice, context, honest, sends),
         NodeVice::Slow => {
-            let after = Duration::from_secs(context.dice.u64(15..40));
+            let after = Duration::from_secs(context.dice.u64(7..40));
             sends.push(Sent { after, from: context.own, to: context.from, payload: honest });
         }
         NodeVice::FallsSilent => {
@@ -107,10 +111,12 @@ pub(super) fn bend(
                 context.say(payload, sends);
             }
         }
+        NodeVice::AsksBack => context.say(ask_back(context, raw), sends),
         NodeVice::DeepBencode
         | NodeVice::TruncatedBencode
         | NodeVice::TokenFlood
         | NodeVice::AbsurdLengths
+        | NodeVice::HugeDatagrams
         | NodeVice::Untidy => {
             let payload = garble(vice, context, &raw, &honest);
             context.say(payload, sends);
@@ -155,7 +161,7 @@ fn elsewhere(
 ) {
     let mut from = context.own;
     if vice == NodeVice::OtherAddress {
-        from = nobody(context.world.family(), u64::from(context.number), 1);
+        from = context.world.nobody(u64::from(context.number), 1);
     } else {
         // Another one, and never a port below 1 024.
         from.set_port(if from.port() < 40_000 { from.port() + 1 } else { from.port() - 1 });
@@ -179,6 +185,17 @@ fn flood_replies(
         raw.set(b"t", string(&transaction));
         context.say(raw.write(), sends);
     }
+}
+
+/// A ping in place of an answer, and under its transaction.
+fn ask_back(context: &AnswerContext<'_>, mut raw: Raw) -> Vec<u8> {
+    let id = string(&context.world.contact(context.number).id.0);
+    raw.reply = None;
+    raw.root.retain(|(key, _)| key != b"e");
+    raw.set(b"a", write_dict(&[(b"id".to_vec(), id)]));
+    raw.set(b"q", string(b"ping"));
+    raw.set(b"y", string(b"q"));
+    raw.write()
 }
 
 /// Lies outside of `r`.
@@ -283,6 +300,17 @@ fn bend_lists(vice: NodeVice, context: &mut AnswerContext<'_>, asked: &Asked, ra
             contacts.into_iter().for_each(|contact| emit_node(contact, &mut compact));
             raw.replace(key, string(&compact));
         }
+        NodeVice::FloodedNodes if raw.get(key).is_some() => {
+            let id = raw.get(b"id").map(<[u8]>::to_vec);
+            let mut compact = Vec::new();
+            for _ in 0..CROWD[context.world.family().index()] {
+                let contact = Contact { id: context.id(), addr: context.nobody() };
+                emit_node(contact, &mut compact);
+            }
+            raw.reply = Some(Vec::new());
+            id.into_iter().for_each(|id| raw.set_reply(b"id", id));
+            raw.set_reply(key, string(&compact));
+        }
         NodeVice::RaggedNodes => lengthen(raw, key, context.dice.usize(1..26)),
         NodeVice::RaggedSamples => lengthen(raw, b"samples", context.dice.usize(1..20)),
         NodeVice::PoisonedSamples | NodeVice::ManySamples => {
@@ -315,9 +343,9 @@ fn lengthen(raw: &mut Raw, key: &[u8], by: usize) {
 }
 
 fn lies(vice: NodeVice, context: &mut AnswerContext<'_>, asked: &Asked) -> Vec<Contact> {
-    let shared = nobody(context.world.family(), u64::from(context.number), 2);
+    let shared = context.world.nobody(u64::from(context.number), 2);
     let own = context.world.contact(context.number);
-    let martians = martians(context.world.family());
+    let martians = martians(context.world.plan().addresses);
     (0..NAMED)
         .map(|at| match vice {
             NodeVice::SelfNodes if at % 2 == 0 => own,
@@ -335,12 +363,23 @@ fn lies(vice: NodeVice, context: &mut AnswerContext<'_>, asked: &Asked) -> Vec<C
         .collect()
 }
 
-/// Addresses that no host of the public network can own (H11).
-fn martians(family: Family) -> [SocketAddr; 8] {
+/// Addresses that no host of the public network can own (H11); in a world on loopback, none that
+/// a host of a private one could own either.
+fn martians(addresses: Addresses) -> [SocketAddr; 8] {
     let v4 = |a, b, c, d| SocketAddr::from((Ipv4Addr::new(a, b, c, d), 6_881));
     let v6 = |text: [u16; 8]| SocketAddr::from((Ipv6Addr::from(text), 6_881));
-    match family {
-        Family::V4 => [
+    match addresses {
+        Addresses::Loopback(_) => [
+            v4(0, 0, 0, 0),
+            v4(0, 1, 2, 3),
+            v4(224, 0, 0, 251),
+            v4(239, 255, 255, 250),
+            v4(240, 1, 2, 3),
+            v4(255, 255, 255, 255),
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            SocketAddr::from((Ipv4Addr::new(5, 5, 5, 5), 0)),
+        ],
+        Addresses::Public(Family::V4) => [
             v4(127, 0, 0, 1),
             v4(10, 1, 2, 3),
             v4(192, 168, 1, 1),
@@ -350,7 +389,7 @@ fn martians(family: Family) -> [SocketAddr; 8] {
             v4(169, 254, 9, 9),
             SocketAddr::from((Ipv4Addr::new(5, 5, 5, 5), 0)),
         ],
-        Family::V6 => [
+        Addresses::Public(Family::V6) => [
             v6([0, 0, 0, 0, 0, 0, 0, 1]),
             v6([0xfe80, 0, 0, 0, 0, 0, 0, 7]),
             v6([0xfc00, 1, 0, 0, 0, 0, 0, 7]),
@@ -398,7 +437,13 @@ fn garble(vice: NodeVice, context: &mut AnswerContext<'_>, raw: &Raw, honest: &[
     match vice {
         NodeVice::TruncatedBencode => honest[..context.dice.usize(1..honest.len())].to_vec(),
         NodeVice::DeepBencode => {
-            raw.set(b"a", [vec![b'l'; DEPTH], vec![b'e'; DEPTH]].concat());
+            // Some never end: a reader must not look for the end of what it refuses.
+            let ends = if context.turn % 2 == 0 { DEPTH } else { 0 };
+            raw.set(b"a", [vec![b'l'; DEPTH], vec![b'e'; ends]].concat());
+            raw.write()
+        }
+        NodeVice::HugeDatagrams => {
+            raw.set_reply(b"x", string(&vec![b'x'; HUGE]));
             raw.write()
         }
         NodeVice::TokenFlood => {

@@ -59,6 +59,7 @@ pub(super) struct Counters {
     asked: [u64; 4],
     answered: u64,
     refused: u64,
+    late: u64,
     queries: u64,
     malformed: u64,
     unmatched: u64,
@@ -132,13 +133,32 @@ impl Counters {
     /// A query was answered; `is_own` says that the answer carries our own id.
     pub(super) fn on_reply(&mut self, from: SocketAddr, ask: Ask, reply: &Reply<'_>, is_own: bool) {
         self.answered += 1;
+        self.silent -= u64::from(ask == Ask::Sample && !is_own);
+        self.count_reply(from, ask, reply, is_own);
+    }
+
+    /// The same of a query that had failed; the node may still stand among the silent ones.
+    pub(super) fn on_late_reply(
+        &mut self,
+        from: SocketAddr,
+        ask: Ask,
+        reply: &Reply<'_>,
+        is_own: bool,
+    ) {
+        self.late += 1;
+        self.count_reply(from, ask, reply, is_own);
+    }
+
+    /// A query that had failed was refused.
+    pub(super) fn on_late_refused(&mut self) {
+        self.late += 1;
+    }
+
+    fn count_reply(&mut self, from: SocketAddr, ask: Ask, reply: &Reply<'_>, is_own: bool) {
         self.answered_ips.insert(ip_key(from));
-        if ask == Ask::Sample {
-            self.silent -= u64::from(!is_own);
-            if reply.samples.is_some() && !is_own {
-                self.sampling_ips.insert(ip_key(from));
-                self.add_samples(reply);
-            }
+        if ask == Ask::Sample && reply.samples.is_some() && !is_own {
+            self.sampling_ips.insert(ip_key(from));
+            self.add_samples(reply);
         }
     }
 
@@ -225,6 +245,7 @@ impl Counters {
         };
         within(found, "answered", stats.answered, self.answered);
         within(found, "refused", stats.refused, self.refused);
+        within(found, "late", stats.late, self.late);
         within(found, "unmatched", stats.unmatched, self.unmatched);
         let ended = stats.answered + stats.refused + stats.expired + stats.queries_open;
         exact(found, "queries sent, by their ends,", ended, stats.queries());

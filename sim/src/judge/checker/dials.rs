@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use estudely_core::limits::{
     CONNECT_TIMEOUT, EXCHANGE_RATE, EXCHANGE_TIMEOUT, HANDSHAKE_TIMEOUT, METADATA_MAX,
-    PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PIECE_TIMEOUT, PUT_BACKS_MAX,
+    PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PIECE_TIMEOUT, PUT_BACKS_MAX, TURNS_MAX,
 };
 use estudely_core::{Config, Duration, Instant, Mode, PeerFault};
 
@@ -47,6 +47,8 @@ struct Attempt {
     /// Whether it goes on with the next dial.
     goes_on: bool,
     put_backs: u8,
+    /// Turns that brought pieces, after which it gave its place up.
+    turns: u8,
     piecewise: bool,
 }
 
@@ -277,7 +279,7 @@ impl Dials {
 
     fn on_attempt(&mut self, found: &mut Findings, to: SocketAddr, at: Instant, hash: &[u8; 20]) {
         let peer = peer_key(hash, to);
-        let fresh = Attempt { at, goes_on: false, put_backs: 0, piecewise: false };
+        let fresh = Attempt { at, goes_on: false, put_backs: 0, turns: 0, piecewise: false };
         let before = self.attempts.get(&peer).filter(|before| at < before.at + HOUR).copied();
         let again = before.is_some_and(|before| !before.goes_on);
         found.check(!again, DIALS_BOUNDED, || {
@@ -334,7 +336,12 @@ impl Attempt {
         let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate)
             && wire.pieces() > 1
             && !self.piecewise;
-        let blameless = matches!(fault, PeerFault::Pressure)
+        if fault == PeerFault::Yielded && wire.held() > 0 && self.turns < TURNS_MAX {
+            self.turns += 1;
+            self.goes_on = true;
+            return;
+        }
+        let blameless = matches!(fault, PeerFault::Pressure | PeerFault::Yielded)
             || (fault == PeerFault::ClosedEarly && connection.crowded);
         if blameless && self.put_backs < PUT_BACKS_MAX {
             self.put_backs += 1;

@@ -17,7 +17,8 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 
 use estudely_core::limits::{
-    EXPIRE_AFTER, JOB_PATIENCE, SECOND_CHANCE_AFTER, SILENT_REST, SWEEP_PAUSE_MAX, UNSUPPORTED_REST,
+    EXPIRE_AFTER, JOB_PATIENCE, LATE_UNTIL, SECOND_CHANCE_AFTER, SILENT_REST, SWEEP_PAUSE_MAX,
+    UNSUPPORTED_REST,
 };
 use estudely_core::session::Ended;
 use estudely_core::{Duration, Instant, Stats};
@@ -164,7 +165,7 @@ impl Liveness {
     pub(super) fn on_no_samples(&mut self, sent: Instant, from: SocketAddr, ask: Ask) {
         let before = self.healed.is_none_or(|healed| sent < healed + EXPIRE_AFTER);
         if before && matches!(ask, Ask::Sample | Ask::FindNode) {
-            self.rests(from, sent + EXPIRE_AFTER + UNSUPPORTED_REST);
+            self.rests(from, sent + LATE_UNTIL + UNSUPPORTED_REST);
         }
     }
 

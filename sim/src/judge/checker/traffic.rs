@@ -6,7 +6,7 @@ use super::Checker;
 use super::class::Class;
 use super::krpc::{self, Received};
 use super::sent::{Ask, Outgoing, Query, sent};
-use super::transactions::Match;
+use super::transactions::Timing;
 use crate::judge::rule::WELL_FORMED;
 
 impl Checker {
@@ -87,31 +87,35 @@ impl Checker {
         if malformed {
             self.counters.on_malformed();
         }
-        let (open, sure) = match self.transactions.on_answer(now, from, transaction) {
-            Match::None if malformed => return,
-            Match::None => return self.counters.on_unmatched(),
-            Match::Sure(open) => (open, true),
-            Match::Doubtful(open) => (open, false),
+        let Some((open, timing)) = self.transactions.on_answer(now, from, transaction) else {
+            if !malformed {
+                self.counters.on_unmatched();
+            }
+            return;
         };
+        let sure = timing != Timing::Doubtful;
         self.sessions.on_answer(now, from, sure);
         if sure {
             self.silence.on_life(now);
         }
-        if open.ask == Ask::Sample {
+        if open.ask == Ask::Sample && timing != Timing::Late {
             self.intervals.on_answered(from);
         }
         if !matches!(received, Received::Reply(_, reply) if reply.samples.is_some()) {
             self.liveness.on_no_samples(open.sent, from, open.ask);
         }
         match received {
-            Received::Reply(_, reply) => self.on_reply(from, open.ask, &reply, sure),
-            _ if sure => self.counters.on_refused(open.ask),
-            _ => {}
+            Received::Reply(_, reply) => self.on_reply(from, open.ask, &reply, timing),
+            _ => match timing {
+                Timing::InTime => self.counters.on_refused(open.ask),
+                Timing::Late => self.counters.on_late_refused(),
+                Timing::Doubtful => {}
+            },
         }
     }
 
     /// A matched reply. What a doubtful one says may be known, and need not be.
-    fn on_reply(&mut self, from: SocketAddr, ask: Ask, reply: &krpc::Reply<'_>, sure: bool) {
+    fn on_reply(&mut self, from: SocketAddr, ask: Ask, reply: &krpc::Reply<'_>, timing: Timing) {
         let now = self.found.now;
         let is_own = self.heard.is_own(&reply.id);
         self.heard.on_reply(from, ask, reply);
@@ -120,10 +124,11 @@ impl Checker {
             self.intervals.on_claim(&id, addr);
             self.sessions.on_named(addr);
         }
-        if !sure {
-            return self.counters.on_doubtful_reply(ask, reply, is_own);
+        match timing {
+            Timing::InTime => self.counters.on_reply(from, ask, reply, is_own),
+            Timing::Late => self.counters.on_late_reply(from, ask, reply, is_own),
+            Timing::Doubtful => return self.counters.on_doubtful_reply(ask, reply, is_own),
         }
-        self.counters.on_reply(from, ask, reply, is_own);
         let samples = ask == Ask::Sample && reply.samples.is_some() && !is_own;
         if samples {
             reply.infohashes().for_each(|hash| self.honest.on_heard(now, &self.rows, hash));

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use estudely_core::limits::{
-    ADDRESS_PER_TEN_SECONDS, ALPHA, EXPIRE_AFTER, FLIGHT_MAX, OPEN_MAX, STALL_AFTER,
+    ADDRESS_PER_TEN_SECONDS, ALPHA, EXPIRE_AFTER, FLIGHT_MAX, LATE_MAX, LATE_UNTIL, OPEN_MAX,
+    STALL_AFTER,
 };
 use estudely_core::{Duration, Instant};
 
@@ -28,15 +29,16 @@ pub(super) struct OpenQuery {
     in_flight: bool,
 }
 
-/// What a received answer ends.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Match {
-    /// Nothing.
-    None,
-    /// This query, certainly.
-    Sure(OpenQuery),
-    /// This query, unless the crawler had given it up at this very instant.
-    Doubtful(OpenQuery),
+/// When the answer to a query was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timing {
+    /// While the query was open.
+    InTime,
+    /// After it had failed, while its answer is still read.
+    Late,
+    /// At one of the two instants that end these times, or while so many queries fail that the
+    /// crawler may have forgotten this one.
+    Doubtful,
 }
 
 /// The queries of one run.
@@ -46,6 +48,9 @@ pub(super) struct Transactions {
     /// Deadlines, and the ends of flights, in the order of sending.
     deadlines: VecDeque<(Instant, u64)>,
     flights: VecDeque<(Instant, u64)>,
+    /// Queries that have failed and may still be answered; by family, when they were sent.
+    late: Known<OpenQuery>,
+    lates: [VecDeque<(Instant, u64)>; 2],
     /// Open and in flight by family.
     counts: [(usize, usize); 2],
     per_address: Known<u64>,
@@ -115,25 +120,28 @@ impl Transactions {
         }
     }
 
-    /// An answer was received; the query that it names is over.
+    /// An answer was received; the query that it names, if any, is over.
     pub(super) fn on_answer(
         &mut self,
         now: Instant,
         from: SocketAddr,
         transaction: &[u8],
-    ) -> Match {
+    ) -> Option<(OpenQuery, Timing)> {
         self.advance(now, GRACE);
         let number = key(&[&[family(from) as u8], transaction]);
-        let Some(open) = self.open.get(&number).filter(|open| open.to == from).copied() else {
-            return Match::None;
+        let (query, timing) = if let Some(open) = named(&self.open, number, from) {
+            self.open.remove(&number);
+            self.leave(&open);
+            (open, if now < open.sent + EXPIRE_AFTER { Timing::InTime } else { Timing::Doubtful })
+        } else {
+            let late = named(&self.late, number, from)?;
+            self.late.remove(&number);
+            let all_kept = self.lates[family(from)].len() < LATE_MAX;
+            let is_sure = all_kept && now < late.sent + LATE_UNTIL;
+            (late, if is_sure { Timing::Late } else { Timing::Doubtful })
         };
-        self.open.remove(&number);
-        self.leave(&open);
-        if now < open.sent + EXPIRE_AFTER {
-            return Match::Sure(open);
-        }
-        self.doubtful += 1;
-        Match::Doubtful(open)
+        self.doubtful += u64::from(timing == Timing::Doubtful);
+        Some((query, timing))
     }
 
     /// Everything due at `now` has been done, and the crawler says how many queries are open.
@@ -174,6 +182,19 @@ impl Transactions {
                 self.open.remove(&number);
                 self.leave(&open);
                 self.expired += 1;
+                self.late.insert(number, open);
+                self.lates[family(open.to)].push_back((sent, number));
+            }
+        }
+        for lates in &mut self.lates {
+            while let Some((sent, number)) = lates.front().copied() {
+                if self.over || now < self.lag.end(sent, LATE_UNTIL) + grace {
+                    break;
+                }
+                lates.pop_front();
+                if self.late.get(&number).is_some_and(|late| late.sent == sent) {
+                    self.late.remove(&number);
+                }
             }
         }
     }
@@ -206,6 +227,11 @@ impl Transactions {
             }
         }
     }
+}
+
+/// The query of this number, if it went to the address that its answer came from.
+fn named(queries: &Known<OpenQuery>, number: u64, from: SocketAddr) -> Option<OpenQuery> {
+    queries.get(&number).filter(|query| query.to == from).copied()
 }
 
 fn lookup_key(to: SocketAddr, hash: &[u8; 20]) -> u64 {

@@ -13,6 +13,7 @@ mod rate_accounting;
 mod reject_storm;
 mod sessions;
 mod slow_loris;
+mod slow_nodes;
 mod spoofed_replies;
 mod storage_expiry;
 mod three_days;

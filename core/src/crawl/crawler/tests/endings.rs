@@ -12,6 +12,7 @@ use crate::base::time::{Duration, Instant};
 use crate::config::Mode;
 use crate::crawl::crawler::{Bootstrap, Crawler};
 use crate::crawl::row::{Row, Verdict};
+use crate::lead::Request;
 use crate::limits::ROWS_MAX;
 
 /// A crawl begun with the world's settings, not yet driven.
@@ -56,7 +57,8 @@ fn a_walk_that_may_ask_nobody_does_not_hold_its_infohash() {
     world.crawler.handle_bootstrap(world.now, &[private], Bootstrap::Node);
     let mut near = world.node_id(0).0;
     near[19] ^= 1;
-    world.crawler.handle_request(world.now, InfoHash(near), &[]).expect("room");
+    let request = Request::new(InfoHash(near), []);
+    world.crawler.handle_request(world.now, &request).expect("room");
     assert_eq!(world.resume(600 * SECOND).len(), 1);
     assert!(world.crawler.is_idle());
 }
@@ -70,8 +72,9 @@ fn peers_of_one_net_do_not_fill_the_crawl_for_ever() {
     loop {
         let mut hash = [0; 20];
         hash[..4].copy_from_slice(&taken.to_be_bytes());
-        let peers: Vec<_> = (1..=20).map(|n| SocketAddr::from(([31, 0, 0, n], 1_000))).collect();
-        if world.crawler.handle_request(world.now, InfoHash(hash), &peers).is_err() {
+        let peers = (1..=20).map(|n| SocketAddr::from(([31, 0, 0, n], 1_000)));
+        let request = Request { hearsay: peers.collect(), ..Request::new(InfoHash(hash), []) };
+        if world.crawler.handle_request(world.now, &request).is_err() {
             break;
         }
         taken += 1;
@@ -278,7 +281,8 @@ fn deadlines_of_jobs_and_dials_long_over_take_no_room() {
         let mut hash = [0; 20];
         hash[..4].copy_from_slice(&n.to_be_bytes());
         let nobody = SocketAddr::from(([77, 7, 7, 7], 7_777));
-        world.crawler.handle_request(world.now, InfoHash(hash), &[nobody]).expect("room");
+        let request = Request::new(InfoHash(hash), [nobody]);
+        world.crawler.handle_request(world.now, &request).expect("room");
         let mut dial = world.crawler.poll_dial(world.now).expect("one at a time");
         let outcome = dial.exchange.handle_failed(world.now, PeerFault::Refused);
         world.crawler.handle_outcome(world.now, dial.peer, outcome);
@@ -286,6 +290,27 @@ fn deadlines_of_jobs_and_dials_long_over_take_no_room() {
         world.crawler.acknowledge_rows(u64::from(n) + 1);
     }
     world.crawler.check();
+}
+
+#[test]
+fn more_peers_named_for_a_failed_infohash_are_each_tried_once() {
+    let mut world = World::new(2, 1);
+    begin(&mut world, Mode::Direct);
+    let peer = |n| SocketAddr::from(([77, 7, n, 7], 7_777));
+    let mut ask = |peers: &[SocketAddr]| {
+        let request = Request::new(InfoHash([5; 20]), peers.iter().copied());
+        world.crawler.handle_request(world.now, &request).expect("room");
+        let mut dialled = Vec::new();
+        while let Some(mut dial) = world.crawler.poll_dial(world.now) {
+            dialled.push(dial.to);
+            let outcome = dial.exchange.handle_failed(world.now, PeerFault::Refused);
+            world.crawler.handle_outcome(world.now, dial.peer, outcome);
+        }
+        (dialled, std::iter::from_fn(|| world.crawler.poll_row()).count())
+    };
+    assert_eq!(ask(&[peer(1)]), (vec![peer(1)], 1));
+    assert_eq!(ask(&[peer(1), peer(2)]), (vec![peer(2)], 0), "it has its row");
+    assert_eq!(ask(&[peer(2), peer(1)]), (vec![], 0), "both were tried");
 }
 
 /// A poll or a datagram may come between a deadline and the call that it is for.

@@ -8,6 +8,7 @@ use super::*;
 use crate::base::addr::Contact;
 use crate::base::time::Duration;
 use crate::dht::walks::Turn;
+use crate::lead::Request;
 use crate::limits::SUSPECT_UNHEARD;
 
 fn at_v6(n: u8) -> Contact {
@@ -42,14 +43,14 @@ fn a_paused_walk_gives_up_its_place_although_the_family_without_nodes_has_room()
     }
     let full = network.walks.iter().count();
     let other = InfoHash([8; 20]);
-    crawler.handle_request(world.now, other, &[]).expect("room");
+    crawler.handle_request(world.now, &Request::new(other, [])).expect("room");
     let job = crawler.jobs.find(other).expect("under way");
     assert!(crawler.jobs.walks(job).any(|(family, _)| family == Family::V4), "it has its walk");
     let walks = &crawler.networks[0].as_ref().expect("it is on").walks;
     assert_eq!((walks.job(paused), walks.iter().count()), (None, full));
     // None is paused any more: the next one waits, and nothing goes round in circles.
     let third = InfoHash([9; 20]);
-    crawler.handle_request(world.now, third, &[]).expect("room");
+    crawler.handle_request(world.now, &Request::new(third, [])).expect("room");
     let job = crawler.jobs.find(third).expect("under way");
     assert_eq!(crawler.jobs.walks(job).count(), 0);
 }

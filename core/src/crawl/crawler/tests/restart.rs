@@ -11,7 +11,7 @@ use crate::base::time::Instant;
 use crate::config::{Config, Mode};
 use crate::crawl::crawler::Crawler;
 use crate::crawl::row::{Row, Verdict};
-use crate::lead::Origin;
+use crate::lead::{Origin, Request};
 use crate::limits::INTERVAL_MAX;
 use crate::state::{StateError, WallTime};
 
@@ -412,7 +412,8 @@ fn where_only_names_are_fetched_what_was_pending_waits_until_it_is_named() {
     let restored = world.kill_and_restore();
     assert_eq!((restored.pending, restored.held), (0, 6));
     let now = world.now;
-    world.crawler.handle_request(now, hashes[2], &[peer_addr(0, 0)]).expect("room");
+    let request = Request::new(hashes[2], [peer_addr(0, 0)]);
+    world.crawler.handle_request(now, &request).expect("room");
     assert_eq!(verified(&world.resume(60 * SECOND)), [hashes[2]]);
     world.config.mode = Mode::Crawl;
     assert_eq!(world.kill_and_restore().pending, 5);

@@ -1,6 +1,7 @@
 //! A connection that takes long while others wait gives up its place, and comes to its end all the
 //! same; a failed infohash says no more than is known.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use sha1::{Digest, Sha1};
@@ -16,6 +17,7 @@ use crate::codec::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID
 use crate::config::{Config, Mode};
 use crate::crawl::crawler::{Crawler, Dial};
 use crate::crawl::row::Verdict;
+use crate::lead::Request;
 use crate::limits::PIECE_LEN;
 use crate::peer::exchange::Step;
 
@@ -54,7 +56,7 @@ impl Thin {
         let now = Instant::START;
         let crawler = Crawler::new(config, Seed::from_u64(7), now);
         let mut thin = Self { crawler, now, info, hash, others: 0 };
-        thin.crawler.handle_request(now, hash, &[peer(0)]).expect("room");
+        thin.crawler.handle_request(now, &Request::new(hash, [peer(0)])).expect("room");
         thin
     }
 
@@ -62,7 +64,9 @@ impl Thin {
     fn add_other(&mut self) {
         self.others += 1;
         let hash = InfoHash([self.others; 20]);
-        self.crawler.handle_request(self.now, hash, &[peer(self.others)]).expect("room");
+        self.crawler
+            .handle_request(self.now, &Request::new(hash, [peer(self.others)]))
+            .expect("room");
     }
 
     fn fail(&mut self, mut dial: Dial, fault: PeerFault) {
@@ -81,14 +85,9 @@ impl Thin {
         Extensions { ut_metadata: Some(7), metadata_size: size, client: None }.emit(&mut said);
         out.clear();
         let _ = dial.exchange.handle_bytes(self.now, &said, &mut out);
-        let asked: Vec<usize> = (0..self.info.len().div_ceil(PIECE_LEN))
-            .filter(|piece| {
-                let key = format!("5:piecei{piece}e");
-                out.windows(key.len()).any(|part| part == key.as_bytes())
-            })
-            .collect();
         let began = self.now;
-        for piece in asked {
+        let mut asked = self.asked_for(&out);
+        while let Some(piece) = asked.pop_first() {
             let due = self.now + 9 * SECOND;
             let turn_ends = began + 15 * SECOND;
             if turn_ends < due {
@@ -102,6 +101,7 @@ impl Thin {
             }
             self.now = due;
             said.clear();
+            out.clear();
             let message = MetadataMessage::Data { piece: piece as i64, total_size: size };
             let data = self.info.chunks(PIECE_LEN).nth(piece).expect("one of its pieces");
             message.emit(&mut said, OUR_METADATA_ID, data);
@@ -111,8 +111,18 @@ impl Thin {
                 self.crawler.check();
                 return None;
             }
+            asked.extend(self.asked_for(&out));
         }
         panic!("it was asked for every piece that was missing")
+    }
+
+    /// The pieces that `requests` ask for.
+    fn asked_for(&self, requests: &[u8]) -> BTreeSet<usize> {
+        let asks = |piece: &usize| {
+            let key = format!("5:piecei{piece}e");
+            requests.windows(key.len()).any(|part| part == key.as_bytes())
+        };
+        (0..self.info.len().div_ceil(PIECE_LEN)).filter(asks).collect()
     }
 }
 
@@ -156,7 +166,7 @@ fn an_infohash_of_which_no_peer_accepted_a_connection_names_the_first_peer_only(
         [(PeerFault::Refused, false, 1), (PeerFault::ClosedEarly, true, 2)]
     {
         let mut thin = Thin::new();
-        thin.crawler.handle_request(thin.now, thin.hash, &[peer(1)]).expect("room");
+        thin.crawler.handle_request(thin.now, &Request::new(thin.hash, [peer(1)])).expect("room");
         while let Some(mut dial) = thin.crawler.poll_dial(thin.now) {
             if connects {
                 dial.exchange.handle_connected(thin.now, &mut Vec::new());

@@ -1,4 +1,5 @@
-//! A crawler alone on a stage: the test plays every node and every peer, to the microsecond.
+//! A crawler alone on a stage: the test plays every node and every peer, to the microsecond. There
+//! is no DHT: single answers, as the test says them.
 
 use std::net::SocketAddr;
 
@@ -83,6 +84,16 @@ impl Stage {
         let envelope = Envelope { transaction, version: None, read_only: false, external: None };
         let mut reply = Vec::new();
         krpc::emit_reply(&mut reply, &envelope, body);
+        self.crawler.handle_datagram(self.now, asked.to, &reply);
+        self.crawler.check();
+    }
+
+    /// Answers a query with an error at once.
+    pub(super) fn refuse(&mut self, asked: &Asked, code: i64) {
+        let transaction = &asked.transaction;
+        let envelope = Envelope { transaction, version: None, read_only: false, external: None };
+        let mut reply = Vec::new();
+        krpc::emit_error(&mut reply, &envelope, code, b"no");
         self.crawler.handle_datagram(self.now, asked.to, &reply);
         self.crawler.check();
     }

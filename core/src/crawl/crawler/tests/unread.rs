@@ -15,6 +15,7 @@ use crate::codec::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID
 use crate::config::{Config, Mode};
 use crate::crawl::crawler::{Crawler, Dial, Full};
 use crate::crawl::row::{Row, Verdict};
+use crate::lead::Request;
 use crate::limits::{JOB_PATIENCE, METADATA_MAX, PIECE_LEN};
 use crate::peer::exchange::Step;
 
@@ -61,7 +62,7 @@ impl Unread {
     }
 
     fn request(&mut self, n: usize) -> Result<(), Full> {
-        self.crawler.handle_request(self.now, self.torrents[n].0, &[peer(n)])
+        self.crawler.handle_request(self.now, &Request::new(self.torrents[n].0, [peer(n)]))
     }
 
     fn dials(&mut self) -> Vec<Dial> {

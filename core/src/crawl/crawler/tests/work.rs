@@ -14,6 +14,7 @@ use crate::codec::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID
 use crate::config::{Config, Mode};
 use crate::crawl::crawler::{Crawler, Dial, Row};
 use crate::crawl::row::Verdict;
+use crate::lead::Request;
 use crate::limits::{DATAGRAM_LEN_MAX, PIECE_LEN};
 use crate::peer::exchange::{Outcome, Step};
 
@@ -82,7 +83,8 @@ fn no_call_of_the_control_plane_takes_work_in_proportion_to_the_metadata() {
     let hash = InfoHash(Sha1::digest(&info).into());
     let peer = SocketAddr::from(([30, 1, 1, 1], 6_881));
     let mut measured = Measured::new();
-    measured.call(|crawler, now| crawler.handle_request(now, hash, &[peer])).expect("room");
+    let request = Request::new(hash, [peer]);
+    measured.call(|crawler, now| crawler.handle_request(now, &request)).expect("room");
     let mut dial = measured.call(|crawler, now| crawler.poll_dial(now)).expect("a peer");
     let now = measured.now;
     let (outcome, in_exchange) = work::of(|| served(&mut dial, now, &info));

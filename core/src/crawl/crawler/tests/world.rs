@@ -1,5 +1,8 @@
 //! A world small enough to read: nodes that all know their neighbourhood, peers that answer at
 //! once or misbehave in one way, a fixed latency, and a driver loop that jumps through time.
+//!
+//! The core's own tests have this one because the simulator (`sim/src/world`) depends on the core;
+//! everything outside of the core takes the simulator's.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -18,6 +21,7 @@ use crate::codec::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID
 use crate::config::{Config, Mode};
 use crate::crawl::crawler::{Bootstrap, Crawler, Dial};
 use crate::crawl::row::Row;
+use crate::lead::Request;
 use crate::peer::exchange::Step;
 use crate::state::{Restored, WallTime};
 
@@ -295,7 +299,8 @@ impl World {
             self.crawler.handle_known(*hash);
         }
         for (hash, peers) in &self.requests {
-            self.crawler.handle_request(self.now, *hash, peers).expect("few requests");
+            let request = Request::new(*hash, peers.iter().copied());
+            self.crawler.handle_request(self.now, &request).expect("few requests");
         }
         self.resume(time)
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::base::addr::AddressPolicy;
 use crate::crawl::attempts::Clue;
+use crate::crawl::jobs::peers::Added;
 use crate::limits::{PEERS_PER_PREFIX_MAX, PUT_BACKS_MAX};
 use crate::peer::exchange::{Pipeline, Progress};
 
@@ -28,11 +29,11 @@ fn job() -> Job {
 }
 
 fn add(job: &mut Job, limits: &JobLimits, addr: SocketAddr) -> bool {
-    job.peers.add(limits, addr, None)
+    job.peers.add(limits, addr, None) == Added::New
 }
 
 fn dial(job: &mut Job) -> Option<SocketAddr> {
-    job.begin_dial(&Standing::blank(), |_| true).map(|(addr, ..)| addr)
+    job.begin_dial(&LIMITS, &Standing::blank(), |_| true).map(|(addr, ..)| addr)
 }
 
 fn fail(job: &mut Job, addr: SocketAddr, fault: PeerFault, progress: Progress) {
@@ -115,7 +116,8 @@ fn a_peer_that_chokes_on_pipelining_gets_one_more_try_after_all_others() {
     job.on_failure(peer(1), &choked, Blame::Peer);
     assert_eq!(dial(&mut job), Some(peer(2)));
     fail(&mut job, peer(2), PeerFault::Refused, Progress::Nothing);
-    let (addr, _, attempt) = job.begin_dial(&Standing::blank(), |_| true).expect("once more");
+    let (addr, _, attempt) =
+        job.begin_dial(&LIMITS, &Standing::blank(), |_| true).expect("once more");
     assert_eq!((addr, attempt.pipeline), (peer(1), Pipeline::OneByOne));
     job.on_failure(peer(1), &choked, Blame::Peer);
     assert_eq!(dial(&mut job), None);
@@ -162,6 +164,35 @@ fn one_neighbourhood_fills_no_more_than_its_places() {
     let near = |n| SocketAddr::from(([9, 9, 9, n], 1));
     let kept = (0..4).filter(|n| add(&mut job, &LIMITS, near(*n))).count();
     assert_eq!(kept, PEERS_PER_PREFIX_MAX);
+}
+
+#[test]
+fn orders_are_all_kept_and_tried_whatever_their_neighbours_and_fill_no_places() {
+    let mut job = job();
+    let near = |n| SocketAddr::from(([9, 9, 9, n], 1));
+    let same = |port| SocketAddr::from(([9, 9, 9, 200], port));
+    assert!(add(&mut job, &LIMITS, near(1)));
+    let orders: Vec<_> = (1..=10).map(near).chain((1..=10).map(same)).collect();
+    let new = orders.iter().filter(|order| job.peers.order(**order) == Added::New).count();
+    assert_eq!((new, job.peers.len(), job.peers.heard()), (19, 20, 0));
+    assert!((1..=4).all(|n| add(&mut job, &LIMITS, peer(n))), "there is room for others");
+    // More accept a connection than there are attempts: an order is tried all the same.
+    for order in orders {
+        assert_eq!(job.next(&LIMITS), Next::Dial);
+        assert_eq!(dial(&mut job), Some(order));
+        fail(&mut job, order, PeerFault::ClosedEarly, Progress::Connected);
+    }
+    assert_eq!(dial(&mut job), None, "the attempts on others are used up");
+    assert!(matches!(job.next(&LIMITS), Next::Settle(_)));
+}
+
+#[test]
+fn orders_are_bounded_and_those_beyond_are_told_apart() {
+    let mut job = job();
+    let order = |n: u16| SocketAddr::from(([9, 9, 9, 9], n));
+    assert!((1..=1_000).all(|n| job.peers.order(order(n)) == Added::New));
+    assert_eq!(job.peers.order(order(1_001)), Added::NoRoom);
+    assert_eq!(job.peers.order(order(1_000)), Added::Known);
 }
 
 #[test]

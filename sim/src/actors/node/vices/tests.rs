@@ -4,6 +4,7 @@ use estudely_core::AddressPolicy;
 use estudely_core::krpc::{
     Ask, Envelope, ErrorReply, Oddity, Reply, Want, emit_method, emit_query,
 };
+use estudely_core::limits::LATE_UNTIL;
 
 use super::*;
 use crate::actors::node::Node;
@@ -61,8 +62,10 @@ impl<'a> Scene<'a> {
             Envelope { transaction: b"abcdef", version: None, read_only: true, external: None };
         emit_query(&mut query, &envelope, ASKER, &ask, Want::UNSPECIFIED);
         self.node.handle(self.world, now(), self.asker, &query, &mut sends);
+        let huge = self.world.node_vice(self.number) == Some(NodeVice::HugeDatagrams);
         for sent in &sends {
-            assert!(sent.payload.len() <= LIE_LEN_MAX, "{} bytes", sent.payload.len());
+            let len = sent.payload.len();
+            assert!(len <= LIE_LEN_MAX || huge, "{len} bytes");
             assert_eq!(sent.to, self.asker);
         }
         sends
@@ -192,6 +195,31 @@ fn contacts_are_invented_anew_each_time_and_near_the_target() {
 }
 
 #[test]
+fn a_crowd_of_contacts_fills_an_answer_and_leaves_room_for_nothing_else() {
+    play(NodeVice::FloodedNodes, |scene| {
+        let crowd = CROWD[scene.world.family().index()];
+        let mut seen = BTreeSet::new();
+        for sends in [scene.find_node(), scene.sample(), scene.get_peers()] {
+            seen.extend(contacts(&sends));
+            assert!(only_reply(&sends).samples.is_none());
+            assert!(only(&sends).payload.len() > LIE_LEN_MAX - 200);
+        }
+        assert_eq!(seen.len(), 3 * crowd);
+        assert!(seen.iter().all(|contact| scene.world.resident(contact.addr.ip()).is_none()));
+    });
+}
+
+#[test]
+fn a_question_comes_back_under_the_transaction_of_the_one_asked() {
+    play(NodeVice::AsksBack, |scene| {
+        for sends in [scene.find_node(), scene.sample()] {
+            assert!(asks(only(&sends)));
+            assert_eq!(message(only(&sends)).transaction, b"abcdef");
+        }
+    });
+}
+
+#[test]
 fn contacts_are_the_node_and_the_asker() {
     play(NodeVice::SelfNodes, |scene| {
         let sends = scene.find_node();
@@ -293,7 +321,12 @@ fn values_are_flooded_odd_or_nodes() {
 
 #[test]
 fn bencode_beyond_every_limit_is_refused() {
-    for vice in [NodeVice::DeepBencode, NodeVice::TruncatedBencode, NodeVice::TokenFlood] {
+    for vice in [
+        NodeVice::DeepBencode,
+        NodeVice::TruncatedBencode,
+        NodeVice::TokenFlood,
+        NodeVice::HugeDatagrams,
+    ] {
         play(vice, |scene| {
             for _ in 0..4 {
                 assert!(is_refused(&scene.find_node()), "{vice:?}");
@@ -326,7 +359,10 @@ fn a_flood_of_replies_holds_the_true_one_and_a_flood_of_queries_follows_it() {
 #[test]
 fn answers_are_late_or_end_for_ever() {
     play(NodeVice::Slow, |scene| {
-        assert!(only(&scene.find_node()).after >= Duration::from_secs(15));
+        let waits: Vec<_> = (0..40).map(|_| only(&scene.find_node()).after).collect();
+        assert!(waits.iter().all(|wait| *wait >= Duration::from_secs(7)));
+        let still_read = waits.iter().filter(|wait| **wait < LATE_UNTIL).count();
+        assert!((1..waits.len()).contains(&still_read), "{waits:?}");
     });
     play(NodeVice::FallsSilent, |scene| {
         let said: Vec<_> = (0..20).map(|_| scene.find_node().len()).collect();

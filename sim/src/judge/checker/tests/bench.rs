@@ -133,6 +133,8 @@ pub(super) struct Bench {
     asked: BTreeSet<IpAddr>,
     answered: BTreeSet<IpAddr>,
     open: Vec<(Vec<u8>, SocketAddr, Instant, bool)>,
+    /// Queries that have failed.
+    late: Vec<(Vec<u8>, SocketAddr, Instant, bool)>,
     /// What queries say of answering.
     ro: &'static str,
 }
@@ -143,8 +145,9 @@ impl Bench {
         let checker = Checker::with_truth(&scenario, Box::new(SharedHandMade(facts.clone())));
         let (now, stats) = (Instant::START, Stats::default());
         let (asked, answered) = (BTreeSet::new(), BTreeSet::new());
-        let (open, ro, disk_lag) = (Vec::new(), "2:roi1e", Duration::ZERO);
-        Self { checker, facts, now, next: 0, stats, disk_lag, asked, answered, open, ro }
+        let (open, late, ro) = (Vec::new(), Vec::new(), "2:roi1e");
+        let disk_lag = Duration::ZERO;
+        Self { checker, facts, now, next: 0, stats, disk_lag, asked, answered, open, late, ro }
     }
 
     /// The same with a crawler that serves, and does not say `ro`.
@@ -265,13 +268,24 @@ impl Bench {
     pub(super) fn received(&mut self, from: SocketAddr, payload: &[u8]) {
         self.stats.datagrams_received += 1;
         self.stats.datagram_bytes_received += payload.len() as u64;
-        let open = self.open.iter().position(|(t, to, ..)| {
+        let is_answered = |t: &[u8], to: SocketAddr| {
             let tail = [format!("1:t{}:", t.len()).as_bytes(), t, b"1:y1:re"].concat();
-            *to == from && payload.ends_with(&tail)
-        });
-        match open.map(|at| self.open.remove(at)) {
-            Some((.., sample)) => {
-                self.stats.answered += 1;
+            to == from && payload.ends_with(&tail)
+        };
+        let now = self.now;
+        let open = self.open.iter().position(|(t, to, ..)| is_answered(t, *to));
+        let late = self
+            .late
+            .iter()
+            .position(|(t, to, sent, _)| is_answered(t, *to) && now < *sent + seconds(15));
+        let query = match (open, late) {
+            (Some(at), _) => Some((self.open.remove(at), &mut self.stats.answered)),
+            (None, Some(at)) => Some((self.late.remove(at), &mut self.stats.late)),
+            (None, None) => None,
+        };
+        match query {
+            Some(((.., sample), count)) => {
+                *count += 1;
                 let new = self.answered.insert(from.ip());
                 self.stats.contacts_answered += u64::from(new);
                 self.stats.nodes_sampling += u64::from(sample);
@@ -325,7 +339,8 @@ impl Bench {
     pub(super) fn drain(&mut self) {
         let before = self.open.len();
         let now = self.now;
-        self.open.retain(|(_, _, sent, _)| now < *sent + seconds(6));
+        let failed = self.open.extract_if(.., |(_, _, sent, _)| now >= *sent + seconds(6));
+        self.late.extend(failed);
         self.stats.expired += (before - self.open.len()) as u64;
         self.stats.queries_open = self.open.len() as u64;
         self.drain_as_is();

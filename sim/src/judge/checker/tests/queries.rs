@@ -46,6 +46,40 @@ fn only_matched_answers_lead_anywhere() {
 }
 
 #[test]
+fn an_answer_leads_somewhere_until_fifteen_seconds_after_its_query() {
+    for (after, breaks) in [(14_900, false), (15_100, true)] {
+        let mut bench = knowing(&[1]);
+        let t = bench.sample(node(1));
+        bench.drain();
+        bench.wait(seconds(6));
+        bench.drain();
+        bench.wait(Duration::from_millis(after - 6_000));
+        bench.samples(node(1), &t, id(1), Some(600), &[[7; 20]]);
+        bench.drain();
+        bench.get_peers(node(1), [7; 20]);
+        bench.drain();
+        bench.expect(breaks.then_some(MATCHED_REPLIES));
+    }
+}
+
+#[test]
+fn samples_that_come_late_begin_an_interval() {
+    for (rest, breaks) in [(599, true), (600, false)] {
+        let mut bench = knowing(&[1]);
+        let t = bench.sample(node(1));
+        bench.drain();
+        bench.wait(seconds(6));
+        bench.drain();
+        bench.wait(seconds(1));
+        bench.samples(node(1), &t, id(1), Some(600), &[[7; 20]]);
+        bench.drain();
+        bench.wait(seconds(rest));
+        bench.sample(node(1));
+        bench.expect(breaks.then_some(INTERVAL_KEPT));
+    }
+}
+
+#[test]
 fn an_infohash_read_at_a_wrong_stride_is_one_that_nobody_sampled() {
     let mut bench = knowing(&[1]);
     let t = bench.sample(node(1));
