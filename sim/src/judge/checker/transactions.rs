@@ -188,7 +188,7 @@ impl Transactions {
         }
         for lates in &mut self.lates {
             while let Some((sent, number)) = lates.front().copied() {
-                if now < self.lag.end(sent, LATE_UNTIL) + grace {
+                if self.over || now < self.lag.end(sent, LATE_UNTIL) + grace {
                     break;
                 }
                 lates.pop_front();

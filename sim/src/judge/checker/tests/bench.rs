@@ -145,7 +145,8 @@ impl Bench {
         let checker = Checker::with_truth(&scenario, Box::new(SharedHandMade(facts.clone())));
         let (now, stats) = (Instant::START, Stats::default());
         let (asked, answered) = (BTreeSet::new(), BTreeSet::new());
-        let (open, late, ro, disk_lag) = (Vec::new(), Vec::new(), "2:roi1e", Duration::ZERO);
+        let (open, late, ro) = (Vec::new(), Vec::new(), "2:roi1e");
+        let disk_lag = Duration::ZERO;
         Self { checker, facts, now, next: 0, stats, disk_lag, asked, answered, open, late, ro }
     }
 
