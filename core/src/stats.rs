@@ -45,7 +45,7 @@ counters! {
     orders_left_out,
     /// Peers of magnet links left out because their addresses are private.
     hearsay_private,
-    /// Peers of magnet links left out because they are impossible, crowded, or of a family that is off.
+    /// Peers of magnet links left out: impossible, crowded, or of a family that is off.
     hearsay_left_out,
     /// Connections begun.
     dialled,
