@@ -14,7 +14,7 @@ fn a_foreign_output_is_refused_and_stays_as_it_is() {
         "\n",
         "infohash,peer_ip,peer_port\n",
         &format!("{HEADER}not a row\n"),
-        &format!("{HEADER}{HASH},x,1,2,3,,,true\n"),
+        &format!("{HEADER}{HASH},x,1,2,3,,,yes\n"),
         &format!("{HEADER}{}{HASH},\"open,1,2,3,,,True\n", verified(HASH)),
         &format!("{}{HASH}", HEADER.replace("_ok", "_okay")),
     ];

@@ -100,6 +100,7 @@ fn the_scripts_hold_every_vice_and_most_ways_to_fail() {
         PeerFault::ConnectTimeout,
         PeerFault::Pressure,
         PeerFault::Aborted,
+        PeerFault::Yielded,
     ];
     for fault in PeerFault::ALL.iter().filter(|fault| !elsewhere.contains(fault)) {
         assert!(results.contains(&Err(*fault)), "{fault}");

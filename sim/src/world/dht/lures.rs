@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use estudely_core::{InfoHash, NodeId};
 
-use super::{PlanError, World};
+use super::World;
 use crate::world::addresses::{Addresses, NET_BITS, mix};
 use crate::world::draw::draw;
 use crate::world::vice::{Bait, Baits};
@@ -48,14 +48,12 @@ impl Luring {
         u64::from(self.nodes) * (1 + u64::from(self.decoys))
     }
 
-    pub(super) fn check(&self, addresses: Addresses) -> Result<(), PlanError> {
+    /// Whether so many baiters and decoys can share so many networks at such addresses.
+    pub(super) fn fits(&self, addresses: Addresses) -> bool {
         let public_v4 = matches!(addresses, Addresses::Public(estudely_core::Family::V4));
         let fits = self.networks <= self.nodes
             && self.addresses() <= u64::from(self.networks) * u64::from(SHARED_MAX);
-        if self.networks == 0 || (public_v4 && fits) {
-            return Ok(());
-        }
-        Err(PlanError::SharedNetworks)
+        self.networks == 0 || (public_v4 && fits)
     }
 }
 

@@ -266,7 +266,9 @@ pub(crate) fn check(plan: &Plan) -> Result<(), PlanError> {
     }
     // Before anything is made: the fewest addresses that this plan can need.
     let luring = &plan.hostility.luring;
-    luring.check(plan.addresses)?;
+    if !luring.fits(plan.addresses) {
+        return Err(PlanError::SharedNetworks);
+    }
     let fewest = u64::from(plan.torrents) * u64::from(*peers.start());
     check_addresses(plan, u64::from(plan.nodes) + luring.addresses() + fewest)
 }
