@@ -504,7 +504,7 @@ mod tests {
                 }
                 line.check();
             }
-            let lives = |n: &u32| n % 3 > 0;
+            let lives = |n: &u32| !n.is_multiple_of(3);
             let mut left: Vec<u32> = model.into_values().flatten().filter(lives).collect();
             let mut rest = drain_living(line, &standing, lives);
             left.sort_unstable();

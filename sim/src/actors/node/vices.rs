@@ -438,7 +438,7 @@ fn garble(vice: NodeVice, context: &mut AnswerContext<'_>, raw: &Raw, honest: &[
         NodeVice::TruncatedBencode => honest[..context.dice.usize(1..honest.len())].to_vec(),
         NodeVice::DeepBencode => {
             // Some never end: a reader must not look for the end of what it refuses.
-            let ends = if context.turn % 2 == 0 { DEPTH } else { 0 };
+            let ends = if context.turn.is_multiple_of(2) { DEPTH } else { 0 };
             raw.set(b"a", [vec![b'l'; DEPTH], vec![b'e'; ends]].concat());
             raw.write()
         }

@@ -154,7 +154,7 @@ impl Lures {
         };
         match self.networks {
             0 => slot,
-            networks => self.first + member % networks | (member / networks) << NET_BITS,
+            networks => (self.first + member % networks) | ((member / networks) << NET_BITS),
         }
     }
 
@@ -230,7 +230,7 @@ impl World {
         let baiter = decoy / self.plan.hostility.luring.decoys.max(1);
         match self.bait(baiter) {
             Some(Bait::Trickle) => Decoy::Trickles,
-            _ if decoy % 2 == 0 => Decoy::Refuses,
+            _ if decoy.is_multiple_of(2) => Decoy::Refuses,
             _ => Decoy::Hangs,
         }
     }

@@ -35,16 +35,7 @@ impl World {
             Family::V6 => mix(plan.seed, 6),
         };
         let (ids, ring) = draw_ids(&plan, seed, torrents.first().map(|made| made.key));
-        let mut kinds = draw_kinds(&plan, seed);
-        kinds[ring.start as usize..ring.end as usize].fill(NodeKind::Sampler);
-        let entries = draw_entries(&kinds, &ring, seed);
-        let vices = draw_vices(&plan, seed, &kinds, (&entries, &ring));
-        let vanishing = draw_vanishing(&plan, seed, &kinds, (&entries, &ring));
-        for (kind, vice) in kinds.iter_mut().zip(&vices) {
-            if vice.is_some_and(is_about_samples) {
-                *kind = NodeKind::Sampler;
-            }
-        }
+        let (kinds, entries, vices, vanishing) = draw_honest(&plan, seed, &ring);
         // So far only the honest were counted; from here on baiters have seats among them.
         let luring = plan.hostility.luring;
         let mut lures = Lures::draw(&luring, seed, &ids);
@@ -66,26 +57,18 @@ impl World {
         check_addresses(&plan, u64::from(node_slots) + u64::from(peer_slots) + decoys)?;
         lures.place_decoys(&luring, node_slots + peer_slots);
         let peers_in = Slots::group(peer_slots, peers.iter().map(|peer| peer.slot));
-        let mut by_key = KeyedMap::with_capacity_and_hasher(
-            torrents.len(),
-            KeyedState::new(&mut Rng::new(Seed::from_u64(plan.seed))),
-        );
-        by_key.extend(torrents.iter().zip(0..).map(|(torrent, n)| (torrent.key, n)));
-        let mut keys: Vec<_> = torrents.iter().map(|made| NodeId(made.key.0)).zip(0..).collect();
-        keys.sort_unstable();
-        let knowledge = match plan.churn.node_life_s {
-            0 => {
-                let outside = |seat: u32| ring.contains(&seat) || lures.number(seat).is_some();
-                let all_store = ring.is_empty() && lures.is_empty();
-                let outside: Option<&dyn Fn(u32) -> bool> = (!all_store).then_some(&outside);
-                Knowledge::Fixed(fix(seed, &nodes, &kinds, outside, &torrents))
-            }
-            _ => Knowledge::Epochs(Views::default()),
+        let (by_key, keys) = index_keys(plan.seed, &torrents);
+        let knowledge = if plan.churn.node_life_s == 0 {
+            let outside = |seat: u32| ring.contains(&seat) || lures.number(seat).is_some();
+            let some_are = !(ring.is_empty() && lures.is_empty());
+            let outside: Option<&dyn Fn(u32) -> bool> = some_are.then_some(&outside);
+            Knowledge::Fixed(fix(seed, &nodes, &kinds, outside, &torrents))
+        } else {
+            Knowledge::Epochs(Views::default())
         };
         // An entry lives for ever: it has one life.
         let number = |&seat: &u32| nodes.partition_point(|node| node.seat < seat) as u32;
         let bootstraps = entries.iter().map(number).collect();
-        let keys = Population::new(keys.into_iter());
         Ok(Self {
             plan,
             seed,
@@ -105,6 +88,35 @@ impl World {
             knowledge,
         })
     }
+}
+
+/// What the nodes that do not lure are: kinds, the entries among them, vices, and which vanish.
+fn draw_honest(
+    plan: &Plan,
+    seed: u64,
+    ring: &Range<u32>,
+) -> (Vec<NodeKind>, Vec<u32>, Vec<Option<NodeVice>>, Vec<bool>) {
+    let mut kinds = draw_kinds(plan, seed);
+    kinds[ring.start as usize..ring.end as usize].fill(NodeKind::Sampler);
+    let entries = draw_entries(&kinds, ring, seed);
+    let vices = draw_vices(plan, seed, &kinds, (&entries, ring));
+    let vanishing = draw_vanishing(plan, seed, &kinds, (&entries, ring));
+    for (kind, vice) in kinds.iter_mut().zip(&vices) {
+        if vice.is_some_and(is_about_samples) {
+            *kind = NodeKind::Sampler;
+        }
+    }
+    (kinds, entries, vices, vanishing)
+}
+
+/// The numbers of torrents by their keys: for looking one up, and in order.
+fn index_keys(seed: u64, torrents: &[Made]) -> (KeyedMap<InfoHash, u32>, Population) {
+    let state = KeyedState::new(&mut Rng::new(Seed::from_u64(seed)));
+    let mut by_key = KeyedMap::with_capacity_and_hasher(torrents.len(), state);
+    by_key.extend(torrents.iter().zip(0..).map(|(torrent, n)| (torrent.key, n)));
+    let mut keys: Vec<_> = torrents.iter().map(|made| NodeId(made.key.0)).zip(0..).collect();
+    keys.sort_unstable();
+    (by_key, Population::new(keys.into_iter()))
 }
 
 /// As many different ids as there are nodes, ascending, and which of them surround `key`.

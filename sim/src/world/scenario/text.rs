@@ -116,6 +116,15 @@ impl Scenario {
         if let Err(error) = self.config() {
             return Err(error.to_string().replace('_', "-"));
         }
+        self.check_together()?;
+        if self.peers_min > self.peers_max {
+            return Err("peers-min: want at most as many as peers-max".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether fields that go together do.
+    fn check_together(&self) -> Result<(), String> {
         if self.names_fail > 0 && self.names_ms == 0 {
             return Err("names-fail: addresses do not fail; give names-ms too".to_owned());
         }
@@ -127,9 +136,6 @@ impl Scenario {
         }
         if self.requests > 0 && self.max_infohashes > 0 {
             return Err("requests: they are all asked for; leave max-infohashes at 0".to_owned());
-        }
-        if self.peers_min > self.peers_max {
-            return Err("peers-min: want at most as many as peers-max".to_owned());
         }
         Ok(())
     }
