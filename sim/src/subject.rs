@@ -647,12 +647,12 @@ impl<O: Observer> Subject<O> {
         let Some(core) = self.advance(now) else { return };
         let Some(live) = &mut self.live else { return };
         live.crawler.check();
-        let due = live.crawler.poll_timeout();
-        if due.is_some_and(|at| at <= core) {
+        let due = live.crawler.poll_deadline();
+        if due.is_some_and(|deadline| deadline.at <= core) {
             return;
         }
         live.crawler.handle_timeout(core);
-        let after = live.crawler.poll_timeout();
+        let after = live.crawler.poll_deadline();
         assert_eq!(after, due, "rule 16: a timeout that was not due moved the deadline");
         let outputs = self.drain(now);
         assert_eq!(outputs, 0, "rule 16: a timeout that was not due led to output");

@@ -93,14 +93,14 @@ impl Failure {
             // Nothing that fails now proves anything about the peer.
             return Blame::Network;
         }
-        if self.is_shortage() {
+        if self.fault == PeerFault::Pressure {
+            // The system refused a connection, or what others hold left no room for its metadata.
             return Blame::Us;
         }
         if self.clue == Clue::Advanced {
             return Blame::Turn;
         }
-        let own_doing = matches!(self.fault, PeerFault::Pressure | PeerFault::Yielded);
-        if own_doing || self.is_hang_up(around) {
+        if self.fault == PeerFault::Yielded || self.is_hang_up(around) {
             // While no row is taken it ends like this time after time.
             return if around.held_up { Blame::Us } else { Blame::Crowd };
         }
@@ -274,7 +274,7 @@ mod tests {
             (early, held_up, Blame::Us),
             (early, Circumstances { cut_off: true, ..crowded }, Blame::Network),
             (system, CALM, Blame::Us),
-            (budget, CALM, Blame::Crowd),
+            (budget, CALM, Blame::Us),
             (budget, held_up, Blame::Us),
         ] {
             assert_eq!(failure.blame(around), blame, "{failure:?} {around:?}");

@@ -172,6 +172,7 @@ impl Crawler {
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, payload: &[u8]) {
         self.advance(now);
         self.receive(from, payload);
+        self.begin_walks(); // also for jobs whose sources have better standing now
         self.fill_jobs();
     }
 
@@ -180,6 +181,7 @@ impl Crawler {
         self.advance(now);
         if let Some(dial) = self.dialer.close(peer) {
             self.finish_dial(dial, outcome);
+            self.begin_walks();
             self.fill_jobs();
         }
     }

@@ -170,8 +170,10 @@ impl<O: Copy> Endpoint<O> {
             let Some(Some(open)) = self.slots.get_mut(usize::from(slot)) else { continue };
             if open.generation == generation && open.stage == Stage::InFlight {
                 open.stage = Stage::Stalled;
+                let stalled = *open;
                 self.flight -= 1;
-                return Some((Silence::Stalled, *open));
+                self.trim(); // those behind it may be closed
+                return Some((Silence::Stalled, stalled));
             }
         }
         while let Some((slot, generation)) = self.expiries.pop_due(now) {

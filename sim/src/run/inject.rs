@@ -87,7 +87,7 @@ pub const INJECTIONS: &[Injection] = &[
     injection(Bug::EndlessPatience, &["24"], &[("ends", "1"), ("silent_s", "90")]),
     // In the middle of its work.
     injection(Bug::WorkAfterEnd, &["d"], &[("overall_s", "3"), ("rate", "100")]),
-    // On a home line, where half of the nodes name none but dead peers.
+    // On a home line, where two of five nodes name none but dead peers.
     injection(
         Bug::FirstComeFirstServed,
         &["e"],

@@ -336,8 +336,12 @@ impl Attempt {
         let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate)
             && wire.pieces() > 1
             && !self.piecewise;
-        let blameless = matches!(fault, PeerFault::Pressure | PeerFault::Yielded)
-            || (fault == PeerFault::ClosedEarly && connection.crowded);
+        if fault == PeerFault::Pressure {
+            self.goes_on = true; // our own budget was spent, however often
+            return;
+        }
+        let blameless =
+            fault == PeerFault::Yielded || (fault == PeerFault::ClosedEarly && connection.crowded);
         if fault == PeerFault::Yielded && !wire.received.is_empty() {
             // What gave up its place has another turn, more of them while each brings a piece.
             self.turns = self.turns.saturating_add(1);
