@@ -209,6 +209,8 @@ fn what_is_allocated_for_metadata_is_what_is_counted_against_the_budget() {
     let partial = outcome.partial.as_ref().expect("all but one");
     assert_eq!(usize::from(partial.pieces_held()), PIECES - 1);
     assert!((allocated + last.kept) as usize <= partial.bytes_held() + PIECES * PLACE);
-    let ((), freed) = cost(|| drop((outcome, exchange)));
-    assert_eq!(allocated + last.kept + freed.kept, 0, "all of it is given back");
+    let ((), freed) = cost(|| drop(outcome));
+    let left = allocated + last.kept + freed.kept;
+    // The exchange itself keeps the set of pieces that it asked for: a bit for each.
+    assert!((0..=PIECES as i64 / 8).contains(&left), "{left} bytes are not given back");
 }

@@ -101,6 +101,8 @@ fn the_scripts_hold_every_vice_and_most_ways_to_fail() {
         PeerFault::Pressure,
         PeerFault::Aborted,
         PeerFault::Yielded,
+        // The hostile suite has a peer that is waited for in vain.
+        PeerFault::NoMetadata,
     ];
     for fault in PeerFault::ALL.iter().filter(|fault| !elsewhere.contains(fault)) {
         assert!(results.contains(&Err(*fault)), "{fault}");
