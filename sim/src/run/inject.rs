@@ -93,7 +93,7 @@ pub const INJECTIONS: &[Injection] = &[
         &["e"],
         &[
             ("torrents", "750"),
-            ("baiters", "300"),
+            ("baiters", "200"),
             ("bait", "dead"),
             ("rate", "200"),
             ("new_flows", "1800"),
