@@ -162,12 +162,16 @@ impl Counters {
         }
     }
 
-    /// A reply came to a query that the crawler may have given up: what it samples counts if it had
-    /// not.
-    pub(super) fn on_doubtful_reply(&mut self, ask: Ask, reply: &Reply<'_>, is_own: bool) {
-        if ask == Ask::Sample && !is_own {
-            self.add_samples(reply);
-        }
+    /// A reply came to a query that the crawler may have given up: what it says counts if it had
+    /// not, which the slack below allows for.
+    pub(super) fn on_doubtful_reply(
+        &mut self,
+        from: SocketAddr,
+        ask: Ask,
+        reply: &Reply<'_>,
+        is_own: bool,
+    ) {
+        self.count_reply(from, ask, reply, is_own);
     }
 
     fn add_samples(&mut self, reply: &Reply<'_>) {

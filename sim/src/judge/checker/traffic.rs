@@ -127,7 +127,7 @@ impl Checker {
         match timing {
             Timing::InTime => self.counters.on_reply(from, ask, reply, is_own),
             Timing::Late => self.counters.on_late_reply(from, ask, reply, is_own),
-            Timing::Doubtful => return self.counters.on_doubtful_reply(ask, reply, is_own),
+            Timing::Doubtful => return self.counters.on_doubtful_reply(from, ask, reply, is_own),
         }
         let samples = ask == Ask::Sample && reply.samples.is_some() && !is_own;
         if samples {
