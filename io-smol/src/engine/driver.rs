@@ -94,7 +94,7 @@ impl<'a> Driver<'a> {
         }
         let (keeper, start) = match options.state {
             Some(file) => {
-                let (keeper, start) = warm::begin(&mut crawler, file, now, clock.stamp())?;
+                let (keeper, start) = warm::begin(&mut crawler, file, now, clock.stamp());
                 (Some(keeper), start)
             }
             None => (None, Start::Cold),
