@@ -116,7 +116,7 @@ impl Sink for Fanout {
 }
 
 /// A lost disk is worse news than a reader that left.
-fn worse(first: io::Result<()>, second: io::Result<()>) -> io::Result<()> {
+pub fn worse(first: io::Result<()>, second: io::Result<()>) -> io::Result<()> {
     let closed = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
     match (first, second) {
         (Ok(()), result) | (result, Ok(())) => result,

@@ -8,13 +8,11 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::task::{Context, Poll};
 
 use estudely_core::InfoHash;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{OFlags, fcntl_getfl};
 
 use super::place::Table;
 use super::stream::{Stream, What};
@@ -362,23 +360,6 @@ impl Output {
 /// Cuts a file to `len` bytes. It never grows by that.
 fn cut(file: &File, len: u64) -> io::Result<()> {
     if file.metadata()?.len() > len { file.set_len(len) } else { Ok(()) }
-}
-
-/// An error if standard output was closed when the process began. A pipe without a reader is not:
-/// that is an end like any other, and found by the first look.
-///
-/// # Errors
-/// One line.
-pub fn check_stdout() -> io::Result<()> {
-    const CLOSED: &str = "standard output is closed; name a file, or open it";
-    let closed = || io::Error::new(io::ErrorKind::BrokenPipe, CLOSED);
-    let file = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(|_| closed())?);
-    // In the place of a closed descriptor the standard library opens this one for reading and
-    // writing, before anything of ours runs; a shell opens it for writing.
-    let null = fs::metadata("/dev/null").map(|null| (null.dev(), null.ino()));
-    let is_null = file.metadata().ok().map(|found| (found.dev(), found.ino())) == null.ok();
-    let both = fcntl_getfl(&file).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDWR);
-    if is_null && both { Err(closed()) } else { Ok(()) }
 }
 
 /// An error if `file` is a pipe or a socket that nobody reads any more.
