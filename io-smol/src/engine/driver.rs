@@ -280,6 +280,12 @@ impl<'a> Driver<'a> {
 
     /// Looks whether others have handled the outputs, and says so where that matters.
     fn watch_outputs(&mut self, now: Instant) {
+        let found = self.look_at_outputs(now);
+        self.note_output(now, found);
+    }
+
+    /// The same without telling the session of an output that was lost: the worst error.
+    fn look_at_outputs(&mut self, now: Instant) -> io::Result<()> {
         let Watched { notes, lost, error } = self.outputs.watch();
         notes.iter().for_each(|line| self.observer.note(line));
         if !lost.is_empty() {
@@ -288,7 +294,7 @@ impl<'a> Driver<'a> {
                 keeper.save_soon(now);
             }
         }
-        self.note_output(now, error.map_or(Ok(()), Err));
+        error.map_or(Ok(()), Err)
     }
 
     /// Once the work has come to an end, nothing presses: a slow reader gets what there is.

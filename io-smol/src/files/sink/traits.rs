@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use estudely_core::{InfoHash, Row};
 
+use super::fanout::worse;
 use super::file::Output;
 
 /// The wall times of a row.
@@ -26,6 +27,14 @@ pub struct Watched {
     pub lost: Vec<InfoHash>,
     /// An output that can take no more rows: an error as of [`Sink::write`].
     pub error: Option<io::Error>,
+}
+
+impl Watched {
+    /// Adds what one output met: the worst of all is kept.
+    pub(super) fn note(&mut self, result: io::Result<()>) {
+        let before = self.error.take().map_or(Ok(()), Err);
+        self.error = worse(before, result).err();
+    }
 }
 
 /// Where rows go. Called between turns of the loop: must not block for long.

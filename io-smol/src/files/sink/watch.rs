@@ -38,8 +38,7 @@ pub(super) fn watch(sinks: &mut [Box<dyn RowSink>]) -> Watched {
     let mut watched = Watched::default();
     let mut missing = BTreeSet::new();
     for sink in &mut *sinks {
-        let reader = sink.check_reader();
-        watched.error = watched.error.take().or(reader.err());
+        watched.note(sink.check_reader());
         let Some(output) = sink.file() else { continue };
         let fate = output.standing().map_or(Fate::Same, |(regular, known)| fate(regular, known));
         follow(output, fate, &mut watched);
@@ -58,9 +57,7 @@ fn follow(output: &mut Output, fate: Fate, watched: &mut Watched) {
         Fate::Same => return,
         Fate::Longer(len) => return output.grow_to(len),
         Fate::Shorter(len) => {
-            let error = output.lose_beyond(len);
-            watched.error.get_or_insert(error);
-            return;
+            return watched.note(Err(output.lose_beyond(len)));
         }
         Fate::Renamed => "renamed by another program",
         Fate::Deleted => {
@@ -78,9 +75,7 @@ fn follow(output: &mut Output, fate: Fate, watched: &mut Watched) {
         }
         Err(why) => Err(output.lose(io::ErrorKind::NotFound, &format!("{what}; {why}"))),
     };
-    if let Err(error) = begun {
-        watched.error.get_or_insert(error);
-    }
+    watched.note(begun);
 }
 
 /// Those of `missing` that no file holds.

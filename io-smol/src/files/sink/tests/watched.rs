@@ -153,6 +153,49 @@ fn a_file_that_was_cut_takes_nothing_more_and_loses_what_stood_behind_wherever_t
     }
 }
 
+/// Standard output whose reader has left.
+struct Left;
+
+impl RowSink for Left {
+    fn prepare(&mut self, _row: &Row, _times: RowTimes) -> u64 {
+        0
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        self.check_reader()
+    }
+
+    fn held(&self) -> u64 {
+        0
+    }
+
+    fn check_reader(&self) -> io::Result<()> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    fn rows(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn a_reader_that_left_does_not_hide_that_a_file_was_cut() {
+    for at in 0..=1 {
+        let (world, all) = (World::new(), rows(1));
+        let mut sinks = opened(&world, &["x.csv"]).into_sinks();
+        sinks.insert(at, Box::new(Left));
+        let mut fanout = Fanout::new(sinks, None);
+        assert!(write(&mut fanout, &all[0]).is_err());
+        fs::write(world.path("x.csv"), "").expect("cut");
+        let error = fanout.watch().error.expect("two of them");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+    }
+}
+
 #[test]
 fn what_another_program_adds_stays() {
     let (world, all) = (World::new(), rows(2));
