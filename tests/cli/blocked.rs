@@ -125,6 +125,34 @@ fn a_closed_standard_output_is_a_failure_at_once() {
 }
 
 #[test]
+fn a_file_behind_standard_output_that_is_cut_or_deleted_ends_the_run() {
+    for deleted in [true, false] {
+        let world = World::new();
+        let file = File::create(world.path("x.csv")).expect("made");
+        let mut command = crawl(&world, &["--out", "-", "--progress", "never"]);
+        let child = command.stdout(file).stderr(Stdio::piped()).spawn().expect("crawl runs");
+        let begun = Instant::now();
+        while world.text("x.csv").is_empty() {
+            assert!(begun.elapsed() < PATIENCE, "it never begins");
+            thread::sleep(Duration::from_millis(5));
+        }
+        // A look has seen the header.
+        thread::sleep(Duration::from_millis(1_500));
+        let what = if deleted {
+            std::fs::remove_file(world.path("x.csv")).expect("deleted");
+            "deleted by another program"
+        } else {
+            std::fs::write(world.path("x.csv"), "").expect("cut");
+            "another program cut it to 0 of"
+        };
+        let output = child.wait_with_output().expect("ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("standard output: {what}")), "{said}");
+    }
+}
+
+#[test]
 fn a_standard_output_that_a_parent_has_opened_both_ways_is_none_that_is_closed() {
     let world = World::new();
     // As `subprocess.DEVNULL` of Python.

@@ -280,13 +280,15 @@ impl<'a> Driver<'a> {
 
     /// Looks whether others have handled the outputs, and says so where that matters.
     fn watch_outputs(&mut self, now: Instant) {
-        let found = self.look_at_outputs(now);
+        let watched = self.outputs.watch();
+        let found = self.take_watched(now, watched);
         self.note_output(now, found);
     }
 
-    /// The same without telling the session of an output that was lost: the worst error.
-    fn look_at_outputs(&mut self, now: Instant) -> io::Result<()> {
-        let Watched { notes, lost, error } = self.outputs.watch();
+    /// Says what a look at the outputs has found, and takes back what was lost. The worst error, of
+    /// which the session was not told.
+    fn take_watched(&mut self, now: Instant, watched: Watched) -> io::Result<()> {
+        let Watched { notes, lost, error } = watched;
         notes.iter().for_each(|line| self.observer.note(line));
         if !lost.is_empty() {
             self.crawler.handle_lost_rows(now, &lost);

@@ -10,6 +10,8 @@ mod fanout;
 mod file;
 mod open;
 mod place;
+mod render;
+mod search;
 mod stream;
 mod traits;
 mod watch;
@@ -21,6 +23,7 @@ pub use fanout::{Fanout, worse};
 pub use file::{Output, Regular};
 pub use open::{Opened, OutputError, Plan, open, open_watched};
 pub use place::{Place, RowsPer, Table};
+pub use render::{Block, Render, TableSink};
 pub use traits::{RowSink, RowTimes, Sink, Watched};
 
 #[cfg(test)]

@@ -44,12 +44,14 @@ impl Driver<'_> {
     /// that left must not hide that a file beside it was lost.
     fn finish_outputs(&mut self, ended: Ended) {
         // A file that was cut meanwhile takes no more, and spoils a clean end.
-        let before = self.look_at_outputs(self.clock.now());
+        let watched = self.outputs.watch();
+        let before = self.take_watched(self.clock.now(), watched);
         let rows_go_out = ended.lets_rows_out(self.outputs.have_begun());
         let settled = if rows_go_out { self.outputs.write_rest(&mut self.crawler) } else { Ok(()) };
         let flushed = self.outputs.flush();
         // What the state says must be true to what the outputs hold by now.
-        let after = self.look_at_outputs(self.clock.now());
+        let watched = self.outputs.watch_last();
+        let after = self.take_watched(self.clock.now(), watched);
         self.outputs.acknowledge(&mut self.crawler);
         match [before, settled, flushed, after].into_iter().fold(Ok(()), worse) {
             Ok(()) => self.session.handle_output(self.clock.now(), Output::Flushed),

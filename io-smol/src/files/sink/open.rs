@@ -17,6 +17,7 @@ use super::csv::{CsvRows, Pairs};
 use super::fanout::Fanout;
 use super::file::{Output, Regular};
 use super::place::{Place, Table};
+use super::render::TableSink;
 use super::traits::RowSink;
 use crate::files::hashes::InfoHashSet;
 use crate::files::lock::{self, Locked};
@@ -208,10 +209,10 @@ impl Held {
         };
         Ok(match table {
             Table::Rows { per, escape_formulas } => {
-                let others = Some(self.others).filter(|set| !set.is_empty());
-                Box::new(CsvRows::new(output, per, escape_formulas, self.verified, others))
+                let rows = CsvRows::new(per, escape_formulas, self.verified, self.others);
+                Box::new(TableSink::new(output, rows))
             }
-            Table::Pairs => Box::new(Pairs::new(output, self.others)),
+            Table::Pairs => Box::new(TableSink::new(output, Pairs::new(self.others))),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What a run asks of its outputs as a whole, and what the fan-out asks of each.
 
+use std::fs::File;
 use std::io;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
@@ -8,6 +9,7 @@ use estudely_core::{InfoHash, Row};
 
 use super::fanout::worse;
 use super::file::Output;
+use crate::files::resume::{Extent, Foreign};
 
 /// The wall times of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +25,8 @@ pub struct RowTimes {
 pub struct Watched {
     /// What a person should know, a line each, said once.
     pub notes: Vec<String>,
-    /// Infohashes that were acknowledged and that no output holds any more.
+    /// Infohashes that were acknowledged and that no output holds any more: found by reading, which
+    /// may take some looks.
     pub lost: Vec<InfoHash>,
     /// An output that can take no more rows: an error as of [`Sink::write`].
     pub error: Option<io::Error>,
@@ -68,6 +71,11 @@ pub trait Sink {
         Watched::default()
     }
 
+    /// The last look, at the end of a run: waits a moment for what is still being read.
+    fn watch_last(&mut self) -> Watched {
+        self.watch()
+    }
+
     /// Writes a row, whole or not at all. At the very end of a run it is called without
     /// [`Sink::poll_ready`], with the few rows that are left.
     ///
@@ -109,9 +117,17 @@ pub trait RowSink: Send {
     /// of which it needs nothing counts as well.
     fn held(&self) -> u64;
 
-    /// The file that it is, if it is one.
-    fn file(&mut self) -> Option<&mut Output> {
+    /// The bytes that it goes to.
+    fn output(&mut self) -> Option<&mut Output> {
         None
+    }
+
+    /// Reads what a file holds that it is to go on in: none of that is written again.
+    ///
+    /// # Errors
+    /// It is not ours, or damaged other than at its end.
+    fn learn(&mut self, _file: &mut File) -> Result<Extent, Foreign> {
+        Ok(Extent::of(0, 0))
     }
 
     /// An error once the reader of standard output has left.
