@@ -69,7 +69,8 @@ fn follow(sink: &mut dyn RowSink, search: &mut Search, watched: &mut Watched) {
     let Some(output) = sink.output() else { return };
     let begun = match reopened {
         Ok((regular, locked)) => {
-            let next = if regular.created { "a new one is begun" } else { "one of ours goes on" };
+            let is_new = regular.extent.whole == 0;
+            let next = if is_new { "a new one is begun" } else { "one of ours goes on" };
             watched.notes.push(format!("{shown}: {what}; {next} under that name"));
             watched.notes.extend((locked == Locked::CannotBe).then(|| lock::without(&shown)));
             output.go_on_in(regular)
