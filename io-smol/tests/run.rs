@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use estudely_core::{AddressPolicy, Config, InfoHash, Mode, Row, Seed, Stats, Verdict};
 use estudely_io_smol::run::{
     Bind, Bootstrap, Ended, Observer, Options, Report, Request, Requests, RowTimes, RunError, Sink,
-    run,
+    Watched, run,
 };
 use sha1::{Digest, Sha1};
 
@@ -26,6 +26,9 @@ struct Rows {
     begun: bool,
     /// Takes nothing while this is in the future, and is never flushed before.
     stuck_until: Option<Instant>,
+    /// At the end its reader is found to have left, and then the disk to be full.
+    ends_badly: bool,
+    looks: u32,
 }
 
 impl Rows {
@@ -72,8 +75,18 @@ impl Sink for Rows {
         self.kept.len() as u64
     }
 
+    fn watch(&mut self) -> Watched {
+        self.looks += 1;
+        let left = self.ends_badly && self.looks > 1;
+        let error = left.then(|| io::ErrorKind::BrokenPipe.into());
+        Watched { error, ..Watched::default() }
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.flushed = true;
+        if self.ends_badly {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         Ok(())
     }
 
@@ -135,6 +148,18 @@ fn a_request_becomes_a_verified_row_and_ends_the_run() {
     assert_eq!(report.ended, Ended::RequestsDone);
     assert_eq!(rows.kept, [(InfoHash(Sha1::digest(peers::info()).into()), true)]);
     assert!(rows.flushed);
+}
+
+#[test]
+fn a_reader_that_left_does_not_hide_that_the_disk_is_full_at_the_end() {
+    let peer = Peer::start_slow(peers::serve_metadata);
+    let mut rows = Rows { ends_badly: true, ..Rows::default() };
+    let ended = direct(options(Mode::Direct, requests(&peer, 1)), &mut rows);
+    assert!(rows.flushed);
+    match ended {
+        Err(RunError::SinkLost(error)) => assert_eq!(error.kind(), io::ErrorKind::StorageFull),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

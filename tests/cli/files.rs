@@ -115,6 +115,34 @@ fn standard_output_that_is_an_output_file_is_refused() {
 }
 
 #[test]
+fn standard_output_or_input_that_is_another_file_of_the_run_is_refused() {
+    let world = World::new();
+    let text = format!("{HEADER}{}", verified(HASH));
+    world.put("x.csv", &text);
+    let open = || fs::OpenOptions::new().append(true).open(world.path("x.csv")).expect("opens");
+    let cases: [&[&str]; 4] = [
+        &["--out", "-", "--stats", "x.csv"],
+        &["--out", "-", "--state", "x.csv"],
+        &["--out", "y.csv", "--tee", "--stats", "x.csv"],
+        &["fetch", "x.csv", "--out", "-"],
+    ];
+    for words in cases {
+        let output = world.command(words).stdout(open()).output().expect("crawl runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+        assert!(said.contains("standard output: the same file as"), "{words:?}: {said}");
+        assert_eq!(world.text("x.csv"), text);
+    }
+    world.put("list.txt", HASH);
+    let list = fs::File::open(world.path("list.txt")).expect("opens");
+    let mut command = world.command(&["fetch", "-", "--out", "list.txt", "--overwrite"]);
+    let output = command.stdin(list).output().expect("crawl runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("the same file as the input"), "{said}");
+    assert_eq!(world.text("list.txt"), HASH);
+}
+
+#[test]
 fn an_output_that_another_crawl_writes_is_refused() {
     let world = World::new();
     world.put("x.csv", HEADER);

@@ -264,7 +264,9 @@ impl Crawler {
     /// an earlier one says nothing new.
     pub fn acknowledge_rows(&mut self, held: u64) {
         while let Some((hash, leaves)) = self.rows.acknowledge(held) {
-            self.note_settled(hash, leaves);
+            if let Some(leaves) = leaves {
+                self.note_settled(hash, leaves);
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! An infohash stays under way, for a saved state, until its row is acknowledged: a row that was
 //! taken may still meet a full disk.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::base::id::InfoHash;
@@ -44,7 +44,9 @@ struct Taken {
     origin: Origin,
     /// As many as are saved.
     peers: Vec<SocketAddr>,
-    leaves: Leaves,
+    /// Nothing once the outputs that held the row have lost it: it is under way again, whatever
+    /// the others take yet.
+    leaves: Option<Leaves>,
 }
 
 /// The rows, the oldest first.
@@ -101,13 +103,14 @@ impl Rows {
         self.bytes -= row.bytes_held();
         let mut peers = self.spare.pop().unwrap_or_default();
         peers.extend(row.peers.iter().take(SAVED_PEERS_MAX));
-        self.taken.push_back(Taken { hash: row.infohash, found: row.found, origin, peers, leaves });
+        let (hash, found) = (row.infohash, row.found);
+        self.taken.push_back(Taken { hash, found, origin, peers, leaves: Some(leaves) });
         Some(row)
     }
 
     /// The oldest row that was taken, if it is among the first `held` of the run, which every
-    /// output holds: its infohash, and what that leaves behind.
-    pub(crate) fn acknowledge(&mut self, held: u64) -> Option<(InfoHash, Leaves)> {
+    /// output holds: its infohash, and what that leaves behind unless it was lost meanwhile.
+    pub(crate) fn acknowledge(&mut self, held: u64) -> Option<(InfoHash, Option<Leaves>)> {
         if self.acknowledged >= held {
             return None;
         }
@@ -118,10 +121,24 @@ impl Rows {
         Some((hash, leaves))
     }
 
+    /// No output holds rows of these any more: when one that was taken is acknowledged, its
+    /// infohash is not settled by that.
+    pub(crate) fn lose(&mut self, lost: &BTreeSet<InfoHash>) {
+        for taken in self.taken.iter_mut().filter(|taken| lost.contains(&taken.hash)) {
+            taken.leaves = None;
+        }
+    }
+
+    /// Whether a row of this infohash waits for a sink.
+    pub(crate) fn awaits(&self, hash: InfoHash) -> bool {
+        self.waiting.iter().any(|untaken| untaken.row.infohash == hash)
+    }
+
     /// Every infohash whose row some output still lacks, and peers of it.
     pub(crate) fn unheld(&self) -> impl Iterator<Item = (Lead, &[SocketAddr])> {
         let all = !planted::is(Bug::SettledBeforeWritten);
-        let taken = self.taken.iter().filter(move |_| all);
+        // What was lost is under way anew, and saved as that.
+        let taken = self.taken.iter().filter(move |taken| all && taken.leaves.is_some());
         let taken =
             taken.map(|taken| (Lead::new(taken.hash, taken.found, taken.origin), &*taken.peers));
         let waiting = self.waiting.iter().map(|Untaken { row, origin, .. }| {

@@ -20,14 +20,34 @@ const LAST_WAIT: Duration = Duration::from_millis(400);
 /// That of this process.
 static STDERR: LazyLock<Writer> = LazyLock::new(|| Writer::start(io::stderr()));
 
-/// Writes one line.
-pub(super) fn line(text: &str) {
-    STDERR.put(format!("{text}\n"), WAITING_BYTES_MAX);
+/// What a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A line, counted if it is dropped.
+    Line,
+    /// A picture of a live display: there will be another, so little may wait before it, and one
+    /// that is dropped is no loss.
+    Frame,
 }
 
-/// Writes one picture of a live display: there will be another, so little may wait before it.
+impl Kind {
+    /// Most bytes that wait with it.
+    const fn waiting_max(self) -> usize {
+        match self {
+            Self::Line => WAITING_BYTES_MAX,
+            Self::Frame => FRAME_WAITING_MAX,
+        }
+    }
+}
+
+/// Writes one line.
+pub(super) fn line(text: &str) {
+    STDERR.put(format!("{text}\n"), Kind::Line);
+}
+
+/// Writes one picture of a live display.
 pub(super) fn frame(text: String) {
-    STDERR.put(text, FRAME_WAITING_MAX);
+    STDERR.put(text, Kind::Frame);
 }
 
 /// Waits until everything is written, for a moment at most.
@@ -49,7 +69,7 @@ struct State {
     waiting: VecDeque<String>,
     /// Bytes waiting, and those being written.
     bytes: usize,
-    /// Texts that did not fit since the last one that did.
+    /// Lines that did not fit since the last text that did.
     dropped: u64,
 }
 
@@ -64,12 +84,12 @@ impl Writer {
         Self(shared)
     }
 
-    /// Puts a text behind those that wait, if all of it is at most `most` bytes.
-    fn put(&self, text: String, most: usize) {
+    /// Puts a text behind those that wait, if there is room for it.
+    fn put(&self, text: String, kind: Kind) {
         let mut state = self.0.lock();
         let told = state.told_of_dropped();
-        if state.bytes > 0 && state.bytes + told.len() + text.len() > most {
-            state.dropped += 1;
+        if state.bytes > 0 && state.bytes + told.len() + text.len() > kind.waiting_max() {
+            state.dropped += u64::from(kind == Kind::Line);
             return;
         }
         state.dropped = 0;
@@ -89,7 +109,7 @@ impl Writer {
 }
 
 impl State {
-    /// What to say of texts that were dropped.
+    /// What to say of lines that were dropped.
     fn told_of_dropped(&self) -> String {
         match self.dropped {
             0 => String::new(),
@@ -130,18 +150,21 @@ mod tests {
         let writer = Writer::start(pipe);
         // Far more than the pipe and what may wait take together.
         for n in 0..50_000 {
-            writer.put(format!("# {n:096}\n"), WAITING_BYTES_MAX);
+            writer.put(format!("# {n:096}\n"), Kind::Line);
             assert!(writer.0.lock().bytes <= WAITING_BYTES_MAX);
         }
         assert!(writer.0.lock().dropped > 0);
+        let dropped = writer.0.lock().dropped;
+        (0..9).for_each(|_| writer.put("a picture".to_owned(), Kind::Frame));
+        assert_eq!(writer.0.lock().dropped, dropped, "a picture is no line");
         assert!(!writer.finish(), "and no end");
         let read = thread::spawn(move || {
             let lines = BufReader::new(reader).lines().map(|line| line.expect("text"));
             lines.take_while(|line| line != "# the end").collect::<Vec<_>>()
         });
         while !writer.finish() {}
-        writer.put("# at last\n".to_owned(), WAITING_BYTES_MAX);
-        writer.put("# the end\n".to_owned(), WAITING_BYTES_MAX);
+        writer.put("# at last\n".to_owned(), Kind::Line);
+        writer.put("# the end\n".to_owned(), Kind::Line);
         let lines = read.join().expect("reads");
         let missed = |line: &String| {
             let said = line.strip_suffix(" lines left out here: stderr was not read")?;
@@ -158,7 +181,7 @@ mod tests {
     fn a_text_longer_than_what_may_wait_goes_out_where_nothing_waits() {
         let (reader, pipe) = io::pipe().expect("a pipe");
         let writer = Writer::start(pipe);
-        writer.put(format!("{}\n", "x".repeat(2 * WAITING_BYTES_MAX)), WAITING_BYTES_MAX);
+        writer.put(format!("{}\n", "x".repeat(2 * WAITING_BYTES_MAX)), Kind::Line);
         let mut line = String::new();
         BufReader::new(reader).read_line(&mut line).expect("text");
         assert_eq!(line.len(), 2 * WAITING_BYTES_MAX + 1);

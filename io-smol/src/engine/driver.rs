@@ -94,7 +94,7 @@ impl<'a> Driver<'a> {
         }
         let (keeper, start) = match options.state {
             Some(file) => {
-                let (keeper, start) = warm::begin(&mut crawler, file, now, clock.stamp())?;
+                let (keeper, start) = warm::begin(&mut crawler, file, now, clock.stamp());
                 (Some(keeper), start)
             }
             None => (None, Start::Cold),
@@ -280,7 +280,15 @@ impl<'a> Driver<'a> {
 
     /// Looks whether others have handled the outputs, and says so where that matters.
     fn watch_outputs(&mut self, now: Instant) {
-        let Watched { notes, lost, error } = self.outputs.watch();
+        let watched = self.outputs.watch();
+        let found = self.take_watched(now, watched);
+        self.note_output(now, found);
+    }
+
+    /// Says what a look at the outputs has found, and takes back what was lost. The worst error, of
+    /// which the session was not told.
+    fn take_watched(&mut self, now: Instant, watched: Watched) -> io::Result<()> {
+        let Watched { notes, lost, error } = watched;
         notes.iter().for_each(|line| self.observer.note(line));
         if !lost.is_empty() {
             self.crawler.handle_lost_rows(now, &lost);
@@ -288,7 +296,7 @@ impl<'a> Driver<'a> {
                 keeper.save_soon(now);
             }
         }
-        self.note_output(now, error.map_or(Ok(()), Err));
+        error.map_or(Ok(()), Err)
     }
 
     /// Once the work has come to an end, nothing presses: a slow reader gets what there is.

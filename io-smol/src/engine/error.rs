@@ -38,11 +38,6 @@ pub enum RunError {
         /// Peers of magnet links that were left out, and would have needed no node.
         left_out: u64,
     },
-    /// A state file that can be neither used nor replaced.
-    StateStuck {
-        /// Its name, and what is wrong with it.
-        line: String,
-    },
     /// An output can no longer be written.
     SinkLost(io::Error),
     /// Something the run needs from the operating system is missing.
@@ -88,7 +83,6 @@ impl fmt::Display for RunError {
                     None => f.write_str(": is outgoing UDP blocked?"),
                 }
             }
-            Self::StateStuck { line } => f.write_str(line),
             Self::SinkLost(source) => write!(f, "cannot write the output: {source}"),
             Self::System { what, source } => write!(f, "{what}: {source}"),
         }
@@ -112,7 +106,6 @@ impl std::error::Error for RunError {
             Self::SinkLost(source) => Some(source),
             Self::BootstrapFamilyOff { .. }
             | Self::NoBootstrapResolved { .. }
-            | Self::StateStuck { .. }
             | Self::NoNodeAnswered { .. } => None,
         }
     }

@@ -80,6 +80,11 @@ impl<'a> Outputs<'a> {
         self.sink.watch()
     }
 
+    /// The same for the last time.
+    pub(super) fn watch_last(&mut self) -> Watched {
+        self.sink.watch_last()
+    }
+
     async fn write_turn(&mut self, crawler: &mut Crawler) -> io::Result<Rows> {
         let (mut rows, mut bytes) = (0, 0);
         self.waits = Waits::No;

@@ -16,7 +16,7 @@ pub use super::error::RunError;
 pub use super::options::{Bootstrap, Observer, Options};
 pub use super::outcome::{BootstrapReport, Ended, Failure, Report, RunFailed, UdpReport};
 pub use crate::files::requests::Requests;
-pub use crate::files::sink::{RowTimes, Sink};
+pub use crate::files::sink::{RowTimes, Sink, Watched};
 pub use estudely_core::Request;
 
 /// Runs the engine until one of the ends in [`Ended`], on the calling thread.

@@ -1,5 +1,6 @@
-//! SIGINT, SIGTERM and SIGHUP: the first asks for a clean end, the second ends the process. A
-//! SIGHUP that the parent has us ignore (`nohup`) stays ignored.
+//! SIGINT, SIGTERM and SIGHUP: the first asks for a clean end, a second SIGINT or SIGTERM ends the
+//! process. A SIGHUP behind another signal means nothing: a terminal that goes away sends several,
+//! and nobody asks for haste by that. One that the parent has us ignore (`nohup`) stays ignored.
 //!
 //! They are heard on a thread of their own, so that the second works even while the main thread
 //! is stuck in a write. Files stay valid: each block of rows is one write.
@@ -34,16 +35,16 @@ impl Interrupts {
         let (heard, first) = async_channel::bounded(1);
         let (alive, dropped) = async_channel::bounded::<()>(1);
         let listener = async move {
-            let mut seen = 0;
+            let mut asked = false;
             while let Some(Ok(signal)) = signals.next().await {
-                if matches!(signal, Signal::Xfsz) {
-                    continue;
+                match wish(signal, asked) {
+                    Wish::None => {}
+                    Wish::CleanEnd => {
+                        asked = true;
+                        let _ = heard.try_send(());
+                    }
+                    Wish::EndNow => std::process::exit(128 + signal as i32),
                 }
-                seen += 1;
-                if seen > 1 {
-                    std::process::exit(128 + signal as i32);
-                }
-                let _ = heard.try_send(());
             }
         };
         let until_dropped = async move {
@@ -59,6 +60,24 @@ impl Interrupts {
     /// The channel on which the first signal appears.
     pub fn first(&self) -> Receiver<()> {
         self.first.clone()
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    None,
+    CleanEnd,
+    EndNow,
+}
+
+/// The same, by whether a clean end was asked for before.
+fn wish(signal: Signal, asked: bool) -> Wish {
+    match signal {
+        Signal::Xfsz => Wish::None,
+        _ if !asked => Wish::CleanEnd,
+        Signal::Hup => Wish::None,
+        _ => Wish::EndNow,
     }
 }
 
@@ -78,6 +97,16 @@ fn ignores_hangup(status: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_signal_asks_for_a_clean_end_and_no_hangup_is_ever_the_second() {
+        for signal in [Signal::Int, Signal::Term, Signal::Hup] {
+            assert_eq!(wish(signal, false), Wish::CleanEnd);
+            let second = if signal == Signal::Hup { Wish::None } else { Wish::EndNow };
+            assert_eq!(wish(signal, true), second);
+        }
+        assert_eq!([wish(Signal::Xfsz, false), wish(Signal::Xfsz, true)], [Wish::None; 2]);
+    }
 
     #[test]
     fn a_hangup_is_ignored_only_if_the_mask_says_so() {

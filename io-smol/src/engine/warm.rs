@@ -1,10 +1,9 @@
 //! Beginning a run with what an earlier one left.
 
 use estudely_core::session::Start;
-use estudely_core::state::{Restored, Stamp, StateError};
+use estudely_core::state::{Restored, Stamp};
 use estudely_core::{Crawler, Instant};
 
-use super::error::RunError;
 use crate::files::state::{Core, Keeper, StateFile};
 
 impl Core for Crawler {
@@ -21,16 +20,13 @@ impl Core for Crawler {
 /// run begins with.
 ///
 /// A file that the core does not take is set aside once the run has begun in earnest: until then it
-/// stays as it was.
-///
-/// # Errors
-/// The file is of a newer version.
+/// stays as it was. One of a newer version never comes this far: [`StateFile::open`] refuses it.
 pub(super) fn begin(
     crawler: &mut Crawler,
     mut file: StateFile,
     now: Instant,
     at: Stamp,
-) -> Result<(Keeper, Start), RunError> {
+) -> (Keeper, Start) {
     let saved = file.take_saved();
     let (mut note, mut restored, mut unusable) = (None, None, None);
     if !saved.is_empty() {
@@ -44,16 +40,12 @@ pub(super) fn begin(
                 note = losses(&found).map(|losses| format!("--state {shown}: {losses}"));
                 restored = Some(found);
             }
-            // Nothing of a newer version's is touched, should it come this far.
-            Err(newer @ StateError::Newer(_)) => {
-                return Err(RunError::StateStuck { line: format!("--state {shown}: {newer}") });
-            }
             Err(error) => unusable = Some(error),
         }
     }
     crawler.keep_journal();
     let start = restored.as_ref().map_or(Start::Cold, Start::after);
-    Ok((Keeper::new(file, restored, note, now).setting_aside(unusable), start))
+    (Keeper::new(file, restored, note, now).setting_aside(unusable), start)
 }
 
 /// What of a state could not be taken up as it was, if anything.

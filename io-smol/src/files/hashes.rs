@@ -61,6 +61,13 @@ impl InfoHashSet {
         self.shards.get(first).is_some_and(|shard| shard.binary_search(&tail).is_ok())
     }
 
+    /// The same, to add more.
+    pub fn into_builder(self) -> InfoHashSetBuilder {
+        let Self { mut shards } = self;
+        shards.resize(256, Vec::new());
+        InfoHashSetBuilder { shards }
+    }
+
     /// How many infohashes are in the set.
     pub fn len(&self) -> usize {
         self.shards.iter().map(Vec::len).sum()
@@ -119,7 +126,7 @@ mod tests {
                 builder.insert(InfoHash(*bytes));
                 model.insert(InfoHash(*bytes));
             }
-            let mut set = builder.finish();
+            let mut set = builder.finish().into_builder().finish();
             prop_assert!(set.iter().eq(model.iter().copied()));
             prop_assert_eq!(set.len(), model.len());
             prop_assert_eq!(set.contains(InfoHash(asked)), model.contains(&InfoHash(asked)));

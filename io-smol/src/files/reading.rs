@@ -19,9 +19,13 @@ impl Reading {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// `file` of so many bytes, read as part of this.
-    pub(super) fn along<'a>(&'a self, file: &'a File, bytes: u64) -> Along<'a> {
+    /// So many bytes more are to be read.
+    pub(super) fn expect(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// `file`, read as part of this.
+    pub(super) fn along<'a>(&'a self, file: &'a File) -> Along<'a> {
         Along { reading: self, file }
     }
 }
@@ -69,7 +73,8 @@ mod tests {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(&vec![b'x'; 3 << 20]).expect("written");
         let reading = Reading::default();
-        let mut along = reading.along(&file, 3 << 20);
+        reading.expect(3 << 20);
+        let mut along = reading.along(&file);
         along.seek(SeekFrom::Start(0)).expect("seeks");
         along.read_exact(&mut vec![0; 2 << 20]).expect("as many as that");
         assert_eq!(reading.to_string(), "reading what the outputs hold: 2 of 3 MiB");

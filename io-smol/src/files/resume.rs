@@ -191,7 +191,8 @@ pub fn scan_pairs(file: &mut (impl Read + Seek), rng: &mut Rng) -> Result<HeldPa
     Ok(HeldPairs { extent, pairs })
 }
 
-fn each_pair(
+/// Reads a `peers.csv` from its start and shows every whole pair to `on_pair`.
+pub(super) fn each_pair(
     file: &mut (impl Read + Seek),
     mut on_pair: impl FnMut(InfoHash, Option<(IpAddr, u16)>),
 ) -> Result<Extent, Foreign> {

@@ -4,22 +4,26 @@
 //! before any output has it. One infohash's rows are one write and are flushed at once; a write
 //! that fails halfway is taken back. Nothing here reads what earlier runs wrote; see `resume`.
 
+mod closed;
 mod csv;
 mod fanout;
 mod file;
 mod open;
 mod place;
+mod render;
+mod search;
 mod stream;
 mod traits;
 mod watch;
 
-pub use self::file::check_stdout;
 pub use super::reading::Reading;
+pub use closed::check_stdout;
 pub use csv::{CsvRows, Pairs, REPEATED_NAME_MAX, row_lines};
-pub use fanout::Fanout;
+pub use fanout::{Fanout, worse};
 pub use file::{Output, Regular};
 pub use open::{Opened, OutputError, Plan, open, open_watched};
 pub use place::{Place, RowsPer, Table};
+pub use render::{Block, Render, TableSink};
 pub use traits::{RowSink, RowTimes, Sink, Watched};
 
 #[cfg(test)]

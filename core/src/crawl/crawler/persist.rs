@@ -228,9 +228,10 @@ impl Crawler {
     /// and, as far as a crawl may take more on, in this run.
     pub fn handle_lost_rows(&mut self, now: Instant, hashes: &[InfoHash]) {
         self.advance(now);
-        // What has a job is under way.
-        let lost = hashes.iter().copied().filter(|hash| self.jobs.find(*hash).is_none());
-        let lost: BTreeSet<InfoHash> = lost.collect();
+        self.rows.lose(&hashes.iter().copied().collect());
+        // What has a job, or a row that is still to be written, is under way.
+        let is_idle = |hash: &InfoHash| self.jobs.find(*hash).is_none() && !self.rows.awaits(*hash);
+        let lost: BTreeSet<InfoHash> = hashes.iter().copied().filter(is_idle).collect();
         self.admission.take_back(&lost);
         if let Some(journal) = &mut self.journal {
             lost.iter().for_each(|hash| journal.taken(*hash, std::iter::empty()));

@@ -19,6 +19,9 @@ use crate::files::sink::{self, Opened, OutputError, Plan, Reading, Table};
 /// Reading that takes longer is spoken of, and so often.
 const SAY_EVERY: Duration = Duration::from_secs(2);
 
+/// Standard input, as a file.
+const STDIN: &str = "/dev/stdin";
+
 /// Opens the outputs of a command; or how the run ended before that was done, and then they are as
 /// they were.
 pub(super) fn open(
@@ -84,8 +87,13 @@ async fn tell<T>(reading: &Reading) -> T {
 /// Files of the run that no output may be, with what to call them.
 fn others(command: &Command) -> Vec<(&str, &Path)> {
     let mut others: Vec<(&str, &Path)> = Vec::new();
-    if let Form::Fetch(Some(path)) = &command.form {
-        others.push(("the input", path));
+    match &command.form {
+        Form::Fetch(Some(path)) => others.push(("the input", path)),
+        // What standard input was redirected from, if that is a file.
+        Form::Fetch(None) if Path::new(STDIN).is_file() => {
+            others.push(("the input", STDIN.as_ref()))
+        }
+        _ => {}
     }
     if let Some(path) = &command.stats {
         others.push(("--stats", path));

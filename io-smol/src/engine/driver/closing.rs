@@ -6,6 +6,7 @@ use smol::future;
 use super::Driver;
 use crate::engine::error::RunError;
 use crate::engine::outcome::Report;
+use crate::files::sink::worse;
 use crate::files::state::Keeper;
 
 impl Driver<'_> {
@@ -27,17 +28,7 @@ impl Driver<'_> {
             }
         }
         self.hand_in_outcomes(self.clock.now());
-        // A file that was cut meanwhile takes no more, and spoils a clean end.
-        self.watch_outputs(self.clock.now());
-        let rows_go_out = ended.lets_rows_out(self.outputs.have_begun());
-        let settled = if rows_go_out { self.outputs.write_rest(&mut self.crawler) } else { Ok(()) };
-        match settled.and(self.outputs.flush()) {
-            Ok(()) => self.session.handle_output(self.clock.now(), Output::Flushed),
-            lost => self.note_output(self.clock.now(), lost),
-        }
-        // What the state says must be true to what the outputs hold by now.
-        self.watch_outputs(self.clock.now());
-        self.outputs.acknowledge(&mut self.crawler);
+        self.finish_outputs(ended);
         if let Some(keeper) = &mut self.keeper {
             if keeps {
                 let at = self.clock.stamp();
@@ -47,6 +38,25 @@ impl Driver<'_> {
         }
         self.observer.tick(self.clock.elapsed(), &self.crawler.stats());
         self.session.ended().unwrap_or(ended)
+    }
+
+    /// Gives the outputs what is left. The session hears of them once, and of the worst: a reader
+    /// that left must not hide that a file beside it was lost.
+    fn finish_outputs(&mut self, ended: Ended) {
+        // A file that was cut meanwhile takes no more, and spoils a clean end.
+        let watched = self.outputs.watch();
+        let before = self.take_watched(self.clock.now(), watched);
+        let rows_go_out = ended.lets_rows_out(self.outputs.have_begun());
+        let settled = if rows_go_out { self.outputs.write_rest(&mut self.crawler) } else { Ok(()) };
+        let flushed = self.outputs.flush();
+        // What the state says must be true to what the outputs hold by now.
+        let watched = self.outputs.watch_last();
+        let after = self.take_watched(self.clock.now(), watched);
+        self.outputs.acknowledge(&mut self.crawler);
+        match [before, settled, flushed, after].into_iter().fold(Ok(()), worse) {
+            Ok(()) => self.session.handle_output(self.clock.now(), Output::Flushed),
+            lost => self.note_output(self.clock.now(), lost),
+        }
     }
 
     /// What a failure is called, with what the machine knows of it.

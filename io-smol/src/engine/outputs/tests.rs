@@ -1,17 +1,19 @@
 //! Outputs that end at any row: what not every one of them holds is under way in the state, and the
-//! next run completes every file without repeating a row.
+//! next run completes every file without repeating a row. Whole runs, on loopback.
 
 use std::path::{Path, PathBuf};
 
 use estudely_core::keyed::Rng;
 use estudely_core::state::WallTime;
 use estudely_core::{
-    AddressPolicy, Config, InfoHash, Instant, Mode, PeerFault, Request, Row, Seed,
+    AddressPolicy, Config, Duration, InfoHash, Instant, Mode, Request, Row, Seed, Stats,
 };
 use tempfile::TempDir;
 
 use super::*;
+use crate::engine::run::{Bind, Observer, Options, Requests};
 use crate::files::sink::{Fanout, Place, Plan, RowSink, RowsPer, Table, open};
+use crate::files::state::StateFile;
 
 /// Infohashes of each run here.
 const COUNT: usize = 6;
@@ -55,17 +57,31 @@ fn crawler() -> Crawler {
     Crawler::new(config, Seed::from_u64(1), Instant::START)
 }
 
-/// Asks for every infohash; the only peer of each refuses, so that all are settled.
-fn settle(crawler: &mut Crawler) {
-    let now = Instant::START;
-    for n in 0..COUNT {
-        let peer = ([127, 0, 1, n as u8 + 1], 5).into();
-        crawler.handle_request(now, &Request::new(hash(n), [peer])).expect("room");
+/// A run that asks for every infohash; the only peer of each refuses, so that all are settled.
+fn options(state: &Path) -> Options {
+    let bind = Bind { addr: ([127, 0, 0, 1], 0).into(), named: true };
+    let request = |n| Request::new(hash(n), [([127, 0, 1, n as u8 + 1], 5).into()]);
+    Options {
+        crawler: Config::new(Mode::Direct).with_policy(AddressPolicy::AllowPrivate),
+        seed: Seed::from_u64(1),
+        bind: vec![bind],
+        bootstrap: Vec::new(),
+        overall_timeout: None,
+        until_idle: None,
+        state: Some(StateFile::open(state).expect("a state")),
+        known: Vec::new(),
+        requests: Requests::new((0..COUNT).map(request)),
+        signals: None,
     }
-    while let Some(mut dial) = crawler.poll_dial(now) {
-        let outcome = dial.exchange.handle_failed(now, PeerFault::Refused);
-        crawler.handle_outcome(now, dial.peer, outcome);
-    }
+}
+
+/// Watches nothing.
+struct Nobody;
+
+impl Observer for Nobody {
+    fn tick(&mut self, _: Duration, _: &Stats) {}
+
+    fn note(&mut self, _: &str) {}
 }
 
 fn opened(paths: &[PathBuf], bytes_max: Option<u64>) -> Fanout {
@@ -82,24 +98,13 @@ fn opened(paths: &[PathBuf], bytes_max: Option<u64>) -> Fanout {
     open(&plan, &mut Rng::new(Seed::from_u64(1))).expect("opens").fanout
 }
 
-/// One turn of a run with everything settled, and its end as the loop does it. What it saves.
-fn run(sink: &mut Fanout, saved: Option<&[u8]>) -> (Vec<u8>, usize) {
-    let mut crawler = crawler();
-    let restored = saved.map(|saved| crawler.restore(Instant::START, WallTime(5), saved));
-    let held = restored.map_or(0, |restored| restored.expect("its own").held);
-    crawler.keep_journal();
-    settle(&mut crawler);
-    let mut outputs = Outputs::new(sink, Clock::start());
-    let written = smol::block_on(outputs.write(&mut crawler));
-    // A reader that left must not cost the files beside it their rows.
-    if written.is_ok() || written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-        let _ = outputs.write_rest(&mut crawler);
-    }
-    outputs.acknowledge(&mut crawler);
-    crawler.handle_shutdown(Instant::START);
-    let mut state = Vec::new();
-    crawler.snapshot(WallTime(5), &mut state);
-    (state, held)
+/// A whole run; how many infohashes it took up from the state.
+fn run(sink: &mut Fanout, state: &Path) -> usize {
+    let ended = crate::engine::run::run(options(state), sink, &mut Nobody);
+    let report = ended.or_else(|failed| failed.report.map(|report| *report).ok_or(failed.error));
+    let kept = report.expect("it ran").state.expect("it has one");
+    assert!(kept.complete, "all of it was saved");
+    kept.restored.map_or(0, |restored| restored.held)
 }
 
 fn rows(path: &Path) -> Vec<String> {
@@ -118,15 +123,17 @@ fn end_at_each_row(files: &[&str], end: impl Fn(&[PathBuf], usize) -> Fanout) {
     for at in 0..=COUNT {
         let folder = TempDir::new().expect("a folder");
         let paths: Vec<_> = files.iter().map(|name| folder.path().join(name)).collect();
-        let (state, _) = run(&mut end(&paths, at), None);
+        let state = folder.path().join("state");
+        run(&mut end(&paths, at), &state);
         let least = paths.iter().map(|path| rows(path).len()).min().expect("a file");
         assert_eq!(least, at, "where it was to end");
-        let (after, held) = run(&mut opened(&paths, None), Some(&state));
+        let held = run(&mut opened(&paths, None), &state);
         assert_eq!(held, COUNT - at, "what some output lacks is under way, and nothing else");
         for path in &paths {
             assert_eq!(rows(path), all(), "ended at {at}: each once, none missing");
         }
         let mut nothing = crawler();
+        let after = std::fs::read(&state).expect("a state");
         let left = nothing.restore(Instant::START, WallTime(5), &after).expect("its own");
         assert_eq!((left.pending, left.held), (0, 0), "all is held");
     }
@@ -144,7 +151,7 @@ fn ending(fanout: Fanout, left: usize, by: io::ErrorKind) -> Fanout {
 fn at_whatever_row_the_limit_of_bytes_comes_nothing_is_lost() {
     let folder = TempDir::new().expect("a folder");
     let whole = [folder.path().join("whole.csv")];
-    run(&mut opened(&whole, None), None);
+    run(&mut opened(&whole, None), &folder.path().join("state"));
     let text = std::fs::read_to_string(&whole[0]).expect("a file");
     let ends: Vec<u64> = text.match_indices('\n').map(|(end, _)| end as u64 + 1).collect();
     end_at_each_row(&["x.csv"], |paths, at| opened(paths, Some(ends[at] + 1)));

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use estudely_core::Row;
 
+use super::search::Search;
 use super::traits::{RowSink, RowTimes, Sink, Watched};
 use super::watch;
 
@@ -16,12 +17,14 @@ pub struct Fanout {
     full: bool,
     /// Rows given to write.
     given: u64,
+    /// For what others have taken away.
+    search: Search,
 }
 
 impl Fanout {
     /// Outputs that together must not grow past `bytes_max` bytes.
     pub fn new(sinks: Vec<Box<dyn RowSink>>, bytes_max: Option<u64>) -> Self {
-        Self { sinks, bytes_max, full: false, given: 0 }
+        Self { sinks, bytes_max, ..Self::default() }
     }
 
     /// One output more.
@@ -47,6 +50,12 @@ impl Fanout {
     /// Bytes of all outputs together, those of earlier runs included.
     pub fn bytes(&self) -> u64 {
         self.sinks.iter().map(|sink| sink.bytes()).sum()
+    }
+
+    /// Whether it is still being read what others have taken away.
+    #[cfg(test)]
+    pub(super) fn is_searching(&self) -> bool {
+        self.search.is_busy()
     }
 
     /// Leaves every output that has not begun as it was before the run.
@@ -99,7 +108,13 @@ impl Sink for Fanout {
     }
 
     fn watch(&mut self) -> Watched {
-        watch::watch(&mut self.sinks)
+        watch::watch(&mut self.sinks, &mut self.search)
+    }
+
+    fn watch_last(&mut self) -> Watched {
+        let mut watched = self.watch();
+        watched.lost.extend(self.search.last_turn(&mut self.sinks));
+        watched
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -116,7 +131,7 @@ impl Sink for Fanout {
 }
 
 /// A lost disk is worse news than a reader that left.
-fn worse(first: io::Result<()>, second: io::Result<()>) -> io::Result<()> {
+pub fn worse(first: io::Result<()>, second: io::Result<()>) -> io::Result<()> {
     let closed = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
     match (first, second) {
         (Ok(()), result) | (result, Ok(())) => result,

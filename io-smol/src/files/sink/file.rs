@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -17,8 +17,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl};
 
 use super::place::Table;
+use super::search::Part;
 use super::stream::{Stream, What};
-use crate::files::resume::{Extent, RowEnd, each_infohash};
+use crate::files::resume::{Extent, RowEnd};
 use crate::text::printable;
 
 /// Bytes handed to the system in one write; only a block longer than this takes several.
@@ -56,7 +57,29 @@ enum Target {
         stream: Stream,
         /// The same, to ask whether there is a reader.
         probe: File,
+        /// The file that it was redirected to, if it is one.
+        redirected: Option<Redirected>,
     },
+}
+
+/// A file that standard output was redirected to.
+#[derive(Debug)]
+struct Redirected {
+    /// Where the first row goes.
+    start: u64,
+    /// The longest that it was seen.
+    seen: u64,
+    /// Whether it had a name.
+    named: bool,
+}
+
+impl Redirected {
+    fn of(mut probe: &File) -> Option<Self> {
+        let found = probe.metadata().ok().filter(fs::Metadata::is_file)?;
+        let appends = fcntl_getfl(probe).is_ok_and(|flags| flags.contains(OFlags::APPEND));
+        let start = if appends { found.len() } else { probe.stream_position().ok()? };
+        Some(Self { start, seen: found.len(), named: found.nlink() > 0 })
+    }
 }
 
 /// A regular file, opened for appending and locked.
@@ -102,7 +125,8 @@ impl Output {
         let name = "standard output".to_owned();
         let probe = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let stream = Stream::start(probe.try_clone()?, name.clone())?;
-        Ok(Self::new(Target::Stdout { stream, probe }, name, table))
+        let redirected = Redirected::of(&probe);
+        Ok(Self::new(Target::Stdout { stream, probe, redirected }, name, table))
     }
 
     fn new(target: Target, name: String, table: Table) -> Self {
@@ -124,9 +148,12 @@ impl Output {
         }
     }
 
-    /// Whether it is a file.
-    pub(super) fn is_file(&self) -> bool {
-        matches!(self.target, Target::Regular(_))
+    /// Whether others can take away what it holds.
+    fn can_be_cut(&self) -> bool {
+        match &self.target {
+            Target::Regular(_) => true,
+            Target::Stdout { redirected, .. } => redirected.is_some(),
+        }
     }
 
     /// The file that it is, and how long it must be, unless it is lost.
@@ -140,9 +167,19 @@ impl Output {
         }
     }
 
-    /// What it holds.
-    pub(super) fn table(&self) -> Table {
-        self.table
+    /// What of the file stays in it, if there is any.
+    pub(super) fn standing_part(&self) -> Option<Part> {
+        let (regular, _) = self.standing()?;
+        // Nothing of a file counts that was to be replaced.
+        let len = if self.begun { self.len } else { regular.extent.whole };
+        let file = regular.file.try_clone().ok().filter(|_| len > 0)?;
+        Some(Part { file, len, is_pairs: self.table.is_pairs() })
+    }
+
+    /// Infohashes that this run has written to the file that it is now.
+    pub(super) fn written(&self) -> impl Iterator<Item = InfoHash> + '_ {
+        let stands = self.standing().is_some();
+        self.places.iter().filter(move |_| stands).map(|(_, hash)| *hash)
     }
 
     /// Goes on in `regular`, which has taken the name of the file before.
@@ -170,20 +207,9 @@ impl Output {
         io::Error::new(kind, line)
     }
 
-    /// Every infohash in the file, as far as it can be read.
-    pub(super) fn each_infohash(&self, on_hash: &mut dyn FnMut(InfoHash)) {
-        if let Target::Regular(Regular { file, .. }) = &self.target
-            && let Ok(mut file) = file.try_clone()
-        {
-            // What cannot be read holds nothing that could be relied on.
-            let _ = each_infohash(&mut file, self.table.is_pairs(), on_hash);
-        }
-    }
-
     /// Takes nothing more: another program has cut the file to `len` bytes.
     pub(super) fn lose_beyond(&mut self, len: u64) -> io::Error {
-        let beyond = self.places.iter().filter(|(end, _)| *end > len);
-        self.missing.extend(beyond.map(|(_, hash)| *hash));
+        self.miss_beyond(len);
         let known = self.len;
         let why = format!(
             "another program cut it to {len} of {known} bytes; nothing more is written (to rotate \
@@ -192,11 +218,33 @@ impl Output {
         self.lose(io::ErrorKind::InvalidData, &why)
     }
 
-    /// Everything that the file holds is about to be out of reach.
-    pub(super) fn miss_everything(&mut self) {
-        let mut missing = Vec::new();
-        self.each_infohash(&mut |hash| missing.push(hash));
-        self.missing.append(&mut missing);
+    /// What stands beyond `len` bytes, or was to, is there no more.
+    fn miss_beyond(&mut self, len: u64) {
+        let beyond = self.places.iter().filter(|(end, _)| *end > len);
+        self.missing.extend(beyond.map(|(_, hash)| *hash));
+    }
+
+    /// An error once another program has deleted or cut the file that standard output goes to: its
+    /// name is the shell's, so no other follows it.
+    pub(super) fn check_redirected(&mut self) -> io::Result<()> {
+        let Target::Stdout { stream, probe, redirected: Some(redirected) } = &mut self.target
+        else {
+            return Ok(());
+        };
+        let Ok(found) = probe.metadata() else { return Ok(()) };
+        let deleted = redirected.named && found.nlink() == 0;
+        let len = if deleted { 0 } else { found.len() };
+        if self.lost.is_some() || len >= redirected.seen && !deleted {
+            redirected.seen = redirected.seen.max(len);
+            return Ok(());
+        }
+        stream.give_up();
+        let left = len.saturating_sub(redirected.start);
+        if deleted {
+            self.miss_beyond(0);
+            return Err(self.lose(io::ErrorKind::NotFound, "deleted by another program"));
+        }
+        Err(self.lose_beyond(left))
     }
 
     /// Infohashes that were in the file and are not any more; once.
@@ -287,7 +335,7 @@ impl Output {
         self.put(head, tails, What::Block)?;
         self.rows += tails.len() as u64;
         self.held += 1;
-        if self.is_file() && !tails.is_empty() {
+        if self.can_be_cut() && !tails.is_empty() {
             if self.places.len() == PLACES_MAX {
                 self.places.pop_front();
             }
@@ -362,23 +410,6 @@ impl Output {
 /// Cuts a file to `len` bytes. It never grows by that.
 fn cut(file: &File, len: u64) -> io::Result<()> {
     if file.metadata()?.len() > len { file.set_len(len) } else { Ok(()) }
-}
-
-/// An error if standard output was closed when the process began. A pipe without a reader is not:
-/// that is an end like any other, and found by the first look.
-///
-/// # Errors
-/// One line.
-pub fn check_stdout() -> io::Result<()> {
-    const CLOSED: &str = "standard output is closed; name a file, or open it";
-    let closed = || io::Error::new(io::ErrorKind::BrokenPipe, CLOSED);
-    let file = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(|_| closed())?);
-    // In the place of a closed descriptor the standard library opens this one for reading and
-    // writing, before anything of ours runs; a shell opens it for writing.
-    let null = fs::metadata("/dev/null").map(|null| (null.dev(), null.ino()));
-    let is_null = file.metadata().ok().map(|found| (found.dev(), found.ino())) == null.ok();
-    let both = fcntl_getfl(&file).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDWR);
-    if is_null && both { Err(closed()) } else { Ok(()) }
 }
 
 /// An error if `file` is a pipe or a socket that nobody reads any more.

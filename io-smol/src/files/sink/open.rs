@@ -17,6 +17,7 @@ use super::csv::{CsvRows, Pairs};
 use super::fanout::Fanout;
 use super::file::{Output, Regular};
 use super::place::{Place, Table};
+use super::render::TableSink;
 use super::traits::RowSink;
 use crate::files::hashes::InfoHashSet;
 use crate::files::lock::{self, Locked};
@@ -98,6 +99,7 @@ pub fn open_watched(
     reading: &Reading,
 ) -> Result<Opened, OutputError> {
     refuse_one_file_twice(plan).map_err(OutputError::Refused)?;
+    reading.expect(bytes_to_read(plan));
     let mut held = Vec::new();
     for place in plan.places {
         match hold(place, plan, rng, reading) {
@@ -137,6 +139,15 @@ pub fn open_watched(
     Ok(Opened { fanout, known, notes })
 }
 
+/// How much the outputs hold that is to be read.
+fn bytes_to_read(plan: &Plan<'_>) -> u64 {
+    let files = plan.places.iter().filter(|_| !plan.overwrite).filter_map(|place| match place {
+        Place::File(path) => fs::metadata(path).ok().filter(fs::Metadata::is_file),
+        Place::Stdout => None,
+    });
+    files.map(|found| found.len()).sum()
+}
+
 /// An output that may be used, unchanged so far.
 struct Held {
     /// `None` is standard output.
@@ -144,6 +155,8 @@ struct Held {
     verified: InfoHashSet,
     /// Infohashes in other rows, or pairs.
     others: FingerprintSet,
+    /// What it holds does not stay, by the user's wish.
+    replaced: bool,
     /// Its rows are invented, and real ones are to follow.
     mixes: bool,
     locked: Locked,
@@ -153,7 +166,7 @@ impl Held {
     fn stream(rng: &mut Rng) -> Self {
         let others = FingerprintSet::new(rng, FINGERPRINTS_MAX);
         let verified = InfoHashSet::default();
-        Self { file: None, verified, others, mixes: false, locked: Locked::Yes }
+        Self { file: None, verified, others, replaced: false, mixes: false, locked: Locked::Yes }
     }
 
     /// Bytes of it that stay.
@@ -178,7 +191,9 @@ impl Held {
         let (torn, path) = (len - whole, file.shown());
         match (whole, torn) {
             _ if self.mixes => Some(format!("{path}: resumed; it {INVENTED}")),
-            (0, _) => None,
+            (0, 0) => None,
+            (0, _) if self.replaced => None,
+            (0, torn) => Some(format!("{path}: begun anew without {torn} bytes of a torn header")),
             (_, 0) => Some(format!("{path}: resumed")),
             (_, torn) => {
                 // It is cut when the run begins, which may not come to that.
@@ -194,10 +209,10 @@ impl Held {
         };
         Ok(match table {
             Table::Rows { per, escape_formulas } => {
-                let others = Some(self.others).filter(|set| !set.is_empty());
-                Box::new(CsvRows::new(output, per, escape_formulas, self.verified, others))
+                let rows = CsvRows::new(per, escape_formulas, self.verified, self.others);
+                Box::new(TableSink::new(output, rows))
             }
-            Table::Pairs => Box::new(Pairs::new(output, self.others)),
+            Table::Pairs => Box::new(TableSink::new(output, Pairs::new(self.others))),
         })
     }
 }
@@ -228,7 +243,7 @@ fn hold(place: &Place, plan: &Plan<'_>, rng: &mut Rng, reading: &Reading) -> Res
     }
     let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
     let file = opened.map_err(|error| refused(format!("cannot be opened: {error}")))?;
-    let mut held = Held::stream(rng);
+    let mut held = Held { replaced: plan.overwrite, ..Held::stream(rng) };
     let mut extent = Extent::of(0, 0);
     let read = keep_others_off(&file).and_then(|locked| {
         held.locked = locked;
@@ -236,13 +251,13 @@ fn hold(place: &Place, plan: &Plan<'_>, rng: &mut Rng, reading: &Reading) -> Res
         match plan.table {
             _ if plan.overwrite => extent = Extent::of(0, len),
             Table::Rows { .. } => {
-                let found = scan_rows(&mut reading.along(&file, len), rng).map_err(cure)?;
+                let found = scan_rows(&mut reading.along(&file), rng).map_err(cure)?;
                 held.mixes = plan.public && found.is_invented;
                 (extent, held.verified, held.others) =
                     (found.extent, found.verified, found.unverified);
             }
             Table::Pairs => {
-                let found = scan_pairs(&mut reading.along(&file, len), rng).map_err(cure)?;
+                let found = scan_pairs(&mut reading.along(&file), rng).map_err(cure)?;
                 (extent, held.others) = (found.extent, found.pairs);
             }
         }
@@ -318,6 +333,9 @@ fn refuse_one_file_twice(plan: &Plan<'_>) -> Result<(), String> {
             && found.is_file()
         {
             let identity = Identity::There(found.dev(), found.ino());
+            if let Some((other, _)) = taken.iter().find(|(_, known)| *known == identity) {
+                return Err(format!("standard output: the same file as {other}; use another"));
+            }
             taken.push(("standard output".to_owned(), identity));
         }
     }

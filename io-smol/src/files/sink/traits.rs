@@ -1,12 +1,15 @@
 //! What a run asks of its outputs as a whole, and what the fan-out asks of each.
 
+use std::fs::File;
 use std::io;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use estudely_core::{InfoHash, Row};
 
+use super::fanout::worse;
 use super::file::Output;
+use crate::files::resume::{Extent, Foreign};
 
 /// The wall times of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +25,19 @@ pub struct RowTimes {
 pub struct Watched {
     /// What a person should know, a line each, said once.
     pub notes: Vec<String>,
-    /// Infohashes that were acknowledged and that no output holds any more.
+    /// Infohashes that were acknowledged and that no output holds any more: found by reading, which
+    /// may take some looks.
     pub lost: Vec<InfoHash>,
     /// An output that can take no more rows: an error as of [`Sink::write`].
     pub error: Option<io::Error>,
+}
+
+impl Watched {
+    /// Adds what one output met: the worst of all is kept.
+    pub(super) fn note(&mut self, result: io::Result<()>) {
+        let before = self.error.take().map_or(Ok(()), Err);
+        self.error = worse(before, result).err();
+    }
 }
 
 /// Where rows go. Called between turns of the loop: must not block for long.
@@ -57,6 +69,11 @@ pub trait Sink {
     /// as that is possible.
     fn watch(&mut self) -> Watched {
         Watched::default()
+    }
+
+    /// The last look, at the end of a run: waits a moment for what is still being read.
+    fn watch_last(&mut self) -> Watched {
+        self.watch()
     }
 
     /// Writes a row, whole or not at all. At the very end of a run it is called without
@@ -100,9 +117,17 @@ pub trait RowSink: Send {
     /// of which it needs nothing counts as well.
     fn held(&self) -> u64;
 
-    /// The file that it is, if it is one.
-    fn file(&mut self) -> Option<&mut Output> {
+    /// The bytes that it goes to.
+    fn output(&mut self) -> Option<&mut Output> {
         None
+    }
+
+    /// Reads what a file holds that it is to go on in: none of that is written again.
+    ///
+    /// # Errors
+    /// It is not ours, or damaged other than at its end.
+    fn learn(&mut self, _file: &mut File) -> Result<Extent, Foreign> {
+        Ok(Extent::of(0, 0))
     }
 
     /// An error once the reader of standard output has left.

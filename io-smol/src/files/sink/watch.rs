@@ -4,19 +4,19 @@
 //! Once a second each is compared with what is known of it. Nothing that is left is ever
 //! overwritten, and whatever is found is said once.
 
-use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use estudely_core::InfoHash;
-
-use super::file::{Output, Regular};
-use super::place::Table;
+use super::file::Regular;
+use super::search::Search;
 use super::traits::{RowSink, Watched};
 use crate::files::lock::{self, Locked};
-use crate::files::resume::{Extent, each_infohash};
+use crate::files::resume::Extent;
+
+/// The longest file that is read through between two turns of the loop: a fifth of a second.
+const LEARNT_BYTES_MAX: u64 = 64 << 20;
 
 /// What has become of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,66 +34,50 @@ enum Fate {
 }
 
 /// Looks at every output, and goes on as far as that is possible.
-pub(super) fn watch(sinks: &mut [Box<dyn RowSink>]) -> Watched {
+pub(super) fn watch(sinks: &mut [Box<dyn RowSink>], search: &mut Search) -> Watched {
     let mut watched = Watched::default();
-    let mut missing = BTreeSet::new();
     for sink in &mut *sinks {
-        let reader = sink.check_reader();
-        watched.error = watched.error.take().or(reader.err());
-        let Some(output) = sink.file() else { continue };
-        let fate = output.standing().map_or(Fate::Same, |(regular, known)| fate(regular, known));
-        follow(output, fate, &mut watched);
-        missing.extend(output.take_missing());
-        if fate == Fate::Deleted {
-            sink.forget();
+        watched.note(sink.check_reader());
+        follow(&mut **sink, search, &mut watched);
+        if let Some(output) = sink.output() {
+            search.add_missing(output.take_missing());
         }
     }
-    watched.lost = held_nowhere(missing, sinks);
+    watched.lost = search.turn(sinks);
     watched
 }
 
 /// Does with an output what its fate asks for.
-fn follow(output: &mut Output, fate: Fate, watched: &mut Watched) {
+fn follow(sink: &mut dyn RowSink, search: &mut Search, watched: &mut Watched) {
+    let Some(output) = sink.output() else { return };
+    watched.note(output.check_redirected());
+    let Some((before, known)) = output.standing() else { return };
+    let fate = fate(before, known);
+    let (path, shown) = (before.path.clone(), before.shown());
     let what = match fate {
         Fate::Same => return,
         Fate::Longer(len) => return output.grow_to(len),
-        Fate::Shorter(len) => {
-            let error = output.lose_beyond(len);
-            watched.error.get_or_insert(error);
-            return;
-        }
+        Fate::Shorter(len) => return watched.note(Err(output.lose_beyond(len))),
         Fate::Renamed => "renamed by another program",
-        Fate::Deleted => {
-            output.miss_everything();
-            "deleted by another program"
-        }
+        Fate::Deleted => "deleted by another program",
     };
-    let Some((before, _)) = output.standing() else { return };
-    let begun = match reopen(before, output.table()) {
-        Ok(Reopened { regular, unlocked }) => {
-            let shown = regular.shown();
-            watched.notes.push(format!("{shown}: {what}; a new one is begun under that name"));
-            watched.notes.extend(unlocked);
+    if fate == Fate::Deleted {
+        output.standing_part().into_iter().for_each(|part| search.add_deleted(part));
+        sink.forget();
+    }
+    let reopened = reopen(&path, sink);
+    let Some(output) = sink.output() else { return };
+    let begun = match reopened {
+        Ok((regular, locked)) => {
+            let is_new = regular.extent.whole == 0;
+            let next = if is_new { "a new one is begun" } else { "one of ours goes on" };
+            watched.notes.push(format!("{shown}: {what}; {next} under that name"));
+            watched.notes.extend((locked == Locked::CannotBe).then(|| lock::without(&shown)));
             output.go_on_in(regular)
         }
         Err(why) => Err(output.lose(io::ErrorKind::NotFound, &format!("{what}; {why}"))),
     };
-    if let Err(error) = begun {
-        watched.error.get_or_insert(error);
-    }
-}
-
-/// Those of `missing` that no file holds.
-fn held_nowhere(mut missing: BTreeSet<InfoHash>, sinks: &mut [Box<dyn RowSink>]) -> Vec<InfoHash> {
-    if !missing.is_empty() {
-        let outputs = sinks.iter_mut().filter_map(|sink| sink.file());
-        for output in outputs.filter(|output| output.standing().is_some()) {
-            output.each_infohash(&mut |hash| {
-                missing.remove(&hash);
-            });
-        }
-    }
-    missing.into_iter().collect()
+    watched.note(begun);
 }
 
 /// What has become of a file that must have `known` bytes.
@@ -124,32 +108,28 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// The file that has the name now.
-struct Reopened {
-    regular: Regular,
-    /// What to say if it is not locked.
-    unlocked: Option<String>,
-}
-
-/// Opens the name anew; a file that has it meanwhile is continued if it is ours. Why not, else.
-fn reopen(before: &Regular, table: Table) -> Result<Reopened, String> {
-    let path = before.path.clone();
+/// Opens the name anew. A file that has it meanwhile is continued if it is ours, without repeating
+/// what it holds. Why not, else.
+fn reopen(path: &Path, sink: &mut dyn RowSink) -> Result<(Regular, Locked), String> {
     let created = !path.exists();
-    if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return Err("what has its name now is no regular file".to_owned());
     }
-    let opened = OpenOptions::new().read(true).append(true).create(true).open(&path);
+    let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
     let mut file = opened.map_err(|error| format!("it cannot be opened anew: {error}"))?;
-    let unlocked = match lock::lock(&file) {
-        Ok(Locked::Yes) => None,
-        Ok(Locked::CannotBe) => Some(lock::without(&before.shown())),
+    let locked = match lock::lock(&file) {
         Ok(Locked::ByAnother) => return Err("another crawl has its name now".to_owned()),
+        Ok(locked) => locked,
         Err(error) => return Err(format!("the new one cannot be locked: {error}")),
     };
+    let len = file.metadata().map_or(0, |found| found.len());
+    if len > LEARNT_BYTES_MAX {
+        return Err(format!("what has its name now is too long to be read meanwhile: {len} bytes"));
+    }
     let mut extent = Extent::of(0, 0);
-    if !created {
-        let read = each_infohash(&mut file, table.is_pairs(), &mut |_| {});
+    if len > 0 {
+        let read = sink.learn(&mut file);
         extent = read.map_err(|foreign| format!("what has its name now is not ours: {foreign}"))?;
     }
-    Ok(Reopened { regular: Regular { file, path, created, extent }, unlocked })
+    Ok((Regular { file, path: path.to_owned(), created, extent }, locked))
 }

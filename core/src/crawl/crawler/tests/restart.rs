@@ -266,6 +266,26 @@ fn an_infohash_whose_row_is_lost_is_fetched_again_by_this_run_or_the_next() {
 }
 
 #[test]
+fn a_row_that_is_lost_before_the_last_output_takes_it_is_not_settled_when_it_does() {
+    let mut world = saving(38, 10);
+    world.add_torrents(3, &[PeerKind::Seed]);
+    world.begin();
+    world.hold_rows = true;
+    world.resume(60 * SECOND);
+    let taken = [(); 3].map(|()| world.crawler.poll_row().expect("settled").infohash);
+    world.crawler.acknowledge_rows(1);
+    // A file held all three, and a slow reader of standard output the first.
+    world.crawler.handle_lost_rows(world.now, &taken[1..2]);
+    world.crawler.check();
+    world.crawler.acknowledge_rows(3);
+    let wall = world.wall();
+    world.crawler.poll_journal(wall, world.disk.as_mut().expect("it was saved"));
+    world.hold_rows = false;
+    assert_eq!(world.kill_and_restore().pending, 1);
+    assert_eq!(verified(&world.resume(60 * SECOND)), [taken[1]]);
+}
+
+#[test]
 fn rows_are_acknowledged_in_their_order_and_no_number_takes_that_back() {
     let mut world = saving(38, 10);
     world.add_torrents(3, &[PeerKind::Seed]);

@@ -305,7 +305,7 @@ impl World {
         self.resume(time)
     }
 
-    fn wall(&self) -> WallTime {
+    pub(super) fn wall(&self) -> WallTime {
         let seconds = self.now.as_micros() / 1_000_000 + 1_700_000_000;
         WallTime(seconds.saturating_add_signed(self.wall_error))
     }

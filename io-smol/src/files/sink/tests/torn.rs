@@ -32,6 +32,16 @@ fn read(text: &str) -> BTreeMap<String, bool> {
     records.map(|record| (record[0].to_owned(), &record[7] == "True")).collect()
 }
 
+#[test]
+fn a_torn_header_is_said_and_one_that_is_replaced_is_not() {
+    let mut world = World::new();
+    fs::write(world.path("x.csv"), &ROWS_HEADER[..20]).expect("written");
+    let notes = world.try_open(&["x.csv"], &[]).expect("opens").notes;
+    assert!(notes[0].ends_with("begun anew without 20 bytes of a torn header"), "{notes:?}");
+    world.overwrite = true;
+    assert!(world.try_open(&["x.csv"], &[]).expect("opens").notes.is_empty());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
 
