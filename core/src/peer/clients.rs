@@ -1,11 +1,16 @@
 //! How many metadata requests at once each kind of client serves, as learnt in this run (9.6).
 //!
 //! Clients are told apart by what they say of themselves, which may be false: all that a lie can do
-//! is make others of that name be asked in smaller portions for a while.
+//! is make others of that name be asked in a smaller portion first. What a peer serves itself
+//! decides on the portions after that.
 
 use std::sync::Arc;
 
 use crate::limits::{CLIENT_GROWS_AFTER, CLIENTS_MAX, REQUESTS_AT_ONCE};
+
+/// Peer ids of clients which serve no more on a connection once a request comes before the answer
+/// to the last is written: rtorrent, as measured with 0.9.8.
+const JAMMING: [&[u8]; 1] = [b"-lt0"];
 
 /// What a client calls itself: the front of its peer id, and the front of `v` in its extension
 /// handshake.
@@ -23,6 +28,11 @@ impl ClientName {
         name
     }
 
+    /// Whether two requests at once are the end of all answers, so that none must ever be tried.
+    pub(crate) fn jams(&self) -> bool {
+        JAMMING.iter().any(|prefix| self.prefix.starts_with(prefix))
+    }
+
     /// It calls itself `version` in its extension handshake.
     pub(crate) fn set_version(&mut self, version: &[u8]) {
         let kept = version.len().min(self.version.len());
@@ -36,9 +46,9 @@ impl ClientName {
 pub struct Learnt {
     /// Of which client.
     pub client: ClientName,
-    /// How many requests at once it serves.
+    /// How many requests at once it serves, or served where none was lost.
     pub batch: u16,
-    /// Whether it lost some of more requests; if not, `batch` of them were no trouble.
+    /// Whether it refused or dropped some of more requests.
     pub lost_some: bool,
 }
 
@@ -47,45 +57,51 @@ pub struct Learnt {
 struct Entry {
     client: ClientName,
     batch: u16,
-    /// Exchanges since then in which nothing was lost.
+    /// Exchanges since then in which as many at once were served and nothing was lost.
     smooth: u8,
 }
 
 /// Batch sizes by client. A copy costs nothing: each exchange has one as it was when it began.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Clients(Arc<Vec<Entry>>);
+pub(crate) struct Clients(Option<Arc<Vec<Entry>>>);
 
 impl Clients {
     /// How many requests at once this client serves, if it is not the usual number.
     pub(crate) fn batch(&self, client: &ClientName) -> Option<u16> {
-        self.0.iter().find(|entry| entry.client == *client).map(|entry| entry.batch)
+        let mut entries = self.0.iter().flat_map(|entries| entries.iter());
+        entries.find(|entry| entry.client == *client).map(|entry| entry.batch)
     }
 
-    /// Notes what an exchange showed. Where nothing was lost for a while more is tried again.
+    /// Notes what an exchange showed. Where nothing was lost for a while more is tried again; an
+    /// exchange that asked for less than the client is known to serve shows nothing.
     pub(crate) fn learn(&mut self, learnt: Learnt) {
-        let known = self.0.iter().position(|entry| entry.client == learnt.client);
-        let entry = Entry { client: learnt.client, batch: learnt.batch, smooth: 0 };
-        match known {
-            None if !learnt.lost_some => {}
-            None => {
-                let entries = Arc::make_mut(&mut self.0);
-                if entries.len() >= CLIENTS_MAX {
-                    entries.remove(0);
-                }
-                entries.push(entry);
+        let client = learnt.client;
+        let known = self.batch(&client);
+        let shows =
+            known.map_or(learnt.lost_some, |batch| learnt.lost_some || learnt.batch >= batch);
+        if !shows {
+            return;
+        }
+        let entries = Arc::make_mut(self.0.get_or_insert_default());
+        let found = entries.iter().position(|entry| entry.client == client);
+        let at = found.unwrap_or_else(|| {
+            if entries.len() >= CLIENTS_MAX {
+                entries.remove(0);
             }
-            Some(at) if learnt.lost_some => Arc::make_mut(&mut self.0)[at] = entry,
-            Some(at) => {
-                let entries = Arc::make_mut(&mut self.0);
-                entries[at].smooth += 1;
-                if entries[at].smooth >= CLIENT_GROWS_AFTER {
-                    entries[at].batch = entries[at].batch.saturating_mul(2);
-                    entries[at].smooth = 0;
-                }
-                if entries[at].batch >= REQUESTS_AT_ONCE {
-                    entries.remove(at);
-                }
-            }
+            entries.push(Entry { client, batch: learnt.batch, smooth: 0 });
+            entries.len() - 1
+        });
+        let entry = &mut entries[at];
+        if learnt.lost_some {
+            *entry = Entry { client, batch: learnt.batch, smooth: 0 };
+            return;
+        }
+        entry.smooth += 1;
+        if entry.smooth >= CLIENT_GROWS_AFTER {
+            (entry.batch, entry.smooth) = (entry.batch.saturating_mul(2), 0);
+        }
+        if entry.batch >= REQUESTS_AT_ONCE {
+            entries.remove(at);
         }
     }
 }
@@ -119,7 +135,11 @@ mod tests {
         clients.learn(learnt(1, 7, false));
         assert_eq!(clients.batch(&named(1)), Some(14));
         for _ in 0..48 {
-            clients.learn(learnt(1, 7, false));
+            clients.learn(learnt(1, 13, false));
+        }
+        assert_eq!(clients.batch(&named(1)), Some(14), "fewer than 14 show nothing");
+        for _ in 0..48 {
+            clients.learn(learnt(1, 64, false));
         }
         assert_eq!(clients.batch(&named(1)), None, "as many as of any other");
     }
@@ -130,7 +150,7 @@ mod tests {
         for number in 0..65 {
             clients.learn(learnt(number, 3, true));
         }
-        assert_eq!(clients.0.len(), 64);
+        assert_eq!(clients.0.as_ref().map(|entries| entries.len()), Some(64));
         assert_eq!((clients.batch(&named(0)), clients.batch(&named(1))), (None, Some(3)));
     }
 

@@ -78,6 +78,9 @@ pub struct Exchange {
     pieces: Option<Pieces>,
     /// How many of these came from an earlier peer: the first ones in order of arrival.
     inherited: u16,
+    /// How many pieces the metadata on offer has, and how many came from this peer.
+    pieces_offered: u16,
+    pieces_new: u16,
     asking: Asking,
     /// What the peer calls itself, and what is known of the clients of each name.
     client: ClientName,
@@ -123,6 +126,8 @@ impl Exchange {
             resume,
             pieces: None,
             inherited: 0,
+            pieces_offered: 0,
+            pieces_new: 0,
             asking: Asking::new(now, attempt.pipeline),
             client: ClientName::default(),
             clients: Clients::default(),
@@ -253,8 +258,6 @@ impl Exchange {
         self.ended = true;
         self.timings.ended = self.clamp(now);
         self.reading = Reading::new();
-        let pieces_offered = self.pieces.as_ref().map_or(0, Pieces::pieces_total);
-        let pieces_held = self.pieces.as_ref().map_or(0, Pieces::pieces_held);
         let fetched = self.pieces.take().filter(|_| result != Err(PeerFault::BadHash));
         let partial = fetched.into_iter().chain(self.resume.take()).map(|mut pieces| {
             pieces.abandon();
@@ -266,6 +269,7 @@ impl Exchange {
             batch,
             lost_some,
         });
+        self.asking = Asking::new(now, self.attempt.pipeline);
         Outcome {
             learnt,
             partial: partial.filter(|_| result.is_err()),
@@ -274,8 +278,8 @@ impl Exchange {
             transport: self.attempt.transport,
             timings: self.timings,
             progress: self.progress,
-            pieces_offered,
-            pieces_new: pieces_held.saturating_sub(self.inherited),
+            pieces_offered: self.pieces_offered,
+            pieces_new: self.pieces_new,
         }
     }
 
@@ -363,9 +367,12 @@ impl Exchange {
         self.phase_ends = now + PIECE_TIMEOUT;
         let allowance = Duration::from_secs((pieces.size() as u64).div_ceil(EXCHANGE_RATE));
         self.all_ends = self.timings.started + EXCHANGE_TIMEOUT + allowance;
-        if let Some(batch) = self.clients.batch(&self.client) {
+        if self.client.jams() {
+            self.asking.ask_one_by_one();
+        } else if let Some(batch) = self.clients.batch(&self.client) {
             self.asking.limit(batch);
         }
+        self.pieces_offered = pieces.pieces_total();
         self.pieces = Some(pieces);
     }
 
@@ -424,6 +431,7 @@ impl Exchange {
         (piece, total_size, length): (i64, Option<i64>, usize),
         out: &mut Vec<u8>,
     ) -> ControlFlow<Result<Metadata, PeerFault>, bool> {
+        let total_size = total_size.filter(|size| *size != 0);
         let due = u16::try_from(piece).ok().filter(|piece| self.asking.is_due(*piece));
         if self.pieces.is_none() && due.is_some() {
             self.on_size_by_data(now, total_size, length)?;
@@ -452,7 +460,7 @@ impl Exchange {
     /// When the next piece must have come, by the lowest throughput for what is on offer (H26).
     fn next_piece_by(&self) -> Instant {
         let Some(pieces) = &self.pieces else { return self.all_ends };
-        let own = u64::from(pieces.pieces_held().saturating_sub(self.inherited)) + 1;
+        let own = u64::from(self.pieces_new) + 1;
         let rate = RATE_MIN.max(pieces.size() as u64 / DELIVERY_TIME.as_secs());
         let offered = self.timings.offered.unwrap_or(self.timings.started);
         offered + DELIVERY_GRACE + Duration::from_millis(own * PIECE_LEN as u64 * 1_000 / rate)
@@ -471,6 +479,7 @@ impl Exchange {
 
     /// A piece became whole.
     fn on_piece(&mut self, now: Instant, out: &mut Vec<u8>) -> Flow {
+        self.pieces_new = self.pieces_new.saturating_add(1);
         self.phase_ends = (now + PIECE_TIMEOUT).min(self.next_piece_by());
         let next = self.asking.on_piece(now);
         if self.pieces.as_ref().is_some_and(Pieces::is_complete) {

@@ -11,10 +11,12 @@ use crate::base::planted::{self, Bug};
 use crate::limits::{METADATA_MAX, METADATA_MIN, PIECE_LEN, PIECES_MAX};
 
 /// A set of piece indices below [`PIECES_MAX`]. It takes a bit for each piece up to the last one
-/// that was ever added: 8 bytes for the metadata of most torrents.
+/// that was ever added, and no block of its own for the metadata of most torrents.
 #[derive(Clone, Default)]
 pub struct PieceSet {
-    words: Vec<u64>,
+    /// The first 64, and words of as many for those after them.
+    first: u64,
+    more: Vec<u64>,
     len: u16,
 }
 
@@ -24,19 +26,21 @@ impl PieceSet {
         if usize::from(piece) >= PIECES_MAX || self.contains(piece) {
             return false;
         }
-        let at = usize::from(piece / 64);
-        if at >= self.words.len() {
-            self.words.resize(at + 1, 0);
+        let needed = usize::from(piece / 64);
+        if needed > self.more.len() {
+            self.more.resize(needed, 0);
         }
-        self.words[at] |= 1 << (piece % 64);
-        self.len += 1;
+        if let Some(word) = self.word_mut(piece) {
+            *word |= 1 << (piece % 64);
+            self.len += 1;
+        }
         true
     }
 
     /// Takes `piece` out; whether it was in.
     pub fn remove(&mut self, piece: u16) -> bool {
         let bit = 1 << (piece % 64);
-        let word = self.words.get_mut(usize::from(piece / 64)).filter(|word| **word & bit != 0);
+        let word = self.word_mut(piece).filter(|word| **word & bit != 0);
         let Some(word) = word else { return false };
         *word &= !bit;
         self.len -= 1;
@@ -45,7 +49,7 @@ impl PieceSet {
 
     /// Whether `piece` is in.
     pub fn contains(&self, piece: u16) -> bool {
-        self.words.get(usize::from(piece / 64)).is_some_and(|word| word & (1 << (piece % 64)) != 0)
+        self.word(usize::from(piece / 64)) & (1 << (piece % 64)) != 0
     }
 
     /// How many are in.
@@ -62,14 +66,35 @@ impl PieceSet {
     pub fn clear(&mut self) {
         *self = Self::default();
     }
+
+    /// Takes all out of `other` and adds it.
+    pub fn append(&mut self, other: &mut Self) {
+        let other = std::mem::take(other);
+        (0..PIECES_MAX as u16).filter(|piece| other.contains(*piece)).for_each(|piece| {
+            self.insert(piece);
+        });
+    }
+
+    /// The word at this place; 0 where none is kept.
+    fn word(&self, at: usize) -> u64 {
+        let more = at.checked_sub(1).map(|at| self.more.get(at).copied().unwrap_or(0));
+        more.unwrap_or(self.first)
+    }
+
+    /// The word that `piece` stands in, if it is kept.
+    fn word_mut(&mut self, piece: u16) -> Option<&mut u64> {
+        match usize::from(piece / 64).checked_sub(1) {
+            None => Some(&mut self.first),
+            Some(at) => self.more.get_mut(at),
+        }
+    }
 }
 
 /// Whatever the sets held before.
 impl PartialEq for PieceSet {
     fn eq(&self, other: &Self) -> bool {
-        let words = self.words.len().max(other.words.len());
-        let word = |set: &Self, at: usize| set.words.get(at).copied().unwrap_or(0);
-        (0..words).all(|at| word(self, at) == word(other, at))
+        let last = self.more.len().max(other.more.len());
+        (0..=last).all(|at| self.word(at) == other.word(at))
     }
 }
 
@@ -348,6 +373,12 @@ mod tests {
             prop_assert_eq!(&again, &set);
             let first = model.first().copied().unwrap_or(0);
             prop_assert_eq!(again.remove(first), again != set);
+            let mut rest = PieceSet::default();
+            model.iter().skip(1).for_each(|piece| assert!(rest.insert(*piece)));
+            rest.append(&mut set);
+            prop_assert!(set.is_empty());
+            prop_assert_eq!(usize::from(rest.len()), model.len());
+            model.iter().for_each(|piece| assert!(rest.contains(*piece)));
         }
     }
 }

@@ -42,15 +42,20 @@ pub(crate) struct Journal {
     peers: Vec<SocketAddr>,
     /// Samples that belong to notes.
     noted: usize,
-    /// What the clocks said when that was last written down.
+    /// What the clocks said at first, and whether they were set against each other since. Then it
+    /// is written before all that follows: which of the settings a snapshot said last, and whether
+    /// that became the file, is not known here.
     clock: Option<Stamp>,
+    was_set: bool,
+    /// Whether it was written at all.
+    said: bool,
 }
 
 impl Journal {
     /// Nothing has happened yet.
     pub(crate) fn new(salt: Salt) -> Self {
         let (notes, samples, peers) = (Vec::new(), Vec::new(), Vec::new());
-        Self { salt, notes, samples, peers, noted: 0, clock: None }
+        Self { salt, notes, samples, peers, noted: 0, clock: None, was_set: false, said: false }
     }
 
     /// Keeps an infohash of the answer being read until [`Journal::answer`] says whose it was.
@@ -100,8 +105,9 @@ impl Journal {
     /// Appends a record for each note, and forgets them.
     pub(crate) fn drain(&mut self, now: Instant, at: Stamp, out: &mut Vec<u8>) {
         let wall = at.wall;
-        if !self.notes.is_empty() && self.clock.is_none_or(|said| said.disagrees_with(at)) {
-            self.clock = Some(at);
+        self.was_set |= self.clock.get_or_insert(at).disagrees_with(at);
+        if !self.notes.is_empty() && (self.was_set || !self.said) {
+            self.said = true;
             put_stamp(self.salt, at, out);
         }
         let (salt, left) = (self.salt, |until: Instant| seconds_left(now, until));

@@ -431,8 +431,16 @@ fn a_wall_clock_that_is_set_while_it_runs_or_later_moves_no_rest() {
         assert_eq!(left, [280, 284, 290, 294], "read at {wall}");
         assert_eq!((saved.records, saved.unknown.len()), (3, 0));
     }
+    // A snapshot that was written between two settings is no matter either.
+    journal.drain(Instant::START, at(900_118, 118), &mut bytes);
+    let before = std::mem::take(&mut bytes);
+    SnapshotWriter::new(&mut bytes, at(900_118, 118), SALT).finish();
+    journal.answer(node(5), true, until);
+    journal.drain(Instant::START, at(55, 119), &mut bytes);
+    let saved = read(&bytes, at(1_020, 120)).expect("whole");
+    assert_eq!(saved.rests.iter().map(|rest| rest.left).collect::<Vec<_>>(), [299]);
     // Of another start of the machine only the wall clock tells; no rest grows by it.
     let later = Stamp { wall: WallTime(1_100), uptime: Some(Uptime { boot: [8; 16], seconds: 3 }) };
-    let saved = read(&bytes, later).expect("whole");
+    let saved = read(&before, later).expect("whole");
     assert_eq!(saved.rests.iter().map(|rest| rest.left).max(), Some(300));
 }

@@ -16,9 +16,9 @@ use crate::counting::cost;
 /// Most bytes of a connection before a size is accepted (H28).
 const BEFORE_SIZE_MAX: usize = 4 * 1_024;
 
-/// Blocks that an exchange of one piece takes: the piece, the list that it is entered in, the sets of
-/// what is asked for and what has come, the client's name, and the outcome.
-const ALLOCATIONS: u64 = 6;
+/// Blocks that an exchange of one piece takes: the piece, the list that it is entered in, and the
+/// outcome.
+const ALLOCATIONS: u64 = 3;
 
 const ATTEMPT: Attempt = Attempt { transport: Transport::Tcp, pipeline: Pipeline::All };
 
@@ -55,7 +55,7 @@ fn feed(exchange: &mut Exchange, said: &[u8], part: usize, out: &mut Vec<u8>) ->
 }
 
 #[test]
-fn an_exchange_of_one_piece_takes_six_blocks() {
+fn an_exchange_of_one_piece_takes_three_blocks() {
     let info: Vec<u8> = (0..12_345_u32).map(|n| n as u8).collect();
     let hash = InfoHash(Sha1::digest(&info).into());
     let said = conversation(hash, &info);
@@ -211,6 +211,5 @@ fn what_is_allocated_for_metadata_is_what_is_counted_against_the_budget() {
     assert!((allocated + last.kept) as usize <= partial.bytes_held() + PIECES * PLACE);
     let ((), freed) = cost(|| drop(outcome));
     let left = allocated + last.kept + freed.kept;
-    // The exchange itself keeps the set of pieces that it asked for: a bit for each.
-    assert!((0..=PIECES as i64 / 8).contains(&left), "{left} bytes are not given back");
+    assert_eq!(left, 0, "bytes that are not given back");
 }

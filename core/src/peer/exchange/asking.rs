@@ -4,9 +4,9 @@
 //! some reject what does not fit, some drop it. Both show within one round, and the next one has
 //! only as many requests as were served. What was refused is asked for again after a pause; what
 //! was dropped, once others came and then nothing for a while. If what is asked for again comes and
-//! nothing else does, the peer has lost the rest, and later rounds do not wait for it. Must never
-//! ask for ever: rounds that bring nothing are counted, and a peer that brought nothing at all is
-//! never asked again.
+//! nothing else does, the peer has lost the rest, and later rounds do not wait for it; what comes
+//! after all was only late, and nothing is learnt from that. Must never ask for ever: rounds that
+//! bring nothing are counted, and a peer that brought nothing at all is never asked again.
 
 use crate::base::time::{Duration, Instant};
 use crate::limits::{
@@ -25,6 +25,22 @@ enum Waiting {
     ForAnswers(Instant),
     /// The end of a pause, after which what was refused is asked for again.
     Pausing(Instant),
+}
+
+/// Whether the peer drops requests. Streams keep their order: were answers only late, those to the
+/// first requests would come, and those to the same requests made again before any to later ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dropping {
+    /// Nothing speaks for it.
+    No,
+    /// Nothing came for a while.
+    Silent,
+    /// What did not come was asked for again.
+    AskedAgain,
+    /// That came.
+    Answered,
+    /// And so did the next round.
+    Yes,
 }
 
 /// What is to be done after an answer.
@@ -54,8 +70,13 @@ pub(super) struct Asking {
     batch: u16,
     /// The smallest round of which the peer lost something; as many are not tried again.
     too_many: u16,
-    /// Whether a round of this exchange showed that.
-    lost_some: bool,
+    /// Whether the peer refused some of a round, and whether it dropped some.
+    refused_some: bool,
+    dropping: Dropping,
+    /// The largest round that was served whole.
+    served_whole: u16,
+    /// Whether the first round was as small as others of the client's name made it.
+    limited: bool,
     /// Whether the peer brought any piece.
     fruitful: bool,
     /// Rounds in a row that brought no piece.
@@ -85,7 +106,10 @@ impl Asking {
             refused: 0,
             batch,
             too_many: u16::MAX,
-            lost_some: false,
+            refused_some: false,
+            dropping: Dropping::No,
+            served_whole: 0,
+            limited: false,
             fruitful: false,
             barren: 0,
             repeats: 0,
@@ -95,25 +119,35 @@ impl Asking {
         }
     }
 
-    /// The peer's client is known to serve so many requests at once.
+    /// Others of the client's name served so many requests at once: that is what the first round
+    /// has. What this peer serves decides on the next ones, whatever those others did.
     pub(super) fn limit(&mut self, batch: u16) {
         if self.pipeline == Pipeline::All {
             self.batch = batch.clamp(1, REQUESTS_AT_ONCE);
-            self.too_many = self.batch + 1;
+            self.limited = true;
         }
     }
 
-    /// How many requests at once the peer serves, and whether more were lost in this exchange;
-    /// `None` if nothing was learnt.
+    /// The peer's client must never have two requests at once.
+    pub(super) fn ask_one_by_one(&mut self) {
+        (self.pipeline, self.batch) = (Pipeline::OneByOne, 1);
+    }
+
+    /// How many requests at once the peer serves if more were lost in this exchange, or else how
+    /// many it served, and whether any were lost; `None` if nothing was learnt.
     pub(super) fn learnt(&self) -> Option<(u16, bool)> {
+        let lost_some = self.refused_some || self.dropping == Dropping::Yes;
         let tested = self.pipeline == Pipeline::All && self.fruitful;
-        (tested && (self.lost_some || self.too_many != u16::MAX))
-            .then_some((self.batch, self.lost_some))
+        let batch = if lost_some { self.batch } else { self.served_whole };
+        (tested && (lost_some || self.limited)).then_some((batch, lost_some))
     }
 
     /// Begins a round at `now`: calls `request` for each piece to ask for.
     pub(super) fn begin(&mut self, now: Instant, pieces: &Pieces, mut request: impl FnMut(u16)) {
         (self.sent, self.served, self.refused) = (0, 0, 0);
+        if self.dropping == Dropping::Silent {
+            self.dropping = Dropping::AskedAgain;
+        }
         for piece in pieces.missing().take(usize::from(self.batch)) {
             if self.lost.remove(piece) | !self.open.insert(piece) {
                 self.repeats = self.repeats.saturating_add(1);
@@ -146,7 +180,9 @@ impl Asking {
     /// A piece that was due begins to come.
     pub(super) fn on_begun(&mut self, piece: u16) {
         self.open.remove(piece);
-        self.lost.remove(piece);
+        if self.lost.remove(piece) {
+            self.dropping = Dropping::No;
+        }
     }
 
     /// A piece became whole.
@@ -163,13 +199,21 @@ impl Asking {
         if !self.open.remove(piece) {
             return self.lost.remove(piece).then_some(Next::Wait);
         }
+        if self.repeats > 0 {
+            // Perhaps the second request of two: the first may be answered otherwise.
+            self.lost.insert(piece);
+        }
         self.refused = self.refused.saturating_add(1);
         Some(self.after_answer(now))
     }
 
-    /// Whether an answer that is not due is the second one to a request that was made again.
+    /// Whether an answer that is not due is the second one to a request that was made again: then
+    /// the first was not lost.
     pub(super) fn is_repeat(&mut self) -> bool {
         let left = self.repeats.checked_sub(1);
+        if left.is_some() {
+            self.dropping = Dropping::No;
+        }
         self.repeats = left.unwrap_or(0);
         left.is_some()
     }
@@ -194,10 +238,14 @@ impl Asking {
             Waiting::Pausing(_) => Next::Ask,
             // What was asked for again came, and nothing else: it is lost, not late.
             Waiting::ForAnswers(_) if self.served.saturating_add(self.refused) >= self.sent => {
-                self.lost = std::mem::take(&mut self.open);
+                self.dropping = Dropping::Yes;
+                self.lost.append(&mut self.open);
                 Next::Ask
             }
             Waiting::ForAnswers(_) => {
+                if self.dropping != Dropping::Yes {
+                    self.dropping = Dropping::Silent;
+                }
                 self.shrink();
                 Next::Ask
             }
@@ -213,6 +261,7 @@ impl Asking {
             self.grow();
             return Next::Ask;
         }
+        self.refused_some |= self.sent > 1;
         self.shrink();
         if !self.fruitful || self.barren >= BARREN_ROUNDS_MAX {
             return Next::GiveUp;
@@ -223,6 +272,12 @@ impl Asking {
 
     /// A whole round was served: twice as many next time, unless so many were too many before.
     fn grow(&mut self) {
+        self.served_whole = self.served_whole.max(self.sent);
+        self.dropping = match self.dropping {
+            Dropping::AskedAgain => Dropping::Answered,
+            Dropping::Answered => Dropping::Yes,
+            other => other,
+        };
         let doubled = self.batch.saturating_mul(2).min(REQUESTS_AT_ONCE);
         let allowed = self.pipeline == Pipeline::All && doubled < self.too_many;
         if allowed && self.sent == self.batch {
@@ -237,7 +292,6 @@ impl Asking {
         }
         if self.sent > 1 {
             self.too_many = self.too_many.min(self.sent);
-            self.lost_some = true;
         }
         let served = if self.served == 0 { self.sent / 2 } else { self.served };
         self.batch = if self.fruitful { served.min(self.batch).max(1) } else { 1 };

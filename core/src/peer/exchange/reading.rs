@@ -60,7 +60,9 @@ pub(super) struct Reading {
     /// The base handshake, or the header of a frame, as far as it is here.
     head: [u8; HANDSHAKE_LEN],
     filled: usize,
-    /// An extension message's front that arrived in several parts; else never allocated.
+    /// An extension message's front that arrived in several parts; else never allocated. Of a
+    /// handshake it is at most [`EXTENDED_HANDSHAKE_FRONT`] and given back once it is read, of any
+    /// other [`METADATA_HEAD_MAX`].
     parts: Vec<u8>,
 }
 
@@ -228,8 +230,10 @@ impl Exchange {
             return ControlFlow::Continue(input);
         }
         self.on_front(now, kind, &parts, rest, out)?;
-        parts.clear();
-        self.reading.parts = parts;
+        if kind == Front::Metadata {
+            parts.clear();
+            self.reading.parts = parts;
+        }
         ControlFlow::Continue(input)
     }
 

@@ -204,6 +204,7 @@ fn the_order_on_the_wire_is_handshake_then_extensions_then_all_requests_in_one_w
     assert_eq!((talk.metadata().hash(), talk.metadata().is_v2_key()), (hash, false));
     let outcome = talk.outcome.as_ref().expect("over");
     assert_eq!((outcome.progress, &outcome.partial), (Progress::Complete, &None));
+    assert_eq!((outcome.pieces_offered, outcome.pieces_new), (4, 4));
     let start = Instant::from_micros(5_000_000);
     let timings = Timings {
         started: start,
@@ -274,6 +275,7 @@ fn partial_pieces_are_resumed_by_a_peer_that_names_the_same_size() {
     assert_eq!(second.requests(), [0, 2]);
     second.hears(&data(&content, 0)).hears(&data(&content, 2));
     assert_eq!(second.metadata().raw(), content);
+    assert_eq!(second.outcome.as_ref().map(|outcome| outcome.pieces_new), Some(2));
 
     let mut other = Talk::with(sha1_key(&content), ALL, Some(partial.clone()));
     other.hears(&hello(sha1_key(&content)));

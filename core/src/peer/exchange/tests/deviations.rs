@@ -90,6 +90,14 @@ fn m1_the_first_piece_tells_the_size_that_no_handshake_named() {
     let mut talk = greeted(&short);
     talk.hears(&says("d1:md11:ut_metadatai3eee")).hears(&unnamed);
     assert_eq!(talk.metadata().raw(), short);
+    // A total of 0 says nothing.
+    let unnamed = message(MetadataMessage::Data { piece: 0, total_size: Some(0) }, &short);
+    let mut talk = greeted(&short);
+    talk.hears(&says("d1:md11:ut_metadatai3eee")).hears(&unnamed);
+    assert_eq!(talk.metadata().raw(), short);
+    let mut talk = Talk::offered(&short, ALL, None);
+    talk.hears(&unnamed);
+    assert_eq!(talk.metadata().raw(), short);
     // What an earlier peer left is gone on with.
     let mut pieces = Pieces::new(long.len() as i64).expect("size");
     assert!(pieces.begin(0) && pieces.fill(piece_bytes(&long, 0)));

@@ -246,7 +246,8 @@ fn h29_a_wrong_hash_leaves_nothing_behind() {
     *wrong.last_mut().expect("bytes") ^= 1;
     talk.hears(&data(&content, 0)).hears(&wrong);
     assert_eq!((talk.fault(), talk.partial()), (Some(PeerFault::BadHash), None));
-    assert_eq!(talk.outcome.expect("over").progress, Progress::Complete);
+    let outcome = talk.outcome.expect("over");
+    assert_eq!((outcome.progress, outcome.pieces_new), (Progress::Complete, 2));
 }
 
 /// Piece 0 from a peer that lied about its content.

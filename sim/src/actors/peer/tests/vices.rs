@@ -152,9 +152,10 @@ fn one_request_at_a_time_serves_the_patient_and_those_that_ask_again() {
         }
         assert!(talk.outcome.result.is_ok());
         assert!(talk.took > SERVICE * pieces && talk.took < Duration::from_secs(2));
+        // Whether the second of two was lost or late is not told.
         assert_eq!(
             talk.outcome.learnt.map(|learnt| (learnt.batch, learnt.lost_some)),
-            Some((1, true))
+            (pieces > 2).then_some((1, true))
         );
     }
 }
