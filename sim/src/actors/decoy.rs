@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use estudely_core::{Duration, InfoHash, Instant};
 
 use super::peer::{
-    EXTENDED, HANDSHAKE_LEN, IDLE, MESSAGE_LEN_MAX, Step, metadata_id, piece_asked_for, speech,
+    EXTENDED, HANDSHAKE_LEN, IDLE, Step, message, metadata_id, piece_asked_for, speech,
 };
 use crate::world::torrent::METADATA_PIECE_LEN;
 
@@ -69,19 +69,21 @@ impl DecoyPeer {
             }
             bytes = rest;
         }
-        while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
-            let length = u32::from_be_bytes(*length) as usize;
-            if length > MESSAGE_LEN_MAX {
-                return Step::Close;
+        loop {
+            match message(bytes) {
+                Ok(Some((message, rest))) => {
+                    if let [EXTENDED, id, payload @ ..] = message {
+                        self.handle_extended(now, *id, payload);
+                    }
+                    bytes = rest;
+                }
+                Ok(None) => {
+                    self.pending = bytes.to_vec();
+                    return Step::Continue;
+                }
+                Err(step) => return step,
             }
-            let Some((message, rest)) = rest.split_at_checked(length) else { break };
-            if let [EXTENDED, id, payload @ ..] = message {
-                self.handle_extended(now, *id, payload);
-            }
-            bytes = rest;
         }
-        self.pending = bytes.to_vec();
-        Step::Continue
     }
 
     /// When [`Self::handle_timeout`] is due.

@@ -26,7 +26,7 @@ use crate::world::dht::{PeerState, World};
 use crate::world::draw::draw;
 use crate::world::vice::PeerVice;
 
-pub(crate) use self::hearing::{metadata_id, piece_asked_for};
+pub(crate) use self::hearing::{message, metadata_id, piece_asked_for};
 pub use self::talk::{Talk, talk};
 
 /// Bytes of the first message (3.1).
@@ -233,12 +233,12 @@ impl Peer {
             }
             bytes = rest;
         }
-        while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
-            let length = u32::from_be_bytes(*length) as usize;
-            if length > MESSAGE_LEN_MAX {
-                return Step::Close;
-            }
-            let Some((message, rest)) = rest.split_at_checked(length) else { break };
+        loop {
+            let (message, rest) = match message(bytes) {
+                Ok(Some(split)) => split,
+                Ok(None) => break,
+                Err(step) => return step,
+            };
             if let [EXTENDED, id, payload @ ..] = message
                 && self.phase != Phase::Mute
             {

@@ -146,7 +146,7 @@ impl Checker {
             callers: Callers::default(),
             lookups: Lookups::default(),
             sessions: Sessions::new(scenario, lag.clone()),
-            ends: Ends::new(scenario),
+            ends: Ends::new(scenario, lag.clone()),
             dials: Dials::new(scenario.connections, lag),
             families: FamiliesApart::default(),
             counters: Counters::default(),
@@ -201,6 +201,7 @@ impl Checker {
     /// The run is over: whatever is still pending breaks its rule.
     pub fn finish(&mut self, now: Instant) {
         self.found.now = now;
+        self.sessions.check_closing(&mut self.found);
         self.liveness.finish(&mut self.found, &self.rows, self.dials.len());
     }
 
@@ -234,7 +235,7 @@ impl Checker {
         self.turns = 0;
         let found = &mut self.found;
         self.sessions.on_drained(found);
-        self.ends.on_drained(found);
+        self.ends.on_drained(found, self.dials.len());
         if self.over {
             self.dials.on_drained(found);
             return;
@@ -323,8 +324,9 @@ impl Observer for Checker {
                 self.transactions.on_shut_down();
                 self.families.on_shut_down();
                 self.liveness.on_shut_down(ended);
-                self.sessions.on_shut_down(&mut self.found, ended);
-                self.ends.on_shut_down(&mut self.found, ended, self.dials.len());
+                let open = self.dials.len();
+                self.sessions.on_shut_down(&mut self.found, ended, open);
+                self.ends.on_shut_down(&mut self.found, ended, open);
             }
             Event::Healed => self.liveness.on_healed(now, &*self.truth),
             Event::Sent { to, payload } => self.on_sent(to, payload),
@@ -345,11 +347,11 @@ impl Observer for Checker {
             Event::Requested { hash } => self.on_requested(&hash.0),
             Event::Output(news) => {
                 self.counters.on_output();
-                self.ends.on_output(news);
+                self.ends.on_output(now, news);
             }
             Event::Saved { bytes, whole } => {
                 self.saved.on_saved(now, bytes, whole);
-                self.sessions.on_saved(bytes, whole);
+                self.sessions.on_saved(now, bytes, whole);
                 let len = self.saved.len();
                 table::check_saved(&mut self.found, &self.heard, bytes, whole, len);
             }

@@ -66,7 +66,7 @@ rules! {
         "Levels, saved state and metadata under assembly keep within their constants.";
     /// All pieces may be asked for in one write (9.6), so the depth is the piece count.
     REQUESTS_IN_ORDER = "11" "requests-in-order":
-        "Pieces are asked for only after an acceptable offer, in range, once, under the id the peer announced.";
+        "Pieces are asked for only after an acceptable offer, in range, under the id the peer announced, and again only after a pause if they were refused or lost.";
     SILENT_AFTER_END = "12" "silent-after-end":
         "Nothing is written to a connection after its outcome, and each connection has one outcome.";
     TABLE_SOUND = "13" "table-sound":
@@ -103,12 +103,13 @@ rules! {
     /// A router that some node named while routers wait is a contact like any other.
     ROUTERS_WAIT = "23" "routers-wait":
         "After a warm start public routers are asked only after 5 s without an answer of their family, or 300 s after its last one.";
-    /// 30 s, or the overall timeout if that is sooner. What comes after the end is rule d.
+    /// 30 s, or the overall timeout if that is sooner. An end is over when what it cut off is
+    /// reported, at most 1.5 s later. What comes after it is rule d.
     ENDS_ON_TIME = "24" "ends-on-time":
-        "A run to which no node answers fails in time and not before, and none outlives its overall timeout.";
+        "A run to which no node answers fails in time and not before, none outlives its overall timeout, its work or its full outputs, and each end is over in time.";
     /// Seen from outside; a limit is not counted over a restart, where second chances give no rows.
     NOT_TOO_EARLY = "25" "not-too-early":
-        "A run that ends by itself has reason to: as many rows as its limit, no work for its idle time, a row for each request, outputs that are full, closed or lost; the last two at once.";
+        "A run that ends by itself has reason to: as many rows as its limit, no work for its idle time, a row for each request, outputs that are full, closed or lost; the last two at once, the others once rows are handed on.";
     TABLE_FILLS = "a" "table-fills":
         "The table holds nodes soon after one honest bootstrap answer.";
     NODES_SAMPLED = "b" "nodes-sampled":

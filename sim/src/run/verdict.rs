@@ -11,6 +11,7 @@ use std::mem;
 use std::rc::Rc;
 
 use estudely_core::internal::planted::{self, Bug};
+use estudely_core::session::Ended;
 use estudely_core::{InfoHash, Instant, Verdict};
 
 use self::panics::catch;
@@ -174,18 +175,18 @@ pub struct Report {
 /// When no world can be built from its numbers.
 pub fn run(scenario: &Scenario, wanted: &Wanted) -> Result<Report, PlanError> {
     let universe = Rc::new(Universe::build(scenario)?);
-    let (mut report, rows) = run_once(scenario, &universe, wanted);
+    let (mut report, told) = run_once(scenario, &universe, wanted);
     let again = draw(scenario.seed, "forged again", 0).u8(..FORGED_SHARE) == 0;
-    let comparable = scenario.harness == Harness::Direct && !scenario.may_end_early();
+    let comparable = scenario.harness == Harness::Direct && !told.ended_early;
     if report.verdict.failure.is_none() && again && comparable {
-        report.verdict.failure = compare_forged(scenario, &universe, wanted, rows);
+        report.verdict.failure = compare_forged(scenario, &universe, wanted, told.rows);
     }
     Ok(report)
 }
 
 /// Rule 5: what strangers send changes nothing. The same run with other forged datagrams must give
-/// the same rows. One that ends early is not compared: which rows come before that end is a matter
-/// of microseconds.
+/// the same rows. One of two that ended early is not compared: which rows come before that end is a
+/// matter of microseconds.
 fn compare_forged(
     scenario: &Scenario,
     universe: &Rc<Universe>,
@@ -197,20 +198,42 @@ fn compare_forged(
         forged.forged = FORGED;
     }
     let wanted = Wanted { bug: wanted.bug, ..Wanted::default() };
-    let (mut rows, mut failure) = (Some(rows), None);
+    let (mut rows, mut failure, mut ended_early) = (Some(rows), None, false);
     let compared = rows_equal_without_forgeries(&forged, |other| {
         if other.forged == scenario.forged {
             return rows.take().unwrap_or_default();
         }
-        let (report, rows) = run_once(other, universe, &wanted);
-        failure = report.verdict.failure;
-        rows
+        let (report, told) = run_once(other, universe, &wanted);
+        (failure, ended_early) = (report.verdict.failure, told.ended_early);
+        told.rows
     });
     // Whatever broke in the other run is the reason for the rows to differ.
-    failure.or_else(|| compared.err().as_ref().map(Failure::of))
+    let compared = compared.err().filter(|_| !ended_early);
+    failure.or_else(|| compared.as_ref().map(Failure::of))
 }
 
-fn run_once(scenario: &Scenario, universe: &Rc<Universe>, wanted: &Wanted) -> (Report, Vec<Said>) {
+/// What a run gave out.
+#[derive(Debug, Default)]
+struct Told {
+    rows: Vec<Said>,
+    /// Whether a crawler ended its run by itself, or its outputs took no more rows.
+    ended_early: bool,
+}
+
+impl Told {
+    fn note(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Row { row, .. } => self.rows.push(Said::of(row)),
+            Event::ShutDown { ended } => {
+                self.ended_early |= ended.is_some_and(|ended| ended != Ended::Signal);
+            }
+            Event::Output(_) => self.ended_early = true,
+            _ => {}
+        }
+    }
+}
+
+fn run_once(scenario: &Scenario, universe: &Rc<Universe>, wanted: &Wanted) -> (Report, Told) {
     let watch = Watch::new(scenario, universe, wanted);
     let panicked = {
         let _planted = wanted.bug.map(planted::plant);
@@ -245,7 +268,7 @@ struct Watched {
     trace: Trace,
     curve: Option<Curve>,
     tally: RunTally,
-    rows: Vec<Said>,
+    told: Told,
     /// Whether to keep every event as text, and what is kept so far.
     text: Option<Vec<String>>,
 }
@@ -255,7 +278,7 @@ impl Watched {
         self.checker.broken().map(Failure::of)
     }
 
-    fn report(&mut self, scenario: &Scenario, failure: Option<Failure>) -> (Report, Vec<Said>) {
+    fn report(&mut self, scenario: &Scenario, failure: Option<Failure>) -> (Report, Told) {
         let mut tail = Vec::new();
         if failure.is_some() {
             tail.extend(self.trace.tail().chain([self.trace.waits_for()]));
@@ -278,7 +301,7 @@ impl Watched {
         self.keep_text(1);
         let text = self.text.take().unwrap_or_default();
         let recorded = mem::take(&mut self.trace).recorded();
-        (Report { verdict, text, recorded, curve, nearly_all }, mem::take(&mut self.rows))
+        (Report { verdict, text, recorded, curve, nearly_all }, mem::take(&mut self.told))
     }
 
     /// Takes over what the trace's tail has that the text has not, if it is so many events.
@@ -315,7 +338,7 @@ impl Watch {
             trace,
             curve: wanted.curve.then(|| Curve::new(exposed(universe), None)),
             tally: RunTally::default(),
-            rows: Vec::new(),
+            told: Told::default(),
             text: (wanted.tracing == Tracing::Text).then(Vec::new),
         })))
     }
@@ -332,15 +355,13 @@ impl Observer for Watch {
         match event {
             Event::Sent { .. } => tally.sent += 1,
             Event::Dialled { .. } => tally.dialled += 1,
-            Event::Row { row, .. } => {
-                match row.verdict {
-                    Verdict::Verified { .. } => tally.verified += 1,
-                    _ => tally.failed += 1,
-                }
-                watched.rows.push(Said::of(row));
-            }
+            Event::Row { row, .. } => match row.verdict {
+                Verdict::Verified { .. } => tally.verified += 1,
+                _ => tally.failed += 1,
+            },
             _ => {}
         }
+        watched.told.note(event);
         watched.checker.observe(now, event);
         if let Some(curve) = &mut watched.curve {
             curve.observe(now, event);
@@ -352,6 +373,30 @@ impl Observer for Watch {
         match watched.until {
             Until::Judged => watched.checker.satisfied(),
             Until::Done => watched.checker.is_done(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use estudely_core::session::Output;
+
+    use super::*;
+
+    #[test]
+    fn only_a_run_that_did_end_early_is_not_compared_with_another() {
+        for (event, early) in [
+            (Event::ShutDown { ended: Some(Ended::Signal) }, false),
+            (Event::ShutDown { ended: None }, false),
+            (Event::ShutDown { ended: Some(Ended::Idle) }, true),
+            (Event::ShutDown { ended: Some(Ended::Timeout) }, true),
+            (Event::Output(Output::Full), true),
+            (Event::Killed, false),
+        ] {
+            let mut told = Told::default();
+            told.note(&event);
+            told.note(&Event::ShutDown { ended: Some(Ended::Signal) });
+            assert_eq!(told.ended_early, early, "{event:?}");
         }
     }
 }

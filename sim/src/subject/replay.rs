@@ -38,10 +38,15 @@ impl Recording {
         self.read.len() + more <= READ_MAX
     }
 
-    /// The exchange read this, and wrote that.
+    /// The exchange read this, and wrote that. What is read at one instant, with nothing in
+    /// between, is one portion: in which parts it came must not matter.
     pub(super) fn on_read(&mut self, now: Instant, read: &[u8], written: &[u8]) {
         self.read.extend_from_slice(read);
-        self.times.push(Heard { at: now, end: self.read.len() });
+        let end = self.read.len();
+        match self.times.as_mut_slice() {
+            [.., before, last] if last.at == now && last.end > before.end => last.end = end,
+            _ => self.times.push(Heard { at: now, end }),
+        }
         self.written.extend_from_slice(written);
     }
 
@@ -61,5 +66,31 @@ impl Recording {
         if let Err(broken) = result {
             panic!("rule {}: {:?}: {}", broken.rule.mark, self.conn, broken.what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use estudely_core::internal::exchange::{Attempt, Pipeline};
+    use estudely_core::{InfoHash, Seed, Transport};
+
+    use super::*;
+
+    #[test]
+    fn what_is_read_at_one_instant_is_one_portion_unless_time_was_handed_in_between() {
+        let at = |second: u64| Instant::from_micros(second * 1_000_000);
+        let attempt = Attempt { transport: Transport::Tcp, pipeline: Pipeline::All };
+        let seed = Seed::from_u64(1);
+        let exchange = Exchange::new(at(0), InfoHash([7; 20]), attempt, None, seed);
+        let mut recording = Recording::of(at(0), Conn(SHARE), &exchange).expect("one of those");
+        recording.on_read(at(0), b"ab", b"x");
+        recording.on_read(at(0), b"c", b"y");
+        recording.on_read(at(1), b"d", b"");
+        recording.on_timeout(at(1), b"z");
+        recording.on_read(at(1), b"e", b"");
+        recording.on_read(at(1), b"f", b"");
+        let ends: Vec<_> = recording.times.iter().map(|heard| (heard.at, heard.end)).collect();
+        assert_eq!(ends, [(at(0), 0), (at(0), 3), (at(1), 4), (at(1), 4), (at(1), 6)]);
+        assert_eq!((&recording.read[..], &recording.written[..]), (&b"abcdef"[..], &b"xyz"[..]));
     }
 }

@@ -129,6 +129,8 @@ scenario! {
         dead_peers: u32 = 0,
         /// Longest info dictionary in bytes; 0 for the usual mixture.
         metadata_max: u32 = 0,
+        /// Torrents whose info dictionary is longer than that, of 65 to 80 pieces.
+        heavy: u32 = 0,
         /// Interval that nodes name in samples, in seconds.
         interval_s: u32 = 21_600,
         /// How nodes choose the contacts they name: tables or ideal.
@@ -279,11 +281,6 @@ impl Scenario {
             .with_rate(limit(self.rate))?
             .with_new_flows(limit(self.new_flows))?
             .with_max_connections(self.connections)
-    }
-
-    /// Whether a run may end before it is told to.
-    pub fn may_end_early(&self) -> bool {
-        self.ends > 0 || self.overall_s > 0 || self.output != OutputFate::None
     }
 }
 

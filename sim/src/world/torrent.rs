@@ -25,6 +25,9 @@ pub const METADATA_LEN_MAX: u32 = 10 * 1024 * 1024;
 /// Smallest metadata that can be asked for: below, no name and hash would fit.
 pub const METADATA_LEN_MIN: u32 = 256;
 
+/// What heavy metadata takes: 65 to 80 pieces.
+const HEAVY: RangeInclusive<u32> = 64 * METADATA_PIECE_LEN + 1..=80 * METADATA_PIECE_LEN;
+
 /// Which generation of the format an info dictionary speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
@@ -55,12 +58,31 @@ pub enum MetadataSizes {
     Realistic,
     /// Evenly between two bounds.
     Between(RangeInclusive<u32>),
+    /// Those of the first torrents have more pieces than a fetcher asks for at once, the others
+    /// these lengths.
+    Heavy {
+        /// How many.
+        first: u32,
+        /// All others.
+        others: Box<Self>,
+    },
 }
 
 impl MetadataSizes {
-    fn pick(&self, draw: &mut fastrand::Rng) -> u32 {
+    /// The bounds, if there are any.
+    pub(crate) fn bounds(&self) -> Option<&RangeInclusive<u32>> {
+        match self {
+            Self::Realistic => None,
+            Self::Between(range) => Some(range),
+            Self::Heavy { others, .. } => others.bounds(),
+        }
+    }
+
+    fn pick(&self, draw: &mut fastrand::Rng, index: u32) -> u32 {
         let piece = METADATA_PIECE_LEN;
         let range = match self {
+            Self::Heavy { first, others } if index >= *first => return others.pick(draw, index),
+            Self::Heavy { .. } => HEAVY,
             Self::Between(range) => range.clone(),
             Self::Realistic => match draw.u32(0..10_000) {
                 0..6_000 => METADATA_LEN_MIN..=piece,
@@ -110,7 +132,7 @@ pub struct Torrent {
 /// hash.
 pub fn make(seed: u64, index: u32, sizes: &MetadataSizes) -> Torrent {
     let mut draw = draw(seed, "torrent", u64::from(index));
-    let size = sizes.pick(&mut draw);
+    let size = sizes.pick(&mut draw, index);
     let outline = write::Outline::pick(&mut draw, index, size);
     let info = outline.emit(&mut draw, size as usize);
     let key = key_of(&info, outline.version, draw.u32(0..4) == 0);
@@ -138,6 +160,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use estudely_core::bencode::Reader;
+    use estudely_core::limits::REQUESTS_AT_ONCE;
 
     use super::*;
 
@@ -180,6 +203,17 @@ mod tests {
             let info = make(9, index, &MetadataSizes::Between(40_000..=50_000)).info;
             assert!((40_000..=50_000).contains(&info.len()), "torrent {index}: {}", info.len());
         }
+    }
+
+    #[test]
+    fn heavy_ones_have_more_pieces_than_are_asked_for_at_once_and_change_no_other() {
+        let others = Box::new(MetadataSizes::Between(40_000..=50_000));
+        let heavy = MetadataSizes::Heavy { first: 3, others: others.clone() };
+        for index in 0..3 {
+            let pieces = make(9, index, &heavy).info.len().div_ceil(METADATA_PIECE_LEN as usize);
+            assert!(pieces > usize::from(REQUESTS_AT_ONCE), "torrent {index}: {pieces}");
+        }
+        assert_eq!(make(9, 3, &heavy).info, make(9, 3, &others).info);
     }
 
     #[test]

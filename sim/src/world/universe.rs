@@ -84,6 +84,18 @@ impl Universe {
     }
 }
 
+/// How long its info dictionaries are.
+fn sizes(scenario: &Scenario) -> MetadataSizes {
+    let sizes = match scenario.metadata_max {
+        0 => MetadataSizes::Realistic,
+        most => MetadataSizes::Between(METADATA_LEN_MIN..=most.min(METADATA_LEN_MAX)),
+    };
+    match scenario.heavy {
+        0 => sizes,
+        first => MetadataSizes::Heavy { first, others: Box::new(sizes) },
+    }
+}
+
 /// The plan of one family's world.
 fn plan(scenario: &Scenario, family: Family) -> Result<Plan, PlanError> {
     let share =
@@ -97,10 +109,7 @@ fn plan(scenario: &Scenario, family: Family) -> Result<Plan, PlanError> {
         torrents: scenario.torrents,
         peers: scenario.peers_min..=scenario.peers_max,
         dead_peers: share(scenario.dead_peers)?,
-        metadata: match scenario.metadata_max {
-            0 => MetadataSizes::Realistic,
-            most => MetadataSizes::Between(METADATA_LEN_MIN..=most.min(METADATA_LEN_MAX)),
-        },
+        metadata: sizes(scenario),
         interval: scenario.interval_s,
         routing: scenario.routing,
         addresses: Addresses::Public(family),

@@ -13,9 +13,8 @@ use estudely_core::{
 };
 use estudely_sim::addresses::{self, Addresses};
 use estudely_sim::node::Node;
-use estudely_sim::torrent::MetadataSizes;
 use estudely_sim::world::World;
-use estudely_sim::world::dht::{Churn, Hostility, Percent, Plan, Resident, Routing};
+use estudely_sim::world::dht::{Plan, Resident};
 
 use crate::counting::{Cost, cost};
 
@@ -212,21 +211,8 @@ impl Network {
 
 /// Honest nodes, and no torrents but those that they are given.
 pub(crate) fn plan(nodes: u32) -> Plan {
-    Plan {
-        seed: 51,
-        nodes,
-        dead_nodes: Percent::ZERO,
-        no_bep51: Percent::ZERO,
-        torrents: 0,
-        peers: 1..=1,
-        dead_peers: Percent::ZERO,
-        metadata: MetadataSizes::Realistic,
-        interval: INTERVAL_SECS,
-        routing: Routing::Ideal,
-        addresses: Addresses::Public(Family::V4),
-        churn: Churn::NONE,
-        hostility: Hostility::NONE,
-    }
+    let addresses = Addresses::Public(Family::V4);
+    Plan { interval: INTERVAL_SECS, ..Plan::without_torrents(51, nodes, addresses) }
 }
 
 /// Infohash number `n`: all over the keyspace.

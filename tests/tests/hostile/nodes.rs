@@ -7,12 +7,9 @@ use std::sync::Arc;
 
 use estudely_core::InfoHash;
 use estudely_sim::swarm::{Extras, Sockets, Stored, Swarm, Weather};
-use estudely_sim::torrent::MetadataSizes;
 use estudely_sim::vice::NodeVices;
 use estudely_sim::world::World;
-use estudely_sim::world::dht::{
-    Churn, Hostility, INTERVAL_DEFAULT, Percent, Plan, Routing, SAMPLES_MAX,
-};
+use estudely_sim::world::dht::{Hostility, Percent, Plan, SAMPLES_MAX};
 
 use crate::host;
 
@@ -51,22 +48,9 @@ impl Site {
 
     fn of(first: usize, nodes: usize, hostility: Hostility) -> Self {
         let sockets = Sockets::bind(host(first), 0).expect("free ports");
-        let plan = Plan {
-            // Ids follow from it, and no two sites of a test share one.
-            seed: first as u64,
-            nodes: nodes as u32,
-            dead_nodes: Percent::ZERO,
-            no_bep51: Percent::ZERO,
-            torrents: 0,
-            peers: 1..=1,
-            dead_peers: Percent::ZERO,
-            metadata: MetadataSizes::Realistic,
-            interval: INTERVAL_DEFAULT,
-            routing: Routing::Ideal,
-            addresses: sockets.addresses(),
-            churn: Churn::NONE,
-            hostility,
-        };
+        // Ids follow from the seed, and no two sites of a test share one.
+        let plan = Plan::without_torrents(first as u64, nodes as u32, sockets.addresses());
+        let plan = Plan { hostility, ..plan };
         Self { sockets, world: Arc::new(World::build(plan).expect("a world")) }
     }
 

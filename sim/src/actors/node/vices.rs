@@ -4,7 +4,7 @@
 //! Dice are the node's own and advance with its answers: equal queries in equal order get equal
 //! lies.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use estudely_core::internal::addr::{emit_node, emit_peer};
 use estudely_core::krpc::{Kind, Message, Method};
@@ -365,41 +365,40 @@ fn lies(vice: NodeVice, context: &mut AnswerContext<'_>, asked: &Asked) -> Vec<C
 
 /// Addresses that no host of the public network can own (H11); in a world on loopback, none that
 /// a host of a private one could own either.
-fn martians(addresses: Addresses) -> [SocketAddr; 8] {
+fn martians(addresses: Addresses) -> Vec<SocketAddr> {
     let v4 = |a, b, c, d| SocketAddr::from((Ipv4Addr::new(a, b, c, d), 6_881));
     let v6 = |text: [u16; 8]| SocketAddr::from((Ipv6Addr::from(text), 6_881));
-    match addresses {
+    let without_port = |ip: IpAddr| SocketAddr::new(ip, 0);
+    let nowhere = [
+        v4(0, 1, 2, 3),
+        v4(224, 0, 0, 251),
+        v4(255, 255, 255, 255),
+        without_port(Ipv4Addr::new(5, 5, 5, 5).into()),
+    ];
+    let own = match addresses {
         Addresses::Loopback(_) => [
             v4(0, 0, 0, 0),
-            v4(0, 1, 2, 3),
-            v4(224, 0, 0, 251),
             v4(239, 255, 255, 250),
             v4(240, 1, 2, 3),
-            v4(255, 255, 255, 255),
-            SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            SocketAddr::from((Ipv4Addr::new(5, 5, 5, 5), 0)),
+            without_port(Ipv4Addr::LOCALHOST.into()),
         ],
-        Addresses::Public(Family::V4) => [
-            v4(127, 0, 0, 1),
-            v4(10, 1, 2, 3),
-            v4(192, 168, 1, 1),
-            v4(224, 0, 0, 251),
-            v4(0, 1, 2, 3),
-            v4(255, 255, 255, 255),
-            v4(169, 254, 9, 9),
-            SocketAddr::from((Ipv4Addr::new(5, 5, 5, 5), 0)),
-        ],
-        Addresses::Public(Family::V6) => [
-            v6([0, 0, 0, 0, 0, 0, 0, 1]),
-            v6([0xfe80, 0, 0, 0, 0, 0, 0, 7]),
-            v6([0xfc00, 1, 0, 0, 0, 0, 0, 7]),
-            v6([0xff02, 0, 0, 0, 0, 0, 0, 1]),
-            v6([0, 0, 0, 0, 0, 0xffff, 0x0505, 0x0505]),
-            v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
-            v6([0x4000, 0, 0, 0, 0, 0, 0, 1]),
-            SocketAddr::from((Ipv6Addr::new(0x2a02, 5, 5, 5, 5, 5, 5, 5), 0)),
-        ],
-    }
+        Addresses::Public(Family::V4) => {
+            [v4(127, 0, 0, 1), v4(10, 1, 2, 3), v4(192, 168, 1, 1), v4(169, 254, 9, 9)]
+        }
+        Addresses::Public(Family::V6) => {
+            return vec![
+                v6([0, 0, 0, 0, 0, 0, 0, 1]),
+                v6([0xfe80, 0, 0, 0, 0, 0, 0, 7]),
+                v6([0xfc00, 1, 0, 0, 0, 0, 0, 7]),
+                v6([0xff02, 0, 0, 0, 0, 0, 0, 1]),
+                v6([0, 0, 0, 0, 0, 0xffff, 0x0505, 0x0505]),
+                v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
+                v6([0x4000, 0, 0, 0, 0, 0, 0, 1]),
+                SocketAddr::from((Ipv6Addr::new(0x2a02, 5, 5, 5, 5, 5, 5, 5), 0)),
+            ];
+        }
+    };
+    own.into_iter().chain(nowhere).collect()
 }
 
 fn bend_values(vice: NodeVice, context: &mut AnswerContext<'_>, raw: &mut Raw) {

@@ -1,11 +1,24 @@
-//! What a peer understands of what it hears: the two facts that it needs of a dialler's extension
-//! messages. Anything that cannot be read says nothing.
+//! What a peer understands of what it hears: messages, and the two facts that it needs of those
+//! of the extension protocol. Anything that cannot be read says nothing.
 
 use estudely_core::bencode::Reader;
+
+use super::{MESSAGE_LEN_MAX, Step};
 
 /// Depth and tokens of an extension message (B.7).
 const DEPTH_MAX: usize = 10;
 const TOKENS_MAX: u32 = 1_000;
+
+/// A message and what is behind it; none while it is not whole.
+type Split<'a> = Option<(&'a [u8], &'a [u8])>;
+
+/// The first message of `bytes` without its length, or the end of the conversation if it is too
+/// long.
+pub(crate) fn message(bytes: &[u8]) -> Result<Split<'_>, Step> {
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_be_bytes(*length) as usize;
+    if length > MESSAGE_LEN_MAX { Err(Step::Close) } else { Ok(rest.split_at_checked(length)) }
+}
 
 /// The id that an extension handshake gives to `ut_metadata`.
 pub(crate) fn metadata_id(payload: &[u8]) -> Option<u8> {

@@ -26,6 +26,9 @@ use crate::net::event::Conn;
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
+/// So often an attempt goes on after our own budget was spent.
+pub(super) const PRESSURES_MAX: u8 = 250;
+
 /// A connection under way.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -49,6 +52,8 @@ struct Attempt {
     put_backs: u8,
     /// Turns that brought pieces, after which it gave its place up.
     turns: u8,
+    /// Times that our own budget was spent.
+    pressures: u8,
     piecewise: bool,
 }
 
@@ -156,7 +161,7 @@ impl Dials {
     pub(super) fn on_read(&mut self, found: &mut Findings, conn: Conn, bytes: &[u8]) {
         let Some(connection) = self.open.get_mut(&conn) else { return };
         let before = (connection.wire.shaken, connection.wire.size.is_some());
-        let whole = connection.wire.on_read(bytes);
+        let whole = connection.wire.on_read(found.now, bytes);
         let after = (connection.wire.shaken, connection.wire.size.is_some());
         if whole > 0 || before != after {
             connection.moved = Some(found.now);
@@ -204,6 +209,9 @@ impl Dials {
         conn: Conn,
         fault: Option<PeerFault>,
     ) -> Option<u64> {
+        if fault == Some(PeerFault::Pressure) {
+            self.check_pressure(found, conn);
+        }
         let Some(connection) = self.open.remove(&conn) else {
             found.fail(SILENT_AFTER_END, || format!("{conn:?} has a second outcome"));
             return None;
@@ -243,6 +251,18 @@ impl Dials {
         Some(peer)
     }
 
+    /// Our own budget was spent, it says: then what is on offer is more than fits.
+    fn check_pressure(&self, found: &mut Findings, conn: Conn) {
+        if self.open.get(&conn).is_none_or(|connection| connection.connected.is_none()) {
+            return; // the system had no connection for it
+        }
+        let offered: usize = self.open.values().map(|open| open.wire.most_held()).sum();
+        let budget = Config::new(Mode::Crawl).assembly_bytes();
+        found.check(offered > budget, DIALS_BOUNDED, || {
+            format!("{conn:?} is given up for want of memory, and {offered} bytes are on offer")
+        });
+    }
+
     /// Everything due has been done: nothing may be over its deadline.
     pub(super) fn on_drained(&mut self, found: &mut Findings) {
         let Some((deadline, conn)) = self.deadlines.first().copied() else { return };
@@ -279,7 +299,8 @@ impl Dials {
 
     fn on_attempt(&mut self, found: &mut Findings, to: SocketAddr, at: Instant, hash: &[u8; 20]) {
         let peer = peer_key(hash, to);
-        let fresh = Attempt { at, goes_on: false, put_backs: 0, turns: 0, piecewise: false };
+        let (put_backs, turns, pressures) = (0, 0, 0);
+        let fresh = Attempt { at, goes_on: false, put_backs, turns, pressures, piecewise: false };
         let before = self.attempts.get(&peer).filter(|before| at < before.at + HOUR).copied();
         let again = before.is_some_and(|before| !before.goes_on);
         found.check(!again, DIALS_BOUNDED, || {
@@ -337,7 +358,8 @@ impl Attempt {
             && wire.pieces() > 1
             && !self.piecewise;
         if fault == PeerFault::Pressure {
-            self.goes_on = true; // our own budget was spent, however often
+            self.pressures = self.pressures.saturating_add(1);
+            self.goes_on = self.pressures <= PRESSURES_MAX;
             return;
         }
         let blameless =

@@ -6,7 +6,9 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::limits::{ANSWER_WITHIN, ROUTERS_AFTER, ROUTERS_AFTER_QUIET, SHUTDOWN_LEAD};
+use estudely_core::limits::{
+    ANSWER_WITHIN, ROUTERS_AFTER, ROUTERS_AFTER_QUIET, SHUTDOWN_GRACE, SHUTDOWN_LEAD,
+};
 use estudely_core::session::{Ended, Failure};
 use estudely_core::{Duration, Instant};
 
@@ -18,6 +20,9 @@ use super::sets::Seen;
 use super::table;
 use crate::judge::rule::{ENDS_ON_TIME, Findings, ROUTERS_WAIT};
 use crate::world::scenario::Scenario;
+
+/// What a run has to do once all is reported is done so soon.
+const SOON: Duration = Duration::from_secs(1);
 
 /// One run after the other; see the module.
 #[derive(Debug)]
@@ -38,6 +43,19 @@ pub(super) struct Sessions {
     contacts_saved: bool,
     /// The run under way; none before the first, and after an end or a kill.
     run: Option<Run>,
+    /// How long connections that a shutdown cut off take to be reported.
+    cut: Duration,
+    /// The end under way, until another run begins.
+    closing: Option<Closing>,
+}
+
+/// A run that is told to end: its last snapshot says when it is over.
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    /// When the connections that it cut off are reported, or their grace is over.
+    earliest: Instant,
+    latest: Instant,
+    saved: Option<Instant>,
 }
 
 /// One run.
@@ -76,10 +94,13 @@ impl Sessions {
             met: Seen::default(),
             contacts_saved: false,
             run: None,
+            cut: Duration::from_millis(u64::from(scenario.cut_ms)),
+            closing: None,
         }
     }
 
     pub(super) fn on_started(&mut self, now: Instant, truth: &dyn GroundTruth, kept: Kept) {
+        self.closing = None;
         self.bootstrap = truth.bootstrap().into_iter().map(endpoint_key).collect();
         if self.routers != [Routers::None; 2] {
             let warm = kept != Kept::Nothing && self.contacts_saved;
@@ -90,9 +111,13 @@ impl Sessions {
 
     pub(super) fn on_killed(&mut self) {
         self.run = None;
+        self.closing = None;
     }
 
-    pub(super) fn on_saved(&mut self, bytes: &[u8], whole: bool) {
+    pub(super) fn on_saved(&mut self, now: Instant, bytes: &[u8], whole: bool) {
+        if let Some(closing) = self.closing.as_mut().filter(|_| whole) {
+            closing.saved = Some(now);
+        }
         if whole && self.routers != [Routers::None; 2] {
             self.contacts_saved = table::holds_contacts(bytes);
         }
@@ -143,10 +168,19 @@ impl Sessions {
         }
     }
 
-    /// The run was told to end, for this reason.
-    pub(super) fn on_shut_down(&mut self, found: &mut Findings, ended: Option<Ended>) {
+    /// The run was told to end, for this reason, with so many connections open.
+    pub(super) fn on_shut_down(
+        &mut self,
+        found: &mut Findings,
+        ended: Option<Ended>,
+        connections: usize,
+    ) {
         let Some(Run { begun, answered, sent, .. }) = self.run.take() else { return };
         let (now, ends, overall) = (found.now, self.ends, self.overall);
+        let wait = if connections > 0 { self.cut.min(SHUTDOWN_GRACE) } else { Duration::ZERO };
+        let latest = self.lag.end(now, wait) + SOON;
+        let closing = Closing { earliest: now + wait, latest, saved: None };
+        self.closing = ended.map(|_| closing);
         let answered = answered.into_iter().flatten().max();
         let soonest = match ended {
             Some(Ended::Failed(Failure::NoNodeAnswered { .. })) => {
@@ -171,6 +205,7 @@ impl Sessions {
 
     /// Everything that was due is done.
     pub(super) fn on_drained(&self, found: &mut Findings) {
+        self.check_closing(found);
         let Some(Run { begun, heard, .. }) = self.run else { return };
         let now = found.now;
         let fails = self.lag.end(begun, self.fails_after());
@@ -182,6 +217,18 @@ impl Sessions {
                 format!("it was to be over at {until:?}, and goes on")
             });
         }
+    }
+
+    /// A run that was told to end is over when the connections that it cut off are reported, or
+    /// their grace is over.
+    pub(super) fn check_closing(&self, found: &mut Findings) {
+        let Some(Closing { earliest, latest, saved }) = self.closing else { return };
+        let is_over = saved.is_some_and(|saved| (earliest..=latest).contains(&saved));
+        found.check(is_over || found.now <= latest, ENDS_ON_TIME, || {
+            format!(
+                "to be over between {earliest:?} and {latest:?}, it was last saved at {saved:?}"
+            )
+        });
     }
 
     /// How long a run waits for an answer.

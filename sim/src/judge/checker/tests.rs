@@ -3,6 +3,7 @@
 mod bench;
 mod classes;
 mod ends;
+mod honest;
 mod liveness;
 mod peers;
 mod queries;

@@ -16,6 +16,7 @@ impl Checker {
         let found = &mut self.found;
         self.counters.on_sent(class, bytes);
         self.sessions.on_sent(found, to);
+        self.ends.on_sent(found.now);
         self.heard.check_address(found, to);
         match class {
             Class::Query => {

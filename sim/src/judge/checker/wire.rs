@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use estudely_core::Instant;
 use estudely_core::limits::{
-    METADATA_MAX, METADATA_MIN, PIECE_LEN, PIECE_PATIENCE_MIN, REQUESTS_AT_ONCE, REQUESTS_MAX,
+    BARREN_ROUNDS_MAX, METADATA_MAX, METADATA_MIN, PIECE_LEN, PIECE_PATIENCE_MIN, REJECT_PAUSE,
+    REQUESTS_AT_ONCE, REQUESTS_MAX,
 };
+use estudely_core::{Duration, Instant};
 
 use super::bencode::{Limits, Value};
 use super::frames::{EXTENSIONS_FRONT, Frames, HANDSHAKE, Part};
@@ -38,26 +39,50 @@ pub(super) struct Wire {
     blind: bool,
     /// When each piece was last asked for.
     asked: BTreeMap<usize, Instant>,
+    /// The piece that was asked for before its size was known.
+    early: Option<usize>,
     /// Pieces asked for in the present write.
     in_write: u16,
     /// Pieces that came whole.
     pub(super) received: BTreeSet<usize>,
-    rejected: BTreeSet<usize>,
+    /// Pieces asked for that neither came nor were refused.
+    open: BTreeSet<usize>,
+    /// Pieces that were refused and not asked for since; when, if the last round asked for them.
+    /// What an earlier one asked for may have been given up before.
+    rejected: BTreeMap<usize, Option<Instant>>,
+    round: Round,
+    /// Pieces that came, whether or not they were asked for.
+    came: u64,
+    /// Rounds in a row without any, the present one left out.
+    barren: u8,
     /// Requests of theirs that may be rejected.
     requests: Vec<i64>,
     rejects: u32,
 }
 
+/// The last write that asked for pieces.
+#[derive(Clone, Debug, Default)]
+struct Round {
+    /// Which of them neither came nor were refused.
+    open: BTreeSet<usize>,
+    sent: u16,
+    refused: u16,
+    /// Whether any piece came since.
+    brought: bool,
+    /// How long before it nothing may have been refused that it asks for.
+    pause: Duration,
+}
+
 impl Wire {
     /// Bytes were read; how many bytes of pieces became whole with them.
-    pub(super) fn on_read(&mut self, bytes: &[u8]) -> usize {
+    pub(super) fn on_read(&mut self, now: Instant, bytes: &[u8]) -> usize {
         let before = self.held();
         let mut frames = std::mem::take(&mut self.read);
         frames.read(bytes, |part| match part {
             Part::Handshake(_) => self.shaken = true,
             Part::Front(0, front, length) => self.on_extensions(front, length),
             Part::Front(id, front, length) if Some(id) == self.ours => {
-                self.on_head(front, length);
+                self.on_head(now, front, length);
             }
             Part::Whole(id, front, length) if Some(id) == self.ours => {
                 self.on_whole(front, length);
@@ -103,6 +128,11 @@ impl Wire {
         self.received.iter().map(|piece| self.piece_len(*piece)).sum()
     }
 
+    /// The most bytes of metadata that a fetcher may hold for it.
+    pub(super) fn most_held(&self) -> usize {
+        if self.blind { METADATA_MAX } else { self.size.unwrap_or(0) }
+    }
+
     /// How many pieces the metadata has.
     pub(super) fn pieces(&self) -> usize {
         self.size.unwrap_or(0).div_ceil(PIECE_LEN)
@@ -135,7 +165,7 @@ impl Wire {
 
     /// The dictionary of a metadata message of theirs is here. What it says counts at once, however
     /// long the data behind it take.
-    fn on_head(&mut self, front: &[u8], length: usize) {
+    fn on_head(&mut self, now: Instant, front: &[u8], length: usize) {
         let Some(head) = Head::read(front, length) else { return };
         match head.kind {
             Some(0) => self.requests.push(head.number),
@@ -145,9 +175,20 @@ impl Wire {
                 let alone = alone.filter(|alone| *alone < PIECE_LEN as i64);
                 self.on_size(head.total_size.or(alone));
             }
-            Some(2) => self.rejected.extend(head.piece()),
+            Some(2) => head.piece().into_iter().for_each(|piece| self.on_reject(now, piece)),
             _ => {}
         }
+    }
+
+    /// They refuse a piece. The first one of metadata whose size is unknown may be had later.
+    fn on_reject(&mut self, now: Instant, piece: usize) {
+        if self.size.is_none() || !self.asked.contains_key(&piece) {
+            return;
+        }
+        let is_of_round = self.round.open.remove(&piece);
+        self.round.refused += u16::from(is_of_round);
+        self.open.remove(&piece);
+        self.rejected.entry(piece).or_insert(is_of_round.then_some(now));
     }
 
     /// A metadata message of theirs is here to its last byte.
@@ -155,8 +196,14 @@ impl Wire {
         let Some(head) = Head::read(front, length).filter(|head| head.kind == Some(1)) else {
             return;
         };
+        self.came += 1;
+        self.round.brought = true;
         let due = self.due(&head).filter(|piece| self.piece_len(*piece) == head.data);
-        self.received.extend(due);
+        if let Some(piece) = due {
+            self.received.insert(piece);
+            self.open.remove(&piece);
+            self.round.open.remove(&piece);
+        }
     }
 
     /// The piece that a message is about, if that was asked for.
@@ -215,7 +262,8 @@ impl Wire {
         }
     }
 
-    /// 9.6: so many in one write. M9: what was refused or did not come is asked for again.
+    /// 9.6: so many in one write. M9: what was refused or did not come is asked for again, what
+    /// came is not.
     fn on_our_request(&mut self, now: Instant, piece: i64) -> Result<(), String> {
         self.in_write += 1;
         ok(self.in_write <= REQUESTS_AT_ONCE, || format!("{} requests at once", self.in_write))?;
@@ -225,15 +273,47 @@ impl Wire {
                 format!("piece {piece} is asked for without an acceptable size")
             })?;
             // Before they name a size, the first piece may be had (M1).
+            self.early = Some(0);
             let again = self.asked.insert(0, Instant::START).is_some();
             return ok(!again, || "a first piece is asked for twice before a size".to_owned());
+        }
+        if self.in_write == 1 {
+            self.begin_round()?;
         }
         let number = usize::try_from(piece).ok().filter(|number| *number < count);
         let number = number.ok_or_else(|| format!("piece {piece} of {count} is asked for"))?;
         let before = self.asked.insert(number, now);
-        let refused = self.rejected.remove(&number);
-        let again = !refused && before.is_some_and(|before| now < before + PIECE_PATIENCE_MIN);
+        // One that came before its size was known may be left to what an earlier peer left.
+        let early = self.early.take_if(|early| *early == number).is_some();
+        let came = self.received.contains(&number) && !early;
+        ok(!came, || format!("piece {piece} is asked for, and came before"))?;
+        let pause = self.round.pause;
+        let again = match self.rejected.remove(&number) {
+            Some(refused) => refused.is_some_and(|refused| now < refused + pause),
+            None => before.is_some_and(|before| now < before + PIECE_PATIENCE_MIN),
+        };
+        self.open.insert(number);
+        self.round.open.insert(number);
+        self.round.sent += 1;
         ok(!again, || format!("piece {piece} is asked for again"))
+    }
+
+    /// M9: after a whole round of refusals another one is begun only where pieces came, and not
+    /// when so many in a row brought none.
+    fn begin_round(&mut self) -> Result<(), String> {
+        let all_answered = self.open.is_empty();
+        let pause = if all_answered { REJECT_PAUSE } else { PIECE_PATIENCE_MIN };
+        let before = std::mem::replace(&mut self.round, Round { pause, ..Round::default() });
+        if before.sent == 0 || before.brought {
+            self.barren = 0;
+        } else {
+            self.barren = self.barren.saturating_add(1);
+        }
+        let is_refused = all_answered && before.sent > 0 && before.refused == before.sent;
+        let barren = self.barren;
+        ok(!is_refused || (self.came > 0 && barren < BARREN_ROUNDS_MAX), || {
+            format!("pieces are asked for after {barren} rounds of which the last was refused")
+        })
     }
 }
 

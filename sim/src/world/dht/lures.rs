@@ -240,11 +240,6 @@ impl World {
         let slot = self.lures.shown(self.lures.decoys.start + decoy);
         self.plan.addresses.addr(self.seed, slot)
     }
-
-    /// The addresses of all decoys.
-    pub fn decoys(&self) -> impl Iterator<Item = std::net::SocketAddr> + '_ {
-        (0..self.lures.decoys.len() as u32).map(|decoy| self.decoy_addr(decoy))
-    }
 }
 
 /// What a dialler meets at a decoy.

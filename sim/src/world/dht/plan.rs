@@ -194,6 +194,27 @@ pub struct Plan {
     pub hostility: Hostility,
 }
 
+impl Plan {
+    /// So many honest nodes that live for ever, and no torrents.
+    pub const fn without_torrents(seed: u64, nodes: u32, addresses: Addresses) -> Self {
+        Self {
+            seed,
+            nodes,
+            dead_nodes: Percent::ZERO,
+            no_bep51: Percent::ZERO,
+            torrents: 0,
+            peers: 1..=1,
+            dead_peers: Percent::ZERO,
+            metadata: MetadataSizes::Realistic,
+            interval: INTERVAL_DEFAULT,
+            routing: Routing::Ideal,
+            addresses,
+            churn: Churn::NONE,
+            hostility: Hostility::NONE,
+        }
+    }
+}
+
 /// Why a plan has no world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanError {
@@ -253,7 +274,7 @@ pub(crate) fn check(plan: &Plan) -> Result<(), PlanError> {
     if peers.is_empty() || *peers.start() == 0 || *peers.end() > PEERS_PER_TORRENT_MAX {
         return Err(PlanError::Peers);
     }
-    if let MetadataSizes::Between(sizes) = &plan.metadata {
+    if let Some(sizes) = plan.metadata.bounds() {
         let allowed = torrent::METADATA_LEN_MIN..=torrent::METADATA_LEN_MAX;
         if sizes.is_empty() || !allowed.contains(sizes.start()) || !allowed.contains(sizes.end()) {
             return Err(PlanError::MetadataSizes);

@@ -1,5 +1,6 @@
 //! One file for each named situation, with what is to be expected of it, exactly.
 
+mod baiters;
 mod bootstrap_silent;
 mod clock_slips;
 mod dht_bootstrap;

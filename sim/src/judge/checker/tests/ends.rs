@@ -1,11 +1,11 @@
 //! Canaries of rule 25.
 
-use estudely_core::InfoHash;
 use estudely_core::session::{Ended, Failure, Output};
+use estudely_core::{Duration, InfoHash};
 
 use super::bench::{Bench, addr, seconds};
 use super::id;
-use crate::judge::rule::NOT_TOO_EARLY;
+use crate::judge::rule::{ENDS_ON_TIME, NOT_TOO_EARLY};
 use crate::net::event::Event;
 use crate::world::scenario::Scenario;
 
@@ -118,6 +118,50 @@ fn outputs_end_a_run_only_as_they_were_and_a_loss_does_at_once() {
         let mut bench = looking_up(Scenario::calm(1));
         bench.see(Event::Output(news));
         bench.drain();
+        bench.expect(broken);
+    }
+}
+
+#[test]
+fn an_end_of_the_work_waits_until_its_rows_are_handed_on_and_no_longer() {
+    let millis = Duration::from_millis;
+    for (wait, broken) in [(1_999, Some(NOT_TOO_EARLY)), (2_000, None)] {
+        let scenario = Scenario { max_infohashes: 1, flush_ms: 2_000, ..Scenario::calm(1) };
+        let mut bench = looking_up(scenario);
+        bench.failed([7; 20]);
+        bench.wait(millis(wait));
+        end(&mut bench, Ended::Limit);
+        bench.expect(broken);
+    }
+    for (wait, broken) in [(3_000, None), (3_001, Some(ENDS_ON_TIME))] {
+        let mut bench = looking_up(Scenario { flush_ms: 2_000, ..Scenario::calm(1) });
+        bench.see(Event::Output(Output::Full));
+        bench.wait(millis(wait));
+        bench.drain();
+        bench.expect(broken);
+    }
+}
+
+#[test]
+fn a_run_without_work_does_not_go_on_for_ever() {
+    for (wait, broken) in [(90, None), (91, Some(ENDS_ON_TIME))] {
+        let mut bench = looking_up(Scenario { idle_s: 30, ..Scenario::calm(1) });
+        bench.failed([7; 20]);
+        bench.wait(seconds(wait));
+        bench.drain();
+        bench.expect(broken);
+    }
+    for (wait, settled, broken) in
+        [(60, true, None), (61, true, Some(ENDS_ON_TIME)), (61, false, None)]
+    {
+        let mut bench = looking_up(Scenario { requests: 1, ..Scenario::calm(1) });
+        bench.see(Event::Requested { hash: InfoHash([7; 20]) });
+        if settled {
+            bench.failed([7; 20]);
+        }
+        bench.wait(seconds(wait));
+        // Told to end or not, it should have ended by itself.
+        end(&mut bench, Ended::Signal);
         bench.expect(broken);
     }
 }

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
-use estudely_core::limits::{PUT_BACKS_MAX, TURNS_MAX};
-use estudely_core::{InfoHash, PeerFault};
+use estudely_core::limits::{BARREN_ROUNDS_MAX, PUT_BACKS_MAX, TURNS_MAX};
+use estudely_core::{Config, Duration, InfoHash, Mode, PeerFault};
 
+use super::super::table::snapshot;
 use super::bench::{Bench, RAW, addr, hash_of, seconds, verified};
-use super::{id, knowing_in, node};
+use super::{ID, id, knowing_in, node};
+use crate::judge::checker::dials::PRESSURES_MAX;
 use crate::judge::checker::expected::{Due, Fields};
 use crate::judge::rule::*;
 use crate::world::scenario::Scenario;
@@ -61,7 +63,12 @@ fn shaken(bench: &mut Bench, size: usize) {
 
 /// The same on connection `conn`.
 fn shaken_on(bench: &mut Bench, conn: u64, size: usize) {
-    bench.dial(conn, peer(1));
+    shaken_with(bench, (conn, peer(1)), size);
+}
+
+/// The same with any peer.
+fn shaken_with(bench: &mut Bench, (conn, to): (u64, SocketAddr), size: usize) {
+    bench.dial(conn, to);
     bench.connected(conn);
     bench.wrote(conn, &handshake(hash_of(RAW)));
     bench.read(conn, &handshake(hash_of(RAW)));
@@ -238,7 +245,7 @@ fn a_peer_is_tried_once_an_hour_unless_the_attempt_goes_on() {
     for (fault, wait, breaks) in [
         (PeerFault::NotBitTorrent, seconds(1), true),
         (PeerFault::NotBitTorrent, later, false),
-        (PeerFault::Pressure, seconds(1), false),
+        (PeerFault::Pressure, seconds(1), true),
         (PeerFault::ClosedEarly, seconds(1), true),
     ] {
         let mut bench = with_peer();
@@ -283,6 +290,27 @@ fn what_gave_up_its_place_has_its_turns() {
                 bench.read(conn, &first_piece(""));
             }
             bench.ended(conn, Some(PeerFault::Yielded));
+            bench.wait(seconds(10));
+        }
+        bench.expect(breaks.then_some(DIALS_BOUNDED));
+    }
+}
+
+#[test]
+fn a_spent_budget_excuses_where_so_much_is_on_offer_and_not_for_ever() {
+    let most = 10 << 20;
+    let fits = Config::new(Mode::Crawl).assembly_bytes() / most;
+    for (others, times, breaks) in
+        [(fits, PRESSURES_MAX, false), (fits - 1, 1, true), (fits, PRESSURES_MAX + 1, true)]
+    {
+        let peers: Vec<_> = (1..=others as u8 + 1).map(peer).collect();
+        let mut bench = with_peers(Scenario::calm(1), &peers);
+        for (conn, other) in (1..).zip(&peers[1..]) {
+            shaken_with(&mut bench, (conn, *other), most);
+        }
+        for conn in (100..).take(usize::from(times) + 1) {
+            shaken_on(&mut bench, conn, most);
+            bench.ended(conn, Some(PeerFault::Pressure));
             bench.wait(seconds(10));
         }
         bench.expect(breaks.then_some(DIALS_BOUNDED));
@@ -365,14 +393,67 @@ fn a_new_id_counts_from_then_on_and_zero_means_never() {
     }
 }
 
-#[test]
-fn a_rejected_piece_may_be_asked_for_again() {
+fn reject(piece: u32) -> Vec<u8> {
+    extended(2, format!("d8:msg_typei2e5:piecei{piece}ee").as_bytes())
+}
+
+/// A conversation about so many pieces, all of which were asked for at once.
+fn asked_for(pieces: u32) -> Bench {
     let mut bench = with_peer();
-    shaken(&mut bench, 20_000);
-    bench.wrote(1, &extended(3, request(0).as_bytes()));
-    bench.read(1, &extended(2, b"d8:msg_typei2e5:piecei0ee"));
-    bench.wrote(1, &extended(3, request(0).as_bytes()));
-    bench.expect(None);
+    shaken(&mut bench, pieces as usize * 16_384);
+    let asked: Vec<_> = (0..pieces).map(|n| extended(3, request(n).as_bytes())).collect();
+    bench.wrote(1, &asked.concat());
+    bench
+}
+
+#[test]
+fn a_rejected_piece_may_be_asked_for_again_after_a_pause_if_others_came() {
+    // Of three pieces, where the last is answered too or not.
+    for (comes, answered, wait, breaks) in [
+        (true, true, 500, false),
+        (true, true, 499, true),
+        (true, false, 400, false),
+        (true, false, 399, true),
+        (false, true, 5_000, true),
+    ] {
+        let mut bench = asked_for(3);
+        let first = if comes { first_piece("") } else { reject(0) };
+        bench.read(1, &first);
+        bench.read(1, &reject(1));
+        if answered {
+            bench.read(1, &reject(2));
+        }
+        bench.wait(Duration::from_millis(wait));
+        bench.wrote(1, &extended(3, request(1).as_bytes()));
+        bench.expect(breaks.then_some(REQUESTS_IN_ORDER));
+    }
+}
+
+#[test]
+fn what_came_is_not_asked_for_again_and_what_did_not_come_is() {
+    for (again, breaks) in [(0, true), (1, false)] {
+        let mut bench = asked_for(2);
+        bench.read(1, &first_piece(""));
+        bench.wait(seconds(5));
+        bench.wrote(1, &extended(3, request(again).as_bytes()));
+        bench.expect(breaks.then_some(REQUESTS_IN_ORDER));
+    }
+}
+
+#[test]
+fn a_peer_that_refuses_round_after_round_is_left() {
+    for (rounds, breaks) in
+        [(u32::from(BARREN_ROUNDS_MAX), false), (u32::from(BARREN_ROUNDS_MAX) + 1, true)]
+    {
+        let mut bench = asked_for(2);
+        bench.read(1, &first_piece(""));
+        for _ in 0..rounds {
+            bench.read(1, &reject(1));
+            bench.wait(seconds(5));
+            bench.wrote(1, &extended(3, request(1).as_bytes()));
+        }
+        bench.expect(breaks.then_some(REQUESTS_IN_ORDER));
+    }
 }
 
 #[test]
@@ -427,6 +508,32 @@ fn every_due_torrent_is_emitted_in_the_end() {
         assert_eq!(bench.checker.pending().is_none(), emitted);
         bench.finish();
         bench.expect(breaks);
+    }
+}
+
+#[test]
+fn a_run_is_over_once_what_it_cut_off_is_reported_or_the_grace_is_over() {
+    for (cut_ms, saved, breaks) in [
+        (700, Some(700), false),
+        (700, Some(699), true),
+        (700, Some(1_701), true),
+        (60_000, Some(1_500), false),
+        (60_000, Some(1_499), true),
+        (0, Some(0), false),
+        (0, None, true),
+    ] {
+        let mut bench = with_peers(Scenario { cut_ms, ..Scenario::calm(1) }, &[peer(1)]);
+        let state = snapshot(ID, &[]);
+        bench.dial(1, peer(1));
+        bench.shut_down();
+        bench.ended(1, Some(PeerFault::Aborted));
+        if let Some(millis) = saved {
+            bench.wait(Duration::from_millis(millis));
+            bench.saved(&state, true);
+        }
+        bench.wait(seconds(5));
+        bench.finish();
+        bench.expect(breaks.then_some(ENDS_ON_TIME));
     }
 }
 

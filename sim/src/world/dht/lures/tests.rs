@@ -54,7 +54,7 @@ fn every_baiter_and_decoy_lives_at_one_address_in_a_network_of_its_own() {
         assert!(nets.insert(network(world.contact(node).addr)));
         assert_eq!(at(&world, world.contact(node).addr), Some(Resident::Node(node)));
     }
-    for (decoy, addr) in (0..).zip(world.decoys()) {
+    for (decoy, addr) in (0..).zip(decoys(&world)) {
         assert!(nets.insert(network(addr)));
         assert_eq!(at(&world, addr), Some(Resident::Decoy(decoy)));
     }
@@ -67,7 +67,7 @@ fn baiters_that_share_networks_fill_exactly_those() {
     let baiters = (0..world.node_count()).filter(|&node| world.baiter(node).is_some());
     let nodes: Vec<_> =
         baiters.map(|node| (world.contact(node).addr, Resident::Node(node))).collect();
-    let decoys = (0..).zip(world.decoys()).map(|(decoy, addr)| (addr, Resident::Decoy(decoy)));
+    let decoys = (0..).zip(decoys(&world)).map(|(decoy, addr)| (addr, Resident::Decoy(decoy)));
     let (mut nets, mut addrs) = (BTreeSet::new(), BTreeSet::new());
     for (addr, resident) in nodes.into_iter().chain(decoys) {
         nets.insert(network(addr));
@@ -110,6 +110,11 @@ fn each_kind_of_bait_leads_where_it_says() {
     let any = Luring { any_key: true, ..luring() };
     let any = self::world(any);
     assert_eq!(any.decoys_for(0, any.key(0)).count() as u32, NAMED);
+}
+
+/// The addresses of all decoys.
+fn decoys(world: &World) -> impl Iterator<Item = SocketAddr> + '_ {
+    (0..world.lures.decoys.len() as u32).map(|decoy| world.decoy_addr(decoy))
 }
 
 fn at(world: &World, addr: SocketAddr) -> Option<Resident> {
