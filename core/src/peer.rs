@@ -4,4 +4,5 @@
 
 pub mod pieces;
 pub mod clients;
+pub mod mse;
 pub mod exchange;
