@@ -44,8 +44,9 @@ const RC4: u32 = 2;
 const _: () = {
     assert!(MSE_VC_END_MAX == KEY_LEN + MSE_PAD_MAX + VC_LEN);
     assert!(SELECTION_LEN <= KEY_LEN);
-    // Lengths of paddings are written in 16 bits.
-    assert!(MSE_PAD_MAX <= u16::MAX as usize && HANDSHAKE_LEN <= u16::MAX as usize);
+    // Lengths of paddings and of the first message are written in 16 bits.
+    assert!(MSE_PAD_MAX <= u16::MAX as usize);
+    assert!(HANDSHAKE_LEN <= u16::MAX as usize);
 };
 
 /// What an encrypted connection offers the peer (2.8).
