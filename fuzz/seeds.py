@@ -572,9 +572,43 @@ def capture_krpc(node, torrent, address):
             print(f"{name}: {heard} datagrams")
 
 
+def key_exchanges():
+    """`mse`: bits, selection, both paddings, where the stream ends, four cuts, the rest."""
+    def answer(bits=0, select=2, pad_b=0, pad_d=0, ends_at=0, rest=b"payload", key=b""):
+        numbers = struct.pack(">BHHH", select, pad_b, pad_d, ends_at)
+        return bytes([bits]) + key + numbers + bytes([95, 6, 0, 30]) + rest
+    prime = int("FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22"
+                "514A08798E3404DDEF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6"
+                "F44C42E9A63A36210000000000090563", 16)
+    for name, data in {
+        "rc4": answer(),
+        "rc4_longest_paddings": answer(pad_b=512, pad_d=512),
+        "rc4_required": answer(1),
+        "plaintext": answer(select=1, pad_b=3, pad_d=5),
+        "plaintext_though_rc4_is_required": answer(1, select=1),
+        "both_bits": answer(select=3),
+        "both_bits_though_rc4_is_required": answer(1, select=3),
+        "no_bits": answer(select=0),
+        "a_bit_that_means_nothing": answer(select=4),
+        "padding_one_too_long": answer(pad_b=513, rest=bytes(20)),
+        "second_padding_one_too_long": answer(pad_d=513),
+        "second_padding_of_65535": answer(pad_d=65535),
+        "ends_within_the_key": answer(4, ends_at=95),
+        "ends_with_the_key": answer(4, ends_at=96),
+        "ends_within_the_constant": answer(4, ends_at=100),
+        "noise_of_519": answer(8, rest=b"\x55" * 519),
+        "noise_of_520": answer(8, rest=b"\x55" * 520),
+        **{f"key_{name}": answer(2, key=(value % 2**768).to_bytes(96, "big"), rest=bytes(600))
+           for name, value in {"0": 0, "1": 1, "3": 3, "p_minus_2": prime - 2, "p_minus_1": prime - 1,
+                               "p": prime, "highest": -1}.items()},
+    }.items():
+        seed("mse", name, data)
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["capture"]:
         capture()
     else:
         vectors()
+        key_exchanges()
         torrent_seeds()

@@ -118,6 +118,7 @@ pub use crawl::row::{FailureCause, Row, Verdict};
 pub use crawl::session;
 pub use lead::Request;
 pub use peer::exchange::{Exchange, Fetched, Metadata, Outcome, Step, Transport};
+pub use peer::mse::Encryption;
 pub use stats::Stats;
 
 /// What an adapter may borrow: randomness that follows from the seed of the run, and compact sets
@@ -134,7 +135,7 @@ pub mod internal {
     pub use crate::base::{addr, fault, id, planted, rng, store, time};
     pub use crate::crawl::{crawler, row};
     pub use crate::dht::{endpoint, table, walk};
-    pub use crate::peer::{clients, exchange, pieces};
+    pub use crate::peer::{clients, exchange, mse, pieces};
 }
 
 /// Its examples are compiled and run with the others.

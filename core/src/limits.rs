@@ -57,7 +57,15 @@ pub const METADATA_HEAD_TOKENS: u32 = 32;
 /// still gets a second for its answer, and the fifth would leave only after 15 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Time from connected to the peer's complete 68-byte handshake (H26).
+/// The longest padding of message stream encryption, in bytes (2.2, 2.7).
+pub const MSE_PAD_MAX: usize = 512;
+
+/// Where in a peer's answer to our key its verification constant ends at the latest, in bytes from
+/// the start of the stream (2.6): a key of 96, the longest padding, and the 8 of the constant.
+pub const MSE_VC_END_MAX: usize = 96 + MSE_PAD_MAX + 8;
+
+/// Time from connected to the peer's complete 68-byte handshake, an exchange of keys before it
+/// included (H26).
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time from there to a usable extension handshake (H26).

@@ -6,4 +6,5 @@
 
 pub mod node;
 pub mod peer;
+pub mod mse;
 pub mod decoy;

@@ -40,8 +40,8 @@
 //! - **Other crawlers, and load.** A node answers as fast when it is asked a thousand times a
 //!   second.
 //! - **uTP, encryption, PEX, trackers, announces by peers.** A peer speaks plain TCP and serves
-//!   metadata only. The checker can judge a crawler that serves or speaks uTP; no world asks for
-//!   it.
+//!   metadata only. There are peers that take encrypted connections only, and the checker can judge
+//!   a crawler that serves or speaks uTP; no world asks for either.
 //! - **Threads.** Connections run on the thread of the core, one event after the other.
 //! - **Real sizes of the network.** 100 000 nodes fit; the DHT has millions.
 
@@ -55,7 +55,7 @@ pub mod subject;
 pub mod run;
 pub mod swarm;
 
-pub use actors::{decoy, node, peer};
+pub use actors::{decoy, mse, node, peer};
 pub use judge::{checker, curve, rule, score, trace};
 pub use net::{event, link};
 pub use run::{command, direct, gateway, inject, shrink, verdict};

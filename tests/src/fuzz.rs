@@ -14,6 +14,7 @@ mod files;
 mod info;
 mod input;
 mod krpc;
+mod mse;
 mod wire;
 
 use estudely_core::InfoHash;
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("krpc", krpc::krpc),
     ("magnet", info::magnet),
     ("metainfo", info::metainfo),
+    ("mse", mse::mse),
     ("name", info::name),
     ("peers_csv", files::peers_csv),
     ("table", dht::table),

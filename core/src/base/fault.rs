@@ -43,9 +43,19 @@ faults! {
     Yielded => "yielded",
     /// The run ended first: not the peer's fault.
     Aborted => "aborted",
+    /// Closed while keys were exchanged; perhaps it takes no encryption.
+    ClosedExchangingKeys => "closed-exchanging-keys",
+    /// Its public key makes a secret that everybody knows.
+    BadKey => "bad-key",
+    /// Its answer to our key has no verification constant where one must be.
+    NoVc => "no-vc",
+    /// Selects a way to go on that it was not offered.
+    BadSelect => "bad-select",
+    /// Announces a padding longer than allowed.
+    BadPad => "bad-pad",
     /// Closed before its handshake was complete; perhaps it wants encryption.
     ClosedEarly => "closed-early",
-    /// No complete handshake in time.
+    /// No complete handshake in time, the exchange of keys before it included.
     HandshakeTimeout => "handshake-timeout",
     /// Not the BitTorrent protocol, or encrypted.
     NotBitTorrent => "not-bittorrent",
@@ -88,6 +98,7 @@ impl PeerFault {
             self,
             Self::Unreachable
                 | Self::ConnectTimeout
+                | Self::ClosedExchangingKeys
                 | Self::ClosedEarly
                 | Self::HandshakeTimeout
                 | Self::ExtensionTimeout

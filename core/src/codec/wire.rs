@@ -73,12 +73,22 @@ impl Handshake {
         Some(Self { reserved: *reserved, info_hash: InfoHash(*info_hash), peer_id: *peer_id })
     }
 
+    /// The 68 bytes.
+    pub fn to_bytes(&self) -> [u8; HANDSHAKE_LEN] {
+        let mut bytes = [0; HANDSHAKE_LEN];
+        let (head, peer_id) = bytes.split_at_mut(HANDSHAKE_HASH_END);
+        let (head, info_hash) = head.split_at_mut(HANDSHAKE_HASH_END - InfoHash::LEN);
+        let (protocol, reserved) = head.split_at_mut(PROTOCOL.len());
+        protocol.copy_from_slice(&PROTOCOL);
+        reserved.copy_from_slice(&self.reserved);
+        info_hash.copy_from_slice(&self.info_hash.0);
+        peer_id.copy_from_slice(&self.peer_id);
+        bytes
+    }
+
     /// Appends the 68 bytes.
     pub fn emit(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&PROTOCOL);
-        out.extend_from_slice(&self.reserved);
-        out.extend_from_slice(&self.info_hash.0);
-        out.extend_from_slice(&self.peer_id);
+        out.extend_from_slice(&self.to_bytes());
     }
 
     /// Whether the speaker knows the extension protocol (BEP 10).

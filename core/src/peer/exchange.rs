@@ -15,6 +15,8 @@
 //!   coming in; after that memory grows with the pieces received (H23).
 //! - There always is a deadline; only a new piece moves it, and never beyond the absolute one. An
 //!   exchange may be due before it, to ask again for what did not come.
+//! - An encrypted one says and hears the same, behind a filter for the bytes of both directions
+//!   ([`Exchange::with_encryption`]). No other encryption is accepted inside (2.8).
 //! - Nothing that a peer sends makes it panic, and nothing unverified leaves it as [`Metadata`].
 //! - Whatever takes time in proportion to the metadata is done here, behind the hash: adapters may
 //!   run exchanges on any thread, and the control plane only moves what they bring.
@@ -23,6 +25,7 @@ mod asking;
 mod nuisance;
 mod outcome;
 mod reading;
+mod sealed;
 
 use std::mem;
 use std::net::SocketAddr;
@@ -36,13 +39,16 @@ use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::rng::{Rng, Seed};
 use crate::base::time::{Duration, Instant};
-use crate::codec::wire::{Extensions, Handshake, MetadataMessage, OUR_EXTENSIONS, PEER_ID_PREFIX};
+use crate::codec::wire::{
+    Extensions, HANDSHAKE_LEN, Handshake, MetadataMessage, OUR_EXTENSIONS, PEER_ID_PREFIX,
+};
 use crate::limits::{
     CONNECT_TIMEOUT, DELIVERY_GRACE, DELIVERY_TIME, EXCHANGE_RATE, EXCHANGE_TIMEOUT,
     EXTENSION_TIMEOUT, HANDSHAKE_TIMEOUT, METADATA_MIN, OFFER_PATIENCE, PIECE_LEN, PIECE_TIMEOUT,
     RATE_MIN,
 };
 use crate::peer::clients::{ClientName, Clients, Learnt};
+use crate::peer::mse::Filter;
 use crate::peer::pieces::Pieces;
 
 pub use self::outcome::{
@@ -69,6 +75,8 @@ pub struct Exchange {
     phase_ends: Instant,
     /// When everything must be over.
     all_ends: Instant,
+    /// What every byte passes if the stream is encrypted.
+    filter: Option<Box<Filter>>,
     reading: Reading,
     /// Under which id the peer wants metadata messages (10.2); 0 before it said so.
     peer_metadata_id: u8,
@@ -115,12 +123,14 @@ impl Exchange {
             timings: Timings {
                 started: now,
                 connected: None,
+                keys_exchanged: None,
                 handshaken: None,
                 offered: None,
                 ended: now,
             },
             phase_ends: now + CONNECT_TIMEOUT,
             all_ends: now + EXCHANGE_TIMEOUT,
+            filter: None,
             reading: Reading::new(),
             peer_metadata_id: 0,
             resume,
@@ -143,8 +153,9 @@ impl Exchange {
         Self { clients, ..self }
     }
 
-    /// The stream is connected: appends our base handshake. The extension handshake waits for the
-    /// peer's 68 bytes, because aria2 hangs up when both come in one segment.
+    /// The stream is connected: appends our base handshake, or our public key if it is to be
+    /// encrypted. The extension handshake waits for the peer's 68 bytes, because aria2 hangs up when
+    /// both come in one segment.
     pub fn handle_connected(&mut self, now: Instant, out: &mut Vec<u8>) {
         if self.progress != Progress::Nothing || self.ended {
             return;
@@ -152,7 +163,15 @@ impl Exchange {
         self.progress = Progress::Connected;
         self.timings.connected = Some(self.clamp(now));
         self.phase_ends = now + HANDSHAKE_TIMEOUT;
-        Handshake::new(self.hash, self.peer_id).emit(out);
+        match &mut self.filter {
+            Some(filter) => filter.begin(out),
+            None => out.extend_from_slice(&self.opening()),
+        }
+    }
+
+    /// Our base handshake.
+    fn opening(&self) -> [u8; HANDSHAKE_LEN] {
+        Handshake::new(self.hash, self.peer_id).to_bytes()
     }
 
     /// Bytes arrived. Consumes all of them; appends what is to be written. Bytes that arrive after
@@ -167,7 +186,7 @@ impl Exchange {
         if planted::is(Bug::EndlessExchange) {
             (self.phase_ends, self.all_ends) = (now + PIECE_TIMEOUT, now + EXCHANGE_TIMEOUT);
         }
-        match self.read(now, input, out) {
+        match self.read_stream(now, input, out) {
             ControlFlow::Continue(()) => Step::Continue,
             ControlFlow::Break(result) => Step::Finished(Box::new(self.finish(now, result))),
         }
@@ -177,7 +196,10 @@ impl Exchange {
     #[must_use]
     pub fn handle_closed(&mut self, now: Instant) -> Outcome {
         let fault = match self.progress {
-            Progress::Nothing | Progress::Connected => PeerFault::ClosedEarly,
+            Progress::Connected if self.filter.is_some() => PeerFault::ClosedExchangingKeys,
+            Progress::Nothing | Progress::Connected | Progress::KeysExchanged => {
+                PeerFault::ClosedEarly
+            }
             Progress::Handshaken if self.lack != PeerFault::ExtensionTimeout => self.lack,
             Progress::Handshaken | Progress::Offered | Progress::Complete => PeerFault::ClosedLate,
         };
@@ -201,14 +223,14 @@ impl Exchange {
             if self.asking.poll_timeout().is_some_and(|at| at <= now) {
                 let is_coming = self.pieces.as_ref().is_some_and(Pieces::is_one_coming);
                 if self.asking.on_due(now, is_coming) == Next::Ask {
-                    self.ask(now, out);
+                    self.say_sealed(out, |exchange, out| exchange.ask(now, out));
                 }
             }
             return Step::Continue;
         }
         let fault = match self.progress {
             Progress::Nothing => PeerFault::ConnectTimeout,
-            Progress::Connected => PeerFault::HandshakeTimeout,
+            Progress::Connected | Progress::KeysExchanged => PeerFault::HandshakeTimeout,
             Progress::Handshaken => self.lack,
             Progress::Offered | Progress::Complete => PeerFault::MetadataTimeout,
         };
@@ -250,7 +272,8 @@ impl Exchange {
     /// Never before what was seen already (H47).
     fn clamp(&self, now: Instant) -> Instant {
         let timings = &self.timings;
-        let last = timings.offered.or(timings.handshaken).or(timings.connected);
+        let last = timings.offered.or(timings.handshaken).or(timings.keys_exchanged);
+        let last = last.or(timings.connected);
         now.max(last.unwrap_or(timings.started))
     }
 
@@ -281,6 +304,12 @@ impl Exchange {
             pieces_offered: self.pieces_offered,
             pieces_new: self.pieces_new,
         }
+    }
+
+    /// Keys are exchanged, and how to go on is agreed.
+    fn on_keys(&mut self, now: Instant) {
+        self.progress = Progress::KeysExchanged;
+        self.timings.keys_exchanged = Some(self.clamp(now));
     }
 
     /// The peer's base handshake was complete.

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod floor;
+mod keys;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
@@ -47,6 +48,9 @@ struct Arguments {
     /// the floor alone
     #[argh(switch)]
     floor_only: bool,
+    /// the exchange of keys of an encrypted connection alone, beside one SHA-1 of 16 KiB
+    #[argh(switch)]
+    keys: bool,
     /// fetch what this list names and print how many were right: the floor's own process
     #[argh(option)]
     floor: Option<PathBuf>,
@@ -88,6 +92,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> io::Result<()> {
+    if arguments.keys {
+        let (cost, is_within) = keys::measure().map_err(|fault| io::Error::other(fault.word()))?;
+        print_line(&cost)?;
+        return if is_within { Ok(()) } else { Err(io::Error::other("keys cost too much")) };
+    }
     raise_file_limit();
     if let Some(list) = &arguments.floor {
         let verified = floor::run(BufReader::new(File::open(list)?))?;

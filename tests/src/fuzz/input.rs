@@ -1,4 +1,5 @@
-//! Takes an input apart: numbers, slices and choices from its front, zeros when it is used up.
+//! Takes an input apart: numbers, slices and choices from its front, zeros when it is used up; and
+//! a stream into parts.
 
 /// What is left of an input.
 pub(super) struct Input<'a>(pub(super) &'a [u8]);
@@ -32,4 +33,16 @@ impl<'a> Input<'a> {
         self.0 = rest;
         front
     }
+}
+
+/// Parts whose lengths repeat `lengths`.
+pub(super) fn split<'a>(
+    mut bytes: &'a [u8],
+    lengths: &'a [usize],
+) -> impl Iterator<Item = &'a [u8]> {
+    lengths.iter().cycle().map_while(move |length| {
+        let (part, rest) = bytes.split_at(bytes.len().min(*length));
+        bytes = rest;
+        (!part.is_empty()).then_some(part)
+    })
 }

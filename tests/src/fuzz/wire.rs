@@ -15,7 +15,7 @@ use estudely_core::{
     Duration, Exchange, InfoHash, Instant, Metadata, Outcome, PeerFault, Seed, Step, Transport,
 };
 
-use super::input::Input;
+use super::input::{Input, split};
 
 /// Longest stream that is also fed byte by byte.
 const BYTEWISE_MAX: usize = 4_096;
@@ -338,13 +338,4 @@ fn first_piece(poisoned: bool) -> Option<Pieces> {
     let poison = [0x55; PIECE_LEN];
     let piece = if poisoned { &poison } else { &metadata[..PIECE_LEN] };
     (pieces.begin(0) && pieces.fill(piece)).then_some(pieces)
-}
-
-/// Parts whose lengths repeat `lengths`.
-fn split<'a>(mut bytes: &'a [u8], lengths: &'a [usize]) -> impl Iterator<Item = &'a [u8]> {
-    lengths.iter().cycle().map_while(move |length| {
-        let (part, rest) = bytes.split_at(bytes.len().min(*length));
-        bytes = rest;
-        (!part.is_empty()).then_some(part)
-    })
 }

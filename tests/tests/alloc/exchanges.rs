@@ -6,8 +6,8 @@ use estudely_core::internal::exchange::{Attempt, Pipeline};
 use estudely_core::limits::{EXTENDED_HANDSHAKE_FRONT, EXTENDED_HANDSHAKE_MAX, PIECE_LEN};
 use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
 use estudely_core::{
-    Config, Crawler, Duration, Exchange, InfoHash, Instant, Mode, PeerFault, Request, Seed, Step,
-    Transport, Verdict,
+    Config, Crawler, Duration, Encryption, Exchange, InfoHash, Instant, Mode, PeerFault, Request,
+    Seed, Step, Transport, Verdict,
 };
 use sha1::{Digest, Sha1};
 
@@ -109,6 +109,31 @@ fn a_conversation_that_arrives_byte_by_byte_takes_few_blocks_more() {
     assert!(matches!(step, Step::Finished(outcome) if outcome.result.is_ok()));
     // The fronts of two extension messages have to be kept.
     assert!(cost.allocations <= ALLOCATIONS + 2, "{cost:?}");
+}
+
+#[test]
+fn an_encrypted_exchange_takes_one_block_of_fixed_size_more_whatever_answers_its_key() {
+    /// Bytes of the filter at most.
+    const FILTER_MAX: i64 = 1_280;
+    let hash = InfoHash([7; 20]);
+    // A key that is one, and padding behind it: a byte less than may be, and all that may be.
+    let mut answer = vec![2; 96];
+    answer.resize(96 + 512 + 8 - 1, 0x55);
+    let mut out = Vec::with_capacity(4_096);
+    let mut begin = |encrypts: bool, answer: &[u8]| {
+        cost(|| {
+            let mut exchange = exchange(hash);
+            if encrypts {
+                exchange = exchange.with_encryption(Encryption::Either, Seed::from_u64(3));
+            }
+            assert!(matches!(feed(&mut exchange, answer, 100, &mut out), Step::Continue));
+            exchange
+        })
+    };
+    let (_plain, without) = begin(false, b"");
+    let (_encrypted, with) = begin(true, &answer);
+    assert_eq!(with.allocations, without.allocations + 1, "{with:?} {without:?}");
+    assert!(with.peak <= without.peak + FILTER_MAX, "{with:?} {without:?}");
 }
 
 #[test]

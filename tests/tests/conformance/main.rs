@@ -101,6 +101,12 @@ fn the_scripts_hold_every_vice_and_most_ways_to_fail() {
         PeerFault::Pressure,
         PeerFault::Aborted,
         PeerFault::Yielded,
+        // Only of encrypted exchanges, which no script has.
+        PeerFault::ClosedExchangingKeys,
+        PeerFault::BadKey,
+        PeerFault::NoVc,
+        PeerFault::BadSelect,
+        PeerFault::BadPad,
         // The hostile suite has a peer that is waited for in vain.
         PeerFault::NoMetadata,
     ];

@@ -53,6 +53,9 @@ pub enum Progress {
     Nothing,
     /// Connected.
     Connected,
+    /// Keys are exchanged, and how to go on is agreed. Of an exchange without encryption: past
+    /// this, once it is handshaken.
+    KeysExchanged,
     /// The peer's base handshake was right.
     Handshaken,
     /// The peer offered metadata of an acceptable size.
@@ -69,6 +72,8 @@ pub struct Timings {
     pub started: Instant,
     /// Connected.
     pub connected: Option<Instant>,
+    /// Keys were exchanged and how to go on was agreed; never of an exchange without encryption.
+    pub keys_exchanged: Option<Instant>,
     /// The peer's base handshake was complete and right.
     pub handshaken: Option<Instant>,
     /// The peer offered metadata of an acceptable size.

@@ -1,6 +1,7 @@
 //! Conversations as scripts, named after the catalogue's items.
 
 mod deviations;
+mod encrypted;
 mod hostile;
 mod rounds;
 mod splits;
@@ -13,6 +14,8 @@ use crate::codec::wire::{EXTENDED, HANDSHAKE_LEN, OUR_METADATA_ID, emit_extended
 use crate::limits::PIECE_LEN;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// When conversations begin: not at zero, so that a forgotten start shows.
+const BEGIN: Instant = Instant::from_micros(5_000_000);
 /// The id that the scripted peer gives ut_metadata: another than ours, see 10.2.
 const PEER_METADATA_ID: u8 = 3;
 
@@ -41,10 +44,13 @@ struct Talk {
 
 impl Talk {
     fn with(hash: InfoHash, attempt: Attempt, resume: Option<Pieces>) -> Self {
-        let now = Instant::from_micros(5_000_000);
-        let exchange = Exchange::new(now, hash, attempt, resume, Seed::from_u64(1));
-        let mut talk = Self { exchange, now, out: Vec::new(), seen: 0, outcome: None };
-        talk.exchange.handle_connected(now, &mut talk.out);
+        Self::begin(Exchange::new(BEGIN, hash, attempt, resume, Seed::from_u64(1)))
+    }
+
+    /// Connects an exchange that was made at [`BEGIN`].
+    fn begin(exchange: Exchange) -> Self {
+        let mut talk = Self { exchange, now: BEGIN, out: Vec::new(), seen: 0, outcome: None };
+        talk.exchange.handle_connected(BEGIN, &mut talk.out);
         talk
     }
 
@@ -209,6 +215,7 @@ fn the_order_on_the_wire_is_handshake_then_extensions_then_all_requests_in_one_w
     let timings = Timings {
         started: start,
         connected: Some(start),
+        keys_exchanged: None,
         handshaken: Some(start),
         offered: Some(start),
         ended: start + 3 * SECOND,

@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
+use super::encrypted::Encrypted;
 use super::*;
+use crate::peer::mse::Encryption;
+use crate::peer::mse::tests::responder::Answer;
 
 const SIZE: usize = 2 * PIECE_LEN + 50;
 
@@ -60,6 +63,33 @@ fn run<'a>(
     (talk.out, outcome)
 }
 
+/// As [`run`], encrypted: the peer answers the keys like this, and its stream comes in parts of
+/// these lengths.
+fn run_encrypted(
+    attempt: Attempt,
+    resume: Option<Pieces>,
+    answer: &Answer,
+    bytes: &[u8],
+    lengths: &[usize],
+) -> (Vec<u8>, Outcome, Encrypted) {
+    let hash = sha1_key(&content(SIZE));
+    let mut held = Encrypted::begin(hash, attempt, resume, Encryption::Either);
+    let stream = held.peer.says(answer, bytes);
+    for part in cut(&stream, lengths) {
+        held.talk.hears(part);
+        if let Some(outcome) = held.talk.outcome.take() {
+            return (held.talk.out.clone(), outcome, held);
+        }
+    }
+    let outcome = held.talk.exchange.handle_closed(held.talk.now);
+    (held.talk.out.clone(), outcome, held)
+}
+
+fn padding() -> impl Strategy<Value = Vec<u8>> {
+    let len = prop_oneof![Just(0usize), Just(512usize), 0..513usize];
+    len.prop_flat_map(|len| prop::collection::vec(any::<u8>(), len))
+}
+
 fn resumed(piece: Option<u16>) -> Option<Pieces> {
     let content = content(SIZE);
     let mut pieces = Pieces::new(SIZE as i64)?;
@@ -91,6 +121,31 @@ proptest! {
         let unsplit = run(attempt, resumed(resume), std::iter::once(&bytes[..]));
         prop_assert_eq!(&run(attempt, resumed(resume), cut(&bytes, &lengths)), &unsplit);
         prop_assert_eq!(&run(attempt, resumed(resume), cut(&bytes, &[1])), &unsplit);
+    }
+
+    #[test]
+    fn an_encrypted_stream_leads_to_the_same_words_and_the_same_end_however_it_is_split(
+        bytes in stream(),
+        lengths in prop::collection::vec(prop_oneof![1..9usize, 1..1_500usize, 1..40_000usize], 1..12),
+        one_by_one: bool,
+        resume in prop::option::of(0..3u16),
+        select in 1..4u32,
+        (pad_b, pad_d) in (padding(), padding()),
+    ) {
+        let attempt = if one_by_one { ONE_BY_ONE } else { ALL };
+        let answer = Answer::new(select, pad_b, pad_d);
+        let met = |lengths: &[usize]| run_encrypted(attempt, resumed(resume), &answer, &bytes, lengths);
+        let (out, outcome, held) = met(&[usize::MAX]);
+        let (split_out, split_outcome, _) = met(&lengths);
+        prop_assert_eq!((&split_out, &split_outcome), (&out, &outcome));
+
+        let (plain_out, plain) = run(attempt, resumed(resume), std::iter::once(&bytes[..]));
+        let heard = held.peer.heard(&out, &answer);
+        prop_assert_eq!([heard.first, heard.payload].concat(), plain_out);
+        let progress = outcome.progress;
+        let same = Outcome { timings: plain.timings, progress: plain.progress, ..outcome };
+        prop_assert_eq!(progress, plain.progress.max(Progress::KeysExchanged));
+        prop_assert_eq!(same, plain);
     }
 
     #[test]
