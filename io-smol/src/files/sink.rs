@@ -19,12 +19,12 @@ mod watch;
 pub use super::reading::Reading;
 pub use closed::check_stdout;
 pub use csv::{CsvRows, Pairs, REPEATED_NAME_MAX, row_lines};
-pub use fanout::{Fanout, worse};
+pub use fanout::Fanout;
 pub use file::{Output, Regular};
 pub use open::{Opened, OutputError, Plan, open, open_watched};
 pub use place::{Place, RowsPer, Table};
 pub use render::{Block, Render, TableSink};
-pub use traits::{RowSink, RowTimes, Sink, Watched};
+pub use traits::{RowSink, RowTimes, Sink, Watched, worse};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use estudely_core::Row;
 
 use super::search::Search;
-use super::traits::{RowSink, RowTimes, Sink, Watched};
+use super::traits::{RowSink, RowTimes, Sink, Watched, worse};
 use super::watch;
 
 /// The outputs of a run.
@@ -127,15 +127,5 @@ impl Sink for Fanout {
 
     fn is_full(&self) -> bool {
         self.full
-    }
-}
-
-/// A lost disk is worse news than a reader that left.
-pub fn worse(first: io::Result<()>, second: io::Result<()>) -> io::Result<()> {
-    let closed = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
-    match (first, second) {
-        (Ok(()), result) | (result, Ok(())) => result,
-        (Err(first), Err(second)) if closed(&first) && !closed(&second) => Err(second),
-        (Err(first), Err(_)) => Err(first),
     }
 }

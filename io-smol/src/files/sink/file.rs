@@ -17,10 +17,18 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl};
 
 use super::place::Table;
-use super::search::Part;
 use super::stream::{Stream, What};
 use crate::files::resume::{Extent, RowEnd};
 use crate::text::printable;
+
+/// Part of a file that holds whole rows, read without moving where it is written.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) file: File,
+    /// Its bytes, from the start of the file on.
+    pub(super) len: u64,
+    pub(super) is_pairs: bool,
+}
 
 /// Bytes handed to the system in one write; only a block longer than this takes several.
 const WRITE_BYTES_MAX: usize = 8 << 20;

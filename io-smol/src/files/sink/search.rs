@@ -5,7 +5,6 @@
 //! for each gigabyte, so that is done on the blocking pool while the loop goes on.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use std::time::Duration;
 use estudely_core::InfoHash;
 use estudely_core::limits::PENDING_SAVED_MAX;
 
+use super::file::Part;
 use super::traits::RowSink;
 use crate::files::hashes::{InfoHashSet, InfoHashSetBuilder};
 use crate::files::resume::each_infohash;
@@ -25,15 +25,6 @@ use crate::files::resume::each_infohash;
 const DELETED_MAX: usize = 16;
 /// How long the end of a run waits for what is being read.
 const LAST_WAIT: Duration = Duration::from_millis(150);
-
-/// Part of a file that holds whole rows, read without moving where it is written.
-#[derive(Debug)]
-pub(super) struct Part {
-    pub(super) file: File,
-    /// Its bytes, from the start of the file on.
-    pub(super) len: u64,
-    pub(super) is_pairs: bool,
-}
 
 /// What is looked for, and by whom.
 #[derive(Debug, Default)]

@@ -7,7 +7,6 @@ use std::time::SystemTime;
 
 use estudely_core::{InfoHash, Row};
 
-use super::fanout::worse;
 use super::file::Output;
 use crate::files::resume::{Extent, Foreign};
 
@@ -174,5 +173,15 @@ pub trait RowSink: Send {
     /// As for [`RowSink::commit`]. A reader that does not read is none.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A lost disk is worse news than a reader that left.
+pub fn worse(first: io::Result<()>, second: io::Result<()>) -> io::Result<()> {
+    let closed = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
+    match (first, second) {
+        (Ok(()), result) | (result, Ok(())) => result,
+        (Err(first), Err(second)) if closed(&first) && !closed(&second) => Err(second),
+        (Err(first), Err(_)) => Err(first),
     }
 }
