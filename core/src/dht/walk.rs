@@ -107,6 +107,9 @@ const NO_NODE: u8 = u8::MAX;
 
 const _: () = assert!(WALK_CANDIDATES_MAX < NO_NODE as usize, "every asked node has a number");
 
+/// Nodes asked for which a new walk has room at once.
+const REFERRERS_AT_FIRST: usize = 4;
+
 impl Walk {
     /// A walk to `target` that knows no node yet.
     pub fn new(target: Id, own: NodeId, policy: AddressPolicy, family: Family) -> Self {
@@ -117,7 +120,8 @@ impl Walk {
             policy,
             family,
             candidates: Vec::new(),
-            referrers: Vec::new(),
+            // Even one that ends before it asks hands room on to the next.
+            referrers: Vec::with_capacity(REFERRERS_AT_FIRST),
             in_flight: 0,
         }
     }

@@ -21,7 +21,8 @@ const TURNS_MAX: usize = 2 * WALKS_MAX;
 pub(crate) enum Turn {
     /// In turn with others.
     InOrder,
-    /// Only when none of those in order can ask. Walks of this kind have an eighth of the places.
+    /// Only when none of those in order can ask. At most an eighth of the places is for walks of
+    /// this kind that ask; those that are paused make room for any other.
     Last,
 }
 
@@ -53,6 +54,9 @@ pub(crate) struct Walks {
     /// Walks that may have a query, by [`Turn`], each once, and at most as many that ended since.
     turns: [VecDeque<Key>; 2],
     most: usize,
+    /// How many walks there are, and how many of them are paused, by [`Turn`].
+    held: [usize; 2],
+    paused: [usize; 2],
     /// Walks whose nodes have had their share of datagrams: they have a turn again after a pause.
     busy: Lane<Key>,
     /// Walks that ended, kept for their memory.
@@ -74,6 +78,8 @@ impl Walks {
             slots: Slab::new(most.clamp(1, WALKS_MAX)),
             turns: Default::default(),
             most: most.clamp(1, WALKS_MAX),
+            held: [0; 2],
+            paused: [0; 2],
             busy: Lane::new(WALK_BUSY_PAUSE),
             spare: Vec::new(),
         }
@@ -89,7 +95,10 @@ impl Walks {
     pub(crate) fn has_room(&self, turn: Turn) -> bool {
         match turn {
             Turn::InOrder => !self.slots.is_full(),
-            Turn::Last => self.slots.len() < self.most.div_ceil(8),
+            Turn::Last => {
+                let asking = self.held[Turn::Last as usize] - self.paused[Turn::Last as usize];
+                !self.slots.is_full() && asking < self.most.div_ceil(8)
+            }
         }
     }
 
@@ -119,6 +128,7 @@ impl Walks {
             Slot { walk, job, hash, turn, seeded: now, queued: true, busy: false, paused: false };
         match self.slots.insert(slot) {
             Ok(key) => {
+                self.held[turn as usize] += 1;
                 self.queue(turn, key);
                 Some(key)
             }
@@ -262,8 +272,9 @@ impl Walks {
 
     /// Asks no further node until the walk goes on; what is under way may still be answered.
     pub(crate) fn pause(&mut self, key: Key) {
-        if let Some(slot) = self.slots.get_mut(key) {
+        if let Some(slot) = self.slots.get_mut(key).filter(|slot| !slot.paused) {
             slot.paused = true;
+            self.paused[slot.turn as usize] += 1;
         }
     }
 
@@ -271,13 +282,25 @@ impl Walks {
     pub(crate) fn resume(&mut self, key: Key) -> bool {
         let Some(slot) = self.slots.get_mut(key).filter(|slot| slot.paused) else { return false };
         slot.paused = false;
+        self.paused[slot.turn as usize] -= 1;
         self.change(key, |_| {});
         true
     }
 
-    /// Ends one paused walk of at most [`WALKS_MAX`], if there is any; the job that it served.
-    pub(crate) fn end_paused(&mut self) -> Option<Key> {
-        let key = self.slots.iter().find(|(_, slot)| slot.paused)?.0;
+    /// Ends one paused walk of at most [`WALKS_MAX`], if there is any that makes room for one of
+    /// this `turn`: of those that ask last, or else of those in order. The job that it served.
+    pub(crate) fn end_paused(&mut self, turn: Turn) -> Option<Key> {
+        let eighth = self.most.div_ceil(8);
+        let [_, last] =
+            [Turn::InOrder, Turn::Last].map(|of| self.held[of as usize] - self.paused[of as usize]);
+        let of = match turn {
+            Turn::Last if last >= eighth => return None,
+            _ if self.paused[Turn::Last as usize] > 0 => Turn::Last,
+            Turn::InOrder if self.paused[Turn::InOrder as usize] > 0 => Turn::InOrder,
+            Turn::InOrder | Turn::Last => return None,
+        };
+        let is_one = |slot: &Slot| slot.paused && slot.turn == of;
+        let key = self.slots.iter().find(|(_, slot)| is_one(slot))?.0;
         self.end(key)
     }
 
@@ -289,6 +312,8 @@ impl Walks {
     /// Ends a walk and returns the job it served; answers that still come find nothing.
     pub(crate) fn end(&mut self, key: Key) -> Option<Key> {
         let slot = self.slots.remove(key)?;
+        self.held[slot.turn as usize] -= 1;
+        self.paused[slot.turn as usize] -= usize::from(slot.paused);
         self.spare.push(slot.walk);
         Some(slot.job)
     }
@@ -298,6 +323,11 @@ impl Walks {
         let turns = self.turns.each_ref().map(VecDeque::len);
         assert!(turns.iter().all(|turns| *turns <= TURNS_MAX), "{turns:?} turns");
         assert!(self.busy.len() <= TURNS_MAX, "{} busy walks", self.busy.len());
+        for turn in [Turn::InOrder, Turn::Last] {
+            let of = || self.slots.iter().filter(|(_, slot)| slot.turn == turn);
+            assert_eq!(of().count(), self.held[turn as usize]);
+            assert_eq!(of().filter(|(_, slot)| slot.paused).count(), self.paused[turn as usize]);
+        }
         self.slots.iter().for_each(|(_, slot)| slot.walk.check());
     }
 
