@@ -34,6 +34,10 @@ pub(crate) struct Lead {
     pub(crate) hash: InfoHash,
     /// The node that named it: it is asked for peers first.
     pub(crate) source: Option<Contact>,
+    /// Another node that named it: it is asked if the first one proves to be of no use.
+    pub(crate) also: Option<Contact>,
+    /// Whether the node that named it is still to be asked.
+    pub(crate) say: Say,
     /// Peers known to have it, in the order they are to be tried.
     pub(crate) peers: Vec<SocketAddr>,
     /// When it was admitted.
@@ -47,13 +51,31 @@ pub(crate) struct Lead {
 impl Lead {
     /// An infohash heard of at `found`, of which nothing else is known.
     pub(crate) fn new(hash: InfoHash, found: Instant, origin: Origin) -> Self {
-        Self { hash, source: None, peers: Vec::new(), found, round: 0, origin }
+        Self {
+            hash,
+            source: None,
+            also: None,
+            say: Say::Due,
+            peers: Vec::new(),
+            found,
+            round: 0,
+            origin,
+        }
     }
 
     /// The same, named by `source`.
     pub(crate) fn from(self, source: Option<Contact>) -> Self {
         Self { source, ..self }
     }
+}
+
+/// Whether a node that named an infohash was asked for its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Say {
+    /// It is to be asked.
+    Due,
+    /// It has had its say, in this run.
+    Had,
 }
 
 /// How an infohash was heard of.

@@ -545,6 +545,9 @@ pub const PRESSURE_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause of dialling under pressure.
 pub const PRESSURE_PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// Jobs whose peers are all over some limit are passed over a few at a time, with such a pause.
+pub const SCAN_PAUSE: Duration = Duration::from_millis(5);
+
 /// When every peer in sight is over a limit, look again after so long.
 pub const BLOCKED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -573,9 +576,14 @@ pub const DEBT_MAX: i32 = 3_600_000;
 /// All debts and credits are halved this often.
 pub const DEBT_HALVED_EVERY: Duration = Duration::from_secs(600);
 
-/// A debt beyond this is more than the odd failure, in milliseconds: whoever owes as much does not
-/// keep the sweep from looking on, nor has the last places among jobs and walks.
-pub const DEBT_DEEP: i64 = 30_000;
+/// After so many halvings, six hours, one visit in vain is forgiven to each node: it may be another
+/// one by now that stands in its cell.
+pub const VISITS_FORGIVEN_AFTER: u64 = 36;
+
+/// A debt beyond this is more than the odd failure, in milliseconds of both accounts together:
+/// two dials to dead peers and a little. What a node named that owes as much does not keep the sweep
+/// from looking on, and its walks ask when no others do.
+pub const DEBT_DEEP: i64 = 75_000;
 
 /// What a verified result earns, besides what was spent for it: as much as a failure or two cost.
 pub const CREDIT: Duration = Duration::from_secs(30);
@@ -599,6 +607,27 @@ pub const WALK_COST: Duration = Duration::from_secs(30);
 /// What a job is charged while it is under way: so that sources take turns among jobs, and the last
 /// places are for those that have none.
 pub const JOB_RESERVE: Duration = Duration::from_secs(20);
+
+/// Jobs looked at for one that makes room for another.
+pub const DISPLACE_SCAN_MAX: usize = 64;
+
+/// A job makes room when its source owes so much more than the other one, in milliseconds of both
+/// accounts together: that two jobs change places and change back would need twice their reserve.
+pub const DISPLACE_MARGIN: i64 = 4 * JOB_RESERVE.as_millis() as i64;
+
+/// When no job makes room, none is looked for again until so many datagrams or ends of connections
+/// have come.
+pub const DISPLACE_PAUSE: u8 = 8;
+
+/// Of two nodes that named an infohash the second one is asked first if the first one owes so much
+/// more, in milliseconds of both accounts together: what two dials to dead peers cost.
+pub const OTHER_SOURCE_MARGIN: i64 = 60_000;
+
+/// Infohashes of one node that are looked at for another source when it is deep in debt.
+pub const LANE_SCAN_MAX: usize = LEADS_OF_DEBTORS;
+
+/// Peers that an infohash keeps when it loses its job.
+pub const DISPLACED_PEERS_KEPT: usize = 4;
 
 /// What a job costs that comes to nothing, whatever was tried.
 pub const JOB_COST: Duration = Duration::from_secs(1);

@@ -80,10 +80,19 @@ impl<T> Slab<T> {
 
     /// Living entries in slot order.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.slots.iter().enumerate().filter_map(|(slot, entry)| {
-            let key = Key { slot: slot as u32, generation: entry.generation };
-            entry.value.as_ref().map(|value| (key, value))
-        })
+        (0..self.slots.len()).filter_map(|slot| self.at(slot))
+    }
+
+    /// The entry in a slot, if one lives there.
+    pub(crate) fn at(&self, slot: usize) -> Option<(Key, &T)> {
+        let entry = self.slots.get(slot)?;
+        let key = Key { slot: slot as u32, generation: entry.generation };
+        entry.value.as_ref().map(|value| (key, value))
+    }
+
+    /// How many slots there are, with a living entry or without.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
     }
 
     /// How many entries live.

@@ -7,24 +7,15 @@ use crate::base::addr::Contact;
 use crate::base::id::InfoHash;
 use crate::base::planted::{self, Bug};
 use crate::base::rng::Rng;
-use crate::base::store::{FingerprintSet, Seen};
+use crate::base::store::{FingerprintSet, KeyedMap, KeyedState, Seen};
 use crate::base::time::{Instant, Lane, earliest};
-use crate::crawl::fair_line::{Behalf, FairLine};
+use crate::crawl::fair_line::{Behalf, FairLine, Place};
 use crate::crawl::standing::{Sponsor, Standing};
-use crate::lead::{Lead, Origin};
+use crate::lead::{Lead, Origin, Say};
 use crate::limits::{
-    DEBT_DEEP, FAILED_SAVED_MAX, KNOWN_MAX, LEADS_OF_DEBTORS, PENDING_MAX, PENDING_SAVED_MAX,
-    SECOND_CHANCE_AFTER, SECOND_CHANCE_TURNS, SECOND_CHANCES_MAX, SETTLED_MAX,
+    FAILED_SAVED_MAX, KNOWN_MAX, LANE_SCAN_MAX, LEADS_OF_DEBTORS, OTHER_SOURCE_MARGIN, PENDING_MAX,
+    PENDING_SAVED_MAX, SECOND_CHANCE_AFTER, SECOND_CHANCE_TURNS, SECOND_CHANCES_MAX, SETTLED_MAX,
 };
-
-/// Which infohashes a free job is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
-    /// For all.
-    Plenty,
-    /// For those whose source is not deep in debt.
-    Scarce,
-}
 
 /// What became of an infohash that was heard of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +32,26 @@ pub(crate) enum Admitted {
     Full,
 }
 
+/// The same with its other source first, if that owes much less.
+fn with_better_source(lead: Lead, standing: &Standing) -> Lead {
+    let owes = |node: Contact| standing.debt_with_jobs(standing.sponsor(node.addr));
+    match (lead.source, lead.also) {
+        (Some(source), Some(also)) if owes(also) + OTHER_SOURCE_MARGIN < owes(source) => {
+            // One that has had its say is not asked again.
+            let before = Some(source).filter(|_| lead.say == Say::Due);
+            Lead { source: Some(also), also: before, say: Say::Due, ..lead }
+        }
+        _ => lead,
+    }
+}
+
 /// The door through which infohashes come in.
 #[derive(Debug)]
 pub(crate) struct Admission {
     known: FingerprintSet,
     pending: FairLine<Lead>,
+    /// Where each infohash that a node named waits.
+    places: KeyedMap<InfoHash, Place>,
     /// What an earlier run left, and what this one may not take on any more.
     aside: BTreeMap<InfoHash, Lead>,
     /// How many of these are taken on: they wait for a job.
@@ -74,6 +80,7 @@ impl Admission {
         Self {
             known: FingerprintSet::new(rng, KNOWN_MAX),
             pending: FairLine::new(rng, Standing::debt_with_jobs),
+            places: KeyedMap::with_hasher(KeyedState::new(rng)),
             aside: BTreeMap::new(),
             admitted: 0,
             holds: false,
@@ -263,8 +270,7 @@ impl Admission {
         }
         let taken = self.admit(hash);
         if taken == Admitted::New {
-            let lead = Lead::new(hash, now, Origin::Sample).from(Some(source));
-            self.pending.push(standing, Behalf::Hearsay(sponsor), lead);
+            self.put_back(Lead::new(hash, now, Origin::Sample).from(Some(source)), standing);
         }
         if taken == Admitted::Closed && self.holds {
             let left = Lead::new(hash, now, Origin::Sample).from(Some(source));
@@ -275,35 +281,85 @@ impl Admission {
 
     /// The next infohash for a free job. Second chances due at `now` get one job in four, so that
     /// new infohashes without end do not keep them waiting.
-    pub(crate) fn next(&mut self, now: Instant, room: Room, standing: &Standing) -> Option<Lead> {
+    pub(crate) fn next(&mut self, now: Instant, standing: &Standing) -> Option<Lead> {
         self.turn = (self.turn + 1) % SECOND_CHANCE_TURNS;
         if self.turn == 0
             && let Some(lead) = self.second_chance(now)
         {
             return Some(lead);
         }
+        // What an earlier run left has every second turn, whoever named it.
         if self.admitted > 0
+            && (self.turn % 2 == 1 || self.pending.is_empty())
             && let Some((_, lead)) = self.aside.pop_first()
         {
             self.admitted -= 1;
             // The time it was found in an earlier run means nothing in this one.
             return Some(Lead { found: now, ..lead });
         }
-        self.pending.sort(standing);
-        let waiting =
-            if self.has_hearsay(room) { self.pending.pop(standing, |_| true) } else { None };
-        waiting.or_else(|| self.second_chance(now))
+        let next = self.pending.pop(standing, |_| true);
+        if let Some(lead) = &next {
+            self.places.remove(&lead.hash);
+        }
+        next.or_else(|| self.second_chance(now))
     }
 
-    /// Whether an infohash waits for a job of which there is `room`. [`Admission::sort`] comes
+    /// Whether an infohash waits for a job.
+    pub(crate) fn has_next(&self) -> bool {
+        self.pending() > 0
+    }
+
+    /// The least that a source owes whose infohash waits for a job. [`Admission::sort`] comes
     /// before.
-    pub(crate) fn has_next(&self, room: Room) -> bool {
-        self.admitted > 0 || self.has_hearsay(room)
+    pub(crate) fn least_debt(&self) -> Option<i64> {
+        self.pending.least_debt()
     }
 
-    fn has_hearsay(&self, room: Room) -> bool {
-        let owes = |most: i64| self.pending.least_debt().is_some_and(|debt| debt <= most);
-        self.pending.has_others() || room == Room::Plenty && owes(i64::MAX) || owes(DEBT_DEEP)
+    /// The infohash of that source, for the job of another one that makes room.
+    pub(crate) fn next_of_least_debt(&mut self, standing: &Standing) -> Option<Lead> {
+        let lead = self.pending.pop_lane(standing)?;
+        self.places.remove(&lead.hash);
+        Some(lead)
+    }
+
+    /// Lets an infohash wait for a job, for the first time or again.
+    pub(crate) fn put_back(&mut self, lead: Lead, standing: &Standing) {
+        let lead = with_better_source(lead, standing);
+        let (hash, sponsor) = (lead.hash, lead.source.map(|node| standing.sponsor(node.addr)));
+        let behalf = sponsor.map_or(Behalf::Turn, Behalf::Hearsay);
+        if let Some(place) = self.pending.push(standing, behalf, lead) {
+            self.places.insert(hash, place);
+        }
+    }
+
+    /// Another node names an infohash that is known. If it waits for a job it has this source too:
+    /// instead of the first one if that owes much more, so that whoever names an infohash first
+    /// does not own it.
+    pub(crate) fn also_named(&mut self, hash: InfoHash, source: Contact, standing: &Standing) {
+        let Some(place) = self.places.get(&hash).copied() else { return };
+        let Some((lead, before)) = self.pending.at(place) else { return };
+        let sponsor = standing.sponsor(source.addr);
+        if sponsor.shares_net(before) || standing.is_deep_in_debt(sponsor) || lead.round > 0 {
+            return;
+        }
+        let owes_less = |known: Contact| {
+            let known = standing.debt_with_jobs(standing.sponsor(known.addr));
+            standing.debt_with_jobs(sponsor) + OTHER_SOURCE_MARGIN < known
+        };
+        if lead.also.is_none_or(owes_less) {
+            lead.also = Some(source);
+            self.move_if_better(place, standing);
+        }
+    }
+
+    /// Lets an infohash wait on behalf of its other source if that owes much less.
+    fn move_if_better(&mut self, place: Place, standing: &Standing) {
+        let is_better = |lead: &Lead| with_better_source(lead.clone(), standing) != *lead;
+        if self.pending.at(place).is_some_and(|(lead, _)| is_better(lead))
+            && let Some(lead) = self.pending.withdraw(place)
+        {
+            self.put_back(lead, standing);
+        }
     }
 
     /// Brings the order of what waits up to date, as far as anything depends on it.
@@ -311,9 +367,18 @@ impl Admission {
         self.pending.sort(standing);
     }
 
-    /// The debt of a source has become less.
+    /// The debt of a source has changed.
     pub(crate) fn on_paid(&mut self, standing: &Standing, sponsor: Sponsor) {
         self.pending.on_paid(standing, sponsor);
+        if standing.is_deep_in_debt(sponsor) {
+            let waiting = self.pending.of(sponsor).take(LANE_SCAN_MAX);
+            let shared = waiting.filter(|lead| lead.also.is_some()).map(|lead| lead.hash);
+            for hash in shared.collect::<Vec<_>>() {
+                if let Some(place) = self.places.get(&hash).copied() {
+                    self.move_if_better(place, standing);
+                }
+            }
+        }
     }
 
     fn second_chance(&mut self, now: Instant) -> Option<Lead> {
@@ -358,13 +423,11 @@ impl Admission {
         self.closed || self.quota == Some(0)
     }
 
-    /// Whether the sweep should find more: if little waits, or nothing but what nodes deep in debt
-    /// named, which must not keep others from being heard.
-    pub(crate) fn wants_more(&self, standing: &Standing) -> bool {
-        let has_room = self.admitted == 0 && self.pending.len() < PENDING_MAX / 2;
-        let wanted = self.pending.fair_len() + self.admitted < self.enough
-            || has_room && self.pending.is_poor(standing);
-        !self.is_closed() && wanted
+    /// Whether the sweep should find more: if little waits. What nodes deep in debt named does not
+    /// count, as it must not keep others from being heard.
+    pub(crate) fn wants_more(&self) -> bool {
+        let has_room = self.pending() < PENDING_MAX / 2;
+        !self.is_closed() && has_room && self.pending.fair_len() + self.admitted < self.enough
     }
 
     /// Infohashes waiting for a job.
@@ -399,6 +462,8 @@ impl Admission {
     pub(crate) fn check(&self) {
         assert!(self.pending.len() <= PENDING_MAX);
         self.pending.check();
+        let in_lanes = self.pending.len() - self.pending.others();
+        assert_eq!(self.places.len(), in_lanes, "what waits in a lane is found by its infohash");
         assert!(self.admitted <= self.aside.len() && self.aside.len() <= PENDING_SAVED_MAX);
         assert!(self.retries.iter().map(Lane::len).sum::<usize>() <= SECOND_CHANCES_MAX);
         assert!(self.later.len() <= FAILED_SAVED_MAX && self.settled.len() <= SETTLED_MAX);
@@ -433,8 +498,46 @@ mod tests {
         let offers = [1, 1, 9, 2, 3, 2].map(&mut offer);
         use Admitted::{Closed, Known, New};
         assert_eq!(offers, [New, Known, Known, New, Closed, Known]);
-        assert!(admission.is_closed() && !admission.wants_more(&standing));
+        assert!(admission.is_closed() && !admission.wants_more());
         assert_eq!(admission.pending(), 2);
+    }
+
+    #[test]
+    fn whoever_names_an_infohash_first_does_not_own_it() {
+        let mut admission = admission(None);
+        let mut standing = Standing::blank();
+        let node = |net| Contact { id: NodeId([net; 20]), addr: ([20, net, 1, 1], 6_881).into() };
+        for n in [1, 2] {
+            admission.offer(Instant::START, hash(n), node(1), &standing);
+        }
+        admission.also_named(hash(1), node(2), &standing);
+        standing.charge(standing.sponsor(node(1).addr), Duration::from_secs(31));
+        admission.also_named(hash(2), node(3), &standing);
+        admission.also_named(hash(9), node(3), &standing);
+        admission.check();
+        let mut next = || admission.next(Instant::START, &standing);
+        let lead = next().expect("the one whose source owes nothing");
+        assert_eq!((lead.hash, lead.source, lead.also), (hash(2), Some(node(3)), Some(node(1))));
+        let lead = next().expect("the other one");
+        assert_eq!((lead.hash, lead.source, lead.also), (hash(1), Some(node(1)), Some(node(2))));
+        assert_eq!(next(), None);
+        admission.check();
+    }
+
+    #[test]
+    fn what_nodes_deep_in_debt_named_does_not_keep_the_sweep_from_looking_on() {
+        let mut admission = admission(None);
+        let mut standing = Standing::blank();
+        let node = |net| Contact { id: NodeId([net; 20]), addr: ([20, net, 1, 1], 6_881).into() };
+        for n in 0..100 {
+            let hash = InfoHash([n; 20]);
+            admission.offer(Instant::START, hash, node(n / 3), &standing);
+        }
+        assert!(!admission.wants_more(), "a hundred are enough");
+        standing.charge(standing.sponsor(node(1).addr), Duration::from_secs(60));
+        admission.on_paid(&standing, standing.sponsor(node(1).addr));
+        assert!(admission.wants_more(), "three of them do not count");
+        admission.check();
     }
 
     #[test]
@@ -445,10 +548,10 @@ mod tests {
         let mut failed = Lead::new(hash(1), now, Origin::Sample);
         for wait in [3_600, 14_400, 86_400].map(Duration::from_secs) {
             admission.retry_later(now, failed);
-            assert_eq!(admission.next(now, Room::Plenty, &standing), None);
+            assert_eq!(admission.next(now, &standing), None);
             now = now + wait;
             assert_eq!(admission.poll_timeout(), Some(now));
-            failed = admission.next(now, Room::Scarce, &standing).expect("due");
+            failed = admission.next(now, &standing).expect("due");
         }
         admission.retry_later(now, failed);
         assert_eq!(admission.poll_timeout(), None);

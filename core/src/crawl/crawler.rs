@@ -89,6 +89,8 @@ pub struct Crawler {
     jobs: Jobs,
     again: Again,
     outage: Outage,
+    /// For so many events no job is looked for that makes room: none could a moment ago.
+    no_displacing: u8,
     dialer: Dialer,
     rows: Rows,
     journal: Option<Journal>,
@@ -126,6 +128,7 @@ impl Crawler {
             jobs: Jobs::new(limits, (jobs_max, config.partial_bytes()), &rng),
             again: Again::default(),
             outage: Outage::default(),
+            no_displacing: 0,
             dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
             rows: Rows::new(config.row_bytes()),
             journal: None,
@@ -172,8 +175,7 @@ impl Crawler {
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, payload: &[u8]) {
         self.advance(now);
         self.receive(from, payload);
-        self.begin_walks(); // also for jobs whose sources have better standing now
-        self.fill_jobs();
+        self.give_places();
     }
 
     /// A connection that [`Crawler::poll_dial`] asked for has ended.
@@ -181,8 +183,7 @@ impl Crawler {
         self.advance(now);
         if let Some(dial) = self.dialer.close(peer) {
             self.finish_dial(dial, outcome);
-            self.begin_walks();
-            self.fill_jobs();
+            self.give_places();
         }
     }
 
@@ -199,8 +200,9 @@ impl Crawler {
         }
         self.release_jobs();
         self.expire_jobs();
-        self.begin_walks();
+        self.carry_out();
         self.fill_jobs();
+        self.begin_walks();
     }
 
     /// Begins nothing new from now on: no query, no dial. What is finished is still reported.
@@ -242,7 +244,8 @@ impl Crawler {
         if self.shut_down || !self.rows.have_room() || self.outage.is_suspected(self.now) {
             return None;
         }
-        self.dialer.poll_recall(self.now, &mut self.jobs, &self.standing)
+        let (jobs, flows) = (&mut self.jobs, &mut self.flows);
+        self.dialer.poll_recall(self.now, jobs, flows, &self.standing)
     }
 
     /// The next settled infohash, for every output. For a saved state it stays under way until
@@ -285,7 +288,7 @@ impl Crawler {
             return Some(Deadline { at: self.now, why: Why::Begin });
         }
         let takes_jobs = self.takes_jobs();
-        let waits = takes_jobs && self.admission.has_next(self.room());
+        let waits = takes_jobs && self.admission.has_next();
         let begins = waits.then_some(self.now);
         let second_chance = self.admission.poll_timeout().filter(|_| takes_jobs);
         let waits = self.stats.answered == 0 && self.jobs.has_to_walk();

@@ -4,7 +4,7 @@
 //! many new flows; the next peer of an infohash starts when the last one failed or is slow.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 
 use crate::base::addr::{AddressPolicy, address_key};
@@ -18,8 +18,8 @@ use crate::crawl::jobs::{Begun, Jobs};
 use crate::crawl::pace::{FlowPacer, PrefixPacer, Purpose};
 use crate::crawl::standing::{Reserve, Standing};
 use crate::limits::{
-    BLOCKED_PAUSE, DIAL_RESERVE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PRESSURE_PAUSE,
-    PRESSURE_PAUSE_MAX, RECALL_SCAN_MAX, SERIAL_ADDRESSES_MAX, SLOW_RESERVE, TURN,
+    DIAL_RESERVE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PRESSURE_PAUSE, PRESSURE_PAUSE_MAX,
+    RECALL_SCAN_MAX, SCAN_PAUSE, SERIAL_ADDRESSES_MAX, SLOW_RESERVE, TURN,
 };
 use crate::peer::clients::{Clients, Learnt};
 use crate::peer::exchange::Exchange;
@@ -74,6 +74,8 @@ pub(crate) struct Dialer {
     /// Connections by when their turn is over, and how many are about to give up their place.
     turns: BTreeSet<(Instant, PeerKey)>,
     recalled: usize,
+    /// Of these, those that the adapter was not told of yet: their jobs are settled.
+    released: VecDeque<PeerKey>,
     not_before: Option<Instant>,
     /// How many requests at once clients serve, by name.
     clients: Clients,
@@ -98,6 +100,7 @@ impl Dialer {
             slowness: Slowness::default(),
             turns: BTreeSet::new(),
             recalled: 0,
+            released: VecDeque::new(),
             not_before: None,
             clients: Clients::default(),
             pause: Duration::ZERO,
@@ -131,7 +134,7 @@ impl Dialer {
             }
             // Each of its peers is over some limit for now; the next job's may not be.
         }
-        self.not_before = Some(now + BLOCKED_PAUSE);
+        self.not_before = Some(now + SCAN_PAUSE);
         None
     }
 
@@ -169,21 +172,46 @@ impl Dialer {
         Dial { peer, to, transport: attempt.transport, exchange }
     }
 
-    /// The next connection that is to give up its place: while all are taken and jobs wait for one,
-    /// of those that have had their turn the one deepest in debt, unless the job that waits has a
-    /// worse name.
+    /// Every connection that is still open for a job that is settled gives up its place.
+    pub(crate) fn release(&mut self, job: Key) {
+        let of_job = self.open.iter().filter(|(_, dial)| dial.job == job);
+        let of_job: Vec<PeerKey> = of_job.map(|(peer, _)| peer).collect();
+        for peer in of_job {
+            if let Some(dial) = self.open.get_mut(peer)
+                && let Hold::Kept(turn_ends) = dial.hold
+            {
+                self.turns.remove(&(turn_ends, peer));
+                dial.hold = Hold::Recalled;
+                self.recalled += 1;
+                self.released.push_back(peer);
+            }
+        }
+    }
+
+    /// The next connection that is to give up its place: one that nobody needs any more; or, while
+    /// all are taken and jobs wait for one, of those that have had their turn the one deepest in
+    /// debt, unless the job that waits has a worse name. Of these one at a time: each makes room for
+    /// one dial.
     pub(crate) fn poll_recall(
         &mut self,
         now: Instant,
         jobs: &mut Jobs,
+        flows: &mut FlowPacer,
         standing: &Standing,
     ) -> Option<PeerKey> {
-        if self.open.len() < self.max_connections || self.recalled >= jobs.waiting_to_dial() {
+        while let Some(peer) = self.released.pop_front() {
+            if self.open.get(peer).is_some() {
+                return Some(peer);
+            }
+        }
+        let has_room = self.open.len() < self.max_connections;
+        if has_room || self.recalled > 0 || flows.ready_for_new(now, Purpose::Fetch).is_err() {
             return None;
         }
         let (_, waiting) = jobs.next_to_dial(standing)?;
         let over = self.turns.iter().take_while(|(at, _)| *at <= now).take(RECALL_SCAN_MAX);
-        let debt = |peer: PeerKey| self.open.get(peer).map(|dial| dial.reserve.debt(standing));
+        let debt =
+            |peer: PeerKey| self.open.get(peer).map(|dial| dial.reserve.debt_besides(standing));
         let owing = over.filter_map(|turn| Some((debt(turn.1)?, *turn)));
         // Of equals the one that has held its place longest.
         let worst = owing.max_by_key(|(debt, (at, peer))| (*debt, Reverse((*at, *peer))));
@@ -285,17 +313,18 @@ impl Dialer {
         let dial = self.not_before.filter(|at| *at > now && wanted);
         // What is over its turn already waits for a poll.
         let is_full = wanted && self.open.len() >= self.max_connections;
-        let ends = self.turns.iter().map(|(at, _)| *at).find(|at| *at > now);
+        let later = || self.turns.iter().map(|(at, _)| *at).find(|at| *at > now);
         Deadline::first([
             Deadline::of(overtake, Why::Overtake),
             Deadline::of(dial, Why::Dial),
-            Deadline::of(ends.filter(|_| is_full), Why::Recall),
+            Deadline::of(if is_full { later() } else { None }, Why::Recall),
         ])
     }
 
     pub(crate) fn check(&self) {
         assert!(self.open.len() <= self.max_connections);
         assert!(self.overtakes.len() <= 2 * self.max_connections);
+        assert!(self.released.len() <= self.max_connections, "each was open when it was released");
         let recalled = self.open.iter().filter(|(_, dial)| dial.hold == Hold::Recalled).count();
         assert_eq!(recalled, self.recalled);
         assert_eq!(self.turns.len() + recalled, self.open.len(), "every connection has its turn");

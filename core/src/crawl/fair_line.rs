@@ -25,12 +25,18 @@ pub(crate) enum Behalf {
     Hearsay(Sponsor),
 }
 
+/// Where hearsay waits: good until it is taken or withdrawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(u32);
+
 /// Ends a chain.
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Link<T> {
     item: Option<T>,
+    lane: u32,
+    previous: u32,
     next: u32,
 }
 
@@ -40,8 +46,17 @@ struct Lane {
     first: u32,
     last: u32,
     len: u32,
+    /// Whether its sponsor is in such debt that what it named counts for nothing.
+    is_poor: bool,
     /// Its debt as it was looked at last, and its number among the turns: its place in the order.
     place: (i64, u64),
+}
+
+impl Lane {
+    /// How many of it count.
+    fn counted(&self) -> usize {
+        if self.is_poor { 0 } else { self.len.min(LEADS_COUNTED) as usize }
+    }
 }
 
 /// Where the next one stands.
@@ -96,13 +111,28 @@ impl<T> FairLine<T> {
         }
     }
 
-    pub(crate) fn push(&mut self, standing: &Standing, behalf: Behalf, item: T) {
+    /// Lets `item` wait. Hearsay can be found by the place that is returned, as long as it waits.
+    pub(crate) fn push(&mut self, standing: &Standing, behalf: Behalf, item: T) -> Option<Place> {
         match behalf {
             _ if planted::is(Bug::FirstComeFirstServed) => self.orders.push_back(item),
             Behalf::Order => self.orders.push_back(item),
             Behalf::Turn => self.turns.push_back(item),
-            Behalf::Hearsay(sponsor) => self.push_in_lane(standing, sponsor, item),
+            Behalf::Hearsay(sponsor) => return Some(self.push_in_lane(standing, sponsor, item)),
         }
+        None
+    }
+
+    /// What waits at a place, and whose lane that is.
+    pub(crate) fn at(&mut self, Place(link): Place) -> Option<(&mut T, Sponsor)> {
+        let link = self.links.get_mut(link as usize)?;
+        let sponsor = self.lanes.get(link.lane as usize)?.sponsor;
+        link.item.as_mut().map(|item| (item, sponsor))
+    }
+
+    /// Takes out what waits at a place.
+    pub(crate) fn withdraw(&mut self, Place(link): Place) -> Option<T> {
+        self.links.get(link as usize)?.item.as_ref()?;
+        self.unlink(link)
     }
 
     /// How many wait.
@@ -114,7 +144,7 @@ impl<T> FairLine<T> {
         self.len() == 0
     }
 
-    /// How many wait, of each sponsor a few at most.
+    /// How many wait, of each sponsor a few at most, and none of one that is deep in debt.
     pub(crate) fn fair_len(&self) -> usize {
         self.orders.len() + self.turns.len() + self.counted
     }
@@ -125,20 +155,14 @@ impl<T> FairLine<T> {
         lane.map_or(0, |lane| lane.len as usize)
     }
 
-    /// Whether one waits that is not hearsay.
-    pub(crate) fn has_others(&self) -> bool {
-        !self.orders.is_empty() || !self.turns.is_empty()
+    /// How many wait that are not hearsay.
+    pub(crate) fn others(&self) -> usize {
+        self.orders.len() + self.turns.len()
     }
 
     /// The least debt for which hearsay waits. To be exact, [`FairLine::sort`] comes before.
     pub(crate) fn least_debt(&self) -> Option<i64> {
         self.order.peek().map(|Reverse(((debt, _), _))| *debt)
-    }
-
-    /// Whether the source that comes first is deep in debt, or none waits.
-    pub(crate) fn is_poor(&self, standing: &Standing) -> bool {
-        let first = self.order.peek().map(|Reverse((_, lane))| self.lanes[*lane as usize].sponsor);
-        first.is_none_or(|sponsor| standing.is_deep_in_debt(sponsor))
     }
 
     /// The next one that `lives`, and the debt of its sponsor; those before it that do not are
@@ -166,23 +190,40 @@ impl<T> FairLine<T> {
         match next {
             Next::Order => self.orders.pop_front(),
             Next::Turn => self.turns.pop_front(),
-            Next::Lane(lane) => {
-                let item = self.take_first(lane);
-                self.turn += 1;
-                self.place(
-                    lane,
-                    ((self.weigh)(standing, self.lanes[lane as usize].sponsor), self.turn),
-                );
-                self.sort(standing);
-                item
-            }
+            Next::Lane(lane) => self.take_in_turn(standing, lane),
         }
     }
 
-    /// The debt of `sponsor` has become less.
+    /// Takes the first one of the lane that comes first, before what is not hearsay.
+    pub(crate) fn pop_lane(&mut self, standing: &Standing) -> Option<T> {
+        self.sort(standing);
+        let Reverse((_, lane)) = *self.order.peek()?;
+        self.take_in_turn(standing, lane)
+    }
+
+    fn take_in_turn(&mut self, standing: &Standing, lane: u32) -> Option<T> {
+        let item = self.take_first(lane);
+        self.recount(standing, lane);
+        self.turn += 1;
+        let debt = (self.weigh)(standing, self.lanes[lane as usize].sponsor);
+        self.place(lane, (debt, self.turn));
+        self.sort(standing);
+        item
+    }
+
+    /// What waits that `sponsor` named, the first one first.
+    pub(crate) fn of(&self, sponsor: Sponsor) -> impl Iterator<Item = &T> {
+        let lane = self.by_sponsor.get(&sponsor).map(|lane| self.lanes[*lane as usize].first);
+        let link = |at: u32| self.links.get(at as usize);
+        let links = std::iter::successors(lane.and_then(link), move |before| link(before.next));
+        links.filter_map(|link| link.item.as_ref())
+    }
+
+    /// The debt of `sponsor` has changed.
     pub(crate) fn on_paid(&mut self, standing: &Standing, sponsor: Sponsor) {
         if let Some(lane) = self.by_sponsor.get(&sponsor).copied() {
             let (_, turn) = self.lanes[lane as usize].place;
+            self.recount(standing, lane);
             self.place(lane, ((self.weigh)(standing, sponsor), turn));
             self.sort(standing);
         }
@@ -205,6 +246,7 @@ impl<T> FairLine<T> {
                 return;
             }
             self.order.pop();
+            self.recount(standing, index);
             self.place(index, (debt, place.1));
         }
     }
@@ -215,8 +257,8 @@ impl<T> FairLine<T> {
         self.turns.retain(&lives);
         for index in 0..self.lanes.len() as u32 {
             let lane = &mut self.lanes[index as usize];
+            self.counted -= lane.counted();
             let waiting = std::mem::take(&mut lane.len);
-            self.counted -= waiting.min(LEADS_COUNTED) as usize;
             let mut at = std::mem::replace(&mut lane.first, NONE);
             lane.last = NONE;
             self.in_lanes -= waiting as usize;
@@ -266,16 +308,17 @@ impl<T> FairLine<T> {
         }
     }
 
-    fn push_in_lane(&mut self, standing: &Standing, sponsor: Sponsor, item: T) {
+    fn push_in_lane(&mut self, standing: &Standing, sponsor: Sponsor, item: T) -> Place {
         let link = match self.links.get_mut(self.free_link as usize) {
             Some(free) => {
                 let at = self.free_link;
                 self.free_link = free.next;
-                *free = Link { item: Some(item), next: NONE };
+                free.item = Some(item);
                 at
             }
             None => {
-                self.links.push(Link { item: Some(item), next: NONE });
+                let ends = Link { item: Some(item), lane: NONE, previous: NONE, next: NONE };
+                self.links.push(ends);
                 (self.links.len() - 1) as u32
             }
         };
@@ -285,10 +328,12 @@ impl<T> FairLine<T> {
         };
         self.append(lane, link);
         self.sort(standing);
+        Place(link)
     }
 
     fn open(&mut self, standing: &Standing, sponsor: Sponsor) -> u32 {
-        let empty = Lane { sponsor, first: NONE, last: NONE, len: 0, place: (0, 0) };
+        let is_poor = standing.is_deep_in_debt(sponsor);
+        let empty = Lane { sponsor, first: NONE, last: NONE, len: 0, is_poor, place: (0, 0) };
         let index = match self.free_lanes.pop() {
             Some(index) => {
                 self.lanes[index as usize] = empty;
@@ -306,25 +351,40 @@ impl<T> FairLine<T> {
         index
     }
 
-    fn append(&mut self, lane: u32, link: u32) {
-        self.links[link as usize].next = NONE;
-        let lane = &mut self.lanes[lane as usize];
-        match lane.len {
-            0 => lane.first = link,
-            _ => self.links[lane.last as usize].next = link,
+    fn append(&mut self, index: u32, link: u32) {
+        let lane = &mut self.lanes[index as usize];
+        let last = if lane.len > 0 { lane.last } else { NONE };
+        let entry = &mut self.links[link as usize];
+        (entry.lane, entry.previous, entry.next) = (index, last, NONE);
+        match self.links.get_mut(last as usize) {
+            Some(last) => last.next = link,
+            None => lane.first = link,
         }
         lane.last = link;
-        self.counted += usize::from(lane.len < LEADS_COUNTED);
+        self.counted -= lane.counted();
         lane.len += 1;
+        self.counted += lane.counted();
         self.in_lanes += 1;
     }
 
     fn take_first(&mut self, index: u32) -> Option<T> {
+        self.unlink(self.lanes[index as usize].first)
+    }
+
+    fn unlink(&mut self, link: u32) -> Option<T> {
+        let Link { lane: index, previous, next, .. } = self.links[link as usize];
         let lane = &mut self.lanes[index as usize];
-        let link = lane.first;
-        lane.first = self.links[link as usize].next;
+        match self.links.get_mut(previous as usize) {
+            Some(previous) => previous.next = next,
+            None => lane.first = next,
+        }
+        match self.links.get_mut(next as usize) {
+            Some(next) => next.previous = previous,
+            None => lane.last = previous,
+        }
+        self.counted -= lane.counted();
         lane.len -= 1;
-        self.counted -= usize::from(lane.len < LEADS_COUNTED);
+        self.counted += lane.counted();
         self.in_lanes -= 1;
         if lane.len == 0 {
             self.close(index);
@@ -344,6 +404,14 @@ impl<T> FairLine<T> {
         freed.next = self.free_link;
         self.free_link = link;
         freed.item.take()
+    }
+
+    /// Looks again whether what waits in a lane counts.
+    fn recount(&mut self, standing: &Standing, index: u32) {
+        let lane = &mut self.lanes[index as usize];
+        self.counted -= lane.counted();
+        lane.is_poor = standing.is_deep_in_debt(lane.sponsor);
+        self.counted += lane.counted();
     }
 
     /// Gives a lane, unless it is empty, a place in the order.
@@ -377,14 +445,16 @@ impl<T> FairLine<T> {
         for (index, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.len > 0) {
             lane.place.0 = weigh(standing, lane.sponsor);
             self.order.push(Reverse((lane.place, index as u32)));
+            self.counted -= lane.counted();
+            lane.is_poor = standing.is_deep_in_debt(lane.sponsor);
+            self.counted += lane.counted();
         }
     }
 
     pub(crate) fn check(&self) {
         let waiting: usize = self.lanes.iter().map(|lane| lane.len as usize).sum();
         assert_eq!(waiting, self.in_lanes, "what waits in lanes is counted");
-        let few = self.lanes.iter().map(|lane| lane.len.min(LEADS_COUNTED) as usize);
-        assert_eq!(few.sum::<usize>(), self.counted);
+        assert_eq!(self.lanes.iter().map(Lane::counted).sum::<usize>(), self.counted);
         let open = self.lanes.iter().filter(|lane| lane.len > 0).count();
         assert_eq!(open, self.by_sponsor.len(), "a lane is open as long as something waits");
         assert_eq!(self.links.iter().filter(|link| link.item.is_some()).count(), waiting);
@@ -475,21 +545,31 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_is_lost_and_the_least_debt_is_served(
-            steps in prop::collection::vec((0..5_u8, 0..6_u8, 1..30_u64), 1..300),
+            steps in prop::collection::vec((0..6_u8, 0..6_u8, 1..30_u64), 1..300),
         ) {
             let (mut line, mut standing) = (line(), Standing::blank());
             let mut model: BTreeMap<Sponsor, Vec<u32>> = BTreeMap::new();
+            let mut places: BTreeMap<u32, Place> = BTreeMap::new();
             for (n, (step, net, seconds)) in (0..).zip(steps) {
                 let of = sponsor(&standing, net);
                 match step {
                     0 | 1 => {
-                        line.push(&standing, Behalf::Hearsay(of), n);
+                        let place = line.push(&standing, Behalf::Hearsay(of), n);
+                        places.insert(n, place.expect("a place in a lane"));
                         model.entry(of).or_default().push(n);
                     }
                     2 => standing.charge(of, Duration::from_secs(seconds)),
                     3 => {
                         standing.pay(of, Duration::from_secs(seconds));
                         line.on_paid(&standing, of);
+                    }
+                    4 => {
+                        // One from anywhere in a lane.
+                        let Some(waiting) = model.get_mut(&of) else { continue };
+                        let item = waiting.remove(seconds as usize % waiting.len());
+                        prop_assert_eq!(line.at(places[&item]), Some((&mut item.clone(), of)));
+                        prop_assert_eq!(line.withdraw(places[&item]), Some(item));
+                        model.retain(|_, waiting| !waiting.is_empty());
                     }
                     _ => {
                         let least = model.keys().map(|of| standing.debt(*of)).min();

@@ -8,6 +8,7 @@
 
 mod check;
 mod dials;
+mod displaced;
 mod job;
 mod line;
 mod named;
@@ -17,7 +18,7 @@ mod piece_cache;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use self::job::{Acceptance, DialTurn, Job, Next, Source, WalkState, Work};
+use self::job::{Acceptance, DialTurn, Job, Next, Other, Source, WalkState, Work};
 use self::line::Line;
 use self::piece_cache::PieceCache;
 use crate::base::addr::{AddressPolicy, Contact, Family};
@@ -25,11 +26,13 @@ use crate::base::id::InfoHash;
 use crate::base::rng::Rng;
 use crate::base::store::{Key, KeyedMap, KeyedState, Slab};
 use crate::base::time::{Duration, Instant, Lane};
-use crate::crawl::fair_line::{Behalf, FairLine};
+use crate::crawl::fair_line::{Behalf, FairLine, Place};
 use crate::crawl::row::FailureCause;
 use crate::crawl::standing::{Reserve, Sponsor, Standing};
-use crate::lead::{Lead, Origin};
-use crate::limits::{BLOCKED_PAUSE, JOB_PATIENCE, JOBS_MAX, VALUES_PER_REPLY};
+use crate::lead::{Lead, Origin, Say};
+use crate::limits::{
+    BLOCKED_PAUSE, DISPLACED_PEERS_KEPT, JOB_PATIENCE, JOBS_MAX, LANE_SCAN_MAX, VALUES_PER_REPLY,
+};
 
 pub(crate) use self::dials::Begun;
 
@@ -72,6 +75,8 @@ impl JobLimits {
 pub(crate) enum Need {
     /// A walk: it stands in line for one.
     Walk,
+    /// That the other node that named it is asked, and answers for it from now on.
+    OtherSource,
     /// That its walks go on, if they are paused: every peer that they found is tried.
     MorePeers,
     /// To be settled without metadata.
@@ -142,6 +147,11 @@ impl Finished {
         self.job.reserve
     }
 
+    /// Whether a connection is open for it.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.job.is_connected()
+    }
+
     /// Whether some peer accepted a connection.
     pub(crate) fn was_accepted(&self) -> bool {
         self.job.acceptance == Acceptance::Some
@@ -155,6 +165,12 @@ impl Finished {
     /// What is left of it for a later round: where it was named is forgotten with its peers.
     pub(crate) fn lead(&self) -> Lead {
         Lead { source: None, ..self.job.lead() }
+    }
+
+    /// What is known of an infohash that was displaced: as much as before it was a job.
+    pub(crate) fn displaced(&self) -> Lead {
+        let peers = self.job.peers.saved().take(DISPLACED_PEERS_KEPT).collect();
+        Lead { also: self.job.other.node(), say: self.job.say(), peers, ..self.job.lead() }
     }
 }
 
@@ -187,6 +203,8 @@ pub(crate) struct Jobs {
     held: Line,
     /// Jobs that changed since their need was polled.
     changed: VecDeque<Key>,
+    /// The slot at which the search for a job that makes room goes on.
+    hand: usize,
     pieces: PieceCache,
     finds: Finds,
 }
@@ -201,11 +219,12 @@ impl Jobs {
             by_hash: KeyedMap::with_hasher(KeyedState::new(&mut rng.fork("jobs"))),
             patience: Lane::new(JOB_PATIENCE),
             to_ask: [(); 2].map(|()| FairLine::new(lines, Standing::debt)),
-            to_walk: FairLine::new(lines, Standing::debt),
+            to_walk: FairLine::new(lines, Standing::spent),
             to_dial: FairLine::new(lines, Standing::debt),
             blocked: Lane::new(BLOCKED_PAUSE),
             held: Line::default(),
             changed: VecDeque::new(),
+            hand: 0,
             pieces: PieceCache::new(bytes),
             finds: Finds::default(),
         }
@@ -219,9 +238,9 @@ impl Jobs {
         asks: bool,
         standing: &mut Standing,
     ) -> Option<Key> {
-        let source = lead.source.filter(|_| asks);
+        let source = lead.source.filter(|_| asks && lead.say == Say::Due);
         let sponsor = lead.source.map(|node| standing.sponsor(node.addr));
-        let state = source.map_or(Source::Done, |node| Source::Queued(node, 0));
+        let state = source.map_or(Source::Done, |_| Source::Queued(0));
         if self.jobs.is_full() {
             return None;
         }
@@ -238,7 +257,10 @@ impl Jobs {
         }
         if !lead.peers.is_empty() {
             let usable = self.limits.usable();
-            self.keep(now, key, lead.peers.iter().copied().filter(usable), usize::MAX, sponsor);
+            let peers = lead.peers.iter().copied().filter(usable);
+            // Those of an earlier run may be anybody's.
+            let namer = sponsor.filter(|_| lead.say == Say::Had);
+            self.keep(now, key, peers, usize::MAX, (namer, standing));
         }
         self.note(key);
         Some(key)
@@ -252,13 +274,14 @@ impl Jobs {
         key: Key,
         peers: impl Iterator<Item = SocketAddr>,
         from_source: bool,
-        namer: Option<Sponsor>,
+        (namer, standing): (Option<Sponsor>, &Standing),
     ) -> bool {
         let Some(job) = self.jobs.get(key) else { return false };
-        let places = job.peers.places_for_answer(&self.limits, from_source);
+        let places = job.places_for_answer(&self.limits, from_source);
         let usable = self.limits.usable();
         self.note(key);
-        self.keep(now, key, peers.take(VALUES_PER_REPLY).filter(usable), places, namer)
+        let peers = peers.take(VALUES_PER_REPLY).filter(usable);
+        self.keep(now, key, peers, places, (namer, standing))
     }
 
     fn keep(
@@ -267,12 +290,12 @@ impl Jobs {
         key: Key,
         peers: impl Iterator<Item = SocketAddr>,
         places: usize,
-        namer: Option<Sponsor>,
+        (namer, standing): (Option<Sponsor>, &Standing),
     ) -> bool {
         let Some(job) = self.jobs.get_mut(key) else { return false };
         let had_none = job.peers.len() == 0;
         let peers = peers.map(|peer| (peer, namer));
-        let (any, new) = job.keep(now, &self.limits, peers, places);
+        let (any, new) = job.keep(now, &self.limits, peers, places, standing);
         self.note_finds(had_none, new);
         any
     }
@@ -295,6 +318,9 @@ impl Jobs {
     pub(crate) fn poll_need(&mut self, standing: &Standing) -> Option<(Key, Need)> {
         while let Some(key) = self.changed.pop_front() {
             let Some(job) = self.jobs.get_mut(key) else { continue };
+            if job.has_better_source(standing) {
+                return Some((key, Need::OtherSource));
+            }
             let mut next = job.next(&self.limits);
             if matches!(next, Next::Settle(_)) {
                 // Before it is given up those in reserve get their chance.
@@ -306,6 +332,11 @@ impl Jobs {
                     return Some((key, Need::MorePeers));
                 }
                 Next::Wait => {}
+                Next::Ask if job.other.is_deep_in_debt(standing) => {
+                    job.other = Other::Tried;
+                    self.changed.push_front(key);
+                }
+                Next::Ask => return Some((key, Need::OtherSource)),
                 Next::Dial => self.queue_dial(key, standing),
                 Next::Walk => {
                     job.walk = WalkState::Waiting;
@@ -317,6 +348,40 @@ impl Jobs {
             }
         }
         None
+    }
+
+    /// Another node names the infohash of a job.
+    pub(crate) fn also_named(&mut self, key: Key, source: Contact, standing: &Standing) {
+        let Some(job) = self.jobs.get_mut(key) else { return };
+        if job.takes_other(source, standing) {
+            job.other = Other::Named(source);
+            self.note(key);
+        }
+    }
+
+    /// Turns to the other node that named an infohash, which happens once: it is asked if its family
+    /// `asks`, and what is spent from now on is charged to it. What the first one does not owe any
+    /// more; `None` if there is no other.
+    pub(crate) fn turn_to_other_source(
+        &mut self,
+        now: Instant,
+        key: Key,
+        asks: impl Fn(Family) -> bool,
+        standing: &mut Standing,
+    ) -> Option<Reserve> {
+        let job = self.jobs.get_mut(key)?;
+        let Other::Named(node) = std::mem::replace(&mut job.other, Other::Tried) else {
+            return None;
+        };
+        let reserve = standing.reserve_job(Some(standing.sponsor(node.addr)));
+        let before = std::mem::replace(&mut job.reserve, reserve);
+        (job.node, job.cost, job.touched) = (Some(node), Duration::ZERO, now);
+        if asks(Family::of(node.addr)) {
+            job.source = Source::Queued(0);
+            self.queue_question(key, node, standing);
+        }
+        self.note(key);
+        Some(before)
     }
 
     fn queue_question(&mut self, key: Key, node: Contact, standing: &Standing) {
@@ -363,11 +428,15 @@ impl Jobs {
         }
     }
 
-    /// The first job that waits for a walk, and what its source owes.
-    pub(crate) fn next_to_walk(&mut self, standing: &Standing) -> Option<(Key, InfoHash, i64)> {
+    /// The first job that waits for a walk, and the node that named its infohash.
+    pub(crate) fn next_to_walk(
+        &mut self,
+        standing: &Standing,
+    ) -> Option<(Key, InfoHash, Option<Sponsor>)> {
         let lives = |key: &Key| self.jobs.get(*key).is_some();
-        let (key, debt) = self.to_walk.front(standing, lives)?;
-        Some((*key, self.jobs.get(*key)?.hash, debt))
+        let (key, _) = self.to_walk.front(standing, lives)?;
+        let job = self.jobs.get(*key)?;
+        Some((*key, job.hash, job.sponsor()))
     }
 
     /// Whether jobs wait for a walk.
@@ -493,14 +562,22 @@ impl Jobs {
         job.sponsor()
     }
 
-    /// The debt of a sponsor has become less.
+    /// The debt of a sponsor has changed.
     pub(crate) fn on_paid(&mut self, standing: &Standing, sponsor: Sponsor) {
         self.to_ask.iter_mut().for_each(|line| line.on_paid(standing, sponsor));
         self.to_walk.on_paid(standing, sponsor);
         self.to_dial.on_paid(standing, sponsor);
+        if standing.is_deep_in_debt(sponsor) {
+            // Those of its jobs that have another source need not wait until its turn comes.
+            let waiting = self.to_dial.of(sponsor).take(LANE_SCAN_MAX);
+            let better = waiting.filter(|key| {
+                self.jobs.get(**key).is_some_and(|job| job.has_better_source(standing))
+            });
+            self.changed.extend(better);
+        }
     }
 
-    /// Takes a job out that is settled.
+    /// Takes a job out that is settled, or displaced.
     pub(crate) fn finish(&mut self, key: Key) -> Option<Finished> {
         let job = self.jobs.remove(key)?;
         self.by_hash.remove(&job.hash);
@@ -526,11 +603,6 @@ impl Jobs {
     /// Whether nothing is under way.
     pub(crate) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
-    }
-
-    /// Whether so many jobs are taken that the last ones are kept for sources without deep debts.
-    pub(crate) fn is_scarce(&self) -> bool {
-        self.jobs.len() >= self.jobs.limit() / 4 * 3
     }
 
     /// How many are under way.
@@ -562,11 +634,11 @@ fn enter(
     standing: &Standing,
     behalf: Behalf,
     key: Key,
-) {
+) -> Option<Place> {
     if line.len() >= 2 * JOBS_MAX {
         line.retain(|key| jobs.get(*key).is_some());
     }
-    line.push(standing, behalf, key);
+    line.push(standing, behalf, key)
 }
 
 fn is_walking(job: &Job) -> bool {

@@ -3,13 +3,15 @@
 //!
 //! Debt is counted in milliseconds of a place: the time of a connection, and what a dial, a job or
 //! a walk costs besides. What is under way counts at once, as a reserve. A verified result pays
-//! back what was spent for it, and a credit on top. Only results count: naming peers never does, or
-//! lies would be the cheapest merit.
+//! back what was spent for it, and a credit on top. Only results count: where peers are dialled,
+//! naming them never does, or lies would be the cheapest merit.
 //!
 //! Every node has two accounts, its own and that of its net, and its debt is the sum of both, so
 //! that the many addresses of one operator are one source. Accounts stand in fixed tables without
-//! keys: two nodes in one cell share it. Must never refuse anything: it only says which comes
-//! first.
+//! keys: two nodes in one cell share it. Must never judge anything but what was spent: it says which
+//! comes first, and which is deep in debt.
+
+use std::net::{IpAddr, SocketAddr};
 
 use crate::base::addr::{AddressPolicy, NETWORK_OF_PEERS, address_key, prefix};
 use crate::base::rng::Rng;
@@ -17,9 +19,8 @@ use crate::base::store::Cells;
 use crate::base::time::{Duration, Instant};
 use crate::limits::{
     CREDIT, CREDIT_MAX, DEBT_DEEP, DEBT_HALVED_EVERY, DEBT_MAX, INTERVAL_MAX, INTERVAL_MIN,
-    JOB_RESERVE, STANDING_CELLS,
+    JOB_RESERVE, STANDING_CELLS, VISITS_FORGIVEN_AFTER,
 };
-use std::net::{IpAddr, SocketAddr};
 
 /// A node that named something, as the table knows it: the places of its two accounts. The order
 /// means nothing.
@@ -30,6 +31,11 @@ pub(crate) struct Sponsor {
 }
 
 impl Sponsor {
+    /// Whether both are of one net: then they count as one source.
+    pub(crate) fn shares_net(self, other: Self) -> bool {
+        self.net == other.net
+    }
+
     /// Bytes that tell it from others.
     pub(crate) fn key(self) -> [u8; 4] {
         let ([a, b], [c, d]) = (self.net.to_be_bytes(), self.node.to_be_bytes());
@@ -69,13 +75,16 @@ pub(crate) struct Reserve {
 }
 
 impl Reserve {
-    fn payers(self) -> impl Iterator<Item = Sponsor> {
+    /// To whom it is charged.
+    pub(crate) fn payers(self) -> impl Iterator<Item = Sponsor> {
         self.sponsor.into_iter().chain(self.namer)
     }
 
-    /// Of all whom it concerns, the one deepest in debt.
-    pub(crate) fn debt(self, standing: &Standing) -> i64 {
-        self.payers().map(|sponsor| standing.debt(sponsor)).max().unwrap_or(i64::MIN)
+    /// What the one deepest in debt of all whom it concerns owes besides.
+    pub(crate) fn debt_besides(self, standing: &Standing) -> i64 {
+        let own = 2 * i64::from(self.millis); // in each of two accounts
+        let owed = self.payers().map(|payer| standing.debt(payer) - own).max();
+        owed.unwrap_or(i64::MIN)
     }
 }
 
@@ -122,7 +131,12 @@ impl Standing {
         self.accounts(sponsor).into_iter().map(spent).sum()
     }
 
-    /// The same with what its jobs under way are charged: by this jobs are given out.
+    /// What was spent in vain for what `sponsor` named, without what is under way.
+    pub(crate) fn spent(&self, sponsor: Sponsor) -> i64 {
+        self.accounts(sponsor).iter().map(|account| i64::from(account.debt)).sum()
+    }
+
+    /// Its debt with what its jobs under way are charged: by this jobs are given out.
     pub(crate) fn debt_with_jobs(&self, sponsor: Sponsor) -> i64 {
         let jobs = |account: &Account| i64::from(account.reserved[Use::Job as usize]);
         self.debt(sponsor) + self.accounts(sponsor).into_iter().map(jobs).sum::<i64>()
@@ -130,8 +144,7 @@ impl Standing {
 
     /// Whether more was spent in vain for `sponsor` than the odd failure costs.
     pub(crate) fn is_deep_in_debt(&self, sponsor: Sponsor) -> bool {
-        self.accounts(sponsor).iter().map(|account| i64::from(account.debt)).sum::<i64>()
-            > DEBT_DEEP
+        self.spent(sponsor) > DEBT_DEEP
     }
 
     fn accounts(&self, sponsor: Sponsor) -> [&Account; 2] {
@@ -149,7 +162,12 @@ impl Standing {
         let times = due.saturating_sub(self.halvings).min(31) as u32;
         if times > 0 {
             let all = self.nets.iter_mut().chain(self.nodes.iter_mut());
-            all.for_each(|account| account.debt /= 1 << times.min(30));
+            let forgiven = (due / VISITS_FORGIVEN_AFTER) - (self.halvings / VISITS_FORGIVEN_AFTER);
+            let forgiven = u8::try_from(forgiven).unwrap_or(u8::MAX);
+            all.for_each(|account| {
+                account.debt /= 1 << times.min(30);
+                account.unpaid_visits = account.unpaid_visits.saturating_sub(forgiven);
+            });
             self.halvings = due;
         }
     }

@@ -55,7 +55,7 @@ fn a_warm_crawler_takes_100_000_datagrams_without_allocating() {
 }
 
 #[test]
-fn an_infohash_with_a_peer_costs_three_small_lists_and_its_records_nothing() {
+fn an_infohash_with_a_peer_costs_two_small_lists_and_its_records_nothing() {
     let mut network = Network::new(NODES, BATCHES.to_vec());
     network.crawler.keep_journal();
     network.journal = Some(Vec::new());
@@ -64,9 +64,9 @@ fn an_infohash_with_a_peer_costs_three_small_lists_and_its_records_nothing() {
     network.run(|network| network.now >= minutes(610));
     let dials = network.dials - before.1;
     assert_eq!(dials, 200);
-    // The peers of the job, those of its row, the lane of its source; and queues of the dialer and of
-    // the lines, used for the first time.
+    // The peers of the job and those of its row; and queues of the dialer and of the lines, used for
+    // the first time.
     let spent = network.spent - before.0;
-    assert!((3 * dials..3 * dials + 64).contains(&spent), "{spent}");
+    assert!((2 * dials..2 * dials + 64).contains(&spent), "{spent}");
     assert!(network.now.since(minutes(600)) >= Duration::from_secs(600));
 }

@@ -5,9 +5,10 @@ use super::{Crawler, Full};
 use crate::base::addr::Family;
 use crate::base::store::Key;
 use crate::base::time::Duration;
-use crate::crawl::admission::{Admitted, Room};
+use crate::crawl::admission::Admitted;
+use crate::crawl::jobs::Finished;
 use crate::lead::{Lead, Origin, Request};
-use crate::limits::JOB_COST;
+use crate::limits::{DISPLACE_MARGIN, DISPLACE_PAUSE, JOB_COST};
 
 impl Crawler {
     pub(super) fn request(&mut self, request: &Request) -> Result<(), Full> {
@@ -64,16 +65,29 @@ impl Crawler {
     /// Whether an infohash that waits for a job may have one: as long as rows are taken, and not
     /// before some node answered. What waits until then is an earlier run's; in a dead network it
     /// would only fail, and have lost its source.
-    pub(super) fn takes_jobs(&self) -> bool {
+    fn may_begin(&self) -> bool {
         let cut_off = self.stats.answered == 0 && self.networks.iter().any(Option::is_some);
-        !self.shut_down && !cut_off && !self.jobs.is_full() && self.rows.have_room()
+        !self.shut_down && !cut_off && self.rows.have_room()
+    }
+
+    /// The same where a job is free.
+    pub(super) fn takes_jobs(&self) -> bool {
+        self.may_begin() && !self.jobs.is_full()
+    }
+
+    /// Something has happened: what follows for jobs, their places, and walks, whose order may have
+    /// changed with what sources owe.
+    pub(super) fn give_places(&mut self) {
+        self.carry_out();
+        self.fill_jobs();
+        self.displace_jobs();
+        self.begin_walks();
     }
 
     /// Gives free jobs to infohashes that wait for one.
     pub(super) fn fill_jobs(&mut self) {
         while self.takes_jobs() {
-            let (room, standing) = (self.room(), &self.standing);
-            let Some(lead) = self.admission.next(self.now, room, standing) else { break };
+            let Some(lead) = self.admission.next(self.now, &self.standing) else { break };
             if self.begin_job(&lead).is_none() {
                 break;
             }
@@ -82,9 +96,33 @@ impl Crawler {
         self.admission.sort(&self.standing);
     }
 
-    /// For whom a free job is.
-    pub(super) fn room(&self) -> Room {
-        if self.jobs.is_scarce() { Room::Scarce } else { Room::Plenty }
+    /// Where all jobs are taken, gives those that only wait to infohashes whose sources owe much
+    /// less. To be called when something has happened: time alone changes nothing here.
+    fn displace_jobs(&mut self) {
+        self.no_displacing = self.no_displacing.saturating_sub(1);
+        while self.no_displacing == 0
+            && self.jobs.is_full()
+            && self.may_begin()
+            && let Some(least) = self.admission.least_debt()
+        {
+            match self.jobs.displace(&self.standing, least + DISPLACE_MARGIN) {
+                Some(job) => self.replace_job(&job),
+                None => self.no_displacing = DISPLACE_PAUSE,
+            }
+        }
+        self.fill_jobs(); // what began may have ended at once
+    }
+
+    /// A job has made room for the infohash that is next, and waits for its turn again.
+    fn replace_job(&mut self, displaced: &Finished) {
+        self.release_reserve(displaced);
+        let next = self.admission.next_of_least_debt(&self.standing);
+        self.admission.put_back(displaced.displaced(), &self.standing);
+        if let Some(lead) = next {
+            self.begin_job(&lead);
+            self.carry_out();
+        }
+        self.admission.sort(&self.standing);
     }
 
     /// Begins work on `lead`. The caller carries out what it needs.

@@ -27,7 +27,7 @@ impl Crawler {
                 self.sign_of_life();
                 self.stats.delivered += 1;
                 self.dialer.on_relief();
-                self.standing.settle(dial.reserve, Duration::ZERO);
+                self.settle_reserve(&dial, Duration::ZERO);
                 return self.settle_fetched(dial, fetched, outcome.transport);
             }
             Err(fault) => fault,
@@ -38,7 +38,7 @@ impl Crawler {
         self.count_fault(fault);
         if self.shut_down || fault == PeerFault::Aborted {
             // Cut off, not failed: the infohash is new to the next run.
-            self.standing.settle(dial.reserve, Duration::ZERO);
+            self.settle_reserve(&dial, Duration::ZERO);
             return self.jobs.on_dial_broken_off(dial.job, dial.to);
         }
         self.dial_failed(dial, fault, outcome);
@@ -71,11 +71,19 @@ impl Crawler {
     /// something about us or the network only.
     fn charge_dial(&mut self, dial: &OpenDial, fault: PeerFault, blame: Blame, outcome: &Outcome) {
         let took = outcome.timings.ended.since(outcome.timings.started);
-        let is_theirs = fault == PeerFault::Yielded || blame == Blame::Peer;
+        // What was still open when another peer had served proves nothing.
+        let is_theirs =
+            self.jobs.is_open(dial.job) && (fault == PeerFault::Yielded || blame == Blame::Peer);
         let cost = if is_theirs { took + DIAL_COST } else { Duration::ZERO };
-        self.standing.settle(dial.reserve, cost);
+        self.settle_reserve(dial, cost);
         // The sponsor has paid; what was spent for the job is to be paid back if it is verified.
         let _ = self.jobs.spend(dial.job, cost);
+    }
+
+    /// A dial is over and has cost so much: what its payers named moves up or down.
+    fn settle_reserve(&mut self, dial: &OpenDial, cost: Duration) {
+        self.standing.settle(dial.reserve, cost);
+        dial.reserve.payers().for_each(|payer| self.on_eased(payer));
     }
 
     fn count_progress(&mut self, outcome: &Outcome) {

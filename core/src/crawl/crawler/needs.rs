@@ -4,9 +4,10 @@
 use super::Crawler;
 use crate::base::addr::Family;
 use crate::base::store::Key;
+use crate::base::time::Duration;
 use crate::crawl::jobs::{Demand, Need};
 use crate::dht::walks::Turn;
-use crate::limits::{DEBT_DEEP, SEEDS_WITHIN, WALK_COST};
+use crate::limits::{SEEDS_WITHIN, WALK_COST};
 
 impl Crawler {
     /// Carries out what every job that changed needs now. To be called after each verb of
@@ -14,13 +15,23 @@ impl Crawler {
     pub(super) fn carry_out(&mut self) {
         while let Some((key, need)) = self.jobs.poll_need(&self.standing) {
             match need {
-                Need::Walk => {
-                    self.spend(key, WALK_COST);
-                    self.begin_walks();
-                }
+                Need::Walk => self.begin_walks(),
+                Need::OtherSource => self.turn_to_other_source(key),
                 Need::MorePeers => self.resume_walks(key),
                 Need::Settle(cause) => self.settle_failed(key, cause),
             }
+        }
+    }
+
+    /// The node that named an infohash first was of no use, or owes much more: the other one is asked.
+    fn turn_to_other_source(&mut self, key: Key) {
+        let networks = &self.networks;
+        let asks = |family: Family| networks[family.index()].is_some();
+        if let Some(before) =
+            self.jobs.turn_to_other_source(self.now, key, asks, &mut self.standing)
+        {
+            self.standing.settle(before, Duration::ZERO);
+            before.payers().for_each(|payer| self.on_eased(payer));
         }
     }
 
@@ -28,8 +39,9 @@ impl Crawler {
     /// family without room is passed over rather than waited for.
     pub(super) fn begin_walks(&mut self) {
         while !self.shut_down {
-            let Some((key, hash, debt)) = self.jobs.next_to_walk(&self.standing) else { break };
-            let turn = if debt > DEBT_DEEP { Turn::Last } else { Turn::InOrder };
+            let Some((key, hash, sponsor)) = self.jobs.next_to_walk(&self.standing) else { break };
+            let is_deep = sponsor.is_some_and(|sponsor| self.standing.is_deep_in_debt(sponsor));
+            let turn = if is_deep { Turn::Last } else { Turn::InOrder };
             let walks = Family::ALL.map(|family| {
                 let network = self.networks[family.index()].as_deref_mut()?;
                 let named = self.bootstraps.answering_nodes(family);
@@ -38,21 +50,22 @@ impl Crawler {
             if walks.iter().any(Option::is_some) {
                 self.jobs.on_walks_begun(self.now, walks, &self.standing);
                 self.stats.walks += 1;
-            } else if turn == Turn::Last || !self.displace_walk() {
+                self.spend(key, WALK_COST);
+            } else if !self.displace_walk(turn) {
                 // Either no node is known yet: wait for a first answer; or for the end of a walk.
                 break;
             }
         }
     }
 
-    /// Ends a paused walk of a family that is full: it holds a place that another one needs.
-    /// `false` if there is none, which comes soon, since whatever is displaced leaves a family with
-    /// room.
-    fn displace_walk(&mut self) -> bool {
+    /// Ends a paused walk of a family that is full: it holds a place that another one of this
+    /// `turn` needs. `false` if there is none, which comes soon, since whatever is displaced leaves
+    /// a family with room.
+    fn displace_walk(&mut self, turn: Turn) -> bool {
         for family in Family::ALL {
             let full =
                 self.network(family).filter(|network| !network.walks.has_room(Turn::InOrder));
-            if let Some(job) = full.and_then(|network| network.walks.end_paused()) {
+            if let Some(job) = full.and_then(|network| network.walks.end_paused(turn)) {
                 self.jobs.on_walk_displaced(job, family);
                 return true;
             }
@@ -120,7 +133,7 @@ impl Crawler {
         // Then they wait for a sink, or for a place among the walks, which is not their fault.
         let held_up = !self.rows.have_room();
         let walks_full =
-            self.networks.iter().flatten().any(|network| !network.walks.has_room(Turn::Last));
+            self.networks.iter().flatten().any(|network| !network.walks.has_room(Turn::InOrder));
         while let Some((key, cause)) = self.jobs.poll_impatient(now, held_up, walks_full) {
             self.give_up(key, cause);
         }

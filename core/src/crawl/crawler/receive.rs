@@ -142,7 +142,7 @@ impl Crawler {
                 self.hear_contacts(answerer, reply);
                 let peers = reply.values.clone().heard_over(family);
                 let namer = self.standing.sponsor(answerer.addr);
-                self.jobs.on_peers(now, key, peers, true, Some(namer));
+                self.jobs.on_peers(now, key, peers, true, (Some(namer), &self.standing));
                 // It may be asked once more by now, or stand in line for that.
                 if timing == Timing::InTime {
                     self.jobs.on_source_answer(key);
@@ -249,7 +249,7 @@ impl Crawler {
             && let Some(hash) = samples.next()
         {
             self.stats.infohashes_sampled += 1;
-            let taken = self.admission.offer(self.now, hash, source, &self.standing);
+            let taken = self.take_up(hash, source);
             new += usize::from(taken == Admitted::New);
             self.stats.infohashes_new += u64::from(taken == Admitted::New);
             if let Some(journal) = &mut self.journal
@@ -264,13 +264,25 @@ impl Crawler {
         new > 0
     }
 
+    /// A node names an infohash: it is taken on if it is new, and has another source if it waits.
+    fn take_up(&mut self, hash: InfoHash, source: Contact) -> Admitted {
+        let taken = self.admission.offer(self.now, hash, source, &self.standing);
+        if taken == Admitted::Known {
+            match self.jobs.find(hash) {
+                Some(key) => self.jobs.also_named(key, source, &self.standing),
+                None => self.admission.also_named(hash, source, &self.standing),
+            }
+        }
+        taken
+    }
+
     /// An infohash of `sponsor` was verified: what else it had sampled is taken on.
     pub(super) fn take_kept_samples(&mut self, sponsor: Sponsor) {
         while let Some((source, hash)) = self.samples.take(sponsor) {
-            let taken = self.admission.offer(self.now, hash, source, &self.standing);
+            let taken = self.take_up(hash, source);
             self.stats.infohashes_new += u64::from(taken == Admitted::New);
             if let Some(journal) = &mut self.journal
-                && taken == Admitted::New
+                && matches!(taken, Admitted::New | Admitted::Held)
             {
                 journal.taken(hash, std::iter::empty());
             }
@@ -299,7 +311,7 @@ impl Crawler {
         }
         let peers = reply.values.clone().heard_over(family);
         let namer = self.standing.sponsor(from.addr);
-        self.jobs.on_peers(self.now, job, peers, false, Some(namer));
+        self.jobs.on_peers(self.now, job, peers, false, (Some(namer), &self.standing));
         self.carry_out();
         self.end_walk_if_done(family, walk);
     }

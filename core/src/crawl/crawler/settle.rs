@@ -17,11 +17,11 @@ use crate::peer::exchange::{Fetched, Transport};
 impl Crawler {
     pub(super) fn settle_fetched(&mut self, dial: OpenDial, fetched: Fetched, how: Transport) {
         let Some(job) = self.finish_job(dial.job) else { return };
-        self.pay(&job, dial.reserve.namer);
         self.again.forget(job.hash());
         let Fetched { metadata, info } = fetched;
         let (verdict, leaves) = match info {
             Ok(info) => {
+                self.pay(&job, dial.reserve.namer);
                 self.stats.verified += 1;
                 (Verdict::Verified { metadata, info }, Leaves::Nothing)
             }
@@ -58,7 +58,7 @@ impl Crawler {
         let (hash, first) = (job.hash(), job.round() == 0);
         if !self.config.mode.dials() && job.peer_count() > 0 {
             self.stats.settled += u64::from(first);
-            self.pay(&job, None);
+            self.pay(&job, None); // where nothing is dialled there is no other result
             return self.push_row(&job, Verdict::PeersOnly, Leaves::Nothing, None);
         }
         let leaves = if self.config.mode.sweeps() {
@@ -92,7 +92,7 @@ impl Crawler {
     }
 
     /// The debt of a node has become less: what it named moves up.
-    fn on_eased(&mut self, sponsor: Sponsor) {
+    pub(super) fn on_eased(&mut self, sponsor: Sponsor) {
         self.admission.on_paid(&self.standing, sponsor);
         self.jobs.on_paid(&self.standing, sponsor);
     }
@@ -101,8 +101,10 @@ impl Crawler {
     /// new flows are few, would ask on for a settled infohash.
     fn finish_job(&mut self, key: Key) -> Option<Finished> {
         let job = self.jobs.finish(key)?;
-        self.standing.settle(job.reserve(), Duration::ZERO);
-        job.reserve().sponsor.into_iter().for_each(|sponsor| self.on_eased(sponsor));
+        if job.is_connected() {
+            self.dialer.release(key);
+        }
+        self.release_reserve(&job);
         let mut ended = false;
         for (family, walk) in job.walks() {
             ended |= self.network(family).and_then(|network| network.walks.end(walk)).is_some();
@@ -111,6 +113,12 @@ impl Crawler {
             self.begin_walks(); // for jobs that wait for a place
         }
         Some(job)
+    }
+
+    /// A job is not under way any more: its source owes so much less.
+    pub(super) fn release_reserve(&mut self, job: &Finished) {
+        self.standing.settle(job.reserve(), Duration::ZERO);
+        job.reserve().sponsor.into_iter().for_each(|sponsor| self.on_eased(sponsor));
     }
 
     fn push_row(

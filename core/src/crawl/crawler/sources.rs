@@ -292,7 +292,7 @@ impl Crawler {
     }
 
     fn sweep_wanted(&self) -> bool {
-        self.config.mode.sweeps() && self.admission.wants_more(&self.standing)
+        self.config.mode.sweeps() && self.admission.wants_more()
     }
 }
 

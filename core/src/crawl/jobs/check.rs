@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::Jobs;
 use super::job::{DialTurn, Job, Source, WalkState, Work};
-use crate::base::addr::Family;
+use crate::base::addr::{Contact, Family};
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
 use crate::crawl::dial::PeerKey;
@@ -32,7 +32,8 @@ impl Jobs {
         }
         for (family, line) in Family::ALL.into_iter().zip(&self.to_ask) {
             self.check_fair(line, "to ask their source", |job| {
-                matches!(job.source, Source::Queued(node, _) if Family::of(node.addr) == family)
+                let of_family = |node: &Contact| Family::of(node.addr) == family;
+                matches!(job.source, Source::Queued(_)) && job.node.as_ref().is_some_and(of_family)
             });
         }
         self.check_fair(&self.to_walk, "for a walk", |job| job.walk == WalkState::Waiting);

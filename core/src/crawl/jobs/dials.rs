@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 
-use super::job::{DialTurn, Job};
+use super::job::{DialTurn, Job, Other};
 use super::{Jobs, enter};
+use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
 use crate::base::time::Instant;
 use crate::crawl::attempts::{Blame, Failure};
 use crate::crawl::dial::PeerKey;
+use crate::crawl::fair_line::Behalf;
 use crate::crawl::standing::{Sponsor, Standing};
 use crate::limits::FOUND_PEERS_MAX;
 use crate::peer::exchange::{Attempt, Outcome};
@@ -29,24 +31,33 @@ pub(crate) struct Begun {
 }
 
 impl Jobs {
-    /// Puts a job that wants a connection in line; once, however often it is said.
+    /// Puts a job that wants a connection in line; once, however often it is said. One that stands
+    /// there already moves to the lane of whoever answers for it now.
     pub(super) fn queue_dial(&mut self, key: Key, standing: &Standing) {
         let Some(job) = self.jobs.get_mut(key) else { return };
-        if job.dial_turn == DialTurn::NotWanted {
-            job.dial_turn = DialTurn::InLine;
-            let behalf = job.behalf_of_dial(standing);
-            enter(&mut self.to_dial, &self.jobs, standing, behalf, key);
+        let behalf = match (job.dial_turn, job.dial_place) {
+            (DialTurn::NotWanted, _) => job.behalf_of_dial(standing),
+            (DialTurn::InLine, Some(place)) => {
+                let behalf = job.behalf_of_dial(standing);
+                let Some((_, before)) = self.to_dial.at(place) else { return };
+                if behalf == Behalf::Hearsay(before) {
+                    return;
+                }
+                self.to_dial.withdraw(place);
+                behalf
+            }
+            (DialTurn::InLine | DialTurn::Blocked, _) => return,
+        };
+        job.dial_turn = DialTurn::InLine;
+        let place = enter(&mut self.to_dial, &self.jobs, standing, behalf, key);
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.dial_place = place;
         }
     }
 
     /// Whether jobs may want a connection now.
     pub(crate) fn has_to_dial(&self) -> bool {
         !self.to_dial.is_empty()
-    }
-
-    /// How many jobs, those long gone included, wait for a connection.
-    pub(crate) fn waiting_to_dial(&self) -> usize {
-        self.to_dial.len()
     }
 
     /// When jobs whose peers were over some limit are looked at again.
@@ -80,13 +91,15 @@ impl Jobs {
     ) -> Option<Begun> {
         let key = self.to_dial.pop(standing, |key| self.jobs.get(*key).is_some())?;
         let job = self.jobs.get_mut(key)?;
-        job.dial_turn = DialTurn::NotWanted;
+        (job.dial_turn, job.dial_place) = (DialTurn::NotWanted, None);
         let Some((to, namer, attempt)) = job.begin_dial(&self.limits, standing, usable) else {
             job.dial_turn = DialTurn::Blocked;
             self.blocked.push(now, key);
             return None;
         };
-        let (hash, sponsor) = (job.hash, job.sponsor());
+        // The second source does not pay for peers that others named.
+        let pays = job.other != Other::Tried || namer.is_none();
+        let (hash, sponsor) = (job.hash, job.sponsor().filter(|_| pays));
         let resume = self.pieces.take(key);
         Some(Begun { job: key, hash, to, attempt, sponsor, namer, resume })
     }
@@ -126,20 +139,22 @@ impl Jobs {
     ) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         job.touched = now;
-        job.on_failure(to, failure, blame);
-        if job.may_pool()
-            && let Some(pieces) = outcome.partial
-        {
-            let debt = |key: Key| {
-                let sponsor = self.jobs.get(key).and_then(Job::sponsor);
-                sponsor.map_or(i64::MIN, |sponsor| standing.debt(sponsor))
-            };
-            self.pieces.put(key, pieces, debt);
+        let pools = job.may_pool() && failure.fault != PeerFault::BadHash;
+        let partial = outcome.partial.filter(|_| pools);
+        let debt = |key: Key| {
+            let sponsor = self.jobs.get(key).and_then(Job::sponsor);
+            sponsor.map_or(i64::MIN, |sponsor| standing.debt(sponsor))
+        };
+        let kept = partial.is_some_and(|pieces| self.pieces.put(key, pieces, debt));
+        // A turn whose pieces find no room would be followed by the same turn again.
+        let blame = if blame == Blame::Turn && !kept { Blame::Crowd } else { blame };
+        if let Some(job) = self.jobs.get_mut(key) {
+            job.on_failure(to, failure, blame);
         }
         if !outcome.found_peers.is_empty() {
             // What a peer tells of others is as good as the node that named it.
             let found = outcome.found_peers.into_iter().take(FOUND_PEERS_MAX);
-            self.on_peers(now, key, found, false, namer);
+            self.on_peers(now, key, found, false, (namer, standing));
         }
         self.note(key);
     }

@@ -10,13 +10,13 @@ use crate::base::store::Key;
 use crate::base::time::{Duration, Instant};
 use crate::crawl::attempts::{Blame, Failure, Moved};
 use crate::crawl::dial::PeerKey;
-use crate::crawl::fair_line::Behalf;
+use crate::crawl::fair_line::{Behalf, Place};
 use crate::crawl::jobs::peers::{Among, Peers};
 use crate::crawl::jobs::{Demand, JobLimits};
 use crate::crawl::row::FailureCause;
 use crate::crawl::standing::{Reserve, Sponsor, Standing};
-use crate::lead::{Lead, Origin};
-use crate::limits::{RACES_MAX, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
+use crate::lead::{Lead, Origin, Say};
+use crate::limits::{OTHER_SOURCE_MARGIN, RACES_MAX, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
 use crate::peer::exchange::Attempt;
 
 /// How far the question to the node that named the infohash is.
@@ -25,9 +25,34 @@ pub(super) enum Source {
     /// No node is to be asked, or it has had its say.
     Done,
     /// The question stands in line; it was sent so often before.
-    Queued(Contact, u8),
+    Queued(u8),
     /// The question was sent for the so manieth time.
-    Asked(Contact, u8),
+    Asked(u8),
+}
+
+/// Another node that named an infohash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Other {
+    /// None is known.
+    Unknown,
+    /// This one is asked if the first one proves to be of no use.
+    Named(Contact),
+    /// It was asked, or is not worth it.
+    Tried,
+}
+
+impl Other {
+    /// The node, if it was not asked.
+    pub(super) fn node(self) -> Option<Contact> {
+        match self {
+            Self::Named(node) => Some(node),
+            Self::Unknown | Self::Tried => None,
+        }
+    }
+
+    pub(super) fn is_deep_in_debt(self, standing: &Standing) -> bool {
+        self.node().is_some_and(|node| standing.is_deep_in_debt(standing.sponsor(node.addr)))
+    }
 }
 
 /// How far the walk is.
@@ -98,6 +123,8 @@ pub(super) enum Next {
     Wait,
     /// A connection to its next peer.
     Dial,
+    /// A question to the other node that named it.
+    Ask,
     /// A walk, to find more peers.
     Walk,
     /// Nothing more: it is settled without metadata.
@@ -109,9 +136,15 @@ pub(super) enum Next {
 pub(super) struct Job {
     pub(super) hash: InfoHash,
     pub(super) round: u8,
+    /// The node that named it, and how far the question to it is.
+    pub(super) node: Option<Contact>,
     pub(super) source: Source,
+    /// Another node that named it.
+    pub(super) other: Other,
     pub(super) walk: WalkState,
     pub(super) dial_turn: DialTurn,
+    /// Where it stands in line for a connection.
+    pub(super) dial_place: Option<Place>,
     pub(super) work: Work,
     /// When something last happened to it.
     pub(super) touched: Instant,
@@ -143,9 +176,12 @@ impl Job {
         Self {
             hash: lead.hash,
             round: lead.round,
+            node: lead.source,
             source,
+            other: lead.also.map_or(Other::Unknown, Other::Named),
             walk: WalkState::NotNeeded,
             dial_turn: DialTurn::NotWanted,
+            dial_place: None,
             work: Work::Goes,
             touched: now,
             latest: None,
@@ -167,12 +203,14 @@ impl Job {
 
     /// What is known of the infohash, but for its peers.
     pub(super) fn lead(&self) -> Lead {
-        let source = match self.source {
-            Source::Queued(node, _) | Source::Asked(node, _) => Some(node),
-            Source::Done => None,
-        };
         let lead = Lead::new(self.hash, self.found, self.origin);
-        Lead { source, round: self.round, ..lead }
+        Lead { source: self.node, round: self.round, ..lead }
+    }
+
+    /// How many peers of one answer are kept: a second source has no more places than any other
+    /// node, or two that invent peers would leave none for those of a walk.
+    pub(super) fn places_for_answer(&self, limits: &JobLimits, from_source: bool) -> usize {
+        self.peers.places_for_answer(limits, from_source && self.answers == 0)
     }
 
     /// Keeps `found`, as many as `places`, and others in reserve; whether there was any, and how
@@ -183,11 +221,15 @@ impl Job {
         limits: &JobLimits,
         found: impl Iterator<Item = (SocketAddr, Option<Sponsor>)>,
         places: usize,
+        standing: &Standing,
     ) -> (bool, usize) {
         let before = self.peers.len();
         let mut any = false;
         for (peer, namer) in found {
             any = true;
+            if self.peers.name_again(peer, namer, standing) {
+                continue;
+            }
             if self.peers.len() - before < places {
                 self.peers.add(limits, peer, namer);
             } else {
@@ -241,7 +283,9 @@ impl Job {
             Among::All => self.peers.waiting() > 0,
             Among::Orders => self.peers.has_orders_due(),
         };
-        if wanted && alone && self.in_flight < RACES_MAX {
+        // Peers that the first source named wait until the other one has had its say.
+        let asks_other = self.other == Other::Tried && self.source != Source::Done;
+        if wanted && alone && self.in_flight < RACES_MAX && !asks_other {
             return Next::Dial;
         }
         if self.in_flight > 0 {
@@ -251,6 +295,41 @@ impl Job {
             return Next::Settle(self.cause);
         }
         self.next_for_lookup(limits)
+    }
+
+    /// Whether `node` may become its other source: of what a node named, in its first round, if it
+    /// is of another net, not deep in debt, and owes much less than the other one known.
+    pub(super) fn takes_other(&self, node: Contact, standing: &Standing) -> bool {
+        let new = standing.sponsor(node.addr);
+        let is_fresh = self.origin == Origin::Sample && self.round == 0;
+        let is_other = self.sponsor().is_some_and(|sponsor| !sponsor.shares_net(new));
+        let is_better = match self.other {
+            Other::Unknown => true,
+            Other::Named(known) => {
+                let owed = standing.debt(standing.sponsor(known.addr));
+                standing.debt(new) + OTHER_SOURCE_MARGIN < owed
+            }
+            Other::Tried => false,
+        };
+        is_fresh && is_other && is_better && !standing.is_deep_in_debt(new)
+    }
+
+    /// Whether its source is still to be asked.
+    pub(super) fn say(&self) -> Say {
+        if self.source == Source::Done { Say::Had } else { Say::Due }
+    }
+
+    /// Whether the other node that named it is to be asked before anything else: the first one has
+    /// had its say, no walk is under way or waited for, and it owes much more.
+    pub(super) fn has_better_source(&self, standing: &Standing) -> bool {
+        let (Some(other), Some(sponsor)) = (self.other.node(), self.sponsor()) else {
+            return false;
+        };
+        let other = standing.sponsor(other.addr);
+        let asks_others = matches!(self.walk, WalkState::Waiting | WalkState::Walking(_));
+        self.source == Source::Done
+            && !asks_others
+            && standing.debt(other) + OTHER_SOURCE_MARGIN < standing.debt(sponsor)
     }
 
     /// Which peers may be dialled: once the attempts are used up, those alone that the user named.
@@ -274,6 +353,7 @@ impl Job {
         }
         match self.walk {
             WalkState::Waiting | WalkState::Walking(_) => Next::Wait,
+            WalkState::NotNeeded if self.other.node().is_some() => Next::Ask,
             WalkState::NotNeeded if limits.may_walk && self.peers.heard() < limits.peers => {
                 Next::Walk
             }
@@ -297,17 +377,17 @@ impl Job {
 
     /// The node to ask, which is asked from now on, if the question stands in line.
     pub(super) fn ask_source(&mut self) -> Option<Contact> {
-        let Source::Queued(node, asks) = self.source else { return None };
-        self.source = Source::Asked(node, asks.saturating_add(1));
-        Some(node)
+        let Source::Queued(asks) = self.source else { return None };
+        self.source = Source::Asked(asks.saturating_add(1));
+        self.node
     }
 
     /// The source did not answer: the node to ask once more, which stands in line from now on.
     pub(super) fn on_source_silence(&mut self, blameless: bool) -> Option<Contact> {
         match self.source {
-            Source::Asked(node, asks) if asks < SOURCE_ASKS_MAX || blameless => {
-                self.source = Source::Queued(node, asks);
-                Some(node)
+            Source::Asked(asks) if asks < SOURCE_ASKS_MAX || blameless => {
+                self.source = Source::Queued(asks);
+                self.node
             }
             _ => {
                 self.source = Source::Done;

@@ -6,7 +6,10 @@ use crate::base::addr::{NETWORK_OF_PEERS, prefix};
 use crate::crawl::attempts::{Blame, Failure, Moved, Plan};
 use crate::crawl::jobs::JobLimits;
 use crate::crawl::standing::{Sponsor, Standing};
-use crate::limits::{ORDERS_PER_INFOHASH_MAX, PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX, RESERVE_MAX};
+use crate::limits::{
+    ORDERS_PER_INFOHASH_MAX, OTHER_SOURCE_MARGIN, PEERS_PER_PREFIX_MAX, PORTS_PER_IP_MAX,
+    RESERVE_MAX,
+};
 use crate::peer::exchange::Attempt;
 
 /// How a peer came to be known.
@@ -82,6 +85,23 @@ impl Peers {
         self.heard += 1;
         self.kept.push(Peer { addr, namer, plan: Plan::new(), voice: Voice::Hearsay });
         Added::New
+    }
+
+    /// Whether a peer is kept already. Of two nodes that name it the one that owes much less answers for
+    /// it: a node in debt must not hold back whom it names first.
+    pub(super) fn name_again(
+        &mut self,
+        addr: SocketAddr,
+        namer: Option<Sponsor>,
+        standing: &Standing,
+    ) -> bool {
+        let Some(peer) = self.kept.iter_mut().find(|peer| peer.addr == addr) else { return false };
+        if let (Some(before), Some(now)) = (peer.namer, namer)
+            && standing.debt(now) + OTHER_SOURCE_MARGIN < standing.debt(before)
+        {
+            peer.namer = namer;
+        }
+        true
     }
 
     /// Keeps a peer that the user named, whatever else is kept; one that was heard of becomes one.

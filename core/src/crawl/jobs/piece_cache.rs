@@ -23,15 +23,17 @@ impl PieceCache {
     }
 
     /// Keeps pieces for a job in place of fewer kept before; else those before. If the budget is
-    /// spent, those of jobs with a greater `debt` make room, the greatest first.
-    pub(super) fn put(&mut self, job: Key, pieces: Pieces, debt: impl Fn(Key) -> i64) {
+    /// spent, those of jobs with a greater `debt` make room, the greatest first. `false` if they are
+    /// not kept.
+    pub(super) fn put(&mut self, job: Key, pieces: Pieces, debt: impl Fn(Key) -> i64) -> bool {
         let before = self.by_job.get(&job).map_or(0, Pieces::bytes_held);
         if before > pieces.bytes_held() || !self.make_room(job, &pieces, debt) {
-            return;
+            return false;
         }
         self.take(job);
         self.bytes += pieces.bytes_held();
         self.by_job.insert(job, pieces);
+        true
     }
 
     /// Drops as many pieces of jobs with a greater debt than `job` has as `pieces` of it need;

@@ -11,6 +11,8 @@ use crate::lead::{Origin, Request};
 use crate::limits::{FOUND_PEERS_MAX, JOB_PATIENCE, SOURCE_ASKS_MAX};
 use crate::peer::exchange::{Exchange, Outcome, Progress};
 
+mod sources;
+
 const NOW: Instant = Instant::START;
 const OWN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(9, 9, 9, 9)), 7);
@@ -105,7 +107,9 @@ fn a_lead_asks_its_source_twice_then_wants_a_walk_and_then_nothing_more() {
         let walk = if asked == SOURCE_ASKS_MAX { &[Need::Walk][..] } else { &[] };
         assert_eq!(needs(&mut jobs), walk);
     }
-    assert_eq!(jobs.next_to_walk(&Standing::blank()), Some((key, InfoHash([7; 20]), 0)));
+    let sponsor = Standing::blank().sponsor(source().addr);
+    let next = jobs.next_to_walk(&Standing::blank());
+    assert_eq!(next, Some((key, InfoHash([7; 20]), Some(sponsor))));
     jobs.on_walks_begun(NOW, [Some(other()), None], &Standing::blank());
     assert_eq!((jobs.has_to_walk(), jobs.demand(key)), (false, Demand::Any));
     jobs.on_walk_ended(key, Family::V4, false);
@@ -144,7 +148,7 @@ fn peers_of_one_connection_fill_half_of_the_free_places_and_are_taken_up_to_a_li
 fn when_all_that_its_walks_found_is_tried_a_job_needs_them_to_go_on() {
     let (mut jobs, key) = begun(&lead(&[]));
     jobs.on_walks_begun(NOW, [Some(other()), None], &Standing::blank());
-    jobs.on_peers(NOW, key, [peer(1)].into_iter(), false, None);
+    jobs.on_peers(NOW, key, [peer(1)].into_iter(), false, (None, &Standing::blank()));
     assert_eq!(needs(&mut jobs), []);
     dial(&mut jobs, key, Vec::new());
     assert_eq!(needs(&mut jobs), [Need::MorePeers]);

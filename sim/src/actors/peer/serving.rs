@@ -138,7 +138,7 @@ impl Peer {
         let len = info.len() as i64;
         let total = match vice {
             Some(PeerVice::NoTotalSize) => None,
-            Some(PeerVice::OtherTotalSize) => Some(self.role.pick(&[len + 1, len - 1, 0, -1])),
+            Some(PeerVice::OtherTotalSize) => Some(self.role.pick(&[len + 1, len - 1, -1])),
             _ => Some(len),
         };
         let (data, surplus): (_, &[u8]) = match vice {

@@ -15,6 +15,8 @@ const LOST_MAX: Duration = Duration::from_secs(5);
 const SLIPS: u32 = 16;
 /// Most questions about gaps that one of two runs asks more than the other.
 const CONTACTS_MORE: usize = 20;
+/// Lookups that one run may make more than the other.
+const LOOKUPS_MORE: usize = 20;
 
 fn slipping(seed: u64, clock_stalls: u32) -> Played {
     let slow = Scenario { rate: 20, broken_s: 80, clock_stalls, ..Scenario::calm(seed) };
@@ -45,7 +47,9 @@ fn a_clock_that_stands_still_or_steps_back_only_delays() {
             let get_peers = |query: &&Query| matches!(query.asks, Asks::GetPeers(_));
             played.tape.queries.iter().filter(get_peers).count()
         };
-        assert_eq!(lookups(&bad), lookups(&good));
+        // Which of two sources is asked first depends on what came of others until then.
+        let [good_lookups, bad_lookups] = [&good, &bad].map(lookups);
+        assert!(good_lookups.abs_diff(bad_lookups) <= LOOKUPS_MORE, "{good_lookups} {bad_lookups}");
         let contacts = [&good, &bad].map(|played| played.tape.asking(Asks::FindNode).count());
         assert!(contacts[0].abs_diff(contacts[1]) <= CONTACTS_MORE, "{contacts:?}");
         assert_eq!(bad.tape.dials.len(), good.tape.dials.len());

@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use estudely_core::PeerFault;
 use estudely_core::limits::{CONNECT_TIMEOUT, EXTENSION_TIMEOUT, HANDSHAKE_TIMEOUT, PIECE_TIMEOUT};
+use estudely_core::{Instant, PeerFault};
 use estudely_sim::scenario::Scenario;
 use estudely_sim::vice::{PeerVice, PeerVices};
 use estudely_sim::world::PeerState;
@@ -42,6 +42,15 @@ fn hold(connections: u32) -> usize {
         .map(|peer| (world.peer(peer).addr, (world.peer(peer).state, world.peer_vice(peer))))
         .collect();
     let (mut met, mut served) = (BTreeSet::new(), 0);
+    let truth = played.universe.truth().facts();
+    // Whether another peer had served the torrent of this one by then.
+    let is_served = |peer: SocketAddr, by: Instant| {
+        let of_peer = truth.iter().filter(|fact| fact.peers.contains_key(&peer));
+        let mut hashes = of_peer.map(|fact| world.key(fact.number));
+        hashes.any(|hash| {
+            notes.rows.iter().any(|row| row.hash == hash && row.verified && row.at <= by)
+        })
+    };
     for (call, at, fault) in notes.ended() {
         let (state, vice) = who[&call.to];
         met.insert(call.to);
@@ -63,6 +72,11 @@ fn hold(connections: u32) -> usize {
             (PeerState::Live, None) => (None, None, PIECE_TIMEOUT),
         };
         served += usize::from(due.is_none());
+        if fault == Some(PeerFault::Yielded) {
+            // Nobody needs it any more.
+            assert!(is_served(call.to, at), "{} gave way for nothing", call.to);
+            continue;
+        }
         assert_eq!(fault, due, "{} {state:?} {vice:?}", call.to);
         assert!(held.is_none_or(|held| held == limit), "{} {vice:?} {held:?}", call.to);
     }

@@ -131,7 +131,7 @@ fn dead_saved_contacts_hang_nothing_and_are_not_forgotten() {
         let mut world = saving(34, 40);
         let hashes = world.add_torrents(20, &[PeerKind::Seed]);
         world.begin();
-        world.turns_left = Some(8);
+        world.turns_left = Some(10);
         let mut rows = world.resume(60 * SECOND);
         world.turns_left = None;
         if with_table {

@@ -44,7 +44,7 @@ fn fail(job: &mut Job, addr: SocketAddr, fault: PeerFault, progress: Progress) {
 fn without_peers_the_source_comes_first_then_a_walk_then_the_end() {
     let node = Contact { id: crate::base::id::NodeId([1; 20]), addr: peer(99) };
     let mut job = job();
-    job.source = Source::Queued(node, 0);
+    (job.node, job.source) = (Some(node), Source::Queued(0));
     assert_eq!(job.next(&LIMITS), Next::Wait);
     assert_eq!(job.ask_source(), Some(node));
     assert_eq!(job.next(&LIMITS), Next::Wait);
@@ -60,7 +60,7 @@ fn without_peers_the_source_comes_first_then_a_walk_then_the_end() {
 fn a_silent_source_is_asked_once_more_and_without_end_while_the_network_may_be_gone() {
     let node = Contact { id: crate::base::id::NodeId([1; 20]), addr: peer(99) };
     let mut job = job();
-    job.source = Source::Queued(node, 0);
+    (job.node, job.source) = (Some(node), Source::Queued(0));
     for (blameless, again) in [(false, true), (true, true), (true, true), (false, false)] {
         assert_eq!(job.ask_source(), Some(node));
         assert_eq!(job.on_source_silence(blameless).is_some(), again);
