@@ -81,6 +81,30 @@ fn what_is_no_file_or_cannot_be_opened_is_refused() {
 }
 
 #[test]
+fn statistics_replace_statistics_and_nothing_else() {
+    let world = World::new();
+    world.put("s.json", "{}\n");
+    world.put("x.csv", format!("{HEADER}{}", verified(HASH)));
+    world.put("x.csv.state", "DHT-Estudely state 2.0\n");
+    world.put("notes", "mine\n");
+    for (name, what) in [
+        ("x.csv", "it holds rows of crawl"),
+        ("x.csv.state", "it is a state of crawl"),
+        ("notes", "it holds something else"),
+    ] {
+        for words in [&["--out", "new.csv"][..], &["get", HASH]] {
+            let said = world.refused(&[words, &["--stats", name]].concat());
+            assert!(said.starts_with(&format!("--stats {name}: {what}, ")), "{said}");
+            assert!(said.ends_with("name another file, or delete it first"), "{said}");
+        }
+    }
+    let words = ["--stats", "s.json", "--bind", "127.0.0.1:0", "--bootstrap", "no..name:5"];
+    let ran = world.run(&words);
+    assert_eq!(ran.status, Some(1), "{}", ran.stderr);
+    assert!(world.text("s.json").contains("\"error\""), "{}", world.text("s.json"));
+}
+
+#[test]
 fn one_file_under_two_names_is_refused() {
     let world = World::new();
     world.put("x.csv", HEADER);

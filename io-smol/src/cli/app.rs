@@ -171,8 +171,9 @@ fn notes_on_link(command: &Command) -> Vec<String> {
 }
 
 fn stats_file(command: &Command) -> Result<Option<StatsFile>, Failure> {
-    let opened = command.stats.as_deref().map(StatsFile::open).transpose();
-    opened.map_err(|line| Failure::new(USAGE, line))
+    let Some(path) = &command.stats else { return Ok(None) };
+    let opened = opening::refuse_one_file_twice(command).and_then(|()| StatsFile::open(path));
+    opened.map(Some).map_err(|line| Failure::new(USAGE, line))
 }
 
 fn state_file(command: &Command) -> Result<Option<StateFile>, Failure> {

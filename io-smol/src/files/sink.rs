@@ -21,7 +21,7 @@ pub use closed::check_stdout;
 pub use csv::{CsvRows, Pairs, REPEATED_NAME_MAX, row_lines};
 pub use fanout::Fanout;
 pub use file::{Output, Regular};
-pub use open::{Opened, OutputError, Plan, open, open_watched};
+pub use open::{Opened, OutputError, Plan, open, open_watched, refuse_one_file_twice};
 pub use place::{Place, RowsPer, Table};
 pub use render::{Block, Render, TableSink};
 pub use traits::{RowSink, RowTimes, Sink, Watched, worse};

@@ -58,6 +58,11 @@ pub(super) fn open(
     })
 }
 
+/// Refuses files of the command that are one; nothing is opened.
+pub(super) fn refuse_one_file_twice(command: &Command) -> Result<(), String> {
+    sink::refuse_one_file_twice(&plan(command, &others(command)))
+}
+
 /// Why nothing more is waited for: a signal, or the timeout, of which so much is left.
 pub(super) async fn stopped(left: Option<Duration>, interrupts: &Interrupts) -> Ended {
     let signal = interrupts.first();

@@ -5,7 +5,7 @@
 //! a stopped terminal, must not keep the run from beginning or from ending.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -16,12 +16,16 @@ use rustix::fs::{Access, access};
 use serde_json::Value;
 
 use super::failure::{FAILED, Failure};
+use crate::files::resume::{PAIRS_HEADER, ROWS_HEADER};
 use crate::text::printable;
 
 /// How long the end of a run waits for a reader that takes nothing.
 const LAST_WAIT: Duration = Duration::from_millis(400);
 /// Between two looks whether a named pipe has a reader.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How much of a file tells what it is.
+const GLANCE_BYTES: u64 = 256;
 
 /// A file that can be written.
 pub(super) struct StatsFile {
@@ -39,7 +43,8 @@ enum Target {
 }
 
 impl StatsFile {
-    /// Opens the file and changes nothing in it.
+    /// Opens the file and changes nothing in it. One that can be no statistics is refused: at the
+    /// end of the run it would be gone.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let cannot = |error: io::Error| {
             format!("--stats {}: cannot be opened: {error}; name another file", shown(path))
@@ -54,7 +59,17 @@ impl StatsFile {
             options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK);
             let file = options.open(path).map_err(cannot)?;
             let regular = file.metadata().is_ok_and(|found| found.is_file());
-            if regular { Target::Regular(file) } else { Target::Device(file) }
+            if !regular {
+                Target::Device(file)
+            } else if let Some(what) = foreign(path).map_err(cannot)? {
+                return Err(format!(
+                    "--stats {}: {what}, which the statistics would replace; name another file, \
+                     or delete it first",
+                    shown(path)
+                ));
+            } else {
+                Target::Regular(file)
+            }
         };
         Ok(Self { target, path: path.to_owned(), created })
     }
@@ -83,6 +98,22 @@ impl StatsFile {
             Failure::new(FAILED, format!("--stats {}: {error}", shown(&self.path)))
         })
     }
+}
+
+/// What a file holds that is no JSON object; `None` if it is one, or empty.
+fn foreign(path: &Path) -> io::Result<Option<&'static str>> {
+    let mut start = Vec::new();
+    File::open(path)?.take(GLANCE_BYTES).read_to_end(&mut start)?;
+    let begins = |with: &str| start.starts_with(with.as_bytes());
+    Ok(if start.is_empty() || begins("{") {
+        None
+    } else if begins(ROWS_HEADER) || begins(PAIRS_HEADER) {
+        Some("it holds rows of crawl")
+    } else if begins("DHT-Estudely state ") {
+        Some("it is a state of crawl")
+    } else {
+        Some("it holds something else")
+    })
 }
 
 /// Opens a named pipe that has a reader by then.

@@ -165,7 +165,7 @@ options! {
         max_output_bytes: Option "N" ALL Output
             "end the run before the outputs together grow past N bytes. Default: none";
         stats: Option "FILE" ALL Output
-            "write every counter to FILE as JSON when the run ends. Default: none";
+            "write every counter as JSON when the run ends, and replace FILE by it; one that holds anything but JSON is refused. Default: none";
         state: Option "FILE|none" MANY Output
             "keep in FILE what a later run goes on with: contacts, whom to sample when, unfinished infohashes; none keeps nothing. Default: the first --out with .state behind it; none if that is stdout, or with --allow-private";
         max_infohashes: Option "N" MANY Limits

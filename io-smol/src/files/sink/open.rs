@@ -318,7 +318,11 @@ enum Identity {
     ToCome(PathBuf),
 }
 
-fn refuse_one_file_twice(plan: &Plan<'_>) -> Result<(), String> {
+/// Refuses a plan in which two names are one file.
+///
+/// # Errors
+/// One line, which names both; nothing was opened.
+pub fn refuse_one_file_twice(plan: &Plan<'_>) -> Result<(), String> {
     let mut taken: Vec<(String, Identity)> = Vec::new();
     for (name, path) in plan.others {
         let (name, identity) = (format!("{name} {}", shown(path)), identity(path));
