@@ -25,6 +25,16 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// A number with what it counts, named as one of them: `1 peer`, `2 peers`, `2 addresses`.
+pub fn counted(n: u64, one: &str) -> String {
+    let ending = match n {
+        1 => "",
+        _ if one.ends_with(['s', 'h']) => "es",
+        _ => "s",
+    };
+    format!("{n} {one}{ending}")
+}
+
 /// Characters that steer the display instead of showing (catalogue H34), and line separators.
 fn is_format(c: char) -> bool {
     matches!(
@@ -46,6 +56,13 @@ mod tests {
         assert_eq!(printable("näme 世界"), "näme 世界");
         assert_eq!(printable("\u{1b}[2J\n"), "\\u{1b}[2J\\u{a}");
         assert_eq!(printable("a\u{202e}b\u{feff}"), "a\\u{202e}b\\u{feff}");
+    }
+
+    #[test]
+    fn one_is_one_and_all_else_are_many() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "peer")), ["0 peers", "1 peer", "2 peers"]);
+        assert_eq!(counted(2, "address"), "2 addresses");
+        assert_eq!(counted(9, "infohash"), "9 infohashes");
     }
 
     #[test]

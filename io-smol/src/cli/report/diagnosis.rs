@@ -3,7 +3,8 @@
 use estudely_core::{AddressPolicy, Mode, PeerFault, Stats};
 
 use super::errors;
-use crate::engine::run::Report;
+use crate::engine::run::{Ended, Report};
+use crate::text::counted;
 
 /// Lines for a run that verified nothing, or in [`Mode::Peers`] found no peer; none otherwise.
 pub fn diagnose(report: &Report, mode: Mode, policy: AddressPolicy) -> Vec<String> {
@@ -11,6 +12,10 @@ pub fn diagnose(report: &Report, mode: Mode, policy: AddressPolicy) -> Vec<Strin
     let wanted = if mode.dials() { stats.verified } else { stats.infohashes_with_peers };
     if wanted > 0 {
         return Vec::new();
+    }
+    if had_nothing_to_do(report, mode) {
+        let line = "nothing to do: everything asked for is settled already, by outputs or state";
+        return vec![line.to_owned()];
     }
     let mut lines = Vec::new();
     if report.bootstrap.names_failed > 0 {
@@ -23,6 +28,16 @@ pub fn diagnose(report: &Report, mode: Mode, policy: AddressPolicy) -> Vec<Strin
     let why = why.or_else(|| if mode.dials() { peers(stats, policy) } else { None });
     lines.extend(why.map(|why| format!("nothing found: {why}")));
     lines
+}
+
+/// Whether a list came to its end without anything on it being new: then nobody was asked for it,
+/// and whether anybody would have answered says nothing.
+fn had_nothing_to_do(report: &Report, mode: Mode) -> bool {
+    let stats = &report.stats;
+    mode == Mode::Fetch
+        && report.ended == Ended::RequestsDone
+        && stats.infohashes_new + stats.unfinished == 0
+        && stats.queries_get_peers + stats.dialled == 0
 }
 
 /// Where the way to peers ends, if it does.
@@ -54,6 +69,11 @@ fn dht(report: &Report, mode: Mode, policy: AddressPolicy) -> Option<String> {
         return Some(format!("nodes answered, but named no usable contact{}", private(policy)));
     }
     if mode.sweeps() {
+        if stats.nodes_sampling == 0
+            && let Some(resting) = resting(report)
+        {
+            return Some(resting);
+        }
         if stats.queries_sample == 0 {
             return Some("the run ended before a node was asked for samples".into());
         }
@@ -75,6 +95,19 @@ fn dht(report: &Report, mode: Mode, policy: AddressPolicy) -> Option<String> {
         return Some("no node named a usable peer for any infohash".into());
     }
     None
+}
+
+/// What to say when no node was found to sample beside those that the state knows and that must
+/// not be asked yet; `None` if there are none.
+fn resting(report: &Report) -> Option<String> {
+    let resting = report.state.as_ref()?.restored?.resting;
+    (resting > 0).then(|| {
+        let nodes = counted(resting as u64, "node");
+        format!(
+            "{nodes} of the state must not be sampled yet, for 6 hours at most, and no other node \
+             samples; run longer, or again later"
+        )
+    })
 }
 
 /// What to say when queries were answered, and none with a reply.
@@ -138,8 +171,11 @@ mod tests {
     use std::io;
     use std::time::Duration;
 
+    use estudely_core::state::Restored;
+
     use super::*;
-    use crate::engine::run::{BootstrapReport, Ended, UdpReport};
+    use crate::engine::run::{BootstrapReport, UdpReport};
+    use crate::files::state::Kept;
 
     fn lines(mode: Mode, stats: Stats) -> Vec<String> {
         diagnose(&report(stats), mode, AddressPolicy::Public)
@@ -195,6 +231,47 @@ mod tests {
         check(|s| s.complete = 2, "but was not taken");
         check(|s| s.faults[PeerFault::BadHash as usize] = 2, "did not match its infohash");
         check(|s| s.broken = 1, "is no torrent");
+    }
+
+    #[test]
+    fn a_list_that_was_done_already_blames_nobody() {
+        let mut stats = Stats::default();
+        stats.queries_find_node += 1;
+        let said = |stats: &Stats, mode, ended| {
+            let mut report = Report { ended, ..report(stats.clone()) };
+            report.bootstrap.names_failed = 1;
+            diagnose(&report, mode, AddressPolicy::Public).join(" ")
+        };
+        let done = said(&stats, Mode::Fetch, Ended::RequestsDone);
+        assert!(done.starts_with("nothing to do: everything asked for is settled"), "{done}");
+        let others = [(Mode::Fetch, Ended::Timeout), (Mode::Crawl, Ended::Idle)];
+        for (mode, ended) in others {
+            assert!(said(&stats, mode, ended).contains("no node answered"), "{mode:?}");
+        }
+        stats.infohashes_new += 1;
+        let tried = said(&stats, Mode::Fetch, Ended::RequestsDone);
+        assert!(tried.contains("no node answered"), "{tried}");
+    }
+
+    #[test]
+    fn nodes_that_rest_are_not_said_to_sample_nothing() {
+        let mut stats = Stats::default();
+        (stats.queries_find_node, stats.queries_sample, stats.answered) = (8, 3, 5);
+        (stats.contacts_heard, stats.contacts_answered) = (9, 5);
+        let mut report = report(stats);
+        let said = |report: &mut Report, resting| {
+            let mut restored = Restored::default();
+            restored.resting = resting;
+            report.state = Some(Kept { restored: Some(restored), ..Kept::default() });
+            diagnose(report, Mode::Crawl, AddressPolicy::Public).join(" ")
+        };
+        assert!(said(&mut report, 0).contains("none samples"));
+        assert!(
+            said(&mut report, 7)
+                .starts_with("nothing found: 7 nodes of the state must not be sampled yet")
+        );
+        report.stats.queries_sample = 0;
+        assert!(said(&mut report, 7).contains("6 hours at most"));
     }
 
     #[test]
