@@ -107,6 +107,11 @@ fn a_file_of_something_else_stays_where_it_is_until_the_run_begins() {
         let ran = unanswered(&world, &["--state", "s"]);
         assert_eq!(ran.status, Some(1), "nobody answered");
         assert!(world.all() == before, "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("# state: nothing kept; s is no whole state"),
+            "{}",
+            ran.stderr
+        );
     }
 }
 
@@ -141,6 +146,7 @@ fn a_run_that_nobody_answers_leaves_no_state() {
         let ran = unanswered(&world, words);
         assert_eq!(ran.status, Some(1), "{}", ran.stderr);
         assert!(world.all().is_empty(), "{words:?}");
+        assert!(!ran.stderr.contains("bytes kept in"), "{}", ran.stderr);
     }
 }
 

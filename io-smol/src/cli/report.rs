@@ -172,7 +172,11 @@ fn state_line(kept: &Kept) -> String {
         ),
     };
     let file = &kept.file;
-    if kept.complete {
+    if kept.unusable {
+        format!("state: nothing kept; {file} is no whole state, and was left as it was")
+    } else if kept.complete && kept.bytes == 0 {
+        "state: nothing kept".to_owned()
+    } else if kept.complete {
         format!("state: {taken}; {} bytes kept in {file}", kept.bytes)
     } else {
         format!("state: {taken}; {file} could not be saved and lacks the latest")
@@ -321,6 +325,10 @@ mod tests {
         assert_eq!(line(None), None);
         let said = line(Some(kept.clone()));
         assert_eq!(said.as_deref(), Some("state: begun anew; 9 bytes kept in s"));
+        let said = line(Some(Kept { bytes: 0, ..kept.clone() }));
+        assert_eq!(said.as_deref(), Some("state: nothing kept"));
+        let said = line(Some(Kept { unusable: true, ..kept.clone() })).unwrap_or_default();
+        assert_eq!(said, "state: nothing kept; s is no whole state, and was left as it was");
         let mut restored = Restored::default();
         (restored.contacts, restored.due, restored.pending) = (3, 1, 2);
         let kept = Kept { restored: Some(restored), complete: false, ..kept };

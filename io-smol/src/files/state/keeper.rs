@@ -59,6 +59,8 @@ pub struct Kept {
     pub failures: u64,
     /// Whether the file holds everything that the run learnt.
     pub complete: bool,
+    /// The file is no state, or damaged, and was left where it is.
+    pub unusable: bool,
 }
 
 /// The state file of a run and when it is written.
@@ -256,7 +258,8 @@ impl Keeper {
 
     /// What became of the state so far.
     pub(crate) fn kept(&self) -> Kept {
-        Kept { bytes: self.file.len(), complete: !self.behind, ..self.kept.clone() }
+        let (bytes, unusable) = (self.file.len(), self.unusable.is_some());
+        Kept { bytes, unusable, complete: !self.behind, ..self.kept.clone() }
     }
 
     /// Waits until no write is under way.
