@@ -74,8 +74,11 @@ fn what_is_no_file_or_cannot_be_opened_is_refused() {
     let world = World::new();
     fs::create_dir(world.path("folder.csv")).expect("folder");
     assert!(world.refused(&["--out", "folder.csv"]).contains("not a regular file"));
-    assert!(world.refused(&["--out", "none/x.csv"]).contains("cannot be opened"));
-    assert!(world.refused(&["--stats", "none/s.json"]).contains("cannot be opened"));
+    for words in [["--out", "none/x.csv"], ["--stats", "none/s.json"]] {
+        let said = world.refused(&words);
+        assert!(said.contains(": cannot be opened: "), "{said}");
+        assert!(said.ends_with("; name a file in a folder that can be written"), "{said}");
+    }
     symlink("/dev/null", world.path("null.csv")).expect("link");
     assert!(world.refused(&["--out", "null.csv"]).contains("not a regular file"));
 }

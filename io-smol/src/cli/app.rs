@@ -27,7 +27,7 @@ use crate::engine::signal::Interrupts;
 use crate::entropy;
 use crate::files::lists::{self, LinesRead};
 use crate::files::sink::{self, Opened, OutputError, Place};
-use crate::files::state::{self, StateFile};
+use crate::files::state::StateFile;
 use failure::Failure;
 use stats_file::StatsFile;
 
@@ -178,10 +178,7 @@ fn stats_file(command: &Command) -> Result<Option<StatsFile>, Failure> {
 
 fn state_file(command: &Command) -> Result<Option<StateFile>, Failure> {
     let opened = command.state.as_deref().map(StateFile::open).transpose();
-    opened.map_err(|error| match error {
-        state::StateFileError::Refused(line) => Failure::new(USAGE, line),
-        state::StateFileError::Failed(line) => Failure::new(FAILED, line),
-    })
+    opened.map_err(|error| Failure::new(USAGE, error))
 }
 
 /// A clean end before the run itself: every output is as it was.

@@ -109,7 +109,9 @@ pub fn open<T>(
     stop: impl Future<Output = T>,
 ) -> Result<Result<Requests, T>, String> {
     let name = path.map_or("standard input".to_owned(), |p| printable(&p.to_string_lossy()));
-    let unreadable = |error: io::Error| format!("{name}: cannot be read: {error}");
+    let unreadable = |error: io::Error| {
+        format!("{name}: cannot be read: {error}; name a file of lines, or - for stdin")
+    };
     let (sender, receiver) = async_channel::bounded(AHEAD_MAX);
     let (failed, failure) = async_channel::bounded(1);
     let (path, shared) = (path.map(Path::to_owned), tally.clone());

@@ -47,7 +47,10 @@ impl StatsFile {
     /// end of the run it would be gone.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let cannot = |error: io::Error| {
-            format!("--stats {}: cannot be opened: {error}; name another file", shown(path))
+            format!(
+                "--stats {}: cannot be opened: {error}; name a file in a folder that can be written",
+                shown(path)
+            )
         };
         let created = !path.exists();
         let kind = fs::metadata(path).map(|found| found.file_type());

@@ -242,7 +242,9 @@ fn hold(place: &Place, plan: &Plan<'_>, rng: &mut Rng, reading: &Reading) -> Res
         return Err(refused("not a regular file; name one, or use --out -".to_owned()));
     }
     let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
-    let file = opened.map_err(|error| refused(format!("cannot be opened: {error}")))?;
+    let file = opened.map_err(|error| {
+        refused(format!("cannot be opened: {error}; name a file in a folder that can be written"))
+    })?;
     let mut held = Held { replaced: plan.overwrite, ..Held::stream(rng) };
     let mut extent = Extent::of(0, 0);
     let read = keep_others_off(&file).and_then(|locked| {
@@ -278,13 +280,13 @@ fn keep_others_off(file: &File) -> Result<Locked, String> {
             Err("another crawl is writing it; name another file, or end that one".to_owned())
         }
         Ok(locked) => Ok(locked),
-        Err(error) => Err(format!("cannot be locked: {error}")),
+        Err(error) => Err(format!("cannot be locked: {error}; name another file")),
     }
 }
 
 fn cure(foreign: Foreign) -> String {
     match foreign {
-        Foreign::Unreadable(_) => foreign.to_string(),
+        Foreign::Unreadable(_) => format!("{foreign}; name another file"),
         Foreign::Line { .. } => {
             format!("{foreign}; name another file, or --overwrite to replace this one")
         }

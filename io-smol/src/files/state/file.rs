@@ -30,20 +30,13 @@ const UNFINISHED: &str = ".saving";
 /// What the name of a file that was set aside ends in.
 const DAMAGED: &str = ".damaged";
 
-/// Why a state file cannot be used: one line.
+/// Why a state file cannot be used, and what to do: one line. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StateFileError {
-    /// It is no state and never can be one, or another run has it; nothing was changed.
-    Refused(String),
-    /// The system does not let it be read or written; nothing was changed.
-    Failed(String),
-}
+pub struct StateFileError(String);
 
 impl fmt::Display for StateFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(line) | Self::Failed(line) => f.write_str(line),
-        }
+        f.write_str(&self.0)
     }
 }
 
@@ -79,10 +72,10 @@ impl StateFile {
     /// See [`StateFileError`]; nothing was changed, but for the remains of a killed run.
     pub fn open(path: &Path) -> Result<Self, StateFileError> {
         let shown = printable(&path.to_string_lossy());
-        let refused = |what: &str| StateFileError::Refused(format!("--state {shown}: {what}"));
+        let refused = |what: &str| StateFileError(format!("--state {shown}: {what}"));
         let failed = |what: &str, error: io::Error| {
-            StateFileError::Failed(format!(
-                "--state {shown}: {what}: {error}; name another, or none"
+            refused(&format!(
+                "{what}: {error}; name a file in a folder that can be written, or none"
             ))
         };
         let created = !path.exists();

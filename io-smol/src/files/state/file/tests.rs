@@ -33,14 +33,7 @@ fn names(folder: &TempDir) -> Vec<String> {
 
 fn refusal(path: &Path) -> String {
     match StateFile::open(path) {
-        Err(StateFileError::Refused(line)) => line,
-        other => panic!("{path:?}: {other:?}"),
-    }
-}
-
-fn failure(path: &Path) -> String {
-    match StateFile::open(path) {
-        Err(StateFileError::Failed(line)) => line,
+        Err(StateFileError(line)) => line,
         other => panic!("{path:?}: {other:?}"),
     }
 }
@@ -165,10 +158,10 @@ fn what_cannot_be_a_state_is_refused_and_what_cannot_be_written_fails() {
     let path = folder.path().join("s");
     assert!(refusal(folder.path()).contains("not a regular file"));
     assert!(refusal(Path::new("/dev/null")).contains("not a regular file"));
-    assert!(failure(&folder.path().join("none/s")).contains("cannot be opened"));
+    assert!(refusal(&folder.path().join("none/s")).contains("cannot be opened"));
     // A folder stands where a whole write would go.
     fs::create_dir(folder.path().join("s.saving")).expect("folder");
-    let said = failure(&path);
+    let said = refusal(&path);
     assert!(said.contains("its folder cannot be written"), "{said}");
     assert_eq!(names(&folder), ["s.saving"]);
 }
