@@ -10,6 +10,12 @@ use crate::text::printable;
 /// What is said of any file that is not ours.
 pub(super) const NOT_OURS: &str = "the header is not that of crawl";
 
+/// What is said of an output of `crawl peers` where metadata is to go, and the other way round.
+const PAIRS_FOR_ROWS: &str =
+    "the header is that of a list of peers, as crawl peers writes it, not of metadata";
+const ROWS_FOR_PAIRS: &str =
+    "the header is that of metadata, as crawl writes it, not of a list of peers";
+
 /// What the first bytes say of a text that is no UTF-8.
 pub(super) fn other_encoding(start: &[u8]) -> Option<&'static str> {
     let marks: [&[u8]; 2] = [&[0xff, 0xfe], &[0xfe, 0xff]];
@@ -50,15 +56,14 @@ fn names<'a>(fields: Fields<'a>) -> impl Iterator<Item = &'a [u8]> {
 /// none, and this is no other header.
 pub(super) fn fault(fields: Fields<'_>, table: Table) -> Option<Cow<'static, str>> {
     let found: Vec<Cow<'_, str>> = names(fields).map(String::from_utf8_lossy).collect();
-    let (header, other, by) = match table {
-        Table::Rows => (ROWS_HEADER, PAIRS_HEADER, "crawl peers"),
-        Table::Pairs => (PAIRS_HEADER, ROWS_HEADER, "crawl"),
+    let (header, other, mismatch) = match table {
+        Table::Rows => (ROWS_HEADER, PAIRS_HEADER, PAIRS_FOR_ROWS),
+        Table::Pairs => (PAIRS_HEADER, ROWS_HEADER, ROWS_FOR_PAIRS),
     };
-    let what = if found.iter().map(AsRef::as_ref).eq(other.split(',')) {
-        Some(format!("it is that of {by}, for other columns"))
-    } else {
-        separators(&found, &[header, other]).or_else(|| changed(&found, header))
-    };
+    if found.iter().map(AsRef::as_ref).eq(other.split(',')) {
+        return Some(mismatch.into());
+    }
+    let what = separators(&found, &[header, other]).or_else(|| changed(&found, header));
     match what {
         Some(what) => Some(format!("{NOT_OURS}: {what}").into()),
         None if table == Table::Rows => Some(NOT_OURS.into()),
