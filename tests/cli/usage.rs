@@ -103,6 +103,19 @@ fn operands_are_as_many_as_the_form_takes() {
 }
 
 #[test]
+fn an_infohash_of_a_wrong_length_or_alphabet_is_told_the_right_ones() {
+    let lengths = "40 hex or 32 base32 digits, or for v2 64 hex digits";
+    for wrong in [&HASH[1..], &HASH.replace('a', "x")] {
+        let said = refused(&format!("get {wrong}"));
+        assert!(said.starts_with(&format!("{wrong}: ")) && said.ends_with(lengths), "{said}");
+        let world = World::new();
+        world.put("list", format!("{wrong},127.0.0.1,5\n{wrong}\n"));
+        let ran = world.run(&["fetch", "list"]);
+        assert_eq!(ran.stderr.matches(lengths).count(), 2, "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn what_steers_a_terminal_is_never_echoed() {
     let said = World::new().refused(&["--out", "\u{1b}[31mx\u{202e}"]);
     assert!(said.starts_with("--out \\u{1b}[31mx\\u{202e}: "), "{said}");

@@ -76,7 +76,10 @@ impl fmt::Display for MagnetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooLong => "longer than any magnet link",
-            Self::NotMagnet => "neither a magnet link nor an infohash",
+            Self::NotMagnet => {
+                "neither a magnet link nor an infohash: 40 hex or 32 base32 digits, or for v2 64 \
+                 hex digits"
+            }
             Self::NoHash => "a magnet link without urn:btih or urn:btmh",
             Self::BadHash => "not an infohash: 40 hex or 32 base32 digits, or for v2 64 hex digits",
             Self::BadEscape => "a percent sign without two hex digits",

@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use argh::FromArgs;
-use estudely_core::{AddressPolicy, Family, limits, magnet};
+use estudely_core::magnet::{self, MagnetError};
+use estudely_core::{AddressPolicy, Family, limits};
 
 use crate::files::sink::{Place, RowsPer};
 use crate::files::state::with_ending;
@@ -142,10 +143,12 @@ fn form(name: FormName, raw: &Raw) -> Result<Form, UsageError> {
         FormName::Get => {
             let operand = operand.ok_or_else(|| missing("INFOHASH or MAGNET"))?;
             let target = magnet::parse(operand).map_err(|reason| {
-                UsageError::new(format!(
-                    "{}: {reason}; give an infohash or a magnet link",
-                    printable(operand)
-                ))
+                let cure = match reason {
+                    // The reason says what one looks like.
+                    MagnetError::NotMagnet | MagnetError::BadHash => "",
+                    _ => "; give an infohash or a magnet link",
+                };
+                UsageError::new(format!("{}: {reason}{cure}", printable(operand)))
             })?;
             let most = limits::ORDERS_PER_INFOHASH_MAX;
             if let Some(value) = raw.peer.get(most) {
