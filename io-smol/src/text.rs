@@ -25,6 +25,11 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// A word of a command line, safe to show: like [`printable`], and one without letters can be seen.
+pub fn word(text: &str) -> String {
+    if text.is_empty() { "\"\"".to_owned() } else { printable(text) }
+}
+
 /// A number with what it counts, named as one of them: `1 peer`, `2 peers`, `2 addresses`.
 pub fn counted(n: u64, one: &str) -> String {
     let ending = match n {

@@ -34,8 +34,9 @@ fn every_unusable_value_is_named_with_its_cure() {
         ("--bootstrap localhost", "--bootstrap localhost: must be HOST:PORT"),
         ("--bootstrap ::1:6881", "--bootstrap ::1:6881: must be HOST:PORT"),
         ("--bootstrap host:0", "--bootstrap host:0: the port must be from 1 to 65535"),
-        ("--bootstrap 127.0.0.1:65536", "--bootstrap 127.0.0.1:65536: must be HOST:PORT"),
+        ("--bootstrap 127.0.0.1:65536", "--bootstrap 127.0.0.1:65536: the port must be"),
         ("--bind 127.0.0.1", "--bind 127.0.0.1: must be ADDR:PORT"),
+        ("--bind [::1]:99999", "--bind [::1]:99999: the port must be from 0 to 65535"),
         ("--bind localhost:0", "--bind localhost:0: must be ADDR:PORT"),
         ("--bind 127.0.0.1:0 --bind 127.0.0.2:0", "--bind 127.0.0.2:0: a second one"),
         ("--bind 255.255.255.255:0", "--bind 255.255.255.255:0: no address of this machine"),
@@ -95,6 +96,11 @@ fn operands_are_as_many_as_the_form_takes() {
             "--peer 255.255.255.255:5: nobody can have this address",
         ),
         (format!("get {HASH} --peer 127.0.0.1:0"), "--peer 127.0.0.1:0: the port must be"),
+        (
+            format!("get {HASH} --peer 127.0.0.1:99999"),
+            "--peer 127.0.0.1:99999: the port must be from 1 to 65535",
+        ),
+        ("help get x".to_owned(), "x: help takes one form; write crawl help get"),
     ];
     for (line, expected) in &cases {
         let said = refused(line);
@@ -113,6 +119,13 @@ fn an_infohash_of_a_wrong_length_or_alphabet_is_told_the_right_ones() {
         let ran = world.run(&["fetch", "list"]);
         assert_eq!(ran.stderr.matches(lengths).count(), 2, "{}", ran.stderr);
     }
+}
+
+#[test]
+fn a_word_without_letters_is_shown_as_one() {
+    let said = World::new().refused(&[""]);
+    assert_eq!(said, "\"\": crawl takes no such word; see crawl --help");
+    assert!(World::new().refused(&["get", ""]).starts_with("\"\": neither a magnet link"));
 }
 
 #[test]

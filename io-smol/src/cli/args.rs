@@ -18,7 +18,7 @@ use estudely_core::{AddressPolicy, Family, limits};
 
 use crate::files::sink::{Place, RowsPer};
 use crate::files::state::with_ending;
-use crate::text::printable;
+use crate::text::{printable, word};
 use options::Raw;
 use tokens::Words;
 use value::wrong;
@@ -125,7 +125,7 @@ fn form(name: FormName, raw: &Raw) -> Result<Form, UsageError> {
             )),
             None => UsageError::new(format!(
                 "{}: {} takes no such word; see {} --help",
-                printable(extra),
+                word(extra),
                 name.words(),
                 name.words()
             )),
@@ -148,7 +148,7 @@ fn form(name: FormName, raw: &Raw) -> Result<Form, UsageError> {
                     MagnetError::NotMagnet | MagnetError::BadHash => "",
                     _ => "; give an infohash or a magnet link",
                 };
-                UsageError::new(format!("{}: {reason}{cure}", printable(operand)))
+                UsageError::new(format!("{}: {reason}{cure}", word(operand)))
             })?;
             let most = limits::ORDERS_PER_INFOHASH_MAX;
             if let Some(value) = raw.peer.get(most) {

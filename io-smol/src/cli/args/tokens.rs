@@ -5,7 +5,7 @@
 
 use super::command::{FormName, UsageError};
 use super::options::{FLAGS, Flag};
-use crate::text::printable;
+use crate::text::{printable, word};
 
 /// What the command line asks for, before any value was looked at.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ const REPLACED: &[(&str, &str)] =
 /// Splits the words of a command line.
 pub(super) fn split(args: &[String]) -> Result<Words, UsageError> {
     let (form, rest) = match args.first().map(String::as_str) {
-        Some("help") => return help_for(args.get(1).map(String::as_str)),
+        Some("help") => return help_for(&args[1..]),
         Some(first) => match FormName::find(first) {
             Some(form) => (form, &args[1..]),
             None => (FormName::Crawl, args),
@@ -73,17 +73,26 @@ pub(super) fn split(args: &[String]) -> Result<Words, UsageError> {
     Ok(Words::Run { form, argv: options })
 }
 
-/// `crawl help`, and the same with a form behind it.
-fn help_for(form: Option<&str>) -> Result<Words, UsageError> {
-    match form {
-        None | Some("crawl" | "help") => Ok(Words::Help(FormName::Crawl)),
-        Some(word) if word.starts_with('-') => Ok(Words::Help(FormName::Crawl)),
-        Some(word) => FormName::find(word).map(Words::Help).ok_or_else(|| {
+/// `crawl help`, and the same with a form behind it. Options behind it are passed over.
+fn help_for(words: &[String]) -> Result<Words, UsageError> {
+    let first = words.first().map(String::as_str);
+    let form = match first {
+        None | Some("crawl" | "help") => FormName::Crawl,
+        Some(option) if option.starts_with('-') => return Ok(Words::Help(FormName::Crawl)),
+        Some(first) => FormName::find(first).ok_or_else(|| {
             UsageError::new(format!(
                 "help {}: no form of crawl; name peers, fetch or get, or none",
-                printable(word)
+                printable(first)
             ))
-        }),
+        })?,
+    };
+    match words.get(1).filter(|second| !second.starts_with('-')) {
+        Some(second) => Err(UsageError::new(format!(
+            "{}: help takes one form; write crawl help {}",
+            word(second),
+            first.unwrap_or_default()
+        ))),
+        None => Ok(Words::Help(form)),
     }
 }
 
@@ -235,6 +244,7 @@ mod tests {
             ("--version=3", "--version=3: a switch takes no value; write --version alone"),
             ("get --help=", "--help=: a switch takes no value; write --help alone"),
             ("help zap", "help zap: no form of crawl; name peers, fetch or get, or none"),
+            ("help get x", "x: help takes one form; write crawl help get"),
             ("--rate 5 --rate 6", "--rate: given twice; give it once"),
             (
                 "--peer 1.2.3.4:5",

@@ -18,6 +18,9 @@ const SECONDS_MAX: f64 = 315_360_000.0;
 /// Shortest timeout.
 const SECONDS_MIN: f64 = 0.1;
 
+/// What is said of a port to send to that cannot be one.
+const PORTS: &str = "the port must be from 1 to 65535";
+
 /// An error about the value of an option.
 pub(super) fn wrong(option: &str, value: &str, cure: impl std::fmt::Display) -> UsageError {
     UsageError::new(format!("{option} {}: {cure}", printable(value)))
@@ -73,6 +76,8 @@ pub(super) fn choice<T: Copy>(
 /// `ADDR:PORT` to bind; port 0 is allowed.
 pub(super) fn bind(option: &str, value: &str) -> Result<SocketAddr, UsageError> {
     let cure = "must be ADDR:PORT, as 0.0.0.0:6881 or [::]:0";
+    let cure =
+        if only_its_port_is_wrong(value) { "the port must be from 0 to 65535" } else { cure };
     let addr = unmapped(value.parse().map_err(|_| wrong(option, value, cure))?);
     if addr.ip().is_unspecified() || is_unicast(SocketAddr::new(addr.ip(), 1)) {
         return Ok(addr);
@@ -83,15 +88,25 @@ pub(super) fn bind(option: &str, value: &str) -> Result<SocketAddr, UsageError> 
 /// `IP:PORT` of a peer.
 pub(super) fn peer(option: &str, value: &str) -> Result<SocketAddr, UsageError> {
     let cure = "must be IP:PORT, as 192.0.2.7:6881 or [2001:db8::7]:6881";
+    let cure = if only_its_port_is_wrong(value) { PORTS } else { cure };
     let addr = value.parse().map_err(|_| wrong(option, value, cure))?;
     remote(option, value, addr)
+}
+
+/// Whether a text that is no address with a port would be one with another number for the port.
+fn only_its_port_is_wrong(value: &str) -> bool {
+    value.parse::<SocketAddr>().is_err()
+        && value.rsplit_once(':').is_some_and(|(host, port)| {
+            let number = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+            number && format!("{host}:1").parse::<SocketAddr>().is_ok()
+        })
 }
 
 /// An address to send to, IPv4 where it was written as IPv4-mapped IPv6.
 fn remote(option: &str, value: &str, addr: SocketAddr) -> Result<SocketAddr, UsageError> {
     let addr = unmapped(addr);
     if addr.port() == 0 {
-        return Err(wrong(option, value, "the port must be from 1 to 65535"));
+        return Err(wrong(option, value, PORTS));
     }
     if !is_unicast(addr) {
         return Err(wrong(option, value, "nobody can have this address; check it"));
@@ -113,6 +128,9 @@ pub(super) fn host(option: &str, value: &str) -> Result<(String, u16), UsageErro
     if let Ok(addr) = value.parse::<SocketAddr>() {
         return remote(option, value, addr).map(|addr| (addr.ip().to_string(), addr.port()));
     }
+    if only_its_port_is_wrong(value) {
+        return Err(wrong(option, value, PORTS));
+    }
     let (host, port) = value.rsplit_once(':').ok_or_else(|| wrong(option, value, cure))?;
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if host.is_empty() || host.len() > HOST_LEN_MAX || !host.chars().all(name) {
@@ -125,7 +143,7 @@ pub(super) fn host(option: &str, value: &str) -> Result<(String, u16), UsageErro
     }
     match port.parse::<u16>() {
         Ok(port) if port != 0 => Ok((host.to_owned(), port)),
-        _ => Err(wrong(option, value, "the port must be from 1 to 65535")),
+        _ => Err(wrong(option, value, PORTS)),
     }
 }
 
