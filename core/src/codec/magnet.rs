@@ -49,7 +49,8 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::BadTopics(n, why) => write!(f, "{n} xt ignored: {why}"),
-            Self::MoreHashes(n) => write!(f, "{n} further infohash(es) ignored"),
+            Self::MoreHashes(1) => f.write_str("1 further infohash ignored"),
+            Self::MoreHashes(n) => write!(f, "{n} further infohashes ignored"),
             Self::OtherTopics(n) => write!(f, "{n} xt of other networks ignored"),
             Self::BadPeers(n) => write!(f, "{n} x.pe ignored: no IP:PORT"),
             Self::MorePeers(n) => write!(f, "{n} x.pe ignored beyond {MAGNET_PEERS_MAX}"),

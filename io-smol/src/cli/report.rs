@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use super::progress::share;
 use crate::engine::run::{Ended, Report};
 use crate::files::state::Kept;
+use crate::text::counted;
 
 pub use diagnosis::diagnose;
 
@@ -124,12 +125,14 @@ pub fn left_out(stats: &Stats) -> Vec<String> {
     }
     if stats.hearsay_left_out > 0 {
         let n = stats.hearsay_left_out;
-        lines.push(format!("{n} peers of magnet links left out: unusable, or more than are kept"));
+        let peers = counted(n, "peer");
+        lines.push(format!("{peers} of magnet links left out: unusable, or more than are kept"));
     }
     if stats.orders_left_out > 0 {
         let n = stats.orders_left_out;
         lines.push(format!(
-            "{n} peers left out: more than {ORDERS_PER_INFOHASH_MAX} for one infohash"
+            "{} left out: more than {ORDERS_PER_INFOHASH_MAX} for one infohash",
+            counted(n, "peer")
         ));
     }
     lines
@@ -166,8 +169,8 @@ fn state_line(kept: &Kept) -> String {
     let taken = match &kept.restored {
         None => "begun anew".to_owned(),
         Some(Restored { contacts, resting, due, pending, held, failed, .. }) => format!(
-            "{} contacts, {resting} resting, {} pending, {failed} failed taken up",
-            contacts + due,
+            "{}, {resting} resting, {} pending, {failed} failed taken up",
+            counted((contacts + due) as u64, "contact"),
             pending + held
         ),
     };
@@ -177,7 +180,7 @@ fn state_line(kept: &Kept) -> String {
     } else if kept.complete && kept.bytes == 0 {
         "state: nothing kept".to_owned()
     } else if kept.complete {
-        format!("state: {taken}; {} bytes kept in {file}", kept.bytes)
+        format!("state: {taken}; {} kept in {file}", counted(kept.bytes, "byte"))
     } else {
         format!("state: {taken}; {file} could not be saved and lacks the latest")
     }

@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::text::counted;
+
 /// Why a run could not do its work: one line each.
 #[derive(Debug)]
 pub enum RunError {
@@ -70,13 +72,14 @@ impl fmt::Display for RunError {
                 let seconds = seconds(*waited);
                 write!(
                     f,
-                    "no DHT node answered in {seconds} s ({tried} addresses tried, 0 replies)"
+                    "no DHT node answered in {seconds} s ({} tried, 0 replies)",
+                    counted((*tried).into(), "address")
                 )?;
                 match send_failure {
                     Some(kind) => write!(f, ": datagrams could not be sent: {kind}"),
                     None if *tried == 0 => f.write_str(": no address of a node was known by then"),
                     None if *received > 0 => {
-                        write!(f, ": {received} datagrams came that answer nothing")
+                        write!(f, ": {} came, and answered nothing", counted(*received, "datagram"))
                     }
                     // What was left out may be all that was needed.
                     None if *left_out > 0 => Ok(()),

@@ -5,6 +5,7 @@ use estudely_core::state::{Restored, Stamp};
 use estudely_core::{Crawler, Instant};
 
 use crate::files::state::{Core, Keeper, StateFile};
+use crate::text::counted;
 
 impl Core for Crawler {
     fn snapshot(&self, at: Stamp, out: &mut Vec<u8>) {
@@ -59,7 +60,7 @@ fn losses(found: &Restored) -> Option<String> {
     let mut losses: Vec<String> = left_out.collect();
     if torn > 0 {
         let of = if losses.is_empty() { "of a torn end" } else { "at its end" };
-        losses.push(format!("{torn} bytes {of} left out"));
+        losses.push(format!("{} {of} left out", counted(torn as u64, "byte")));
     }
     (!losses.is_empty()).then(|| losses.join(", "))
 }

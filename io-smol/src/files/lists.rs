@@ -70,7 +70,10 @@ impl LinesRead {
         [(bad, "skipped"), (partly, "read in part")]
             .into_iter()
             .filter_map(|(n, what)| Some((n.checked_sub(NAMED_MAX).filter(|n| *n > 0)?, what)))
-            .map(|(unnamed, what)| format!("{unnamed} more lines {what}"))
+            .map(|(unnamed, what)| match unnamed {
+                1 => format!("1 more line {what}"),
+                n => format!("{n} more lines {what}"),
+            })
             .collect()
     }
 

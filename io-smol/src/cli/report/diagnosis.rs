@@ -20,8 +20,8 @@ pub fn diagnose(report: &Report, mode: Mode, policy: AddressPolicy) -> Vec<Strin
     let mut lines = Vec::new();
     if report.bootstrap.names_failed > 0 {
         lines.push(format!(
-            "DNS failed for {} bootstrap names: does name resolution work?",
-            report.bootstrap.names_failed
+            "DNS failed for {}: does name resolution work?",
+            counted(report.bootstrap.names_failed.into(), "bootstrap name")
         ));
     }
     let why = if mode.uses_dht() { dht(report, mode, policy) } else { None };
@@ -60,7 +60,9 @@ fn dht(report: &Report, mode: Mode, policy: AddressPolicy) -> Option<String> {
             }
             None => "is UDP blocked?".to_owned(),
         };
-        return Some(format!("no node answered {queries} queries; {why}"));
+        let queries =
+            if queries == 1 { "the only query".to_owned() } else { format!("{queries} queries") };
+        return Some(format!("no node answered {queries}; {why}"));
     }
     if stats.answered == 0 {
         return Some(only_refusals(stats));
@@ -79,9 +81,9 @@ fn dht(report: &Report, mode: Mode, policy: AddressPolicy) -> Option<String> {
         }
         if stats.nodes_sampling == 0 {
             return Some(format!(
-                "{} nodes answered, but none samples infohashes (BEP 51); run longer, or use other \
+                "{} answered, but none samples infohashes (BEP 51); run longer, or use other \
                  bootstrap nodes",
-                stats.contacts_answered
+                counted(stats.contacts_answered, "node")
             ));
         }
         if stats.infohashes_sampled == 0 {
@@ -116,9 +118,12 @@ fn only_refusals(stats: &Stats) -> String {
     match errors(stats) {
         Some(errors) if unread == 0 => format!("nodes answered with errors ({errors})"),
         Some(errors) => {
-            format!("nodes answered with errors ({errors}), and {unread} times unreadably")
+            format!(
+                "nodes answered with errors ({errors}), and {} unreadably",
+                counted(unread, "time")
+            )
         }
-        None => format!("nodes answered {unread} times, each time unreadably"),
+        None => format!("nodes answered {}, each time unreadably", counted(unread, "time")),
     }
 }
 
@@ -138,24 +143,30 @@ fn peers(stats: &Stats, policy: AddressPolicy) -> Option<String> {
         most.map_or(String::new(), |(fault, count)| format!(", most often {fault} ({count})"))
     };
     let dialled = stats.dialled;
+    let dials = counted(dialled, "dial");
+    let peers = |n| counted(n, "peer");
     let count = |fault: PeerFault| stats.faults[fault as usize];
     let why = if dialled == 0 && stats.infohashes_with_peers > 0 {
         "the run ended before a peer was dialled".to_owned()
     } else if dialled == 0 {
         format!("no peer could be dialled{}", private(policy))
     } else if stats.connected == 0 && count(PeerFault::Aborted) >= dialled {
-        format!("the run ended before any of {dialled} dials was accepted or refused")
+        format!("the run ended before any of {dials} was accepted or refused")
     } else if stats.connected == 0 && count(PeerFault::Refused) > 0 {
         // Somebody said no: what blocks TCP says nothing, as a rule.
-        format!("none of {dialled} dials was accepted{}", most())
+        format!("none of {dials} was accepted{}", most())
     } else if stats.connected == 0 {
-        format!("none of {dialled} dials was accepted{}; is outgoing TCP blocked?", most())
+        format!("none of {dials} was accepted{}; is outgoing TCP blocked?", most())
     } else if stats.handshaken == 0 {
-        format!("{} peers accepted, none answered the handshake{}", stats.connected, most())
+        format!("{} accepted, none answered the handshake{}", peers(stats.connected), most())
     } else if stats.offering_metadata == 0 {
-        format!("{} peers answered, none offers metadata{}", stats.handshaken, most())
+        format!("{} answered, none offers metadata{}", peers(stats.handshaken), most())
     } else if stats.complete == 0 {
-        format!("{} peers offer metadata, none sent it whole{}", stats.offering_metadata, most())
+        format!(
+            "metadata was offered by {}, and came whole from none{}",
+            peers(stats.offering_metadata),
+            most()
+        )
     } else if stats.broken > 0 {
         "the metadata matches its infohash, but is no torrent".to_owned()
     } else if count(PeerFault::BadHash) > 0 {
@@ -227,7 +238,10 @@ mod tests {
         );
         check(|s| s.connected = 5, "5 peers accepted, none answered the handshake");
         check(|s| s.handshaken = 4, "4 peers answered, none offers metadata");
-        check(|s| s.offering_metadata = 3, "3 peers offer metadata, none sent it whole");
+        check(
+            |s| s.offering_metadata = 3,
+            "metadata was offered by 3 peers, and came whole from none",
+        );
         check(|s| s.complete = 2, "but was not taken");
         check(|s| s.faults[PeerFault::BadHash as usize] = 2, "did not match its infohash");
         check(|s| s.broken = 1, "is no torrent");
@@ -303,6 +317,7 @@ mod tests {
         stats.dialled += 1;
         let said = lines(Mode::Direct, stats.clone());
         assert!(said[0].ends_with("is outgoing TCP blocked?"), "{said:?}");
+        assert!(said[0].contains("none of 1 dial was accepted"), "{said:?}");
         stats.faults[PeerFault::Refused as usize] += 1;
         let said = lines(Mode::Direct, stats.clone());
         assert!(said[0].ends_with("most often refused (1)"), "{said:?}");

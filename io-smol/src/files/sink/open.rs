@@ -23,7 +23,7 @@ use crate::files::hashes::InfoHashSet;
 use crate::files::lock::{self, Locked};
 use crate::files::reading::Reading;
 use crate::files::resume::{Extent, FINGERPRINTS_MAX, Foreign, scan_pairs, scan_rows};
-use crate::text::printable;
+use crate::text::{counted, printable};
 
 /// What a person should know who adds real torrents to the rows of a swarm.
 const INVENTED: &str = "holds only torrents from this machine, as swarm invents them; real ones \
@@ -121,7 +121,8 @@ pub fn open_watched(
     }
     let mut notes: Vec<String> = held.iter().flat_map(Held::notes).collect();
     if !known.is_empty() {
-        notes.push(format!("{} infohashes are verified in every output: skipped", known.len()));
+        let skipped = counted(known.len() as u64, "infohash");
+        notes.push(format!("{skipped} verified in every output: skipped"));
     }
     let mut fanout = Fanout::default();
     let mut held = held.into_iter();
@@ -189,15 +190,16 @@ impl Held {
         let file = self.file.as_ref()?;
         let Extent { whole, len, .. } = file.extent;
         let (torn, path) = (len - whole, file.shown());
+        let bytes = counted(torn, "byte");
         match (whole, torn) {
             _ if self.mixes => Some(format!("{path}: resumed; it {INVENTED}")),
             (0, 0) => None,
             (0, _) if self.replaced => None,
-            (0, torn) => Some(format!("{path}: begun anew without {torn} bytes of a torn header")),
+            (0, _) => Some(format!("{path}: begun anew without {bytes} of a torn header")),
             (_, 0) => Some(format!("{path}: resumed")),
-            (_, torn) => {
+            (_, _) => {
                 // It is cut when the run begins, which may not come to that.
-                Some(format!("{path}: resumed without {torn} bytes of a torn last line"))
+                Some(format!("{path}: resumed without {bytes} of a torn last line"))
             }
         }
     }
