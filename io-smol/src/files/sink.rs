@@ -3,6 +3,9 @@
 //! A sink renders a row first and writes it later, so that the fan-out knows what a row costs
 //! before any output has it. One infohash's rows are one write and are flushed at once; a write
 //! that fails halfway is taken back. Nothing here reads what earlier runs wrote; see `resume`.
+//!
+//! A new format is a [`Render`]; its ending stands in `cli/args/value.rs`, and how it is read back
+//! in `resume`.
 
 mod closed;
 mod csv;
