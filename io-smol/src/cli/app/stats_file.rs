@@ -48,7 +48,8 @@ impl StatsFile {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let cannot = |error: io::Error| {
             format!(
-                "--stats {}: cannot be opened: {error}; name a file in a folder that can be written",
+                "--stats {}: cannot be opened: {error}; name a file in a folder that can be \
+                 written",
                 shown(path)
             )
         };
