@@ -39,19 +39,20 @@ fn status(form: FormName) -> &'static str {
     match form {
         FormName::Crawl => {
             "Exit status: 0 ended as asked; 1 no node answered, a socket or an output was lost, or \
-             get verified nothing; 2 usage, or an output that is not ours."
+             get verified nothing; 2 usage, or a file that cannot be used."
         }
         FormName::Peers => {
             "Exit status: 0 ended as asked; 1 no node answered, or a socket or an output was lost; \
-             2 usage, or an output that is not ours."
+             2 usage, or a file that cannot be used."
         }
         FormName::Fetch => {
-            "Exit status: 0 ended as asked; 1 no node answered, or a socket or an output was lost; \
-             2 usage, an input without a usable line, or an output that is not ours."
+            "Exit status: 0 ended as asked; 1 no node answered and no peer that the list names was \
+             dialled, or a socket or an output was lost; 2 usage, an input without a usable line, \
+             or a file that cannot be used."
         }
         FormName::Get => {
             "Exit status: 0 verified; 1 not verified, no node answered, or a socket or an output \
-             was lost; 2 usage, or an output that is not ours."
+             was lost; 2 usage, or a file that cannot be used."
         }
     }
 }
