@@ -16,7 +16,7 @@ use crate::stats::Stats;
 /// Each is one short line, and no two are the same.
 fn assert_distinct<T: Display>(values: impl IntoIterator<Item = T>) {
     let mut said: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
-    assert!(said.iter().all(|text| !text.is_empty() && text.len() < 80 && !text.contains('\n')));
+    assert!(said.iter().all(|text| !text.is_empty() && text.len() < 100 && !text.contains('\n')));
     let all = said.len();
     said.sort();
     said.dedup();

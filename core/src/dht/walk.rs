@@ -107,9 +107,6 @@ const NO_NODE: u8 = u8::MAX;
 
 const _: () = assert!(WALK_CANDIDATES_MAX < NO_NODE as usize, "every asked node has a number");
 
-/// Nodes asked for which a new walk has room at once.
-const REFERRERS_AT_FIRST: usize = 4;
-
 impl Walk {
     /// A walk to `target` that knows no node yet.
     pub fn new(target: Id, own: NodeId, policy: AddressPolicy, family: Family) -> Self {
@@ -119,9 +116,9 @@ impl Walk {
             own_addr: None,
             policy,
             family,
-            candidates: Vec::new(),
-            // Even one that ends before it asks hands room on to the next.
-            referrers: Vec::with_capacity(REFERRERS_AT_FIRST),
+            // All room that it may ever need, for it is handed on to later walks.
+            candidates: Vec::with_capacity(WALK_CANDIDATES_MAX),
+            referrers: Vec::with_capacity(WALK_CANDIDATES_MAX),
             in_flight: 0,
         }
     }
