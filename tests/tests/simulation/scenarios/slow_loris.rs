@@ -10,16 +10,54 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use estudely_core::limits::{CONNECT_TIMEOUT, EXTENSION_TIMEOUT, HANDSHAKE_TIMEOUT, PIECE_TIMEOUT};
-use estudely_core::{Instant, PeerFault};
+use estudely_core::{Duration, Instant, PeerFault};
 use estudely_sim::scenario::Scenario;
 use estudely_sim::vice::{PeerVice, PeerVices};
 use estudely_sim::world::PeerState;
 
-use crate::support::play;
+use crate::support::{Call, Played, play};
 
 /// More connections than are ever wanted at once, and fewer.
 const MANY: u32 = 200;
 const FEW: u32 = 10;
+
+/// How a connection to such a peer ends, how long it was held by its last stage, and the limit of
+/// that.
+fn stage(
+    state: PeerState,
+    vice: Option<PeerVice>,
+    call: &Call,
+    at: Instant,
+) -> (Option<PeerFault>, Option<Duration>, Duration) {
+    let connected = || at.since(call.connected.expect("it accepts"));
+    // The last thing such a peer says is also what its next stage counts from.
+    let heard = || at.since(call.heard.expect("it speaks"));
+    match (state, vice) {
+        (PeerState::Refuses, _) => (Some(PeerFault::Refused), None, CONNECT_TIMEOUT),
+        (PeerState::Hangs, _) => {
+            (Some(PeerFault::ConnectTimeout), Some(at.since(call.dialled)), CONNECT_TIMEOUT)
+        }
+        (PeerState::Silent, _) | (_, Some(PeerVice::Drip)) => {
+            (Some(PeerFault::HandshakeTimeout), Some(connected()), HANDSHAKE_TIMEOUT)
+        }
+        (_, Some(PeerVice::SilentAfterHandshake)) => {
+            (Some(PeerFault::ExtensionTimeout), Some(heard()), EXTENSION_TIMEOUT)
+        }
+        (_, Some(_)) => (Some(PeerFault::MetadataTimeout), Some(heard()), PIECE_TIMEOUT),
+        (PeerState::Live, None) => (None, None, PIECE_TIMEOUT),
+    }
+}
+
+/// Whether another peer had served the torrent of this one by then.
+fn is_served(played: &Played, peer: SocketAddr, by: Instant) -> bool {
+    let of_peer = played.universe.truth().facts().iter();
+    let of_peer = of_peer.filter(|fact| fact.peers.contains_key(&peer));
+    let mut hashes = of_peer.map(|fact| played.world().key(fact.number));
+    hashes.any(|hash| {
+        let rows = &played.notes.rows;
+        rows.iter().any(|row| row.hash == hash && row.verified && row.at <= by)
+    })
+}
 
 /// Plays it with room for so many connections; how many were open at once.
 fn hold(connections: u32) -> usize {
@@ -42,39 +80,14 @@ fn hold(connections: u32) -> usize {
         .map(|peer| (world.peer(peer).addr, (world.peer(peer).state, world.peer_vice(peer))))
         .collect();
     let (mut met, mut served) = (BTreeSet::new(), 0);
-    let truth = played.universe.truth().facts();
-    // Whether another peer had served the torrent of this one by then.
-    let is_served = |peer: SocketAddr, by: Instant| {
-        let of_peer = truth.iter().filter(|fact| fact.peers.contains_key(&peer));
-        let mut hashes = of_peer.map(|fact| world.key(fact.number));
-        hashes.any(|hash| {
-            notes.rows.iter().any(|row| row.hash == hash && row.verified && row.at <= by)
-        })
-    };
     for (call, at, fault) in notes.ended() {
         let (state, vice) = who[&call.to];
         met.insert(call.to);
-        let connected = || at.since(call.connected.expect("it accepts"));
-        // The last thing such a peer says is also what its next stage counts from.
-        let heard = || at.since(call.heard.expect("it speaks"));
-        let (due, held, limit) = match (state, vice) {
-            (PeerState::Refuses, _) => (Some(PeerFault::Refused), None, CONNECT_TIMEOUT),
-            (PeerState::Hangs, _) => {
-                (Some(PeerFault::ConnectTimeout), Some(at.since(call.dialled)), CONNECT_TIMEOUT)
-            }
-            (PeerState::Silent, _) | (_, Some(PeerVice::Drip)) => {
-                (Some(PeerFault::HandshakeTimeout), Some(connected()), HANDSHAKE_TIMEOUT)
-            }
-            (_, Some(PeerVice::SilentAfterHandshake)) => {
-                (Some(PeerFault::ExtensionTimeout), Some(heard()), EXTENSION_TIMEOUT)
-            }
-            (_, Some(_)) => (Some(PeerFault::MetadataTimeout), Some(heard()), PIECE_TIMEOUT),
-            (PeerState::Live, None) => (None, None, PIECE_TIMEOUT),
-        };
+        let (due, held, limit) = stage(state, vice, &call, at);
         served += usize::from(due.is_none());
         if fault == Some(PeerFault::Yielded) {
             // Nobody needs it any more.
-            assert!(is_served(call.to, at), "{} gave way for nothing", call.to);
+            assert!(is_served(&played, call.to, at), "{} gave way for nothing", call.to);
             continue;
         }
         assert_eq!(fault, due, "{} {state:?} {vice:?}", call.to);
