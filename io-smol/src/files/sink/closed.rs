@@ -2,21 +2,25 @@
 //!
 //! Before `main` the standard library opens `/dev/null` in the place of a closed descriptor, for
 //! reading and writing. From then on it cannot be told from one that a parent gave on purpose, as
-//! Python does for `subprocess.DEVNULL`: so the descriptor is looked at before that.
+//! Python does for `subprocess.DEVNULL`: so the descriptor is looked at before that. Only Linux has
+//! this; elsewhere a closed standard output is taken for one that swallows everything.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(target_os = "linux")]
 use rustix::fs::lstat;
 
 static WAS_CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Called by the system before the standard library begins: nothing of that is used here.
+#[cfg(target_os = "linux")]
 extern "C" fn look() {
     let closed = lstat("/proc/self/fd").is_ok() && lstat("/proc/self/fd/1").is_err();
     WAS_CLOSED.store(closed, Ordering::Relaxed);
 }
 
+#[cfg(target_os = "linux")]
 #[used]
 #[allow(unsafe_code, reason = "nothing else runs before the standard library; it only looks")]
 #[unsafe(link_section = ".init_array")]
