@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::world::{PeerKind, World, node_addr, peer_addr};
 use super::{SECOND, verified};
 use crate::base::addr::AddressPolicy;
+use crate::base::id::InfoHash;
 use crate::base::rng::Seed;
 use crate::base::time::Instant;
 use crate::config::{Config, Mode};
@@ -265,14 +266,20 @@ fn an_infohash_whose_row_is_lost_is_fetched_again_by_this_run_or_the_next() {
     assert_eq!(world.kill_and_restore().held, 3, "of a run that may take nothing more on");
 }
 
-#[test]
-fn a_row_that_is_lost_before_the_last_output_takes_it_is_not_settled_when_it_does() {
+/// A world whose three torrents are settled, with their rows taken and none acknowledged.
+fn three_rows_taken() -> (World, [InfoHash; 3]) {
     let mut world = saving(38, 10);
     world.add_torrents(3, &[PeerKind::Seed]);
     world.begin();
     world.hold_rows = true;
     world.resume(60 * SECOND);
     let taken = [(); 3].map(|()| world.crawler.poll_row().expect("settled").infohash);
+    (world, taken)
+}
+
+#[test]
+fn a_row_that_is_lost_before_the_last_output_takes_it_is_not_settled_when_it_does() {
+    let (mut world, taken) = three_rows_taken();
     world.crawler.acknowledge_rows(1);
     // A file held all three, and a slow reader of standard output the first.
     world.crawler.handle_lost_rows(world.now, &taken[1..2]);
@@ -287,12 +294,7 @@ fn a_row_that_is_lost_before_the_last_output_takes_it_is_not_settled_when_it_doe
 
 #[test]
 fn rows_are_acknowledged_in_their_order_and_no_number_takes_that_back() {
-    let mut world = saving(38, 10);
-    world.add_torrents(3, &[PeerKind::Seed]);
-    world.begin();
-    world.hold_rows = true;
-    world.resume(60 * SECOND);
-    let taken = [(); 3].map(|()| world.crawler.poll_row().expect("settled").infohash);
+    let (mut world, taken) = three_rows_taken();
     world.crawler.acknowledge_rows(2);
     world.crawler.acknowledge_rows(1);
     world.crawler.check();
