@@ -21,8 +21,8 @@ const TURNS_MAX: usize = 2 * WALKS_MAX;
 pub(crate) enum Turn {
     /// In turn with others.
     InOrder,
-    /// Only when none of those in order can ask. At most an eighth of the places is for walks of
-    /// this kind that ask; those that are paused make room for any other.
+    /// Only when none of those in order can ask. Those that ask begin within an eighth of the
+    /// places; those that are paused make room for any other.
     Last,
 }
 
@@ -95,10 +95,7 @@ impl Walks {
     pub(crate) fn has_room(&self, turn: Turn) -> bool {
         match turn {
             Turn::InOrder => !self.slots.is_full(),
-            Turn::Last => {
-                let asking = self.held[Turn::Last as usize] - self.paused[Turn::Last as usize];
-                !self.slots.is_full() && asking < self.most.div_ceil(8)
-            }
+            Turn::Last => !self.slots.is_full() && self.may_ask_last(),
         }
     }
 
@@ -287,14 +284,17 @@ impl Walks {
         true
     }
 
+    /// Whether one more of those that ask last may ask.
+    fn may_ask_last(&self) -> bool {
+        let last = Turn::Last as usize;
+        self.held[last] - self.paused[last] < self.most.div_ceil(8)
+    }
+
     /// Ends one paused walk of at most [`WALKS_MAX`], if there is any that makes room for one of
     /// this `turn`: of those that ask last, or else of those in order. The job that it served.
     pub(crate) fn end_paused(&mut self, turn: Turn) -> Option<Key> {
-        let eighth = self.most.div_ceil(8);
-        let [_, last] =
-            [Turn::InOrder, Turn::Last].map(|of| self.held[of as usize] - self.paused[of as usize]);
         let of = match turn {
-            Turn::Last if last >= eighth => return None,
+            Turn::Last if !self.may_ask_last() => return None,
             _ if self.paused[Turn::Last as usize] > 0 => Turn::Last,
             Turn::InOrder if self.paused[Turn::InOrder as usize] > 0 => Turn::InOrder,
             Turn::InOrder | Turn::Last => return None,
