@@ -34,7 +34,7 @@ pub(crate) struct Lead {
     pub(crate) hash: InfoHash,
     /// The node that named it: it is asked for peers first.
     pub(crate) source: Option<Contact>,
-    /// Another node that named it: it is asked if the first one proves to be of no use.
+    /// Another node that named it: it is asked instead if the first one owes much more.
     pub(crate) also: Option<Contact>,
     /// Whether the node that named it is still to be asked.
     pub(crate) say: Say,

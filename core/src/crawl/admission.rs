@@ -32,17 +32,11 @@ pub(crate) enum Admitted {
     Full,
 }
 
-/// The same with its other source first, if that owes much less.
-fn with_better_source(lead: Lead, standing: &Standing) -> Lead {
+/// The other source of `lead`, if that owes much less than the first one.
+fn better_source(lead: &Lead, standing: &Standing) -> Option<Contact> {
     let owes = |node: Contact| standing.debt_with_jobs(standing.sponsor(node.addr));
-    match (lead.source, lead.also) {
-        (Some(source), Some(also)) if owes(also) + OTHER_SOURCE_MARGIN < owes(source) => {
-            // One that has had its say is not asked again.
-            let before = Some(source).filter(|_| lead.say == Say::Due);
-            Lead { source: Some(also), also: before, say: Say::Due, ..lead }
-        }
-        _ => lead,
-    }
+    let (source, also) = (lead.source?, lead.also?);
+    (owes(also) + OTHER_SOURCE_MARGIN < owes(source)).then_some(also)
 }
 
 /// The door through which infohashes come in.
@@ -323,8 +317,12 @@ impl Admission {
     }
 
     /// Lets an infohash wait for a job, for the first time or again.
-    pub(crate) fn put_back(&mut self, lead: Lead, standing: &Standing) {
-        let lead = with_better_source(lead, standing);
+    pub(crate) fn put_back(&mut self, mut lead: Lead, standing: &Standing) {
+        if let Some(better) = better_source(&lead, standing) {
+            // One that has had its say is not asked again.
+            lead.also = lead.source.filter(|_| lead.say == Say::Due);
+            (lead.source, lead.say) = (Some(better), Say::Due);
+        }
         let (hash, sponsor) = (lead.hash, lead.source.map(|node| standing.sponsor(node.addr)));
         let behalf = sponsor.map_or(Behalf::Turn, Behalf::Hearsay);
         if let Some(place) = self.pending.push(standing, behalf, lead) {
@@ -354,8 +352,8 @@ impl Admission {
 
     /// Lets an infohash wait on behalf of its other source if that owes much less.
     fn move_if_better(&mut self, place: Place, standing: &Standing) {
-        let is_better = |lead: &Lead| with_better_source(lead.clone(), standing) != *lead;
-        if self.pending.at(place).is_some_and(|(lead, _)| is_better(lead))
+        let waits = self.pending.at(place);
+        if waits.is_some_and(|(lead, _)| better_source(lead, standing).is_some())
             && let Some(lead) = self.pending.withdraw(place)
         {
             self.put_back(lead, standing);
@@ -511,7 +509,7 @@ mod tests {
             admission.offer(Instant::START, hash(n), node(1), &standing);
         }
         admission.also_named(hash(1), node(2), &standing);
-        standing.charge(standing.sponsor(node(1).addr), Duration::from_secs(31));
+        standing.charge(standing.sponsor(node(1).addr), Duration::from_secs(61));
         admission.also_named(hash(2), node(3), &standing);
         admission.also_named(hash(9), node(3), &standing);
         admission.check();

@@ -174,7 +174,7 @@ impl Finished {
     }
 }
 
-/// Counters of what was found; they only grow.
+/// Counters of what was found; what belongs to an infohash that loses its job is taken back.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Finds {
     /// Infohashes for which a peer was found.
@@ -332,11 +332,6 @@ impl Jobs {
                     return Some((key, Need::MorePeers));
                 }
                 Next::Wait => {}
-                Next::Ask if job.other.is_deep_in_debt(standing) => {
-                    job.other = Other::Tried;
-                    self.changed.push_front(key);
-                }
-                Next::Ask => return Some((key, Need::OtherSource)),
                 Next::Dial => self.queue_dial(key, standing),
                 Next::Walk => {
                     job.walk = WalkState::Waiting;

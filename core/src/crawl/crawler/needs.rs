@@ -23,7 +23,7 @@ impl Crawler {
         }
     }
 
-    /// The node that named an infohash first was of no use, or owes much more: the other one is asked.
+    /// Much was spent in vain for the node that named an infohash first: the other one is asked.
     fn turn_to_other_source(&mut self, key: Key) {
         let networks = &self.networks;
         let asks = |family: Family| networks[family.index()].is_some();

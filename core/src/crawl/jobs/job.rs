@@ -35,9 +35,9 @@ pub(super) enum Source {
 pub(super) enum Other {
     /// None is known.
     Unknown,
-    /// This one is asked if the first one proves to be of no use.
+    /// This one is asked if much more was spent in vain for the first one.
     Named(Contact),
-    /// It was asked, or is not worth it.
+    /// It has become the source.
     Tried,
 }
 
@@ -48,10 +48,6 @@ impl Other {
             Self::Named(node) => Some(node),
             Self::Unknown | Self::Tried => None,
         }
-    }
-
-    pub(super) fn is_deep_in_debt(self, standing: &Standing) -> bool {
-        self.node().is_some_and(|node| standing.is_deep_in_debt(standing.sponsor(node.addr)))
     }
 }
 
@@ -123,8 +119,6 @@ pub(super) enum Next {
     Wait,
     /// A connection to its next peer.
     Dial,
-    /// A question to the other node that named it.
-    Ask,
     /// A walk, to find more peers.
     Walk,
     /// Nothing more: it is settled without metadata.
@@ -306,8 +300,8 @@ impl Job {
         let is_better = match self.other {
             Other::Unknown => true,
             Other::Named(known) => {
-                let owed = standing.debt(standing.sponsor(known.addr));
-                standing.debt(new) + OTHER_SOURCE_MARGIN < owed
+                let known = standing.sponsor(known.addr);
+                standing.spent(new) + OTHER_SOURCE_MARGIN < standing.spent(known)
             }
             Other::Tried => false,
         };
@@ -320,7 +314,7 @@ impl Job {
     }
 
     /// Whether the other node that named it is to be asked before anything else: the first one has
-    /// had its say, no walk is under way or waited for, and it owes much more.
+    /// had its say, no walk is under way or waited for, and much more was spent for it in vain.
     pub(super) fn has_better_source(&self, standing: &Standing) -> bool {
         let (Some(other), Some(sponsor)) = (self.other.node(), self.sponsor()) else {
             return false;
@@ -329,7 +323,7 @@ impl Job {
         let asks_others = matches!(self.walk, WalkState::Waiting | WalkState::Walking(_));
         self.source == Source::Done
             && !asks_others
-            && standing.debt(other) + OTHER_SOURCE_MARGIN < standing.debt(sponsor)
+            && standing.spent(other) + OTHER_SOURCE_MARGIN < standing.spent(sponsor)
     }
 
     /// Which peers may be dialled: once the attempts are used up, those alone that the user named.
@@ -353,7 +347,6 @@ impl Job {
         }
         match self.walk {
             WalkState::Waiting | WalkState::Walking(_) => Next::Wait,
-            WalkState::NotNeeded if self.other.node().is_some() => Next::Ask,
             WalkState::NotNeeded if limits.may_walk && self.peers.heard() < limits.peers => {
                 Next::Walk
             }

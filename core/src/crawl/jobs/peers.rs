@@ -97,7 +97,7 @@ impl Peers {
     ) -> bool {
         let Some(peer) = self.kept.iter_mut().find(|peer| peer.addr == addr) else { return false };
         if let (Some(before), Some(now)) = (peer.namer, namer)
-            && standing.debt(now) + OTHER_SOURCE_MARGIN < standing.debt(before)
+            && standing.spent(now) + OTHER_SOURCE_MARGIN < standing.spent(before)
         {
             peer.namer = namer;
         }
