@@ -18,6 +18,11 @@ pub struct Key {
     generation: u32,
 }
 
+impl Key {
+    /// None is less.
+    pub(crate) const LEAST: Self = Self { slot: 0, generation: 0 };
+}
+
 /// A bounded store that hands out generational keys. Iteration is in slot order, so it replays.
 #[derive(Clone, Debug)]
 pub struct Slab<T> {

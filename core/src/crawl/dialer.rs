@@ -63,6 +63,8 @@ pub(crate) struct Dialer {
     max_connections: usize,
     rng: Rng,
     open: Slab<OpenDial>,
+    /// The same by the job that they serve.
+    by_job: BTreeSet<(Key, PeerKey)>,
     per_address: KeyedMap<[u8; 18], Presence>,
     /// Addresses that take one connection at a time: transmission hangs up on a second handshake
     /// from the same IP.
@@ -91,6 +93,7 @@ impl Dialer {
             policy,
             max_connections: max_connections as usize,
             open: Slab::new(max_connections as usize),
+            by_job: BTreeSet::new(),
             per_address: KeyedMap::with_hasher(KeyedState::new(&mut rng)),
             serial: FingerprintSet::new(&mut rng, SERIAL_ADDRESSES_MAX),
             prefixes: PrefixPacer::new(&mut rng),
@@ -157,6 +160,7 @@ impl Dialer {
             .open
             .insert(OpenDial { to, job, crowded, reserve, hold: Hold::Kept(turn_ends), nth })
             .expect("poll_dial checked that a connection is free");
+        self.by_job.insert((job, peer));
         self.turns.insert((turn_ends, peer));
         self.sequence += 1;
         let due = now + self.slowness.estimate().max(OVERTAKE_MIN);
@@ -174,9 +178,8 @@ impl Dialer {
 
     /// Every connection that is still open for a job that is settled gives up its place.
     pub(crate) fn release(&mut self, job: Key) {
-        let of_job = self.open.iter().filter(|(_, dial)| dial.job == job);
-        let of_job: Vec<PeerKey> = of_job.map(|(peer, _)| peer).collect();
-        for peer in of_job {
+        let from_its_first = self.by_job.range((job, PeerKey::LEAST)..);
+        for (_, peer) in from_its_first.take_while(|(of, _)| *of == job).copied() {
             if let Some(dial) = self.open.get_mut(peer)
                 && let Hold::Kept(turn_ends) = dial.hold
             {
@@ -233,6 +236,7 @@ impl Dialer {
     /// A connection ended: gives what is known of it, once.
     pub(crate) fn close(&mut self, peer: PeerKey) -> Option<OpenDial> {
         let mut dial = self.open.remove(peer)?;
+        self.by_job.remove(&(dial.job, peer));
         match dial.hold {
             Hold::Kept(turn_ends) => drop(self.turns.remove(&(turn_ends, peer))),
             Hold::Recalled => self.recalled -= 1,
@@ -328,6 +332,8 @@ impl Dialer {
         let recalled = self.open.iter().filter(|(_, dial)| dial.hold == Hold::Recalled).count();
         assert_eq!(recalled, self.recalled);
         assert_eq!(self.turns.len() + recalled, self.open.len(), "every connection has its turn");
+        let by_job: BTreeSet<_> = self.open.iter().map(|(peer, dial)| (dial.job, peer)).collect();
+        assert_eq!(self.by_job, by_job);
         let mut open = BTreeMap::<_, u8>::new();
         for (_, dial) in self.open.iter() {
             *open.entry(address_key(self.policy, dial.to)).or_default() += 1;

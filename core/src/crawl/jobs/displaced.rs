@@ -1,6 +1,6 @@
 //! Jobs that make room for others when all are taken: those for which nothing has begun but a
-//! question, and whose source owes much more than another's. Must never touch one that has a walk or a connection
-//! of its own, or that the user asked for.
+//! question, and whose source owes much more than another's. Must never touch one that has a walk
+//! or a connection of its own, or that the user asked for.
 
 use super::job::{Job, Source, WalkState, Work};
 use super::{Finished, Jobs};
@@ -34,9 +34,8 @@ impl Job {
     /// Whether nothing is under way for it, nor was, but the question to its source.
     fn only_waits(&self) -> bool {
         let asks = matches!(self.source, Source::Asked(_) | Source::Queued(1..));
-        let has_orders = self.peers.has_orders_due();
         let walks = matches!(self.walk, WalkState::Walking(_) | WalkState::Done);
-        let dialled = self.is_connected() || self.peers.tried().next().is_some();
-        !asks && !has_orders && !walks && !dialled && self.work == Work::Goes
+        // Of many jobs this is asked often: their peers are looked at last.
+        !asks && !walks && self.work == Work::Goes && self.peers.are_untouched()
     }
 }

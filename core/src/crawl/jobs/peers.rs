@@ -217,6 +217,11 @@ impl Peers {
         self.kept.iter().any(Peer::is_order_due)
     }
 
+    /// Whether none was dialled, and none named by the user is to be.
+    pub(super) fn are_untouched(&self) -> bool {
+        self.kept.iter().all(|peer| peer.plan.due() == Some(0) && !peer.is_order_due())
+    }
+
     /// Peers with a connection open.
     pub(super) fn under_way(&self) -> impl Iterator<Item = SocketAddr> {
         self.kept.iter().filter(|peer| peer.plan.is_under_way()).map(|peer| peer.addr)
