@@ -620,8 +620,8 @@ pub const DISPLACE_MARGIN: i64 = 4 * JOB_RESERVE.as_millis() as i64;
 pub const DISPLACE_PAUSE: u8 = 8;
 
 /// Of two nodes that named an infohash the second one is asked first if the first one owes so much
-/// more, in milliseconds of both accounts together: what four dials to dead peers cost.
-pub const OTHER_SOURCE_MARGIN: i64 = 120_000;
+/// more, in milliseconds of both accounts together: what ten dials to dead peers cost.
+pub const OTHER_SOURCE_MARGIN: i64 = 300_000;
 
 /// Infohashes of one node that are looked at for another source when it is deep in debt.
 pub const LANE_SCAN_MAX: usize = LEADS_OF_DEBTORS;

@@ -509,7 +509,7 @@ mod tests {
             admission.offer(Instant::START, hash(n), node(1), &standing);
         }
         admission.also_named(hash(1), node(2), &standing);
-        standing.charge(standing.sponsor(node(1).addr), Duration::from_secs(61));
+        standing.charge(standing.sponsor(node(1).addr), Duration::from_secs(151));
         admission.also_named(hash(2), node(3), &standing);
         admission.also_named(hash(9), node(3), &standing);
         admission.check();

@@ -44,7 +44,7 @@ fn the_first_other_node_of_another_net_becomes_the_source_once_the_first_one_owe
         jobs.also_named(key, other, &standing);
     }
     assert_eq!(poll(&mut jobs, &standing), []);
-    standing.charge(standing.sponsor(node(1).addr), Duration::from_secs(61));
+    standing.charge(standing.sponsor(node(1).addr), Duration::from_secs(151));
     answer(&mut jobs, key, &standing, 1, &[]);
     assert_eq!(poll(&mut jobs, &standing), [Need::OtherSource]);
     let before = jobs.turn_to_other_source(NOW, key, |_| true, &mut standing).expect("one");
@@ -54,7 +54,7 @@ fn the_first_other_node_of_another_net_becomes_the_source_once_the_first_one_owe
     assert_eq!(asked, Some((key, hash(7), node(2))));
     jobs.on_source_answer(key);
     jobs.also_named(key, node(3), &standing);
-    standing.charge(standing.sponsor(node(2).addr), Duration::from_secs(90));
+    standing.charge(standing.sponsor(node(2).addr), Duration::from_secs(305));
     assert_eq!(poll(&mut jobs, &standing), [Need::Walk], "once");
     jobs.check();
     standing.check(jobs.reserves());
@@ -75,7 +75,7 @@ fn what_is_under_way_for_a_source_is_no_reason_to_ask_another() {
 
 #[test]
 fn a_source_in_debt_is_left_for_another_one_before_its_peers_are_dialled() {
-    for (owes, turns) in [(59, false), (61, true)] {
+    for (owes, turns) in [(149, false), (151, true)] {
         let mut standing = Standing::blank();
         let mut jobs = jobs();
         let key = jobs.begin(NOW, &named(7, 1), true, &mut standing).expect("room");
@@ -97,14 +97,14 @@ fn a_job_in_line_turns_to_the_other_source_when_the_first_one_is_deep_in_debt() 
     assert_eq!(poll(&mut jobs, &standing), []);
     jobs.also_named(key, node(2), &standing);
     assert_eq!(poll(&mut jobs, &standing), [], "neither owes anything");
-    standing.charge(standing.sponsor(node(1).addr), Duration::from_secs(61));
+    standing.charge(standing.sponsor(node(1).addr), Duration::from_secs(151));
     jobs.on_paid(&standing, standing.sponsor(node(1).addr));
     assert_eq!(poll(&mut jobs, &standing), [Need::OtherSource]);
 }
 
 #[test]
 fn of_two_nodes_that_name_a_peer_the_one_that_owes_less_answers_for_it() {
-    let standing = charged(&[(1, 120), (3, 180)]);
+    let standing = charged(&[(1, 300), (3, 450)]);
     let mut jobs = jobs();
     let key = jobs.begin(NOW, &named(7, 2), true, &mut Standing::blank()).expect("room");
     let namer = |net| Some(standing.sponsor(node(net).addr));
@@ -118,7 +118,7 @@ fn of_two_nodes_that_name_a_peer_the_one_that_owes_less_answers_for_it() {
 
 #[test]
 fn a_job_in_line_moves_to_the_lane_of_whoever_answers_for_it_now() {
-    let mut standing = charged(&[(1, 120), (9, 10)]);
+    let mut standing = charged(&[(1, 300), (9, 10)]);
     let mut jobs = jobs();
     let [ours, other] = [(7, 2), (8, 9)]
         .map(|(n, net)| jobs.begin(NOW, &named(n, net), true, &mut standing).expect("room"));
