@@ -8,26 +8,34 @@
 //!
 //! Every node has two accounts, its own and that of its net, and its debt is the sum of both, so
 //! that the many addresses of one operator are one source. Accounts stand in fixed tables without
-//! keys: two nodes in one cell share it. Must never judge anything but what was spent: it says which
-//! comes first, and which is deep in debt.
+//! keys, each in three cells of which the one that owes least counts: a node that shares a cell
+//! with one in debt is not held to it, unless it shares all. Must never judge anything but what was
+//! spent: it says which comes first, and which is deep in debt.
 
+use std::hash::BuildHasher as _;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::base::addr::{AddressPolicy, NETWORK_OF_PEERS, address_key, prefix};
 use crate::base::rng::Rng;
-use crate::base::store::Cells;
+use crate::base::store::KeyedState;
 use crate::base::time::{Duration, Instant};
 use crate::limits::{
     CREDIT, CREDIT_MAX, DEBT_DEEP, DEBT_HALVED_EVERY, DEBT_MAX, INTERVAL_MAX, INTERVAL_MIN,
-    JOB_RESERVE, STANDING_CELLS, VISITS_FORGIVEN_AFTER,
+    JOB_RESERVE, STANDING_BITS, VISITS_FORGIVEN_AFTER,
 };
 
-/// A node that named something, as the table knows it: the places of its two accounts. The order
-/// means nothing.
+/// A node that named something, as the table knows it: keyed hashes of its net and of its address.
+/// The order means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Sponsor {
-    net: u16,
-    node: u16,
+    net: u32,
+    node: u32,
+}
+
+/// The cells of the account of a hash: that it is odd makes each factor another permutation.
+fn places(hash: u32) -> [usize; 3] {
+    const FACTORS: [u32; 3] = [1, 0x9e37_79b1, 0x85eb_ca77];
+    FACTORS.map(|factor| (hash.wrapping_mul(factor) >> (32 - STANDING_BITS)) as usize)
 }
 
 impl Sponsor {
@@ -38,8 +46,7 @@ impl Sponsor {
 
     /// Bytes that tell it from others.
     pub(crate) fn key(self) -> [u8; 4] {
-        let ([a, b], [c, d]) = (self.net.to_be_bytes(), self.node.to_be_bytes());
-        [a, b, c, d]
+        self.node.to_be_bytes()
     }
 }
 
@@ -51,6 +58,12 @@ struct Account {
     reserved: [u32; 2],
     /// Visits that brought new infohashes since one of its infohashes was verified.
     unpaid_visits: u8,
+}
+
+impl Account {
+    fn reserved_for(&self, purpose: Use) -> i64 {
+        i64::from(self.reserved[purpose as usize])
+    }
 }
 
 /// What a reserve is for.
@@ -92,8 +105,9 @@ impl Reserve {
 #[derive(Debug)]
 pub(crate) struct Standing {
     policy: AddressPolicy,
-    nets: Cells<Account>,
-    nodes: Cells<Account>,
+    keys: [KeyedState; 2],
+    nets: Box<[Account]>,
+    nodes: Box<[Account]>,
     /// What all reserves that are not settled come to.
     reserved: u64,
     /// How often all debts were halved.
@@ -104,8 +118,9 @@ impl Standing {
     pub(crate) fn new(policy: AddressPolicy, mut rng: Rng) -> Self {
         Self {
             policy,
-            nets: Cells::new(&mut rng, STANDING_CELLS),
-            nodes: Cells::new(&mut rng, STANDING_CELLS),
+            keys: [KeyedState::new(&mut rng), KeyedState::new(&mut rng)],
+            nets: vec![Account::default(); 1 << STANDING_BITS].into(),
+            nodes: vec![Account::default(); 1 << STANDING_BITS].into(),
             reserved: 0,
             halvings: 0,
         }
@@ -113,33 +128,33 @@ impl Standing {
 
     /// The sponsor at an address.
     pub(crate) fn sponsor(&self, addr: SocketAddr) -> Sponsor {
-        let node = self.nodes.place(&address_key(self.policy, addr));
+        let address = address_key(self.policy, addr);
         let net = match (self.policy, prefix(addr, NETWORK_OF_PEERS)) {
-            (AddressPolicy::AllowPrivate, _) => self.nets.place(&address_key(self.policy, addr)),
-            (AddressPolicy::Public, IpAddr::V4(ip)) => self.nets.place(&ip.octets()),
-            (AddressPolicy::Public, IpAddr::V6(ip)) => self.nets.place(&ip.octets()),
+            (AddressPolicy::AllowPrivate, _) => self.keys[0].hash_one(address),
+            (AddressPolicy::Public, IpAddr::V4(ip)) => self.keys[0].hash_one(ip.octets()),
+            (AddressPolicy::Public, IpAddr::V6(ip)) => self.keys[0].hash_one(ip.octets()),
         };
-        Sponsor { net: net as u16, node: node as u16 }
+        let [net, node] = [net, self.keys[1].hash_one(address)].map(|hash| hash as u32);
+        Sponsor { net, node }
     }
 
     /// What was spent in vain for what `sponsor` named and what its connections are costing, in
     /// milliseconds; below zero for credit.
     pub(crate) fn debt(&self, sponsor: Sponsor) -> i64 {
-        let spent = |account: &Account| {
-            i64::from(account.debt) + i64::from(account.reserved[Use::Dial as usize])
-        };
-        self.accounts(sponsor).into_iter().map(spent).sum()
+        self.sum(sponsor, |account| i64::from(account.debt) + account.reserved_for(Use::Dial))
     }
 
     /// What was spent in vain for what `sponsor` named, without what is under way.
     pub(crate) fn spent(&self, sponsor: Sponsor) -> i64 {
-        self.accounts(sponsor).iter().map(|account| i64::from(account.debt)).sum()
+        self.sum(sponsor, |account| i64::from(account.debt))
     }
 
     /// Its debt with what its jobs under way are charged: by this jobs are given out.
     pub(crate) fn debt_with_jobs(&self, sponsor: Sponsor) -> i64 {
-        let jobs = |account: &Account| i64::from(account.reserved[Use::Job as usize]);
-        self.debt(sponsor) + self.accounts(sponsor).into_iter().map(jobs).sum::<i64>()
+        self.sum(sponsor, |account| {
+            let reserved = account.reserved_for(Use::Dial) + account.reserved_for(Use::Job);
+            i64::from(account.debt) + reserved
+        })
     }
 
     /// Whether more was spent in vain for `sponsor` than the odd failure costs.
@@ -147,13 +162,23 @@ impl Standing {
         self.spent(sponsor) > DEBT_DEEP
     }
 
-    fn accounts(&self, sponsor: Sponsor) -> [&Account; 2] {
-        [self.nets.at(usize::from(sponsor.net)), self.nodes.at(usize::from(sponsor.node))]
+    /// What both accounts say together, each by the cell that says least.
+    fn sum(&self, sponsor: Sponsor, says: impl Fn(&Account) -> i64) -> i64 {
+        let least = |cells: &[Account], hash: u32| {
+            let [one, two, three] = places(hash).map(|place| says(&cells[place]));
+            one.min(two).min(three)
+        };
+        least(&self.nets, sponsor.net) + least(&self.nodes, sponsor.node)
     }
 
-    fn accounts_mut(&mut self, sponsor: Sponsor) -> [&mut Account; 2] {
-        let net = self.nets.at_mut(usize::from(sponsor.net));
-        [net, self.nodes.at_mut(usize::from(sponsor.node))]
+    /// Changes every cell of both accounts.
+    fn each(&mut self, sponsor: Sponsor, change: impl Fn(&mut Account)) {
+        for place in places(sponsor.net) {
+            change(&mut self.nets[place]);
+        }
+        for place in places(sponsor.node) {
+            change(&mut self.nodes[place]);
+        }
     }
 
     /// Halves all debts and credits if it is time: old merits and old faults fade.
@@ -208,10 +233,10 @@ impl Standing {
         reserve.millis = reserve.millis.saturating_add(more);
         self.reserved += u64::from(more);
         for payer in reserve.payers() {
-            for account in self.accounts_mut(payer) {
+            self.each(payer, |account| {
                 let reserved = &mut account.reserved[reserve.purpose as usize];
                 *reserved = reserved.saturating_add(more);
-            }
+            });
         }
     }
 
@@ -219,10 +244,10 @@ impl Standing {
     pub(crate) fn settle(&mut self, reserve: Reserve, cost: Duration) {
         self.reserved = self.reserved.saturating_sub(u64::from(reserve.millis));
         for payer in reserve.payers() {
-            for account in self.accounts_mut(payer) {
+            self.each(payer, |account| {
                 let reserved = &mut account.reserved[reserve.purpose as usize];
                 *reserved = reserved.saturating_sub(reserve.millis);
-            }
+            });
             self.charge(payer, cost);
         }
     }
@@ -231,24 +256,28 @@ impl Standing {
     pub(crate) fn pay(&mut self, sponsor: Sponsor, spent: Duration) {
         let back = i32::try_from((spent + CREDIT).as_millis()).unwrap_or(i32::MAX);
         self.change(sponsor, -back);
-        self.nodes.at_mut(usize::from(sponsor.node)).unpaid_visits = 0;
+        for place in places(sponsor.node) {
+            self.nodes[place].unpaid_visits = 0;
+        }
     }
 
     /// The node was visited; `brought` new infohashes, or none. For how long it rests at least: no
     /// source is visited more often than its yield pays for (H19).
     pub(crate) fn on_visit(&mut self, sponsor: Sponsor, brought: bool) -> Duration {
-        let account = self.nodes.at_mut(usize::from(sponsor.node));
-        let rest = INTERVAL_MIN.saturating_mul(1 << account.unpaid_visits.min(16));
-        account.unpaid_visits = account.unpaid_visits.saturating_add(u8::from(brought));
-        rest.min(INTERVAL_MAX)
+        let [one, two, three] = places(sponsor.node).map(|place| self.nodes[place].unpaid_visits);
+        let unpaid = one.min(two).min(three);
+        for place in places(sponsor.node) {
+            let visits = &mut self.nodes[place].unpaid_visits;
+            *visits = visits.saturating_add(u8::from(brought));
+        }
+        INTERVAL_MIN.saturating_mul(1 << unpaid.min(16)).min(INTERVAL_MAX)
     }
 
     fn change(&mut self, sponsor: Sponsor, by: i32) {
         let least = -(CREDIT_MAX.as_millis() as i32);
-        let changed = |debt: i32| debt.saturating_add(by).clamp(least, DEBT_MAX);
-        for account in self.accounts_mut(sponsor) {
-            account.debt = changed(account.debt);
-        }
+        self.each(sponsor, |account| {
+            account.debt = account.debt.saturating_add(by).clamp(least, DEBT_MAX);
+        });
     }
 
     /// Asserts that the reserves of what is `open` are what was charged beforehand.
@@ -265,8 +294,6 @@ impl Standing {
         Self::new(AddressPolicy::Public, Rng::new(crate::base::rng::Seed::from_u64(1)))
     }
 }
-
-const _: () = assert!(STANDING_CELLS <= 1 << u16::BITS, "a place fits into a sponsor");
 
 #[cfg(test)]
 mod tests {
@@ -287,6 +314,26 @@ mod tests {
         assert_eq!(of(&standing, node(1, 2)), 10_000, "its net's");
         assert_eq!(of(&standing, node(2, 1)), 0);
         assert_eq!(of(&standing, SocketAddr::from(([20, 0, 1, 1], 7_000))), 20_000);
+    }
+
+    #[test]
+    fn a_node_that_shares_a_cell_with_one_in_debt_is_not_held_to_it() {
+        let mut standing = Standing::blank();
+        let debtor = standing.sponsor(node(1, 1));
+        let near = |hash: u32| {
+            (1..).map(|n: u32| hash ^ n).find(|other| {
+                let pairs = places(*other).into_iter().zip(places(hash));
+                (1..3).contains(&pairs.filter(|(a, b)| a == b).count())
+            })
+        };
+        let neighbour = Sponsor {
+            net: near(debtor.net).expect("they share a cell"),
+            node: near(debtor.node).expect("they share a cell"),
+        };
+        let twin = Sponsor { net: debtor.net, ..neighbour };
+        standing.charge(debtor, 10 * SECOND);
+        let owed = [debtor, neighbour, twin].map(|sponsor| standing.debt(sponsor));
+        assert_eq!(owed, [20_000, 0, 10_000]);
     }
 
     #[test]

@@ -30,20 +30,9 @@ impl<T: Clone + Default> Cells<T> {
         &mut self.cells[self.place(key)]
     }
 
-    /// The place of the cell of `key`: what may be kept in stead of the key.
-    pub(crate) fn place(&self, key: &[u8]) -> usize {
+    /// The place of the cell of `key`.
+    fn place(&self, key: &[u8]) -> usize {
         self.state.hash_one(key) as usize % self.cells.len()
-    }
-
-    /// The value at a place.
-    pub(crate) fn at(&self, place: usize) -> &T {
-        &self.cells[place % self.cells.len()]
-    }
-
-    /// The value at a place, to be changed.
-    pub(crate) fn at_mut(&mut self, place: usize) -> &mut T {
-        let count = self.cells.len();
-        &mut self.cells[place % count]
     }
 
     /// Every cell, in the order of the table.
