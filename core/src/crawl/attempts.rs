@@ -152,6 +152,13 @@ pub(crate) enum Moved {
     Over,
 }
 
+/// Whether a connection was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acceptance {
+    None,
+    Some,
+}
+
 /// The attempts on one peer, and how far they are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {

@@ -18,7 +18,7 @@ mod piece_cache;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use self::job::{Acceptance, DialTurn, Job, Next, Other, Source, WalkState, Work};
+use self::job::{DialTurn, Job, Next, Other, Source, WalkState, Work};
 use self::line::Line;
 use self::piece_cache::PieceCache;
 use crate::base::addr::{AddressPolicy, Contact, Family};
@@ -26,6 +26,7 @@ use crate::base::id::InfoHash;
 use crate::base::rng::Rng;
 use crate::base::store::{Key, KeyedMap, KeyedState, Slab};
 use crate::base::time::{Duration, Instant, Lane};
+use crate::crawl::attempts::Acceptance;
 use crate::crawl::fair_line::{Behalf, FairLine, Place};
 use crate::crawl::row::FailureCause;
 use crate::crawl::standing::{Reserve, Sponsor, Standing};
@@ -35,6 +36,7 @@ use crate::limits::{
 };
 
 pub(crate) use self::dials::Begun;
+pub(crate) use self::displaced::Displaced;
 
 /// Settings that bear on one infohash.
 #[derive(Clone, Copy, Debug)]
@@ -318,7 +320,7 @@ impl Jobs {
     pub(crate) fn poll_need(&mut self, standing: &Standing) -> Option<(Key, Need)> {
         while let Some(key) = self.changed.pop_front() {
             let Some(job) = self.jobs.get_mut(key) else { continue };
-            if job.has_better_source(standing) {
+            if job.has_better_source(&self.limits, standing) {
                 return Some((key, Need::OtherSource));
             }
             let mut next = job.next(&self.limits);
@@ -328,7 +330,7 @@ impl Jobs {
                 next = job.next(&self.limits);
             }
             match next {
-                Next::Wait if job.peers.waiting() == 0 && is_walking(job) => {
+                Next::Wait if !job.has_peers(&self.limits) && is_walking(job) => {
                     return Some((key, Need::MorePeers));
                 }
                 Next::Wait => {}
@@ -566,7 +568,9 @@ impl Jobs {
             // Those of its jobs that have another source need not wait until its turn comes.
             let waiting = self.to_dial.of(sponsor).take(LANE_SCAN_MAX);
             let better = waiting.filter(|key| {
-                self.jobs.get(**key).is_some_and(|job| job.has_better_source(standing))
+                self.jobs
+                    .get(**key)
+                    .is_some_and(|job| job.has_better_source(&self.limits, standing))
             });
             self.changed.extend(better);
         }

@@ -6,7 +6,7 @@ use crate::base::addr::Family;
 use crate::base::store::Key;
 use crate::base::time::Duration;
 use crate::crawl::admission::Admitted;
-use crate::crawl::jobs::Finished;
+use crate::crawl::jobs::Displaced;
 use crate::lead::{Lead, Origin, Request};
 use crate::limits::{DISPLACE_MARGIN, DISPLACE_PAUSE, JOB_COST};
 
@@ -96,8 +96,8 @@ impl Crawler {
         self.admission.sort(&self.standing);
     }
 
-    /// Where all jobs are taken, gives those that only wait to infohashes whose sources owe much
-    /// less. To be called when something has happened: time alone changes nothing here.
+    /// Where all jobs are taken, gives those that may make room to infohashes whose sources owe
+    /// much less. To be called when something has happened: time alone changes nothing here.
     fn displace_jobs(&mut self) {
         self.no_displacing = self.no_displacing.saturating_sub(1);
         while self.no_displacing == 0
@@ -106,18 +106,25 @@ impl Crawler {
             && let Some(least) = self.admission.least_debt()
         {
             match self.jobs.displace(&self.standing, least + DISPLACE_MARGIN) {
-                Some(job) => self.replace_job(&job),
+                Some(Displaced::ToWait(job)) => {
+                    self.release_reserve(&job);
+                    let next = self.admission.next_of_least_debt(&self.standing);
+                    self.admission.put_back(job.displaced(), &self.standing);
+                    self.begin_instead(next);
+                }
+                Some(Displaced::ToSettle(key, cause)) => {
+                    let next = self.admission.next_of_least_debt(&self.standing);
+                    self.settle_failed(key, cause);
+                    self.begin_instead(next);
+                }
                 None => self.no_displacing = DISPLACE_PAUSE,
             }
         }
         self.fill_jobs(); // what began may have ended at once
     }
 
-    /// A job has made room for the infohash that is next, and waits for its turn again.
-    fn replace_job(&mut self, displaced: &Finished) {
-        self.release_reserve(displaced);
-        let next = self.admission.next_of_least_debt(&self.standing);
-        self.admission.put_back(displaced.displaced(), &self.standing);
+    /// A job has made room for the infohash that is `next`.
+    fn begin_instead(&mut self, next: Option<Lead>) {
         if let Some(lead) = next {
             self.begin_job(&lead);
             self.carry_out();

@@ -1,6 +1,8 @@
 //! One infohash on its way from discovery to settlement: its peers, its questions, and what it
 //! needs next. Pure book-keeping of one job; queues and limits that span jobs are elsewhere.
 
+mod shares;
+
 use std::net::SocketAddr;
 
 use crate::base::addr::Contact;
@@ -8,15 +10,15 @@ use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
 use crate::base::time::{Duration, Instant};
-use crate::crawl::attempts::{Blame, Failure, Moved};
+use crate::crawl::attempts::{Acceptance, Blame, Failure, Moved};
 use crate::crawl::dial::PeerKey;
 use crate::crawl::fair_line::{Behalf, Place};
-use crate::crawl::jobs::peers::{Among, Peers};
+use crate::crawl::jobs::peers::Peers;
 use crate::crawl::jobs::{Demand, JobLimits};
 use crate::crawl::row::FailureCause;
 use crate::crawl::standing::{Reserve, Sponsor, Standing};
 use crate::lead::{Lead, Origin, Say};
-use crate::limits::{OTHER_SOURCE_MARGIN, RACES_MAX, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
+use crate::limits::{RACES_MAX, SOURCE_ASKS_MAX, WALK_PEERS_ENOUGH};
 use crate::peer::exchange::Attempt;
 
 /// How far the question to the node that named the infohash is.
@@ -79,13 +81,6 @@ pub(super) enum Work {
     Goes,
     /// It would have been settled as failed while the network was perhaps gone.
     Held,
-}
-
-/// Whether any peer accepted a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Acceptance {
-    None,
-    Some,
 }
 
 /// Whether what a walk did not find is not there.
@@ -159,6 +154,8 @@ pub(super) struct Job {
     in_flight: u8,
     /// Peers that accepted a connection and have nothing left to try.
     spent: u8,
+    /// Connections that were accepted and brought too little, saturating.
+    in_vain: u8,
     race: Race,
     pooling: Pooling,
     cause: FailureCause,
@@ -189,6 +186,7 @@ impl Job {
             answers: 0,
             in_flight: 0,
             spent: 0,
+            in_vain: 0,
             race: Race::Closed,
             pooling: Pooling::Allowed,
             cause: FailureCause::NoPeers,
@@ -251,9 +249,9 @@ impl Job {
 
     /// On whose behalf it waits for a connection: of the node that named the infohash and the one
     /// that named its next peer, that with the greater debt.
-    pub(super) fn behalf_of_dial(&self, standing: &Standing) -> Behalf {
+    pub(super) fn behalf_of_dial(&self, limits: &JobLimits, standing: &Standing) -> Behalf {
         let behalf = self.behalf();
-        let namer = self.peers.next_namer(standing);
+        let namer = self.peers.next_namer(self.among(limits), standing);
         match (behalf, namer) {
             (Behalf::Order, _) | (_, None) => behalf,
             (Behalf::Hearsay(sponsor), Some(namer)) => {
@@ -273,10 +271,7 @@ impl Job {
             return self.next_for_peers(limits);
         }
         let alone = self.in_flight == 0 || self.race == Race::Open;
-        let wanted = match self.among(limits) {
-            Among::All => self.peers.waiting() > 0,
-            Among::Orders => self.peers.has_orders_due(),
-        };
+        let wanted = self.has_peers(limits);
         // Peers that the first source named wait until the other one has had its say.
         let asks_other = self.other == Other::Tried && self.source != Source::Done;
         if wanted && alone && self.in_flight < RACES_MAX && !asks_other {
@@ -291,45 +286,9 @@ impl Job {
         self.next_for_lookup(limits)
     }
 
-    /// Whether `node` may become its other source: of what a node named, in its first round, if it
-    /// is of another net, not deep in debt, and owes much less than the other one known.
-    pub(super) fn takes_other(&self, node: Contact, standing: &Standing) -> bool {
-        let new = standing.sponsor(node.addr);
-        let is_fresh = self.origin == Origin::Sample && self.round == 0;
-        let is_other = self.sponsor().is_some_and(|sponsor| !sponsor.shares_net(new));
-        let is_better = match self.other {
-            Other::Unknown => true,
-            Other::Named(known) => {
-                let known = standing.sponsor(known.addr);
-                standing.spent(new) + OTHER_SOURCE_MARGIN < standing.spent(known)
-            }
-            Other::Tried => false,
-        };
-        is_fresh && is_other && is_better && !standing.is_deep_in_debt(new)
-    }
-
     /// Whether its source is still to be asked.
     pub(super) fn say(&self) -> Say {
         if self.source == Source::Done { Say::Had } else { Say::Due }
-    }
-
-    /// Whether the other node that named it is to be asked before anything else: the first one has
-    /// had its say, no walk is under way or waited for, and much more was spent for it in vain.
-    pub(super) fn has_better_source(&self, standing: &Standing) -> bool {
-        let (Some(other), Some(sponsor)) = (self.other.node(), self.sponsor()) else {
-            return false;
-        };
-        let other = standing.sponsor(other.addr);
-        let asks_others = matches!(self.walk, WalkState::Waiting | WalkState::Walking(_));
-        self.source == Source::Done
-            && !asks_others
-            && standing.spent(other) + OTHER_SOURCE_MARGIN < standing.spent(sponsor)
-    }
-
-    /// Which peers may be dialled: once the attempts are used up, those alone that the user named.
-    fn among(&self, limits: &JobLimits) -> Among {
-        let in_play = self.spent.saturating_add(self.in_flight);
-        if in_play < limits.attempts { Among::All } else { Among::Orders }
     }
 
     /// Where peers are all that is wanted: they are, as soon as some node named one.
@@ -441,6 +400,7 @@ impl Job {
         let Some(moved) = self.peers.on_failure(addr, failure, blame) else { return };
         if failure.was_accepted() {
             self.acceptance = Acceptance::Some;
+            self.in_vain = self.in_vain.saturating_add(1);
         }
         self.in_flight = self.in_flight.saturating_sub(1);
         if moved == Moved::Again {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::base::addr::{NETWORK_OF_PEERS, prefix};
-use crate::crawl::attempts::{Blame, Failure, Moved, Plan};
+use crate::crawl::attempts::{Acceptance, Blame, Failure, Moved, Plan};
 use crate::crawl::jobs::JobLimits;
 use crate::crawl::standing::{Sponsor, Standing};
 use crate::limits::{
@@ -28,9 +28,19 @@ struct Peer {
     namer: Option<Sponsor>,
     plan: Plan,
     voice: Voice,
+    acceptance: Acceptance,
 }
 
 impl Peer {
+    fn new(addr: SocketAddr, namer: Option<Sponsor>, voice: Voice) -> Self {
+        Self { addr, namer, plan: Plan::new(), voice, acceptance: Acceptance::None }
+    }
+
+    /// Whether it took a connection and gave too little for that, so far.
+    fn was_in_vain(&self) -> bool {
+        self.acceptance == Acceptance::Some && (self.plan.is_over() || self.plan.turns() > 0)
+    }
+
     /// Whether the user named it and it was not tried so far.
     fn is_order_due(&self) -> bool {
         self.voice == Voice::Order && self.plan.due() == Some(0)
@@ -49,6 +59,8 @@ pub(super) enum Added {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Among {
     All,
+    /// Those of nodes that named fewer than so many of which each was in vain.
+    OfOthers(usize),
     /// Those that the user named and that were not tried so far.
     Orders,
 }
@@ -83,7 +95,7 @@ impl Peers {
             return Added::NoRoom;
         }
         self.heard += 1;
-        self.kept.push(Peer { addr, namer, plan: Plan::new(), voice: Voice::Hearsay });
+        self.kept.push(Peer::new(addr, namer, Voice::Hearsay));
         Added::New
     }
 
@@ -117,8 +129,7 @@ impl Peers {
                 Added::Known
             }
             None => {
-                let plan = Plan::new();
-                self.kept.push(Peer { addr, namer: None, plan, voice: Voice::Order });
+                self.kept.push(Peer::new(addr, None, Voice::Order));
                 Added::New
             }
         }
@@ -165,19 +176,25 @@ impl Peers {
         let ordered = self.kept.iter().position(|peer| peer.is_order_due() && usable(peer.addr));
         let index = match among {
             Among::Orders => ordered?,
-            Among::All => ordered.or_else(|| self.next(standing, usable))?,
+            _ => ordered.or_else(|| self.next(among, standing, usable))?,
         };
         let peer = self.kept.get_mut(index)?;
         Some((peer.addr, peer.namer, peer.plan.begin()?))
     }
 
     /// The node that named the peer whose attempt is next.
-    pub(super) fn next_namer(&self, standing: &Standing) -> Option<Sponsor> {
-        self.next(standing, |_| true).and_then(|index| self.kept.get(index)?.namer)
+    pub(super) fn next_namer(&self, among: Among, standing: &Standing) -> Option<Sponsor> {
+        self.next(among, standing, |_| true).and_then(|index| self.kept.get(index)?.namer)
     }
 
-    fn next(&self, standing: &Standing, usable: impl Fn(SocketAddr) -> bool) -> Option<usize> {
-        let due = self.kept.iter().enumerate().filter_map(|(index, peer)| {
+    fn next(
+        &self,
+        among: Among,
+        standing: &Standing,
+        usable: impl Fn(SocketAddr) -> bool,
+    ) -> Option<usize> {
+        let may_be = self.kept.iter().enumerate().filter(|(_, peer)| self.is_among(peer, among));
+        let due = may_be.filter_map(|(index, peer)| {
             let debt = peer.namer.map_or(i64::MIN, |namer| standing.debt(namer));
             Some(((peer.plan.turns(), peer.plan.due()?, debt), index))
         });
@@ -192,8 +209,12 @@ impl Peers {
         failure: &Failure,
         blame: Blame,
     ) -> Option<Moved> {
-        let open = self.kept.iter_mut().find(|peer| peer.addr == addr && peer.plan.is_under_way());
-        Some(open?.plan.on_failure(failure, blame))
+        let mut kept = self.kept.iter_mut();
+        let peer = kept.find(|peer| peer.addr == addr && peer.plan.is_under_way())?;
+        if failure.was_accepted() {
+            peer.acceptance = Acceptance::Some;
+        }
+        Some(peer.plan.on_failure(failure, blame))
     }
 
     /// An attempt was broken off with the run.
@@ -202,9 +223,31 @@ impl Peers {
         of_peer.into_iter().for_each(|peer| peer.plan.break_off());
     }
 
+    /// Whether a peer may be tried, as far as its node is concerned.
+    fn is_among(&self, peer: &Peer, among: Among) -> bool {
+        match (among, peer.namer) {
+            (Among::All, _) | (_, None) => true,
+            (Among::Orders, _) => peer.is_order_due(),
+            (Among::OfOthers(share), Some(namer)) => {
+                let of_node = |other: &&Peer| other.namer.is_some_and(|of| of.shares_net(namer));
+                let in_vain = self.kept.iter().filter(of_node).filter(|peer| peer.was_in_vain());
+                in_vain.count() < share
+            }
+        }
+    }
+
     /// Peers with an attempt due.
     pub(super) fn waiting(&self) -> usize {
         self.kept.iter().filter(|peer| peer.plan.due().is_some()).count()
+    }
+
+    /// Whether one of those has an attempt due.
+    pub(super) fn has_due(&self, among: Among) -> bool {
+        let due = |peer: &&Peer| match among {
+            Among::Orders => peer.is_order_due(),
+            Among::All | Among::OfOthers(_) => peer.plan.due().is_some(),
+        };
+        self.kept.iter().filter(due).any(|peer| self.is_among(peer, among))
     }
 
     /// Peers that were dialled at least once.

@@ -1,6 +1,8 @@
 //! Infohashes that several nodes name, and jobs that make room for those of other nodes.
 
 use super::*;
+use crate::crawl::jobs::peers::Among;
+use crate::limits::DIALS_BEFORE_GIVEN_UP;
 
 fn node(net: u8) -> Contact {
     Contact { id: NodeId([net; 20]), addr: SocketAddr::from(([20, net, 1, 1], 6_881)) }
@@ -111,7 +113,7 @@ fn of_two_nodes_that_name_a_peer_the_one_that_owes_less_answers_for_it() {
     for (net, answers) in [(1, 1), (3, 1), (2, 2), (1, 2)] {
         jobs.on_peers(NOW, key, [peer(1)].into_iter(), false, (namer(net), &standing));
         let job = jobs.jobs.get(key).expect("under way");
-        assert_eq!(job.peers.next_namer(&standing), namer(answers), "after {net}");
+        assert_eq!(job.peers.next_namer(Among::All, &standing), namer(answers), "after {net}");
         assert_eq!(job.peers.len(), 1);
     }
 }
@@ -157,6 +159,79 @@ fn a_second_source_fills_no_more_places_than_any_other_node() {
     assert_eq!(kept(&jobs), 7, "half of what is left");
 }
 
+/// The next peer of `key` accepts a connection and says nothing.
+fn mute(jobs: &mut Jobs, key: Key, standing: &Standing) -> SocketAddr {
+    let begun = jobs.begin_dial(NOW, standing, |_| true).expect("a peer to try");
+    let to = begun.to;
+    let failure = Failure {
+        fault: PeerFault::HandshakeTimeout,
+        progress: Progress::Connected,
+        clue: Clue::None,
+    };
+    let outcome = refused(begun, Vec::new());
+    jobs.on_dial_failed(NOW, (key, to), &failure, Blame::Peer, outcome, (None, standing));
+    to
+}
+
+#[test]
+fn of_the_attempts_no_node_has_more_than_its_share_before_every_other_was_heard() {
+    let mut standing = Standing::blank();
+    let mut jobs = jobs();
+    let key = jobs.begin(NOW, &named(7, 1), true, &mut standing).expect("room");
+    jobs.also_named(key, node(2), &standing);
+    let peers = [1, 2, 3, 4, 5, 6].map(|net| SocketAddr::from(([30, net, 1, 1], 6_881)));
+    answer(&mut jobs, key, &standing, 1, &peers);
+    for _ in 0..3 {
+        assert_eq!(poll(&mut jobs, &standing), []);
+        mute(&mut jobs, key, &standing);
+    }
+    assert_eq!(poll(&mut jobs, &standing), [Need::OtherSource], "three of five attempts");
+    let before = jobs.turn_to_other_source(NOW, key, |_| true, &mut standing).expect("one");
+    standing.settle(before, Duration::ZERO);
+    answer(&mut jobs, key, &standing, 2, &[peer(7)]);
+    assert_eq!(poll(&mut jobs, &standing), []);
+    assert_eq!(mute(&mut jobs, key, &standing), peer(7));
+    assert_eq!(poll(&mut jobs, &standing), [Need::Walk], "before the last attempt");
+    jobs.on_walks_begun(NOW, [Some(other()), None], &standing);
+    jobs.on_walk_ended(key, Family::V4, false);
+    assert_eq!(poll(&mut jobs, &standing), []);
+    mute(&mut jobs, key, &standing);
+    let cause = FailureCause::Peer(PeerFault::HandshakeTimeout);
+    assert_eq!(poll(&mut jobs, &standing), [Need::Settle(cause)], "the fifth attempt was the last");
+}
+
+/// The job that makes room, and waits again.
+fn displaced(jobs: &mut Jobs, standing: &Standing, most: i64) -> Option<Finished> {
+    match jobs.displace(standing, most)? {
+        Displaced::ToWait(job) => Some(*job),
+        Displaced::ToSettle(..) => panic!("nothing was dialled for it"),
+    }
+}
+
+#[test]
+fn a_job_that_dialled_in_vain_is_given_up_for_another_that_owes_less() {
+    let mut standing = Standing::blank();
+    let mut jobs = jobs();
+    let key = jobs.begin(NOW, &named(7, 1), true, &mut standing).expect("room");
+    let peers: Vec<SocketAddr> = (1..=6).map(peer).collect();
+    answer(&mut jobs, key, &standing, 1, &peers);
+    for dials in 1..=DIALS_BEFORE_GIVEN_UP {
+        poll(&mut jobs, &standing);
+        let begun = jobs.begin_dial(NOW, &standing, |_| true).expect("a peer to try");
+        assert!(jobs.displace(&standing, -1).is_none(), "one is under way");
+        refuse(&mut jobs, key, begun, Vec::new());
+        let gives_up = matches!(
+            jobs.displace(&standing, -1),
+            Some(Displaced::ToSettle(of, FailureCause::Peer(PeerFault::Refused))) if of == key
+        );
+        assert_eq!(gives_up, dials == DIALS_BEFORE_GIVEN_UP, "after {dials} dials");
+    }
+    let debt = standing.debt_with_jobs(standing.sponsor(node(1).addr));
+    assert!(jobs.displace(&standing, debt).is_none(), "it owes no more");
+    poll(&mut jobs, &standing);
+    jobs.check();
+}
+
 #[test]
 fn of_jobs_that_only_wait_the_one_makes_room_whose_source_owes_most() {
     let mut standing = charged(&[(1, 100), (2, 300), (3, 400)]);
@@ -173,7 +248,7 @@ fn of_jobs_that_only_wait_the_one_makes_room_whose_source_owes_most() {
     poll(&mut jobs, &standing);
     let debt = |net| standing.debt_with_jobs(standing.sponsor(node(net).addr));
     assert!(jobs.displace(&standing, debt(2)).is_none(), "none owes more");
-    let displaced = jobs.displace(&standing, debt(2) - 1).expect("one owes more");
+    let displaced = displaced(&mut jobs, &standing, debt(2) - 1).expect("one owes more");
     assert_eq!((displaced.hash(), jobs.is_open(waits)), (hash(2), false));
     assert_eq!(displaced.displaced().source, Some(node(2)));
     jobs.check();
@@ -198,7 +273,7 @@ fn a_displaced_infohash_keeps_a_few_peers_and_its_source_is_not_asked_again() {
     answer(&mut jobs, key, &standing, 1, &peers);
     poll(&mut jobs, &standing);
     assert_eq!((jobs.finds().infohashes, jobs.finds().peers), (1, 6));
-    let displaced = jobs.displace(&standing, 0).expect("it waits").displaced();
+    let displaced = displaced(&mut jobs, &standing, 0).expect("it waits").displaced();
     assert_eq!(displaced.peers, peers[..DISPLACED_PEERS_KEPT]);
     assert_eq!((jobs.finds().infohashes, jobs.finds().peers), (0, 0), "counted when it is back");
     jobs.begin(NOW, &displaced, true, &mut standing).expect("room");

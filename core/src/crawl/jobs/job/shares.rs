@@ -1,0 +1,80 @@
+//! What each of the nodes that named an infohash gets of its attempts, and when another one is
+//! asked. Must never let one that names bad peers use up what others' peers need.
+
+use super::{Job, Other, Source, WalkState};
+use crate::base::addr::Contact;
+use crate::crawl::jobs::JobLimits;
+use crate::crawl::jobs::peers::Among;
+use crate::crawl::standing::Standing;
+use crate::lead::Origin;
+use crate::limits::OTHER_SOURCE_MARGIN;
+
+impl Job {
+    /// Whether `node` may become its other source: of what a node named, in its first round, if it
+    /// is of another net, not deep in debt, and owes much less than the other one known.
+    pub(in crate::crawl::jobs) fn takes_other(&self, node: Contact, standing: &Standing) -> bool {
+        let new = standing.sponsor(node.addr);
+        let is_fresh = self.origin == Origin::Sample && self.round == 0;
+        let is_other = self.sponsor().is_some_and(|sponsor| !sponsor.shares_net(new));
+        let is_better = match self.other {
+            Other::Unknown => true,
+            Other::Named(known) => {
+                let known = standing.sponsor(known.addr);
+                standing.spent(new) + OTHER_SOURCE_MARGIN < standing.spent(known)
+            }
+            Other::Tried => false,
+        };
+        is_fresh && is_other && is_better && !standing.is_deep_in_debt(new)
+    }
+
+    /// Whether the other node that named it is to be asked before anything else: the first one has
+    /// had its say, no walk is under way or waited for, and much more was spent for it in vain.
+    pub(in crate::crawl::jobs) fn has_better_source(
+        &self,
+        limits: &JobLimits,
+        standing: &Standing,
+    ) -> bool {
+        let (Some(other), Some(sponsor)) = (self.other.node(), self.sponsor()) else {
+            return false;
+        };
+        let other = standing.sponsor(other.addr);
+        let asks_others = matches!(self.walk, WalkState::Waiting | WalkState::Walking(_));
+        let owes_much = standing.spent(other) + OTHER_SOURCE_MARGIN < standing.spent(sponsor);
+        let has_had_share = || self.in_flight == 0 && self.holds_back(limits);
+        self.source == Source::Done && !asks_others && (owes_much || has_had_share())
+    }
+
+    /// Whether peers wait, all of them of nodes that have had their share of the attempts.
+    fn holds_back(&self, limits: &JobLimits) -> bool {
+        let among = self.among(limits);
+        let shares = matches!(among, Among::OfOthers(_));
+        shares && self.peers.waiting() > 0 && !self.peers.has_due(among)
+    }
+
+    /// Whether a peer may be tried now.
+    pub(in crate::crawl::jobs) fn has_peers(&self, limits: &JobLimits) -> bool {
+        self.peers.has_due(self.among(limits))
+    }
+
+    /// Which peers may be dialled. Of the attempts no node has more than its share for the peers
+    /// that it named before every other one was heard, or mute peers of one would use up all. Once
+    /// all are used up, there are those alone that the user named.
+    pub(super) fn among(&self, limits: &JobLimits) -> Among {
+        let in_play = self.spent.saturating_add(self.in_flight);
+        let share = (usize::from(limits.attempts) * 3 / 5).max(1);
+        if in_play >= limits.attempts {
+            Among::Orders
+        } else if usize::from(self.in_vain) < share || self.has_heard_all(limits) {
+            Among::All
+        } else {
+            Among::OfOthers(share)
+        }
+    }
+
+    /// Whether no node is left to ask for peers.
+    fn has_heard_all(&self, limits: &JobLimits) -> bool {
+        let may_walk = limits.may_walk && self.peers.heard() < limits.peers;
+        let walked = self.walk == WalkState::Done || self.walk == WalkState::NotNeeded && !may_walk;
+        self.source == Source::Done && self.other.node().is_none() && walked
+    }
+}
