@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use crate::base::addr::Contact;
 use crate::base::time::Instant;
+use crate::limits::INTERVAL_MAX;
 
 const MINUTE_MICROS: u64 = 60_000_000;
 
@@ -46,7 +47,7 @@ struct Page {
 /// A bounded set of visits to come. Those of one minute come in the order they were noted.
 #[derive(Debug)]
 pub(crate) struct Calendar {
-    /// By minute. A few hundred: intervals are at most six hours.
+    /// By minute; room for all from the start.
     pages: VecDeque<Page>,
     links: Vec<Link>,
     free: u32,
@@ -58,7 +59,10 @@ impl Calendar {
     /// An empty calendar of at most `limit` visits.
     pub(crate) fn new(limit: usize) -> Self {
         debug_assert!(limit < NONE as usize);
-        Self { pages: VecDeque::new(), links: Vec::new(), free: NONE, len: 0, limit }
+        // Intervals are at most six hours.
+        let minutes = INTERVAL_MAX.as_micros() as u64 / MINUTE_MICROS + 2;
+        let pages = VecDeque::with_capacity(minutes as usize);
+        Self { pages, links: Vec::new(), free: NONE, len: 0, limit }
     }
 
     /// Notes a visit at `until`, rounded up to whole minutes; `false` when there is no room.
