@@ -43,6 +43,19 @@ impl Mode {
     }
 }
 
+/// Whether connections to peers are encrypted (2.8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EncryptionPolicy {
+    /// Where a peer takes nothing else.
+    #[default]
+    Auto,
+    /// All of them, to the end: nothing is dialled in the clear.
+    Require,
+    /// None.
+    Off,
+}
+
 /// The settings of one run. Each setting that has a range is checked when it is made, so every
 /// value of this type can be run:
 ///
@@ -83,6 +96,8 @@ pub struct Config {
     pub(crate) unfinished_mib: u32,
     /// MiB of rows waiting for a sink.
     pub(crate) rows_mib: u32,
+    /// Whether connections to peers are encrypted.
+    pub(crate) encryption: EncryptionPolicy,
 }
 
 impl Config {
@@ -100,6 +115,7 @@ impl Config {
             max_connections: 200,
             unfinished_mib: UNFINISHED_MIB_HOME,
             rows_mib: ROWS_MIB_HOME,
+            encryption: EncryptionPolicy::Auto,
         }
     }
 
@@ -107,6 +123,12 @@ impl Config {
     #[must_use]
     pub const fn with_policy(self, policy: AddressPolicy) -> Self {
         Self { policy, ..self }
+    }
+
+    /// Whether connections to peers are encrypted.
+    #[must_use]
+    pub const fn with_encryption(self, encryption: EncryptionPolicy) -> Self {
+        Self { encryption, ..self }
     }
 
     /// Turns the family of `addr` on: our UDP socket is bound there.
@@ -359,6 +381,9 @@ mod tests {
         let config = own.into_iter().try_fold(config, Config::with_own).expect("bound");
         assert_eq!(config.own(), own.map(Some));
         assert_eq!((config.mode(), config.policy()), (Mode::Fetch, AddressPolicy::AllowPrivate));
+        let sealed = config.clone().with_encryption(EncryptionPolicy::Require);
+        let require = EncryptionPolicy::Require;
+        assert_eq!(sealed, Config { encryption: require, ..config.clone() });
         let unlimited = config.clone().with_rate(None).and_then(|c| c.with_new_flows(None));
         let expected = Config { rate: None, new_flows: None, ..config };
         assert_eq!(unlimited, Ok(expected));

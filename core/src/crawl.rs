@@ -13,6 +13,7 @@ pub(crate) mod rows;
 pub(crate) mod deadline;
 pub(crate) mod dial;
 pub(crate) mod attempts;
+pub(crate) mod habits;
 pub(crate) mod jobs;
 pub(crate) mod dialer;
 pub(crate) mod outage;

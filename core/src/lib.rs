@@ -110,7 +110,7 @@ pub use base::id::{Id, InfoHash, NodeId};
 pub use base::rng::Seed;
 pub use base::time::{Duration, Instant};
 pub use codec::{bencode, info, krpc, magnet, wire};
-pub use config::{Config, ConfigError, Mode};
+pub use config::{Config, ConfigError, EncryptionPolicy, Mode};
 pub use crawl::crawler::{Bootstrap, Crawler, Full, Transmit};
 pub use crawl::deadline::{Deadline, Why};
 pub use crawl::dial::{Dial, PeerKey};

@@ -495,6 +495,18 @@ pub const RESERVE_MAX: usize = 32;
 /// system refused are repeated as long as it does.
 pub const PUT_BACKS_MAX: u8 = 2;
 
+/// Most connections to one peer for one infohash that it, or the crowd at its address, brought to
+/// nothing, whatever carried them: its plan. What the network, we or others that wait were to blame
+/// for is tried again beside these.
+pub const PLAN_CONNECTS_MAX: u8 = 4;
+
+/// Cells of the memory of who wanted encryption, by endpoint; endpoints that share one are taken
+/// for each other, which costs a connection.
+pub const HABIT_CELLS: usize = 1 << 16;
+
+/// For so long a peer that was reached by encryption alone is asked that way first.
+pub const HABIT_KEPT: Duration = Duration::from_secs(24 * 3_600);
+
 /// An infohash to which nothing has happened for so long, and for which no connection is open, is
 /// settled as it stands.
 pub const JOB_PATIENCE: Duration = Duration::from_secs(300);

@@ -59,6 +59,22 @@ counters! {
     complete,
     /// Exchanges that ended with metadata matching the infohash.
     delivered,
+    /// Of the connections begun, those over TCP in the clear.
+    tcp_dialled,
+    /// Of these, those that were accepted.
+    tcp_connected,
+    /// Of these, those on which a peer answered the BitTorrent handshake.
+    tcp_handshaken,
+    /// Of these, those on which every piece arrived.
+    tcp_complete,
+    /// Of the connections begun, those over TCP with encryption (MSE).
+    mse_dialled,
+    /// Of these, those that were accepted.
+    mse_connected,
+    /// Of these, those on which a peer answered the BitTorrent handshake.
+    mse_handshaken,
+    /// Of these, those on which every piece arrived.
+    mse_complete,
     /// Infohashes whose metadata matched the infohash and could be read.
     verified,
     /// Infohashes verified but unreadable as an info dictionary.

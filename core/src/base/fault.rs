@@ -92,6 +92,22 @@ faults! {
 }
 
 impl PeerFault {
+    /// Whether a peer that takes only encrypted connections looks like this to one in the clear, or
+    /// one that takes none to an encrypted one (M13); before it said anything else.
+    pub const fn may_be_encryption(self) -> bool {
+        matches!(
+            self,
+            Self::ClosedExchangingKeys
+                | Self::BadKey
+                | Self::NoVc
+                | Self::BadSelect
+                | Self::BadPad
+                | Self::ClosedEarly
+                | Self::HandshakeTimeout
+                | Self::NotBitTorrent
+        )
+    }
+
     /// Whether a network that is gone looks like this.
     pub const fn may_be_outage(self) -> bool {
         matches!(

@@ -95,6 +95,10 @@ bugs! {
     HastyIdle = "hasty-idle",
     /// Work under way counts as none.
     IdleAtWork = "idle-at-work",
+    /// A peer that does not take a connection in the clear is never asked for an encrypted one.
+    PlanNeverFallsBack = "plan-never-falls-back",
+    /// What keys agree on is hashed without its leading zeros.
+    UnpaddedSecret = "unpadded-s",
     /// Requests count as settled once each is with the crawler.
     AbandonedRequests = "abandoned-requests",
 }

@@ -2,11 +2,13 @@
 //! last attempt ended and by whose fault that was.
 //!
 //! Nothing here knows an address or a limit that spans peers: the dialer decides which peers may be
-//! dialled. A new transport is an entry of [`ATTEMPTS`], a variant of [`Transport`], and a task of
-//! the adapter that carries it.
+//! dialled, and which list a peer gets. A new transport is an entry of these lists, a variant of
+//! [`Transport`], and a task of the adapter that carries it.
 
 use crate::base::fault::PeerFault;
-use crate::limits::{PUT_BACKS_MAX, TURNS_MAX};
+use crate::base::planted::{self, Bug};
+use crate::config::EncryptionPolicy;
+use crate::limits::{PLAN_CONNECTS_MAX, PUT_BACKS_MAX, TURNS_MAX};
 use crate::peer::exchange::{Attempt, Outcome, Pipeline, Progress, Transport};
 
 /// Whose fault it is that an attempt brought no metadata.
@@ -42,6 +44,8 @@ pub(crate) struct Circumstances {
 pub(crate) enum Clue {
     /// Nothing.
     None,
+    /// It took the connection and not what was said there: perhaps it wants encryption, or none.
+    Barred,
     /// It brought pieces, but not all that it was asked for at once.
     Choked,
     /// It brought pieces, and gave up its place to others.
@@ -63,10 +67,14 @@ impl Failure {
         let several = outcome.pieces_offered > 1 && outcome.partial.is_some();
         let stalled = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate);
         let advanced = fault == PeerFault::Yielded && outcome.pieces_new > 0;
-        let clue = match (stalled && several, advanced) {
-            (true, _) => Clue::Choked,
-            (false, true) => Clue::Advanced,
-            (false, false) => Clue::None,
+        let clue = if stalled && several {
+            Clue::Choked
+        } else if advanced {
+            Clue::Advanced
+        } else if outcome.progress == Progress::Connected && fault.may_be_encryption() {
+            Clue::Barred
+        } else {
+            Clue::None
         };
         Self { fault, progress: outcome.progress, clue }
     }
@@ -84,7 +92,9 @@ impl Failure {
 
     /// Whether it looks like a client that takes one connection from an address at a time.
     pub(crate) fn is_hang_up(&self, around: Circumstances) -> bool {
-        self.fault == PeerFault::ClosedEarly && around.crowded
+        let hung_up =
+            matches!(self.fault, PeerFault::ClosedEarly | PeerFault::ClosedExchangingKeys);
+        hung_up && around.crowded
     }
 
     /// Whose fault it is.
@@ -108,25 +118,87 @@ impl Failure {
     }
 }
 
-/// One entry of the list: an attempt, and after which clue it is worth the connection.
+/// One entry of a list: an attempt, and after which end of which other one it is worth a
+/// connection.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     attempt: Attempt,
-    after: Clue,
+    after: (Transport, Clue),
 }
 
-/// Every attempt on a peer, in order. The first is made in any case.
-const ATTEMPTS: [Entry; 2] = [
-    Entry {
-        attempt: Attempt { transport: Transport::Tcp, pipeline: Pipeline::All },
-        after: Clue::None,
-    },
-    // Some clients choke on many requests at once.
-    Entry {
-        attempt: Attempt { transport: Transport::Tcp, pipeline: Pipeline::OneByOne },
-        after: Clue::Choked,
-    },
-];
+impl Entry {
+    /// The one that is made in any case.
+    const fn first(transport: Transport) -> Self {
+        let attempt = Attempt { transport, pipeline: Pipeline::All };
+        Self { attempt, after: (transport, Clue::None) }
+    }
+
+    /// For peers that do not take what `before` carries.
+    const fn instead_of(before: Transport, transport: Transport) -> Self {
+        let attempt = Attempt { transport, pipeline: Pipeline::All };
+        Self { attempt, after: (before, Clue::Barred) }
+    }
+
+    /// Some clients choke on many requests at once.
+    const fn one_by_one(transport: Transport) -> Self {
+        let attempt = Attempt { transport, pipeline: Pipeline::OneByOne };
+        Self { attempt, after: (transport, Clue::Choked) }
+    }
+}
+
+const CLEAR: Transport = Transport::Tcp;
+const SEALED: Transport = Transport::TcpEncrypted;
+
+/// Which attempts a plan has, and in which order: what the run allows, and what is known of the
+/// peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ways {
+    /// In the clear, and encrypted for peers that do not take that.
+    ClearFirst,
+    /// The other way round, for peers that were seen to want it.
+    SealedFirst,
+    /// In the clear alone.
+    Clear,
+    /// Encrypted alone.
+    Sealed,
+}
+
+impl Ways {
+    /// Those of a peer that `wants_encryption`, as far as is known.
+    pub(crate) fn of(policy: EncryptionPolicy, wants_encryption: bool) -> Self {
+        match (policy, wants_encryption) {
+            _ if planted::is(Bug::PlanNeverFallsBack) => Self::Clear,
+            (EncryptionPolicy::Auto, false) => Self::ClearFirst,
+            (EncryptionPolicy::Auto, true) => Self::SealedFirst,
+            (EncryptionPolicy::Off, _) => Self::Clear,
+            (EncryptionPolicy::Require, _) => Self::Sealed,
+        }
+    }
+
+    /// Every attempt, in order. The first is made in any case.
+    const fn list(self) -> &'static [Entry] {
+        const CLEAR_FIRST: &[Entry] = &[
+            Entry::first(CLEAR),
+            Entry::instead_of(CLEAR, SEALED),
+            Entry::one_by_one(CLEAR),
+            Entry::one_by_one(SEALED),
+        ];
+        const SEALED_FIRST: &[Entry] = &[
+            Entry::first(SEALED),
+            Entry::instead_of(SEALED, CLEAR),
+            Entry::one_by_one(SEALED),
+            Entry::one_by_one(CLEAR),
+        ];
+        const ONLY_CLEAR: &[Entry] = &[Entry::first(CLEAR), Entry::one_by_one(CLEAR)];
+        const ONLY_SEALED: &[Entry] = &[Entry::first(SEALED), Entry::one_by_one(SEALED)];
+        match self {
+            Self::ClearFirst => CLEAR_FIRST,
+            Self::SealedFirst => SEALED_FIRST,
+            Self::Clear => ONLY_CLEAR,
+            Self::Sealed => ONLY_SEALED,
+        }
+    }
+}
 
 /// How far the attempt at the cursor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,8 +220,8 @@ pub(crate) enum Moved {
     Again,
     /// At the next attempt.
     On,
-    /// At its end.
-    Over,
+    /// At its end; and whether the peer accepted any connection.
+    Over(Acceptance),
 }
 
 /// Whether a connection was accepted.
@@ -159,11 +231,27 @@ pub(crate) enum Acceptance {
     Some,
 }
 
+/// When an attempt that is due has its turn, whosever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    /// At once: the peer is there, and will perhaps take this.
+    AtOnce,
+    /// The first on its peer.
+    First,
+    /// After the first on every peer.
+    Later,
+}
+
 /// The attempts on one peer, and how far they are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
+    ways: Ways,
     cursor: u8,
     state: State,
+    /// Connections that came to nothing and that neither the network, nor we, nor others that
+    /// wait are to blame for.
+    connects: u8,
+    acceptance: Acceptance,
     /// How often an attempt was repeated because of a crowd.
     put_backs: u8,
     /// How often it gave up its place after it had brought something.
@@ -173,13 +261,25 @@ pub(crate) struct Plan {
 impl Plan {
     /// A plan of which nothing is done.
     pub(crate) fn new() -> Self {
-        Self { cursor: 0, state: State::Due, put_backs: 0, turns: 0 }
+        Self {
+            ways: Ways::ClearFirst,
+            cursor: 0,
+            state: State::Due,
+            connects: 0,
+            acceptance: Acceptance::None,
+            put_backs: 0,
+            turns: 0,
+        }
     }
 
-    /// The number of the attempt that is due, if one is: those with the lowest are made first,
-    /// whosever they are.
-    pub(crate) fn due(&self) -> Option<usize> {
-        (self.state == State::Due).then_some(usize::from(self.cursor))
+    /// When the attempt that is due has its turn, if one is.
+    pub(crate) fn due(&self) -> Option<Rank> {
+        let entry = self.ways.list().get(usize::from(self.cursor))?;
+        (self.state == State::Due).then_some(match (self.cursor, entry.after.1) {
+            (0, _) => Rank::First,
+            (_, Clue::Barred) => Rank::AtOnce,
+            _ => Rank::Later,
+        })
     }
 
     /// How many turns it has had: whichever had fewer goes first.
@@ -197,9 +297,12 @@ impl Plan {
         self.state == State::Over
     }
 
-    /// Begins the attempt that is due.
-    pub(crate) fn begin(&mut self) -> Option<Attempt> {
-        let entry = ATTEMPTS.get(self.due()?)?;
+    /// Begins the attempt that is due; the first one of those that `ways` have.
+    pub(crate) fn begin(&mut self, ways: Ways) -> Option<Attempt> {
+        if self.due()? == Rank::First {
+            self.ways = ways;
+        }
+        let entry = self.ways.list().get(usize::from(self.cursor))?;
         self.state = State::UnderWay;
         Some(entry.attempt)
     }
@@ -213,34 +316,48 @@ impl Plan {
 
     /// The attempt under way failed.
     pub(crate) fn on_failure(&mut self, failure: &Failure, blame: Blame) -> Moved {
-        match blame {
-            Blame::Network | Blame::Us => {
-                self.state = State::Due;
-                Moved::Again
-            }
-            Blame::Crowd if self.put_backs < PUT_BACKS_MAX => {
-                self.put_backs += 1;
-                self.state = State::Due;
-                Moved::Again
-            }
-            Blame::Turn if self.turns < TURNS_MAX => {
-                self.turns += 1;
-                self.state = State::Due;
-                Moved::Again
-            }
-            // A crowd without end says something about the peer after all.
-            Blame::Crowd | Blame::Turn | Blame::Peer => self.move_on(failure.clue),
+        if failure.was_accepted() {
+            self.acceptance = Acceptance::Some;
         }
+        let is_free = match blame {
+            Blame::Network | Blame::Us => true,
+            Blame::Turn => self.turns < TURNS_MAX,
+            Blame::Crowd | Blame::Peer => false,
+        };
+        if is_free {
+            self.turns += u8::from(blame == Blame::Turn);
+            return self.again();
+        }
+        self.connects = self.connects.saturating_add(1);
+        if self.connects >= PLAN_CONNECTS_MAX {
+            return self.end();
+        }
+        if blame == Blame::Crowd && self.put_backs < PUT_BACKS_MAX {
+            self.put_backs += 1;
+            return self.again();
+        }
+        // A crowd without end says something about the peer after all.
+        self.move_on(failure.clue)
+    }
+
+    fn again(&mut self) -> Moved {
+        self.state = State::Due;
+        Moved::Again
+    }
+
+    fn end(&mut self) -> Moved {
+        self.state = State::Over;
+        Moved::Over(self.acceptance)
     }
 
     /// To the next attempt that `clue` makes worth a connection.
     fn move_on(&mut self, clue: Clue) -> Moved {
-        let after = usize::from(self.cursor) + 1;
-        let promising = |entry: &Entry| clue != Clue::None && entry.after == clue;
-        let next = ATTEMPTS.iter().skip(after).position(promising);
+        let (list, after) = (self.ways.list(), usize::from(self.cursor) + 1);
+        let Some(failed) = list.get(usize::from(self.cursor)) else { return self.end() };
+        let end = (failed.attempt.transport, clue);
+        let next = list.iter().skip(after).position(|entry| entry.after == end);
         let Some(next) = next.and_then(|next| u8::try_from(after + next).ok()) else {
-            self.state = State::Over;
-            return Moved::Over;
+            return self.end();
         };
         (self.cursor, self.state) = (next, State::Due);
         Moved::On
@@ -257,8 +374,10 @@ mod tests {
         Failure { fault, progress, clue: Clue::None }
     }
 
+    const OVER: Moved = Moved::Over(Acceptance::Some);
+
     fn ended(plan: &mut Plan, failure: &Failure, blame: Blame) -> Moved {
-        assert!(plan.begin().is_some());
+        assert!(plan.begin(Ways::ClearFirst).is_some());
         plan.on_failure(failure, blame)
     }
 
@@ -267,6 +386,7 @@ mod tests {
         let timeout = failure(PeerFault::ConnectTimeout, Progress::Nothing);
         let refused = failure(PeerFault::Refused, Progress::Nothing);
         let early = failure(PeerFault::ClosedEarly, Progress::Connected);
+        let keys = failure(PeerFault::ClosedExchangingKeys, Progress::Connected);
         let system = failure(PeerFault::Pressure, Progress::Nothing);
         let budget = failure(PeerFault::Pressure, Progress::Offered);
         let cut_off = Circumstances { cut_off: true, ..CALM };
@@ -278,6 +398,8 @@ mod tests {
             (refused, cut_off, Blame::Peer),
             (early, CALM, Blame::Peer),
             (early, crowded, Blame::Crowd),
+            (keys, CALM, Blame::Peer),
+            (keys, crowded, Blame::Crowd),
             (early, held_up, Blame::Us),
             (early, Circumstances { cut_off: true, ..crowded }, Blame::Network),
             (system, CALM, Blame::Us),
@@ -296,18 +418,77 @@ mod tests {
             progress: Progress::Offered,
             clue: Clue::Choked,
         };
-        assert_eq!(plan.begin(), Some(ATTEMPTS[0].attempt));
+        let (ways, all) = (Ways::ClearFirst, Attempt { transport: CLEAR, pipeline: Pipeline::All });
+        assert_eq!(plan.begin(ways), Some(all));
         assert_eq!(plan.on_failure(&choked, Blame::Peer), Moved::On);
-        assert_eq!((plan.due(), plan.begin()), (Some(1), Some(ATTEMPTS[1].attempt)));
-        assert_eq!(plan.on_failure(&choked, Blame::Peer), Moved::Over);
-        assert!(plan.is_over() && plan.begin().is_none());
+        let one_by_one = Attempt { pipeline: Pipeline::OneByOne, ..all };
+        assert_eq!((plan.due(), plan.begin(ways)), (Some(Rank::Later), Some(one_by_one)));
+        assert_eq!(plan.on_failure(&choked, Blame::Peer), OVER);
+        assert!(plan.is_over() && plan.begin(ways).is_none());
     }
 
     #[test]
     fn without_a_clue_the_first_attempt_is_the_last() {
+        for ways in [Ways::ClearFirst, Ways::SealedFirst, Ways::Clear, Ways::Sealed] {
+            let mut plan = Plan::new();
+            let refused = failure(PeerFault::Refused, Progress::Nothing);
+            assert!(plan.begin(ways).is_some());
+            assert_eq!(plan.on_failure(&refused, Blame::Peer), Moved::Over(Acceptance::None));
+        }
+    }
+
+    #[test]
+    fn a_peer_that_bars_one_way_is_asked_the_other_way_at_once_and_counts_as_accepted() {
+        let barred =
+            Failure { clue: Clue::Barred, ..failure(PeerFault::ClosedEarly, Progress::Connected) };
+        let timeout = failure(PeerFault::ConnectTimeout, Progress::Nothing);
+        let orders = [(Ways::ClearFirst, CLEAR, SEALED), (Ways::SealedFirst, SEALED, CLEAR)];
+        for (ways, first, second) in orders {
+            for (end, last) in [(barred, OVER), (timeout, OVER)] {
+                let mut plan = Plan::new();
+                assert_eq!(plan.begin(ways).map(|attempt| attempt.transport), Some(first));
+                assert_eq!(plan.on_failure(&barred, Blame::Peer), Moved::On);
+                assert_eq!(plan.due(), Some(Rank::AtOnce));
+                // What is learnt meanwhile changes nothing.
+                let next = plan.begin(Ways::Clear).map(|attempt| attempt.transport);
+                assert_eq!(next, Some(second));
+                assert_eq!(plan.on_failure(&end, Blame::Peer), last);
+            }
+        }
+        for ways in [Ways::Clear, Ways::Sealed] {
+            let mut plan = Plan::new();
+            assert!(plan.begin(ways).is_some());
+            assert_eq!(plan.on_failure(&barred, Blame::Peer), OVER);
+        }
+    }
+
+    #[test]
+    fn an_encrypted_peer_that_chokes_is_asked_piece_by_piece_through_encryption() {
+        let clue = |clue| Failure { clue, ..failure(PeerFault::ClosedLate, Progress::Offered) };
         let mut plan = Plan::new();
-        let refused = failure(PeerFault::Refused, Progress::Nothing);
-        assert_eq!(ended(&mut plan, &refused, Blame::Peer), Moved::Over);
+        for (end, transport) in [(Clue::Barred, CLEAR), (Clue::Choked, SEALED)] {
+            let attempt = plan.begin(Ways::ClearFirst);
+            assert_eq!(attempt, Some(Attempt { transport, pipeline: Pipeline::All }));
+            assert_eq!(plan.on_failure(&clue(end), Blame::Peer), Moved::On);
+        }
+        let last = Attempt { transport: SEALED, pipeline: Pipeline::OneByOne };
+        assert_eq!(plan.begin(Ways::ClearFirst), Some(last));
+    }
+
+    #[test]
+    fn what_the_run_allows_and_what_is_known_of_a_peer_choose_the_list() {
+        use EncryptionPolicy::{Auto, Off, Require};
+        for (policy, known, ways) in [
+            (Auto, false, Ways::ClearFirst),
+            (Auto, true, Ways::SealedFirst),
+            (Off, true, Ways::Clear),
+            (Require, false, Ways::Sealed),
+        ] {
+            assert_eq!(Ways::of(policy, known), ways);
+        }
+        for ways in [Ways::ClearFirst, Ways::SealedFirst, Ways::Clear, Ways::Sealed] {
+            assert!(ways.list().len() <= usize::from(PLAN_CONNECTS_MAX), "{ways:?}");
+        }
     }
 
     #[test]
@@ -320,13 +501,26 @@ mod tests {
         for blame in [Blame::Us, Blame::Network].repeat(5) {
             assert_eq!(ended(&mut plan, &early, blame), Moved::Again);
         }
-        assert_eq!(ended(&mut plan, &early, Blame::Crowd), Moved::Over);
+        assert_eq!(ended(&mut plan, &early, Blame::Crowd), OVER);
+    }
+
+    #[test]
+    fn no_plan_has_more_connects_than_the_limit() {
+        let barred =
+            Failure { clue: Clue::Barred, ..failure(PeerFault::ClosedEarly, Progress::Connected) };
+        let mut plan = Plan::new();
+        let mut connects = 0;
+        while plan.begin(Ways::ClearFirst).is_some() {
+            connects += 1;
+            let _ = plan.on_failure(&barred, Blame::Crowd);
+        }
+        assert_eq!(connects, PLAN_CONNECTS_MAX);
     }
 
     #[test]
     fn an_attempt_broken_off_is_neither_due_nor_over() {
         let mut plan = Plan::new();
-        assert!(plan.begin().is_some());
+        assert!(plan.begin(Ways::ClearFirst).is_some());
         plan.break_off();
         assert!(plan.due().is_none() && !plan.is_over() && !plan.is_under_way());
     }

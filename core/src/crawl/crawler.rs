@@ -129,7 +129,11 @@ impl Crawler {
             again: Again::default(),
             outage: Outage::default(),
             no_displacing: 0,
-            dialer: Dialer::new(config.policy, config.max_connections, rng.fork("dialer")),
+            dialer: Dialer::new(
+                (config.policy, config.encryption),
+                config.max_connections,
+                rng.fork("dialer"),
+            ),
             rows: Rows::new(config.row_bytes()),
             journal: None,
             carried: Carried::new(rng.fork("state").bytes()),
@@ -231,7 +235,7 @@ impl Crawler {
         }
         let (jobs, flows) = (&mut self.jobs, &mut self.flows);
         let dial = self.dialer.poll_dial(self.now, jobs, flows, &mut self.standing)?;
-        self.stats.dialled += 1;
+        self.count_dial(dial.transport);
         self.admission.sort(&self.standing);
         Some(dial)
     }

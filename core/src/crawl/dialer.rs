@@ -12,8 +12,11 @@ use crate::base::planted::{self, Bug};
 use crate::base::rng::{Rng, Seed};
 use crate::base::store::{FingerprintSet, Key, KeyedMap, KeyedState, Seen, Slab};
 use crate::base::time::{Duration, Instant};
+use crate::config::EncryptionPolicy;
+use crate::crawl::attempts::Ways;
 use crate::crawl::deadline::{Deadline, Why};
 use crate::crawl::dial::{Dial, PeerKey};
+use crate::crawl::habits::Habits;
 use crate::crawl::jobs::{Begun, Jobs};
 use crate::crawl::pace::{FlowPacer, PrefixPacer, Purpose};
 use crate::crawl::standing::{Reserve, Standing};
@@ -21,8 +24,9 @@ use crate::limits::{
     DIAL_RESERVE, DIAL_SCAN_MAX, OVERTAKE_MIN, PER_ADDRESS_MAX, PRESSURE_PAUSE, PRESSURE_PAUSE_MAX,
     RECALL_SCAN_MAX, SCAN_PAUSE, SERIAL_ADDRESSES_MAX, SLOW_RESERVE, TURN,
 };
-use crate::peer::clients::{Clients, Learnt};
-use crate::peer::exchange::Exchange;
+use crate::peer::clients::Clients;
+use crate::peer::exchange::{Exchange, Outcome, Progress, Transport};
+use crate::peer::mse::Encryption;
 
 /// A connection under way.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +65,7 @@ struct Presence {
 pub(crate) struct Dialer {
     policy: AddressPolicy,
     max_connections: usize,
+    encryption: EncryptionPolicy,
     rng: Rng,
     open: Slab<OpenDial>,
     /// The same by the job that they serve.
@@ -81,17 +86,25 @@ pub(crate) struct Dialer {
     not_before: Option<Instant>,
     /// How many requests at once clients serve, by name.
     clients: Clients,
+    /// What peers answered to.
+    habits: Habits,
     /// How long dialling pauses under pressure, and until when it does.
     pause: Duration,
     pressed_until: Instant,
 }
 
 impl Dialer {
-    pub(crate) fn new(policy: AddressPolicy, max_connections: u32, mut rng: Rng) -> Self {
+    pub(crate) fn new(
+        (policy, encryption): (AddressPolicy, EncryptionPolicy),
+        max_connections: u32,
+        mut rng: Rng,
+    ) -> Self {
         let max_connections = max_connections << u32::from(planted::is(Bug::UnlimitedDials));
         Self {
             policy,
             max_connections: max_connections as usize,
+            encryption,
+            habits: Habits::new(&rng),
             open: Slab::new(max_connections as usize),
             by_job: BTreeSet::new(),
             per_address: KeyedMap::with_hasher(KeyedState::new(&mut rng)),
@@ -131,7 +144,8 @@ impl Dialer {
                 return None;
             }
             let usable = |addr| self.may_dial(now, addr);
-            if let Some(begun) = jobs.begin_dial(now, standing, usable) {
+            let ways = |addr| Ways::of(self.encryption, self.habits.wants_encryption(now, addr));
+            if let Some(begun) = jobs.begin_dial(now, standing, usable, ways) {
                 flows.take(now, Purpose::Fetch, begun.to);
                 return Some(self.open(now, begun, jobs, standing));
             }
@@ -173,6 +187,13 @@ impl Dialer {
         let seed = Seed(self.rng.bytes());
         let exchange = Exchange::new(now, hash, attempt, resume, seed);
         let exchange = exchange.with_clients(self.clients.clone());
+        let exchange = match (attempt.transport, self.encryption) {
+            (Transport::Tcp | Transport::Utp, _) => exchange,
+            (Transport::TcpEncrypted, EncryptionPolicy::Require) => {
+                exchange.with_encryption(Encryption::Required, seed)
+            }
+            (Transport::TcpEncrypted, _) => exchange.with_encryption(Encryption::Either, seed),
+        };
         Dial { peer, to, transport: attempt.transport, exchange }
     }
 
@@ -259,14 +280,18 @@ impl Dialer {
         }
     }
 
-    /// Learns how many requests at once a client serves.
-    pub(crate) fn on_learnt(&mut self, learnt: Learnt) {
-        self.clients.learn(learnt);
-    }
-
-    /// Learns how long peers take to connect and shake hands.
-    pub(crate) fn on_handshake(&mut self, took: Duration) {
-        self.slowness.learn(took);
+    /// Learns from a connection to `to` what its peer answered to, how long it took to connect and
+    /// shake hands, and how many requests at once its client serves.
+    pub(crate) fn learn(&mut self, now: Instant, to: SocketAddr, outcome: &Outcome) {
+        if outcome.progress >= Progress::Handshaken {
+            self.habits.on_answered(now, to, outcome.transport);
+        }
+        if let Some(done) = outcome.timings.handshaken {
+            self.slowness.learn(done.since(outcome.timings.started));
+        }
+        if let Some(learnt) = outcome.learnt {
+            self.clients.learn(learnt);
+        }
     }
 
     /// The system ran out of something: dial nobody for a moment, and for longer each time until a

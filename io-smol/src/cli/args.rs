@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 use estudely_core::magnet::{self, MagnetError};
-use estudely_core::{AddressPolicy, Family, limits};
+use estudely_core::{AddressPolicy, EncryptionPolicy, Family, limits};
 
 use crate::files::sink::{Place, RowsPer};
 use crate::files::state::with_ending;
@@ -81,6 +81,7 @@ fn command(name: FormName, raw: &Raw) -> Result<Command, UsageError> {
             .collect::<Result<_, _>>()?,
         bind: bind(&raw.bind)?,
         pace: pace(raw)?,
+        encryption: encryption(raw)?,
         policy: if raw.allow_private { AddressPolicy::AllowPrivate } else { AddressPolicy::Public },
         seed: raw
             .seed
@@ -107,6 +108,15 @@ fn option<T: Copy + Default>(
     choices: &[(&str, T)],
 ) -> Result<T, UsageError> {
     value.as_deref().map_or(Ok(T::default()), |value| value::choice(option, value, choices))
+}
+
+fn encryption(raw: &Raw) -> Result<EncryptionPolicy, UsageError> {
+    let words = [
+        ("auto", EncryptionPolicy::Auto),
+        ("require", EncryptionPolicy::Require),
+        ("off", EncryptionPolicy::Off),
+    ];
+    option("--encryption", &raw.encryption, &words)
 }
 
 /// The form with its operand.

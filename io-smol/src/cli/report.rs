@@ -90,6 +90,7 @@ pub fn funnel(stats: &Stats, mode: Mode) -> Vec<String> {
         "peers: {} dialled, {} connected, {} handshaken, {} offering metadata, {} complete",
         stats.dialled, stats.connected, stats.handshaken, stats.offering_metadata, stats.complete
     ));
+    lines.extend(transports(stats));
     lines.push(format!(
         "settled: {} verified, {} broken, {} failed; {} unfinished",
         stats.verified, stats.broken, stats.failed, stats.unfinished
@@ -99,6 +100,22 @@ pub fn funnel(stats: &Stats, mode: Mode) -> Vec<String> {
         lines.push(format!("failed dials: {}", failures.join(", ")));
     }
     lines
+}
+
+/// How far connections came, by what carried them.
+fn transports(stats: &Stats) -> [String; 2] {
+    let line = |name, [dialled, connected, handshaken, complete]: [u64; 4]| {
+        format!(
+            "{name}: {dialled} dialled, {connected} connected, {handshaken} handshaken, \
+             {complete} complete"
+        )
+    };
+    let Stats { tcp_dialled, tcp_connected, tcp_handshaken, tcp_complete, .. } = *stats;
+    let Stats { mse_dialled, mse_connected, mse_handshaken, mse_complete, .. } = *stats;
+    [
+        line("plain tcp", [tcp_dialled, tcp_connected, tcp_handshaken, tcp_complete]),
+        line("encrypted tcp", [mse_dialled, mse_connected, mse_handshaken, mse_complete]),
+    ]
 }
 
 /// The errors that nodes answered with, by code; `None` if there were none.
@@ -305,11 +322,17 @@ mod tests {
         };
         assert_eq!(
             stages(Mode::Crawl),
-            "contacts, nodes that sample, infohashes, peers, settled, failed dials"
+            "contacts, nodes that sample, infohashes, peers, plain tcp, encrypted tcp, settled, \
+             failed dials"
         );
         assert_eq!(stages(Mode::Peers), "contacts, nodes that sample, infohashes, settled");
-        assert_eq!(stages(Mode::Fetch), "contacts, infohashes, peers, settled, failed dials");
-        assert_eq!(stages(Mode::Direct), "infohashes, peers, settled, failed dials");
+        let rest = "infohashes, peers, plain tcp, encrypted tcp, settled, failed dials";
+        assert_eq!(stages(Mode::Fetch), format!("contacts, {rest}"));
+        assert_eq!(stages(Mode::Direct), rest);
+        let mut stats = Stats::default();
+        (stats.mse_dialled, stats.mse_connected, stats.mse_handshaken) = (4, 3, 2);
+        let line = "encrypted tcp: 4 dialled, 3 connected, 2 handshaken, 0 complete".to_owned();
+        assert!(funnel(&stats, Mode::Fetch).contains(&line));
         let mut peers = Stats::default();
         (peers.settled, peers.failed, peers.unfinished) = (5, 2, 1);
         let last = funnel(&peers, Mode::Peers).pop();

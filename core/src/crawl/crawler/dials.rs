@@ -6,7 +6,7 @@ use crate::base::time::Duration;
 use crate::crawl::attempts::{Blame, Circumstances, Failure};
 use crate::crawl::dialer::OpenDial;
 use crate::limits::DIAL_COST;
-use crate::peer::exchange::{Fetched, Outcome, Progress};
+use crate::peer::exchange::{Fetched, Outcome, Progress, Transport};
 
 impl Crawler {
     pub(super) fn finish_dial(&mut self, dial: OpenDial, mut outcome: Outcome) {
@@ -16,12 +16,7 @@ impl Crawler {
             outcome.result = Err(PeerFault::Pressure);
         }
         self.count_progress(&outcome);
-        if let Some(done) = outcome.timings.handshaken {
-            self.dialer.on_handshake(done.since(outcome.timings.started));
-        }
-        if let Some(learnt) = outcome.learnt {
-            self.dialer.on_learnt(learnt);
-        }
+        self.dialer.learn(self.now, dial.to, &outcome);
         let fault = match outcome.result {
             Ok(fetched) => {
                 self.sign_of_life();
@@ -92,5 +87,28 @@ impl Crawler {
         self.stats.handshaken += reached(Progress::Handshaken);
         self.stats.offering_metadata += reached(Progress::Offered);
         self.stats.complete += reached(Progress::Complete);
+        let stats = &mut self.stats;
+        let [connected, handshaken, complete] = match outcome.transport {
+            Transport::Tcp => {
+                [&mut stats.tcp_connected, &mut stats.tcp_handshaken, &mut stats.tcp_complete]
+            }
+            Transport::TcpEncrypted => {
+                [&mut stats.mse_connected, &mut stats.mse_handshaken, &mut stats.mse_complete]
+            }
+            Transport::Utp => return,
+        };
+        *connected += reached(Progress::Connected);
+        *handshaken += reached(Progress::Handshaken);
+        *complete += reached(Progress::Complete);
+    }
+
+    /// Counts a connection that begins.
+    pub(super) fn count_dial(&mut self, transport: Transport) {
+        self.stats.dialled += 1;
+        match transport {
+            Transport::Tcp => self.stats.tcp_dialled += 1,
+            Transport::TcpEncrypted => self.stats.mse_dialled += 1,
+            Transport::Utp => {}
+        }
     }
 }

@@ -6,6 +6,7 @@ mod fetch;
 mod liars;
 mod limits;
 mod outage;
+mod plans;
 mod restart;
 mod shares;
 mod stage;

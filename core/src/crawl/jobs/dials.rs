@@ -8,7 +8,7 @@ use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
 use crate::base::time::Instant;
-use crate::crawl::attempts::{Blame, Failure};
+use crate::crawl::attempts::{Blame, Failure, Ways};
 use crate::crawl::dial::PeerKey;
 use crate::crawl::fair_line::Behalf;
 use crate::crawl::standing::{Sponsor, Standing};
@@ -82,17 +82,20 @@ impl Jobs {
     }
 
     /// Begins a connection for the first job in line, to a peer that `usable` does not veto for the
-    /// moment. `None` if there is no such peer: then the job leaves the line for a moment.
+    /// moment, and that has its first in one of the `ways`. `None` if there is no such peer: then
+    /// the job leaves the line for a moment.
     pub(crate) fn begin_dial(
         &mut self,
         now: Instant,
         standing: &Standing,
         usable: impl Fn(SocketAddr) -> bool,
+        ways: impl Fn(SocketAddr) -> Ways,
     ) -> Option<Begun> {
         let key = self.to_dial.pop(standing, |key| self.jobs.get(*key).is_some())?;
         let job = self.jobs.get_mut(key)?;
         (job.dial_turn, job.dial_place) = (DialTurn::NotWanted, None);
-        let Some((to, namer, attempt)) = job.begin_dial(&self.limits, standing, usable) else {
+        let begun = job.begin_dial(&self.limits, standing, usable, ways);
+        let Some((to, namer, attempt)) = begun else {
             job.dial_turn = DialTurn::Blocked;
             self.blocked.push(now, key);
             return None;

@@ -10,7 +10,7 @@ use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
 use crate::base::time::{Duration, Instant};
-use crate::crawl::attempts::{Acceptance, Blame, Failure, Moved};
+use crate::crawl::attempts::{Acceptance, Blame, Failure, Moved, Ways};
 use crate::crawl::dial::PeerKey;
 use crate::crawl::fair_line::{Behalf, Place};
 use crate::crawl::jobs::peers::Peers;
@@ -145,6 +145,7 @@ pub(super) struct Job {
     pub(super) reserve: Reserve,
     /// What was spent for it.
     pub(super) cost: Duration,
+    /// Whether any peer accepted a connection.
     pub(super) acceptance: Acceptance,
     pub(super) origin: Origin,
     findings: Findings,
@@ -270,7 +271,7 @@ impl Job {
         if !limits.dials {
             return self.next_for_peers(limits);
         }
-        let alone = self.in_flight == 0 || self.race == Race::Open;
+        let alone = self.in_flight == 0 || self.race == Race::Open || self.peers.has_one_at_once();
         let wanted = self.has_peers(limits);
         // Peers that the first source named wait until the other one has had its say.
         let asks_other = self.other == Other::Tried && self.source != Source::Done;
@@ -375,8 +376,9 @@ impl Job {
         limits: &JobLimits,
         standing: &Standing,
         usable: impl Fn(SocketAddr) -> bool,
+        ways: impl Fn(SocketAddr) -> Ways,
     ) -> Option<(SocketAddr, Option<Sponsor>, Attempt)> {
-        let begun = self.peers.begin(self.among(limits), standing, usable)?;
+        let begun = self.peers.begin(self.among(limits), standing, usable, ways)?;
         self.in_flight += 1;
         self.race = Race::Closed;
         Some(begun)
@@ -407,7 +409,7 @@ impl Job {
             return;
         }
         // A peer costs one attempt, however many connections it is tried with.
-        let spent = failure.was_accepted() && moved == Moved::Over;
+        let spent = moved == Moved::Over(Acceptance::Some);
         self.spent = self.spent.saturating_add(u8::from(spent));
         if failure.fault == PeerFault::BadHash {
             self.pooling = Pooling::Refused;

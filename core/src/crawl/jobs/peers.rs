@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::base::addr::{NETWORK_OF_PEERS, prefix};
-use crate::crawl::attempts::{Acceptance, Blame, Failure, Moved, Plan};
+use crate::crawl::attempts::{Acceptance, Blame, Failure, Moved, Plan, Rank, Ways};
 use crate::crawl::jobs::JobLimits;
 use crate::crawl::standing::{Sponsor, Standing};
 use crate::limits::{
@@ -41,9 +41,10 @@ impl Peer {
         self.acceptance == Acceptance::Some && (self.plan.is_over() || self.plan.turns() > 0)
     }
 
-    /// Whether the user named it and it was not tried so far.
+    /// Whether the user named it and it was not tried so far, or not in the way that it takes.
     fn is_order_due(&self) -> bool {
-        self.voice == Voice::Order && self.plan.due() == Some(0)
+        let due = self.plan.due();
+        self.voice == Voice::Order && due.is_some_and(|rank| rank <= Rank::First)
     }
 }
 
@@ -61,7 +62,7 @@ pub(super) enum Among {
     All,
     /// Those of nodes that named fewer than so many of which each was in vain.
     OfOthers(usize),
-    /// Those that the user named and that were not tried so far.
+    /// Those that the user named and that were not tried so far, or not in the way that they take.
     Orders,
 }
 
@@ -164,22 +165,27 @@ impl Peers {
         reserve.into_iter().map(add).filter(|is_new| *is_new).count()
     }
 
-    /// Begins the next attempt on a peer that `usable` does not veto for the moment: those that the
-    /// user named come first, every peer's first attempt before any second, one that had fewer
-    /// turns before that with more, and of equals the one whose namer owes least.
+    /// Begins the next attempt on a peer that `usable` does not veto for the moment, in one of the
+    /// `ways` if it is the first: those that the user named come first, then by [`Rank`], one that
+    /// had fewer turns before that with more, and of equals the one whose namer owes least.
     pub(super) fn begin(
         &mut self,
         among: Among,
         standing: &Standing,
         usable: impl Fn(SocketAddr) -> bool,
+        ways: impl Fn(SocketAddr) -> Ways,
     ) -> Option<(SocketAddr, Option<Sponsor>, Attempt)> {
-        let ordered = self.kept.iter().position(|peer| peer.is_order_due() && usable(peer.addr));
+        let of_rank = |rank: Rank| {
+            let due = |peer: &Peer| peer.is_order_due() && peer.plan.due() == Some(rank);
+            self.kept.iter().position(|peer| due(peer) && usable(peer.addr))
+        };
+        let ordered = of_rank(Rank::AtOnce).or_else(|| of_rank(Rank::First));
         let index = match among {
             Among::Orders => ordered?,
             _ => ordered.or_else(|| self.next(among, standing, usable))?,
         };
         let peer = self.kept.get_mut(index)?;
-        Some((peer.addr, peer.namer, peer.plan.begin()?))
+        Some((peer.addr, peer.namer, peer.plan.begin(ways(peer.addr))?))
     }
 
     /// The node that named the peer whose attempt is next.
@@ -252,7 +258,12 @@ impl Peers {
 
     /// Peers that were dialled at least once.
     pub(super) fn tried(&self) -> impl Iterator<Item = SocketAddr> {
-        self.kept.iter().filter(|peer| peer.plan.due() != Some(0)).map(|peer| peer.addr)
+        self.kept.iter().filter(|peer| peer.plan.due() != Some(Rank::First)).map(|peer| peer.addr)
+    }
+
+    /// Whether a peer that is there is to be tried in another way at once.
+    pub(super) fn has_one_at_once(&self) -> bool {
+        self.kept.iter().any(|peer| peer.plan.due() == Some(Rank::AtOnce))
     }
 
     /// Whether peers that the user named are still to be tried.
@@ -262,7 +273,7 @@ impl Peers {
 
     /// Whether none was dialled, and none named by the user is to be.
     pub(super) fn are_untouched(&self) -> bool {
-        self.kept.iter().all(|peer| peer.plan.due() == Some(0) && !peer.is_order_due())
+        self.kept.iter().all(|peer| peer.plan.due() == Some(Rank::First) && !peer.is_order_due())
     }
 
     /// Peers with a connection open.

@@ -5,6 +5,7 @@ use crate::base::fault::PeerFault;
 use crate::base::id::NodeId;
 use crate::base::rng::Seed;
 use crate::base::time::Duration;
+use crate::crawl::attempts::Ways;
 use crate::crawl::attempts::{Blame, Clue, Failure};
 use crate::crawl::jobs::named::LeftOut;
 use crate::lead::{Origin, Request};
@@ -77,7 +78,8 @@ fn refused(begun: Begun, found_peers: Vec<SocketAddr>) -> Outcome {
 fn dial(jobs: &mut Jobs, key: Key, found_peers: Vec<SocketAddr>) -> SocketAddr {
     let standing = Standing::blank();
     assert_eq!(jobs.next_to_dial(&standing).map(|next| next.0), Some(key));
-    let begun = jobs.begin_dial(NOW, &standing, |_| true).expect("a peer to try");
+    let begun =
+        jobs.begin_dial(NOW, &standing, |_| true, |_| Ways::ClearFirst).expect("a peer to try");
     refuse(jobs, key, begun, found_peers)
 }
 
@@ -185,7 +187,9 @@ fn a_job_to_which_nothing_happens_is_given_up_unless_it_is_held_up() {
 fn a_job_is_not_given_up_while_a_connection_is_open_for_it() {
     let (mut jobs, key) = begun(&lead(&[peer(1)]));
     assert_eq!(needs(&mut jobs), []);
-    let begun = jobs.begin_dial(NOW, &Standing::blank(), |_| true).expect("it wants a connection");
+    let begun = jobs
+        .begin_dial(NOW, &Standing::blank(), |_| true, |_| Ways::ClearFirst)
+        .expect("it wants a connection");
     let mut now = NOW;
     for _ in 0..3 {
         now = now + JOB_PATIENCE;

@@ -8,6 +8,7 @@ use crypto_bigint::{U192, U768, const_monty_params};
 use sha1::{Digest, Sha1};
 
 use crate::base::id::{ID_LEN, InfoHash};
+use crate::base::planted::{self, Bug};
 
 /// Bytes of a public key and of the secret that both ends share, zeros on the left included (2.1).
 pub(super) const KEY_LEN: usize = 96;
@@ -92,7 +93,9 @@ impl Secret {
 
     /// By what the peer finds the end of our padding.
     pub(super) fn synchronisation(&self) -> [u8; ID_LEN] {
-        hash(&[b"req1", &self.0])
+        let zeros = self.0.iter().take_while(|byte| **byte == 0).count();
+        let start = if planted::is(Bug::UnpaddedSecret) { zeros } else { 0 };
+        hash(&[b"req1", &self.0[start..]])
     }
 
     /// By what the peer finds out which torrent is meant.

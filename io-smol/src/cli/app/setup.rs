@@ -42,6 +42,7 @@ pub(super) fn request(command: &Command) -> Option<Request> {
 pub(super) fn config(command: &Command) -> Result<Config, ConfigError> {
     Config::new(mode(&command.form))
         .with_policy(command.policy)
+        .with_encryption(command.encryption)
         .with_max_infohashes(command.max_infohashes)
         .with_peers_per_infohash(command.peers_per_infohash)?
         .with_peer_attempts(command.peer_attempts)?

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use estudely_core::AddressPolicy;
 use estudely_core::limits;
 use estudely_core::magnet::Magnet;
+use estudely_core::{AddressPolicy, EncryptionPolicy};
 
 use crate::files::sink::{Place, RowsPer};
 
@@ -170,6 +170,8 @@ pub struct Command {
     pub bind: Vec<SocketAddr>,
     /// `--profile` and the flags beside it.
     pub pace: Pace,
+    /// `--encryption`
+    pub encryption: EncryptionPolicy,
     /// `--allow-private`, or public addresses only.
     pub policy: AddressPolicy,
     /// `--seed`

@@ -192,6 +192,8 @@ options! {
             "meet at most N new remote endpoints a minute, UDP and TCP together. 0, no limit, only with --allow-private. Default: 1800";
         max_connections: Option "N" ROWS Network
             "keep at most N peer connections open. Default: 200";
+        encryption: Option "auto|require|off" ROWS Network
+            "encrypt connections to peers: auto where a peer takes no other, require always (RC4), off never. Default: auto";
         seed: Option "N" ALL Other
             "derive all randomness from N. Default: from the system";
         progress: Option "auto|always|never" ALL Other

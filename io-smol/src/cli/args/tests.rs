@@ -144,3 +144,17 @@ fn more_peers_than_are_tried_are_refused() {
     let error = line(1_001).expect_err("one too many").to_string();
     assert_eq!(error, "--peer 127.0.0.1:1001: at most 1000 of them; leave some out");
 }
+
+#[test]
+fn encryption_has_three_words_and_auto_is_the_default() {
+    let word = |line: &str| parsed(line).map(|command| command.encryption);
+    assert_eq!(word(""), Ok(EncryptionPolicy::Auto));
+    assert_eq!(word("--encryption auto"), Ok(EncryptionPolicy::Auto));
+    assert_eq!(word("fetch - --encryption=require"), Ok(EncryptionPolicy::Require));
+    assert_eq!(word(&format!("get {HASH} --encryption off")), Ok(EncryptionPolicy::Off));
+    for line in ["--encryption on", "--encryption rc4", "--encryption Off"] {
+        let error = parsed(line).expect_err(line);
+        assert!(error.ends_with("must be one of auto, require, off"), "{error}");
+    }
+    assert!(parsed("peers --encryption off").is_err());
+}

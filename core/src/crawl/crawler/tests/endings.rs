@@ -183,7 +183,9 @@ fn a_later_round_counts_nothing_twice() {
         let stats = world.crawler.stats();
         assert_eq!((stats.settled, stats.unfinished, stats.failed), (5, 0, 5));
     }
-    assert_eq!(world.crawler.stats().dialled, 10, "there was a second round, and no third");
+    let stats = world.crawler.stats();
+    let by_way = [stats.tcp_dialled, stats.mse_dialled];
+    assert_eq!(by_way, [10, 10], "there was a second round, and no third");
 }
 
 #[test]

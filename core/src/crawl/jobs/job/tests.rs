@@ -1,6 +1,7 @@
 use super::*;
 use crate::base::addr::AddressPolicy;
 use crate::crawl::attempts::Clue;
+use crate::crawl::attempts::Ways;
 use crate::crawl::jobs::peers::Added;
 use crate::limits::{PEERS_PER_PREFIX_MAX, PUT_BACKS_MAX};
 use crate::peer::exchange::{Pipeline, Progress};
@@ -33,7 +34,8 @@ fn add(job: &mut Job, limits: &JobLimits, addr: SocketAddr) -> bool {
 }
 
 fn dial(job: &mut Job) -> Option<SocketAddr> {
-    job.begin_dial(&LIMITS, &Standing::blank(), |_| true).map(|(addr, ..)| addr)
+    job.begin_dial(&LIMITS, &Standing::blank(), |_| true, |_| Ways::ClearFirst)
+        .map(|(addr, ..)| addr)
 }
 
 fn fail(job: &mut Job, addr: SocketAddr, fault: PeerFault, progress: Progress) {
@@ -85,6 +87,32 @@ fn a_slow_connection_is_overtaken_and_a_failed_one_replaced() {
 }
 
 #[test]
+fn a_peer_that_may_want_encryption_is_asked_at_once_beside_others_and_uses_up_one_attempt() {
+    let mut job = job();
+    for n in 1..=3 {
+        assert!(add(&mut job, &LIMITS, peer(n)));
+    }
+    let (fault, progress) = (PeerFault::ClosedEarly, Progress::Connected);
+    let barred = Failure { fault, progress, clue: Clue::Barred };
+    assert_eq!(dial(&mut job), Some(peer(1)));
+    job.allow_overtaking();
+    assert_eq!(dial(&mut job), Some(peer(2)));
+    job.on_failure(peer(2), &barred, Blame::Peer);
+    assert_eq!(job.next(&LIMITS), Next::Dial, "the slow one does not hold it up");
+    assert_eq!(dial(&mut job), Some(peer(2)));
+    assert_eq!(job.next(&LIMITS), Next::Wait);
+    fail(&mut job, peer(2), PeerFault::ConnectTimeout, Progress::Nothing);
+    fail(&mut job, peer(1), PeerFault::Refused, Progress::Nothing);
+    assert_eq!(job.next(&LIMITS), Next::Dial, "one of two attempts is left");
+    assert_eq!(dial(&mut job), Some(peer(3)));
+    job.on_failure(peer(3), &barred, Blame::Peer);
+    assert_eq!(dial(&mut job), Some(peer(3)));
+    job.on_failure(peer(3), &barred, Blame::Peer);
+    let telling = FailureCause::Peer(PeerFault::ClosedEarly);
+    assert_eq!(job.next(&LIMITS), Next::Settle(telling));
+}
+
+#[test]
 fn only_accepted_connections_use_up_attempts() {
     let mut job = job();
     for n in 1..=4 {
@@ -116,8 +144,9 @@ fn a_peer_that_chokes_on_pipelining_gets_one_more_try_after_all_others() {
     job.on_failure(peer(1), &choked, Blame::Peer);
     assert_eq!(dial(&mut job), Some(peer(2)));
     fail(&mut job, peer(2), PeerFault::Refused, Progress::Nothing);
-    let (addr, _, attempt) =
-        job.begin_dial(&LIMITS, &Standing::blank(), |_| true).expect("once more");
+    let (addr, _, attempt) = job
+        .begin_dial(&LIMITS, &Standing::blank(), |_| true, |_| Ways::ClearFirst)
+        .expect("once more");
     assert_eq!((addr, attempt.pipeline), (peer(1), Pipeline::OneByOne));
     job.on_failure(peer(1), &choked, Blame::Peer);
     assert_eq!(dial(&mut job), None);
