@@ -7,4 +7,5 @@
 pub mod node;
 pub mod peer;
 pub mod mse;
+pub mod door;
 pub mod decoy;

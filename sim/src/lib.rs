@@ -39,9 +39,9 @@
 //!   steps of an epoch, not with each event.
 //! - **Other crawlers, and load.** A node answers as fast when it is asked a thousand times a
 //!   second.
-//! - **uTP, encryption, PEX, trackers, announces by peers.** A peer speaks plain TCP and serves
-//!   metadata only. There are peers that take encrypted connections only, and the checker can judge
-//!   a crawler that serves or speaks uTP; no world asks for either.
+//! - **uTP, PEX, trackers, announces by peers.** A peer speaks TCP, in the clear or encrypted, and
+//!   serves metadata only. The checker can judge a crawler that serves or speaks uTP; no world asks
+//!   for either.
 //! - **Threads.** Connections run on the thread of the core, one event after the other.
 //! - **Real sizes of the network.** 100 000 nodes fit; the DHT has millions.
 

@@ -6,14 +6,15 @@
 //! encryption. One with a [`MseVice`] departs from the specification in one way; whatever a dialler
 //! says, what it makes this end keep is bounded by the longest exchange of keys.
 
+pub(crate) mod keys;
 mod guard;
-mod keys;
 
 use estudely_core::Instant;
 
 use self::guard::Guard;
+use self::keys::PRIVATE_LEN;
 use super::peer::{Peer, Step};
-use crate::world::dht::World;
+use crate::world::dht::{Door, World};
 use crate::world::draw::draw;
 
 /// Longest padding that is legal, in bytes.
@@ -74,19 +75,34 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Honest ones of a peer in the world of `seed`, the same on every connection. The shortest and
-    /// the longest padding are frequent.
-    pub fn of(seed: u64, peer: u32) -> Self {
-        let mut draw = draw(seed, "terms", u64::from(peer));
+    /// Those of a peer, the same on every connection; `None` if it takes none but those in the
+    /// clear. The shortest and the longest padding are frequent. Of the hostile ones that serve
+    /// nobody some are so before they say a word of BitTorrent.
+    pub fn of(world: &World, peer: u32) -> Option<Self> {
+        let selects = match world.peer_door(peer) {
+            Door::Clear => return None,
+            Door::Keys => Selects::Plaintext,
+            Door::Rc4 => Selects::Rc4,
+        };
+        let mut draw = draw(world.plan().seed, "terms", u64::from(peer));
         let mut pad = || match draw.u8(0..4) {
             0 => 0,
             1 => PAD_MAX,
             _ => draw.usize(0..=PAD_MAX),
         };
         let (pad_b, pad_d) = (pad(), pad());
-        let selects = if draw.bool() { Selects::Rc4 } else { Selects::Plaintext };
-        Self { selects, pad_b, pad_d, vice: None }
+        let (is_early, vice) = (draw.bool(), draw.usize(..MseVice::ALL.len()));
+        let is_hostile = world.peer_vice(peer).is_some_and(|vice| !vice.serves());
+        let vice = (is_hostile && is_early).then(|| MseVice::ALL[vice]);
+        Some(Self { selects, pad_b, pad_d, vice })
     }
+}
+
+/// The private key of a peer, the same on every connection.
+pub fn private_key(world: &World, peer: u32) -> [u8; PRIVATE_LEN] {
+    let mut private = [0; PRIVATE_LEN];
+    draw(world.plan().seed, "private key", u64::from(peer)).fill(&mut private);
+    private
 }
 
 /// One accepted connection to one peer of a world.
@@ -102,7 +118,8 @@ impl MsePeer {
     pub fn new(world: &World, now: Instant, number: u32, terms: Terms) -> Self {
         let key = world.key(world.peer(number).torrent);
         let draw = draw(world.plan().seed, "mse", u64::from(number));
-        Self { guard: Guard::new(key, terms, draw), peer: Peer::new(world, now, number) }
+        let guard = Guard::new(key, private_key(world, number), terms, draw);
+        Self { guard, peer: Peer::new(world, now, number) }
     }
 
     /// Takes the stream's next bytes, however they were cut, and appends what is to be sent.

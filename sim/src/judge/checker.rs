@@ -1,4 +1,4 @@
-//! Verifies what must hold in every run: the 25 safety and 5 liveness rules of
+//! Verifies what must hold in every run: the 26 safety and 5 liveness rules of
 //! [`rule`](super::rule).
 //!
 //! Everything is computed from what crossed the boundary (datagrams, bytes of connections, rows,
@@ -32,6 +32,7 @@ mod lookups;
 mod pace;
 mod rows;
 mod saved;
+mod sealed;
 mod sent;
 mod session;
 mod sets;
@@ -147,7 +148,7 @@ impl Checker {
             lookups: Lookups::default(),
             sessions: Sessions::new(scenario, lag.clone()),
             ends: Ends::new(scenario, lag.clone()),
-            dials: Dials::new(scenario.connections, lag),
+            dials: Dials::new(scenario.connections, scenario.encryption, lag),
             families: FamiliesApart::default(),
             counters: Counters::default(),
             liveness: Liveness::new(scenario),
@@ -294,7 +295,7 @@ impl Checker {
     }
 
     fn on_wrote(&mut self, conn: Conn, bytes: &[u8]) {
-        let (found, heard) = (&mut self.found, &self.heard);
+        let (found, heard) = (&mut self.found, (&self.heard, &*self.truth));
         if let Some((dialled, hash)) = self.dials.on_wrote(found, heard, conn, bytes) {
             self.lookups.on_handshake(found, dialled, &hash);
         }

@@ -56,10 +56,13 @@ rules! {
         "Nothing goes to a martian, multicast, port 0, our own or a wrong-family address.";
     WELL_FORMED = "8" "well-formed":
         "Queries and answers are canonical bencode under our node id, at most 1 024 bytes; a query has a fresh transaction, and ro unless queries are answered; a uTP packet is whole, at most 548 bytes; nothing else is sent.";
-    /// One attempt an hour per infohash and endpoint. The same attempt goes on (ARCHITECTURE)
-    /// after a hang-up on one of several connections to the address, after pressure, after a
-    /// failure while no other node answered either, and once more piece by piece when a peer fell
-    /// silent with several pieces due.
+    /// One plan an hour per infohash and endpoint, of at most four connects that came to nothing by
+    /// the peer's fault or the crowd's. It goes on (ARCHITECTURE) in the same way after a hang-up on
+    /// one of several connections to the address, after pressure, after a failure while no other
+    /// node answered either, and once more piece by piece when a peer fell silent with several
+    /// pieces due; and in the other way, encrypted or not, when a peer accepted a connection and did
+    /// not shake hands. Of encrypted connections that no peer answered it is not to be seen for
+    /// which infohash they were: they are counted by endpoint.
     DIALS_BOUNDED = "9" "dials-bounded":
         "Connections keep within their caps, are not repeated, and end by their hard deadline.";
     MEMORY_BOUNDED = "10" "memory-bounded":
@@ -110,6 +113,10 @@ rules! {
     /// Seen from outside; a limit is not counted over a restart, where second chances give no rows.
     NOT_TOO_EARLY = "25" "not-too-early":
         "A run that ends by itself has reason to: as many rows as its limit, no work for its idle time, a row for each request, outputs that are full, closed or lost; the last two at once, the others once rows are handed on.";
+    /// Opened with the private key of the peer, which the world knows. What is said inside is judged
+    /// like any other connection.
+    ENCRYPTION_SOUND = "26" "encryption-sound":
+        "Connections are encrypted where that was asked for; each begins as specified: a key, at most 512 bytes of padding, both marks of the secret with its zeros, an offer of ways that there are, and the handshake.";
     TABLE_FILLS = "a" "table-fills":
         "The table holds nodes soon after one honest bootstrap answer.";
     NODES_SAMPLED = "b" "nodes-sampled":
@@ -201,7 +208,7 @@ mod tests {
     #[test]
     fn marks_and_names_are_unique_and_complete() {
         let marks: Vec<_> = RULES.iter().map(|rule| rule.mark).collect();
-        let numbers = (1..=25).map(|n: u32| n.to_string());
+        let numbers = (1..=26).map(|n: u32| n.to_string());
         let expected: Vec<_> = numbers.chain("abcde".chars().map(String::from)).collect();
         assert_eq!(marks, expected);
         for rule in RULES {

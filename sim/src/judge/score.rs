@@ -21,6 +21,9 @@ pub struct Score {
     pub due: u64,
     /// Those of them that the file holds as a correct `True`.
     pub found: u64,
+    /// Of what was due, the infohashes whose live peers take encrypted connections only, and those
+    /// of them that were found.
+    pub sealed: (u64, u64),
     /// Those it does not hold as `True` at all.
     pub missing: Vec<InfoHash>,
     /// Correct `True` infohashes that were not due: heard otherwise than in a sample.
@@ -49,9 +52,12 @@ impl fmt::Display for Score {
         let percent = 100.0 * self.share();
         write!(
             f,
-            "{percent:.2} % found ({} of {} exposed with a live peer; {} more, {} False), {} rows, {} wrong",
+            "{percent:.2} % found ({} of {} exposed with a live peer, {} of {} by encryption alone; \
+             {} more, {} False), {} rows, {} wrong",
             self.found,
             self.due,
+            self.sealed.1,
+            self.sealed.0,
             self.beyond,
             self.unverified,
             self.rows,
@@ -174,6 +180,8 @@ impl Scoring<'_> {
             let due = expected.is_due();
             self.score.due += u64::from(due);
             self.score.found += u64::from(due && right);
+            self.score.sealed.0 += u64::from(due && expected.is_sealed);
+            self.score.sealed.1 += u64::from(due && expected.is_sealed && right);
             self.score.beyond += u64::from(!due && right);
             if due && !said_true {
                 self.score.missing.push(*hash);

@@ -103,6 +103,9 @@ pub const INJECTIONS: &[Injection] = &[
     injection(Bug::EarlyLimit, &["25"], &[("ends", "1"), ("max_infohashes", "50")]),
     injection(Bug::HastyIdle, &["25"], &[("ends", "1"), ("idle_s", "240")]),
     injection(Bug::IdleAtWork, &["25"], &[("ends", "1"), ("idle_s", "2")]),
+    injection(Bug::PlanNeverFallsBack, &["c"], &[("mse_peers", "50")]),
+    // One secret in 256 begins with a zero.
+    injection(Bug::UnpaddedSecret, &["26"], &[("mse_peers", "100"), ("torrents", "400")]),
     injection(Bug::AbandonedRequests, &["25"], &[("ends", "1"), ("requests", "50")]),
 ];
 

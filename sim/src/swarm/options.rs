@@ -39,6 +39,10 @@ pub struct SwarmOptions {
     /// never complete the connection (30)
     #[argh(option, default = "PERCENT_30", arg_name = "pct")]
     pub dead_peers: Percent,
+    /// percent of the other peers that take encrypted connections only: half of them RC4, half the
+    /// clear behind the exchange of keys (25)
+    #[argh(option, default = "PERCENT_25", arg_name = "pct")]
+    pub mse_peers: Percent,
     /// peers per torrent, MIN..MAX up to 50 (2..5: as many as the crawler tries by default, so that
     /// every torrent with a live peer can be had)
     #[argh(option, default = "Range(2..=5)", arg_name = "min..max")]
@@ -90,6 +94,14 @@ pub struct SwarmOptions {
 }
 
 const PERCENT_20: Percent = match Percent::new(20) {
+    Some(percent) => percent,
+    None => Percent::ZERO,
+};
+const PERCENT_25: Percent = match Percent::new(25) {
+    Some(percent) => percent,
+    None => Percent::ZERO,
+};
+const PERCENT_50: Percent = match Percent::new(50) {
     Some(percent) => percent,
     None => Percent::ZERO,
 };
@@ -156,6 +168,8 @@ impl SwarmOptions {
             torrents: self.torrents,
             peers: self.peers.0.clone(),
             dead_peers: self.dead_peers,
+            sealed_peers: self.mse_peers,
+            sealed_rc4: PERCENT_50,
             metadata: match &self.metadata_size {
                 Some(range) => MetadataSizes::Between(range.0.clone()),
                 None => MetadataSizes::Realistic,

@@ -1,5 +1,6 @@
-//! All peers behind one TCP listener. They play their manners, not vices: those need times of
-//! their own, which only virtual ones have here.
+//! All peers behind one TCP listener, those that take encrypted connections only among them. They
+//! play their manners; vices need times of their own, which only virtual peers have here, so no
+//! world that is served has any.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -16,7 +17,8 @@ use slab::Slab;
 
 use super::sockets::Absent;
 use super::{Shared, Traffic, is_ours};
-use crate::actors::peer::{IDLE, Peer, Step};
+use crate::actors::door::AnyPeer;
+use crate::actors::peer::{IDLE, Step};
 use crate::world::dht::Resident;
 use crate::world::draw::draw;
 
@@ -51,7 +53,7 @@ pub(super) struct TcpServer {
 
 struct Accepted {
     stream: TcpStream,
-    peer: Peer,
+    peer: AnyPeer,
     serial: u64,
     /// Written by the peer, not yet taken by the kernel; nothing is read meanwhile.
     unsent: Vec<u8>,
@@ -174,7 +176,7 @@ impl TcpServer {
         self.idle.push_back((now + IDLE, slot, self.serial));
         entry.insert(Accepted {
             stream,
-            peer: Peer::with_vice(&shared.world, now, peer, None),
+            peer: AnyPeer::new(&shared.world, now, peer),
             serial: self.serial,
             unsent: Vec::new(),
             sent: 0,

@@ -277,14 +277,19 @@ fn connections_to_nodes_and_strangers_are_closed_unanswered() {
 
 #[test]
 fn the_crawler_finds_all_that_is_exposed_and_a_second_run_adds_nothing() {
-    let none = Percent::ZERO;
-    let swarm = swarm(Weather::CALM, |plan| (plan.dead_nodes, plan.dead_peers) = (none, none));
+    let (none, half) = (Percent::ZERO, Percent::new(50).expect("a percentage"));
+    let swarm = swarm(Weather::CALM, |plan| {
+        (plan.dead_nodes, plan.dead_peers) = (none, none);
+        (plan.sealed_peers, plan.sealed_rc4) = (half, half);
+    });
     let exposure = crate::world::truth::exposure(swarm.world());
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("metadata.csv");
     let score = crawl_self(&swarm, exposure, &out).expect("a score");
     assert!(score.is_perfect(), "{score}");
     assert_eq!((score.found, score.unverified), (exposure.due, 0));
+    let (due, found) = score.sealed;
+    assert!(due > 0 && found == due, "{found} of {due} by encryption alone");
     let first = std::fs::read(&out).expect("the file");
     assert!(crawl_self(&swarm, exposure, &out).expect("a score").is_perfect());
     assert_eq!(std::fs::read(&out).expect("the file"), first);

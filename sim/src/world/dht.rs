@@ -39,7 +39,7 @@ pub use plan::{
     Routing, SAMPLES_MAX,
 };
 pub(crate) use plan::{check, check_addresses};
-pub use resident::{NodeKind, PeerRecord, PeerState, Resident};
+pub use resident::{Door, NodeKind, PeerRecord, PeerState, Resident};
 pub use view::EPOCH_S;
 
 /// One torrent of a world, without its bytes.
@@ -197,6 +197,19 @@ impl World {
         let hostile = hostility.peers.hit(&mut draw) && self.peer_state(peer) == PeerState::Live;
         let count = vices.clone().count();
         if hostile && count > 0 { vices.clone().nth(draw.usize(0..count)) } else { None }
+    }
+
+    /// How connections to a peer must begin, in all its lives.
+    pub fn peer_door(&self, peer: u32) -> Door {
+        let seat = u64::from(self.peers[peer as usize].seat);
+        let mut draw = draw(self.seed, "door", seat);
+        let is_sealed = self.plan.sealed_peers.hit(&mut draw);
+        match (is_sealed, self.plan.sealed_rc4.hit(&mut draw)) {
+            _ if self.peer_state(peer) != PeerState::Live => Door::Clear,
+            (false, _) => Door::Clear,
+            (true, true) => Door::Rc4,
+            (true, false) => Door::Keys,
+        }
     }
 
     /// A live node to start from, one with BEP 51 if any has it.

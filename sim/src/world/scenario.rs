@@ -11,9 +11,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use estudely_core::session::Output;
-use estudely_core::{Config, ConfigError, Mode};
+use estudely_core::{Config, ConfigError, EncryptionPolicy, Mode};
 
-use crate::world::dht::Routing;
+use crate::world::dht::{Door, Routing};
 use crate::world::vice::{Baits, NodeVices, PeerVices};
 
 pub use self::text::near;
@@ -36,6 +36,40 @@ pub enum Harness {
     Direct,
     /// turmoil hosts with gateways to the virtual addresses.
     Turmoil,
+}
+
+/// Whether the crawler encrypts connections to peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encrypts {
+    /// Where a peer takes nothing else.
+    Auto,
+    /// All of them, by RC4.
+    Require,
+    /// None.
+    Off,
+}
+
+impl Encrypts {
+    /// Each, with its word.
+    const WORDS: [(Self, &'static str); 3] =
+        [(Self::Auto, "auto"), (Self::Require, "require"), (Self::Off, "off")];
+
+    /// The crawler's setting.
+    const fn policy(self) -> EncryptionPolicy {
+        match self {
+            Self::Auto => EncryptionPolicy::Auto,
+            Self::Require => EncryptionPolicy::Require,
+            Self::Off => EncryptionPolicy::Off,
+        }
+    }
+
+    /// Whether it comes to terms with a peer that takes what `door` says.
+    pub const fn opens(self, door: Door) -> bool {
+        match (self, door) {
+            (Self::Auto, _) | (Self::Require, Door::Rc4) | (Self::Off, Door::Clear) => true,
+            (Self::Require | Self::Off, _) => false,
+        }
+    }
 }
 
 /// What becomes of the outputs in the middle of a run.
@@ -127,6 +161,10 @@ scenario! {
         peers_max: u32 = 4,
         /// Percent of peers that refuse, stay silent or never complete a connection.
         dead_peers: u32 = 0,
+        /// Percent of the live peers that take encrypted connections only.
+        mse_peers: u32 = 0,
+        /// Percent of these that select RC4; the others go on in the clear behind the keys.
+        mse_rc4: u32 = 50,
         /// Longest info dictionary in bytes; 0 for the usual mixture.
         metadata_max: u32 = 0,
         /// Torrents whose info dictionary is longer than that, of 65 to 80 pieces.
@@ -229,6 +267,8 @@ scenario! {
         peers_per_infohash: u32 = 20,
         /// Most peers for an infohash that accepted a connection.
         peer_attempts: u32 = 5,
+        /// Whether connections to peers are encrypted: auto, require or off.
+        encryption: Encrypts = Encrypts::Auto,
         /// Most infohashes to take on; 0 for no end.
         max_infohashes: u32 = 0,
         /// Times that the crawler is killed and started again with its files.
@@ -275,6 +315,7 @@ impl Scenario {
     pub fn config(&self) -> Result<Config, ConfigError> {
         let limit = |value: u32| (value > 0).then_some(value);
         Config::new(if self.requests > 0 { Mode::Fetch } else { Mode::Crawl })
+            .with_encryption(self.encryption.policy())
             .with_max_infohashes(limit(self.max_infohashes).map(u64::from))
             .with_peers_per_infohash(self.peers_per_infohash)?
             .with_peer_attempts(self.peer_attempts)?
@@ -325,6 +366,22 @@ impl FromStr for Harness {
             "turmoil" => Ok(Self::Turmoil),
             _ => Err("want direct or turmoil"),
         }
+    }
+}
+
+impl fmt::Display for Encrypts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of_this = |(word_of, word): (Self, &'static str)| (word_of == *self).then_some(word);
+        f.write_str(Self::WORDS.into_iter().find_map(of_this).unwrap_or_default())
+    }
+}
+
+impl FromStr for Encrypts {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let of_this = |(word_of, word): (Self, &str)| (word == text).then_some(word_of);
+        Self::WORDS.into_iter().find_map(of_this).ok_or("want auto, require or off")
     }
 }
 

@@ -10,10 +10,12 @@ use std::net::SocketAddr;
 use estudely_core::{InfoHash, Instant};
 use serde_json::{Value, json};
 
-use crate::world::dht::{PeerState, World};
+use crate::world::dht::{Door, PeerState, World};
 
 /// The interval of samples to which the truth refers: the first.
 const EPOCH: u64 = 0;
+/// The word for peers that take encrypted connections only.
+const MSE: &str = "mse";
 
 /// Everything there is to find, by infohash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Expected {
     pub exposed: bool,
     /// Its peers, and whether each can serve.
     pub peers: BTreeMap<SocketAddr, bool>,
+    /// Whether those that can serve take encrypted connections only.
+    pub is_sealed: bool,
 }
 
 impl Expected {
@@ -91,6 +95,7 @@ impl TruthFile {
                     piece_length: made.facts.piece_length,
                     exposed: !shown[number as usize].is_empty(),
                     peers: peers.map(|p| (p.addr, p.state == PeerState::Live)).collect(),
+                    is_sealed: is_sealed(world, number),
                 };
                 (made.key, expected)
             })
@@ -147,6 +152,21 @@ pub fn exposure(world: &World) -> Exposure {
     Exposure { exposed: exposed().count() as u64, due: due as u64 }
 }
 
+/// Whether the live peers of a torrent, of which there are some, take encrypted connections only.
+fn is_sealed(world: &World, torrent: u32) -> bool {
+    let live = |peer: &u32| world.peer(*peer).state == PeerState::Live;
+    let mut doors = world.peers_of(torrent).filter(live).map(|peer| world.peer_door(peer));
+    doors.clone().next().is_some() && doors.all(|door| door != Door::Clear)
+}
+
+/// The word for what a peer takes.
+const fn transport(door: Door) -> &'static str {
+    match door {
+        Door::Clear => "tcp",
+        Door::Keys | Door::Rc4 => MSE,
+    }
+}
+
 /// For each torrent, the nodes that show it in their first sample.
 fn shown_by(world: &World) -> Vec<Vec<u32>> {
     let mut shown = vec![Vec::new(); world.torrent_count() as usize];
@@ -160,15 +180,16 @@ fn shown_by(world: &World) -> Vec<Vec<u32>> {
 
 /// Writes the truth about `world`, one JSON object per torrent and line: `infohash`, `name`,
 /// `file_count`, `total_bytes`, `piece_length`, `version`, `private`, `metadata_bytes`, `peers`
-/// (`addr` and `state`), `stored_by`, `exposed`, `exposed_by` (nodes by address).
+/// (`addr`, `state` and `transport`), `stored_by`, `exposed`, `exposed_by` (nodes by address).
 pub fn write(world: &World, out: &mut impl Write) -> io::Result<()> {
     let shown = shown_by(world);
     let addr = |node: u32| world.contact(node).addr.to_string();
     for number in 0..world.torrent_count() {
         let made = world.torrent(number);
         let peers = world.peers_of(number).map(|peer| {
-            let peer = world.peer(peer);
-            json!({ "addr": peer.addr.to_string(), "state": peer.state.word() })
+            let (peer, transport) = (world.peer(peer), transport(world.peer_door(peer)));
+            let (addr, state) = (peer.addr.to_string(), peer.state.word());
+            json!({ "addr": addr, "state": state, "transport": transport })
         });
         let nodes = &shown[number as usize];
         let line = json!({
@@ -193,9 +214,13 @@ pub fn write(world: &World, out: &mut impl Write) -> io::Result<()> {
 
 fn parse_line(line: &str) -> Option<(InfoHash, Expected)> {
     let line: Value = serde_json::from_str(line).ok()?;
-    let peers = line["peers"].as_array()?.iter().map(|peer| {
+    let is_live = |peer: &Value| Some(peer["state"].as_str()? == PeerState::Live.word());
+    let peers = line["peers"].as_array()?;
+    let live = || peers.iter().filter(|peer| is_live(peer) == Some(true));
+    let is_sealed = live().count() > 0 && live().all(|peer| peer["transport"] == MSE);
+    let peers = peers.iter().map(|peer| {
         let addr = peer["addr"].as_str()?.parse().ok()?;
-        Some((addr, peer["state"].as_str()? == PeerState::Live.word()))
+        Some((addr, is_live(peer)?))
     });
     let expected = Expected {
         name: line["name"].as_str()?.to_owned(),
@@ -204,6 +229,7 @@ fn parse_line(line: &str) -> Option<(InfoHash, Expected)> {
         piece_length: line["piece_length"].as_u64()?,
         exposed: line["exposed"].as_bool()?,
         peers: peers.collect::<Option<_>>()?,
+        is_sealed,
     };
     Some((InfoHash::from_hex(line["infohash"].as_str()?)?, expected))
 }
@@ -211,16 +237,20 @@ fn parse_line(line: &str) -> Option<(InfoHash, Expected)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::dht::tests::plan;
+    use crate::world::dht::Plan;
+    use crate::world::dht::tests::{plan, share};
 
     #[test]
     fn the_truth_file_reads_back_as_the_truth() {
-        let world = World::build(plan(40, 120)).expect("world");
+        let sealed = Plan { sealed_peers: share(50), ..plan(40, 120) };
+        let world = World::build(sealed).expect("world");
         let mut file = Vec::new();
         write(&world, &mut file).expect("written");
         let truth = TruthFile::of(&world);
         assert_eq!(TruthFile::read(&file[..]).expect("read"), truth);
         assert!(matches!(TruthFile::read(&b"{}\n"[..]), Err(TruthError::Line(1))));
+        let sealed = truth.iter().filter(|(_, expected)| expected.is_sealed).count();
+        assert!((10..110).contains(&sealed), "{sealed} torrents by encryption alone");
         let due = truth.iter().filter(|(_, expected)| expected.is_due()).count() as u64;
         let exposed = truth.iter().filter(|(_, expected)| expected.exposed).count() as u64;
         assert_eq!(exposure(&world), Exposure { exposed, due });

@@ -109,6 +109,8 @@ fn plan(scenario: &Scenario, family: Family) -> Result<Plan, PlanError> {
         torrents: scenario.torrents,
         peers: scenario.peers_min..=scenario.peers_max,
         dead_peers: share(scenario.dead_peers)?,
+        sealed_peers: share(scenario.mse_peers)?,
+        sealed_rc4: share(scenario.mse_rc4)?,
         metadata: sizes(scenario),
         interval: scenario.interval_s,
         routing: scenario.routing,

@@ -15,6 +15,9 @@ use estudely_sim::scenario::Scenario;
 use estudely_sim::universe::Universe;
 use estudely_sim::world::World;
 
+/// What a connection in the clear begins with.
+const CLEAR: &[u8] = b"\x13BitTorrent protocol";
+
 /// What a query asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ask {
@@ -32,6 +35,8 @@ pub(crate) struct Call {
     pub(crate) connected: Option<Instant>,
     /// When the last bytes came.
     pub(crate) heard: Option<Instant>,
+    /// Whether it began with a key.
+    pub(crate) is_sealed: bool,
     pub(crate) ended: Option<(Instant, Option<PeerFault>)>,
 }
 
@@ -71,13 +76,19 @@ impl Observer for Notes {
             Event::Received { from, forged: true, .. } => self.forged.push(from),
             Event::Received { from, .. } => self.received.push((now, from)),
             Event::Dialled { conn, to } => {
-                let call = Call { to, dialled: now, connected: None, heard: None, ended: None };
+                let (connected, heard, ended) = (None, None, None);
+                let call = Call { to, dialled: now, connected, heard, is_sealed: false, ended };
                 self.calls.insert(conn, call);
                 self.open += 1;
                 self.most_open = self.most_open.max(self.open);
             }
             Event::Connected { conn } => {
                 self.calls.get_mut(&conn).expect("it was dialled").connected = Some(now);
+            }
+            Event::Wrote { conn, bytes } => {
+                let call = self.calls.get_mut(&conn).expect("it was dialled");
+                // Before anything was heard it is the first thing said.
+                call.is_sealed |= call.heard.is_none() && !bytes.starts_with(CLEAR);
             }
             Event::Read { conn, .. } => {
                 self.calls.get_mut(&conn).expect("it was dialled").heard = Some(now);

@@ -50,6 +50,7 @@ enum Stage {
 /// The accepting end of one exchange of keys.
 pub(super) struct Guard {
     torrent: InfoHash,
+    private: [u8; PRIVATE_LEN],
     terms: Terms,
     draw: fastrand::Rng,
     stage: Stage,
@@ -63,10 +64,16 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Of a peer with this torrent. The private key and the paddings are drawn.
-    pub(super) fn new(torrent: InfoHash, terms: Terms, draw: fastrand::Rng) -> Self {
+    /// Of a peer with this torrent and private key. The paddings are drawn.
+    pub(super) fn new(
+        torrent: InfoHash,
+        private: [u8; PRIVATE_LEN],
+        terms: Terms,
+        draw: fastrand::Rng,
+    ) -> Self {
         Self {
             torrent,
+            private,
             terms,
             draw,
             stage: Stage::Key,
@@ -158,15 +165,13 @@ impl Guard {
         if self.pending.len() < KEY_LEN {
             return Ok(());
         }
-        let mut private = [0; PRIVATE_LEN];
-        self.draw.fill(&mut private);
-        self.secret = secret(&self.pending[..KEY_LEN], &private);
+        self.secret = secret(&self.pending[..KEY_LEN], &self.private);
         if self.terms.vice == Some(MseVice::DegenerateKey) {
             out.extend_from_slice(&self.degenerate());
             self.stage = Stage::Mute;
             return Ok(());
         }
-        out.extend_from_slice(&public(&private));
+        out.extend_from_slice(&public(&self.private));
         let padding = match self.terms.vice {
             Some(MseVice::EndlessPadding) => {
                 self.next = Some(now + PADDING_EVERY);

@@ -7,9 +7,9 @@ use rc4::{KeyInit, Rc4, StreamCipher};
 use sha1_smol::Sha1;
 
 /// Bytes of a public key and of the secret.
-pub(super) const KEY_LEN: usize = 96;
+pub(crate) const KEY_LEN: usize = 96;
 /// Bytes of a private key.
-pub(super) const PRIVATE_LEN: usize = 20;
+pub(crate) const PRIVATE_LEN: usize = 20;
 
 /// The modulus in hexadecimal digits.
 const PRIME: &str = "\
@@ -18,17 +18,17 @@ const PRIME: &str = "\
     4fe1356d6d51c245e485b576625e7ec6f44c42e9a63a36210000000000090563";
 
 /// The modulus, less so much.
-pub(super) fn prime_less(less: u8) -> [u8; KEY_LEN] {
+pub(crate) fn prime_less(less: u8) -> [u8; KEY_LEN] {
     written(&U768::from_be_hex(PRIME).wrapping_sub(&U768::from_u8(less)))
 }
 
 /// The public key that belongs to a private one.
-pub(super) fn public(private: &[u8; PRIVATE_LEN]) -> [u8; KEY_LEN] {
+pub(crate) fn public(private: &[u8; PRIVATE_LEN]) -> [u8; KEY_LEN] {
     power(&U768::from_u8(2), private)
 }
 
 /// The secret shared with the owner of the public key `theirs`.
-pub(super) fn secret(theirs: &[u8], private: &[u8; PRIVATE_LEN]) -> [u8; KEY_LEN] {
+pub(crate) fn secret(theirs: &[u8], private: &[u8; PRIVATE_LEN]) -> [u8; KEY_LEN] {
     power(&U768::from_be_slice(theirs), private)
 }
 
@@ -47,7 +47,7 @@ fn written(number: &U768) -> [u8; KEY_LEN] {
 }
 
 /// SHA-1 of all of them, one after the other.
-pub(super) fn hash(parts: &[&[u8]]) -> [u8; 20] {
+pub(crate) fn hash(parts: &[&[u8]]) -> [u8; 20] {
     let mut hash = Sha1::new();
     for part in parts {
         hash.update(part);
@@ -56,7 +56,7 @@ pub(super) fn hash(parts: &[&[u8]]) -> [u8; 20] {
 }
 
 /// What says which torrent a dialler means.
-pub(super) fn torrent_mark(secret: &[u8; KEY_LEN], torrent: InfoHash) -> [u8; 20] {
+pub(crate) fn torrent_mark(secret: &[u8; KEY_LEN], torrent: InfoHash) -> [u8; 20] {
     let other = hash(&[b"req3", secret]);
     let mut mark = hash(&[b"req2", &torrent.0]);
     mark.iter_mut().zip(other).for_each(|(byte, other)| *byte ^= other);
@@ -65,7 +65,7 @@ pub(super) fn torrent_mark(secret: &[u8; KEY_LEN], torrent: InfoHash) -> [u8; 20
 
 /// A keystream behind the first 1 024 bytes, which nothing is enciphered with. The dialler's is
 /// called `keyA`, the accepting end's `keyB`.
-pub(super) fn keystream(name: &[u8; 4], secret: &[u8; KEY_LEN], torrent: InfoHash) -> Rc4 {
+pub(crate) fn keystream(name: &[u8; 4], secret: &[u8; KEY_LEN], torrent: InfoHash) -> Rc4 {
     let key = hash(&[name, secret, &torrent.0]);
     let mut rc4 = Rc4::new_from_slice(&key).expect("RC4 takes keys of 20 bytes");
     rc4.apply_keystream(&mut [0; 1024]);

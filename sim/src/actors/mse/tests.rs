@@ -4,7 +4,7 @@ use estudely_core::{Duration, Encryption, Exchange, Outcome, PeerFault, Seed, Tr
 use super::keys::{KEY_LEN, hash, keystream, public, secret, torrent_mark};
 use super::*;
 use crate::world::dht::PeerState;
-use crate::world::dht::tests::plan;
+use crate::world::dht::tests::{plan, share};
 use crate::world::torrent::MetadataSizes;
 
 const ATTEMPT: Attempt = Attempt { transport: Transport::TcpEncrypted, pipeline: Pipeline::All };
@@ -146,7 +146,13 @@ fn each_vice_ends_with_its_fault_and_soon() {
 
 #[test]
 fn terms_are_legal_and_both_selections_and_both_ends_of_paddings_are_met() {
-    let all: Vec<_> = (0..200).map(|peer| Terms::of(1, peer)).collect();
+    let mut plan = plan(10, 150);
+    (plan.sealed_peers, plan.sealed_rc4) = (share(100), share(50));
+    let world = World::build(plan).expect("world");
+    let of = |peer| Terms::of(&world, peer);
+    let all: Vec<_> = (0..world.peer_count()).filter_map(of).collect();
+    let is_live = |peer: &u32| world.peer(*peer).state == PeerState::Live;
+    assert_eq!(all.len(), (0..world.peer_count()).filter(is_live).count());
     assert!(all.iter().all(|terms| terms.pad_b <= PAD_MAX && terms.pad_d <= PAD_MAX));
     for selects in [Selects::Plaintext, Selects::Rc4] {
         assert!(all.iter().any(|terms| terms.selects == selects));
@@ -155,7 +161,9 @@ fn terms_are_legal_and_both_selections_and_both_ends_of_paddings_are_met() {
         assert!(all.iter().any(|terms| terms.pad_b == pad));
         assert!(all.iter().any(|terms| terms.pad_d == pad));
     }
-    assert_eq!(all[7], Terms::of(1, 7));
+    assert!(all.iter().all(|terms| terms.vice.is_none()), "nobody is hostile there");
+    let clear = self::world();
+    assert!((0..clear.peer_count()).all(|peer| Terms::of(&clear, peer).is_none()));
 }
 
 #[test]

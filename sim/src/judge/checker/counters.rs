@@ -279,6 +279,18 @@ fn check_dials(found: &mut Findings, stats: &Stats, dials: &Dials) {
     exact(found, "dialled", stats.dialled, dials.dialled);
     exact(found, "connected", stats.connected, dials.connected);
     exact(found, "delivered", stats.delivered, dials.delivered);
+    exact(found, "mse_connected", stats.mse_connected, dials.sealed_connected);
+    for (name, by_transport, all) in [
+        ("dialled", [stats.tcp_dialled, stats.mse_dialled], stats.dialled),
+        ("connected", [stats.tcp_connected, stats.mse_connected], stats.connected),
+        ("handshaken", [stats.tcp_handshaken, stats.mse_handshaken], stats.handshaken),
+        ("complete", [stats.tcp_complete, stats.mse_complete], stats.complete),
+    ] {
+        let sum: u64 = by_transport.iter().sum();
+        found.check(sum == all, COUNTERS_BALANCE, || {
+            format!("{name} is {all}, and {by_transport:?} by transport")
+        });
+    }
     exact(found, "connections_open", stats.connections_open, dials.len() as u64);
     for fault in PeerFault::ALL {
         let at = *fault as usize;

@@ -6,22 +6,26 @@ use std::rc::Rc;
 
 use estudely_core::limits::{
     CONNECT_TIMEOUT, EXCHANGE_RATE, EXCHANGE_TIMEOUT, HANDSHAKE_TIMEOUT, METADATA_MAX,
-    PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PIECE_TIMEOUT, PUT_BACKS_MAX, TURNS_MAX,
+    PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PIECE_TIMEOUT, PLAN_CONNECTS_MAX, PUT_BACKS_MAX,
+    TURNS_MAX,
 };
 use estudely_core::{Config, Duration, Instant, Mode, PeerFault};
 
 use super::address::{endpoint_key, ip_key, prefix_key};
+use super::expected::GroundTruth;
 use super::heard::{Heard, peer_key};
 use super::lag::Lag;
+use super::sealed::Line;
 use super::sets::{Known, forget};
 use super::silence::Silence;
 use super::transactions::GRACE;
 use super::wire::Wire;
 use crate::judge::rule::hex;
 use crate::judge::rule::{
-    DIALS_BOUNDED, Findings, MATCHED_REPLIES, MEMORY_BOUNDED, SILENT_AFTER_END,
+    DIALS_BOUNDED, ENCRYPTION_SOUND, Findings, MATCHED_REPLIES, MEMORY_BOUNDED, SILENT_AFTER_END,
 };
 use crate::net::event::Conn;
+use crate::world::scenario::Encrypts;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -40,15 +44,19 @@ pub(super) struct Connection {
     /// Whether another one to its address was open at any time beside it.
     crowded: bool,
     deadline: Instant,
+    line: Line,
     wire: Wire,
 }
 
-/// The last attempt on a peer of an infohash.
+/// The last plan for a peer of an infohash. Ways are in the clear, and encrypted.
 #[derive(Clone, Copy, Debug)]
 struct Attempt {
     at: Instant,
-    /// Whether it goes on with the next dial.
-    goes_on: bool,
+    /// Which ways the next dial may have, and which were tried.
+    next: [bool; 2],
+    tried: [bool; 2],
+    /// Dials that came to nothing by the peer's fault, or the crowd's.
+    connects: u8,
     put_backs: u8,
     /// Turns that brought pieces, after which it gave its place up.
     turns: u8,
@@ -61,6 +69,7 @@ struct Attempt {
 #[derive(Debug)]
 pub(super) struct Dials {
     most: usize,
+    encryption: Encrypts,
     lag: Rc<Lag>,
     open: BTreeMap<Conn, Connection>,
     deadlines: BTreeSet<(Instant, Conn)>,
@@ -69,7 +78,9 @@ pub(super) struct Dials {
     attempts: Known<Attempt>,
     /// Dials of an endpoint in the last hour that came to nothing.
     unconnected: Known<(u32, Instant)>,
-    looked: (usize, usize, usize),
+    /// The same of encrypted ones that could not be opened.
+    unopened: Known<(u32, Instant)>,
+    looked: (usize, usize, usize, usize),
     last: Option<Conn>,
     /// Bytes of whole pieces on open connections.
     held: usize,
@@ -77,15 +88,18 @@ pub(super) struct Dials {
     pub(super) dialled: u64,
     /// Ended in this run after having been connected.
     pub(super) connected: u64,
+    /// Of these, the encrypted ones.
+    pub(super) sealed_connected: u64,
     /// Ended in this run, by fault; and with metadata.
     pub(super) faults: [u64; PeerFault::COUNT],
     pub(super) delivered: u64,
 }
 
 impl Dials {
-    pub(super) fn new(most: u32, lag: Rc<Lag>) -> Self {
+    pub(super) fn new(most: u32, encryption: Encrypts, lag: Rc<Lag>) -> Self {
         Self {
             most: most as usize,
+            encryption,
             lag,
             open: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -93,11 +107,13 @@ impl Dials {
             prefixes: Known::default(),
             attempts: Known::default(),
             unconnected: Known::default(),
-            looked: (0, 0, 0),
+            unopened: Known::default(),
+            looked: (0, 0, 0, 0),
             last: None,
             held: 0,
             dialled: 0,
             connected: 0,
+            sealed_connected: 0,
             faults: [0; PeerFault::COUNT],
             delivered: 0,
         }
@@ -105,7 +121,10 @@ impl Dials {
 
     /// A new crawler began: it knows of no connection and no attempt.
     pub(super) fn on_started(&mut self) {
-        *self = Self { last: self.last, ..Self::new(self.most as u32, self.lag.clone()) };
+        *self = Self {
+            last: self.last,
+            ..Self::new(self.most as u32, self.encryption, self.lag.clone())
+        };
     }
 
     /// How many are open.
@@ -142,8 +161,9 @@ impl Dials {
         found.check(count <= usize::from(PER_ADDRESS_MAX), DIALS_BOUNDED, || {
             format!("{count} connections to {}", to.ip())
         });
-        let (connected, moved, wire) = (None, None, Wire::default());
-        let begun = Connection { to, dialled: now, connected, moved, crowded, deadline, wire };
+        let (connected, moved, line, wire) = (None, None, Line::default(), Wire::default());
+        let begun =
+            Connection { to, dialled: now, connected, moved, crowded, deadline, line, wire };
         self.open.insert(conn, begun);
         self.deadlines.insert((deadline, conn));
         let (open, most) = (self.open.len(), self.most);
@@ -161,7 +181,8 @@ impl Dials {
     pub(super) fn on_read(&mut self, found: &mut Findings, conn: Conn, bytes: &[u8]) {
         let Some(connection) = self.open.get_mut(&conn) else { return };
         let before = (connection.wire.shaken, connection.wire.size.is_some());
-        let whole = connection.wire.on_read(found.now, bytes);
+        let bytes = connection.line.read(bytes);
+        let whole = connection.wire.on_read(found.now, &bytes);
         let after = (connection.wire.shaken, connection.wire.size.is_some());
         if whole > 0 || before != after {
             connection.moved = Some(found.now);
@@ -179,7 +200,7 @@ impl Dials {
     pub(super) fn on_wrote(
         &mut self,
         found: &mut Findings,
-        heard: &Heard,
+        (heard, truth): (&Heard, &dyn GroundTruth),
         conn: Conn,
         bytes: &[u8],
     ) -> Option<(Instant, [u8; 20])> {
@@ -194,9 +215,15 @@ impl Dials {
         found.check(connection.connected.is_some(), SILENT_AFTER_END, || {
             format!("{} bytes to {to}, which never accepted", bytes.len())
         });
-        connection.wire.on_written(found, heard, to, bytes);
+        let now = found.now;
+        let encryption = self.encryption;
+        match connection.line.written(bytes, encryption, || truth.seal(now, to)) {
+            Ok(bytes) => connection.wire.on_written(found, heard, to, &bytes),
+            Err(what) => found.fail(ENCRYPTION_SOUND, || format!("to {to}: {what}")),
+        }
         let hash = connection.wire.hash.filter(|_| !known)?;
-        self.on_attempt(found, to, dialled, &hash);
+        let way = usize::from(connection.line.is_sealed());
+        self.on_attempt(found, (to, way), dialled, &hash);
         Some((dialled, hash))
     }
 
@@ -240,10 +267,21 @@ impl Dials {
             return None;
         }
         self.connected += 1;
-        let peer = peer_key(&connection.wire.hash?, connection.to);
+        self.sealed_connected += u64::from(connection.line.is_sealed());
+        let Some(hash) = connection.wire.hash else {
+            let counts = fault.is_some_and(|fault| {
+                !matches!(fault, PeerFault::Pressure | PeerFault::Yielded | PeerFault::Aborted)
+            });
+            if counts && connection.line.is_sealed() && !is_cut_off(found.now, silence, fault) {
+                self.on_unopened(found, heard, &connection);
+            }
+            return None;
+        };
+        let peer = peer_key(&hash, connection.to);
         if let (Some(fault), Some(attempt)) = (fault, self.attempts.get_mut(&peer)) {
             if is_cut_off(found.now, silence, Some(fault)) {
-                attempt.goes_on = true;
+                // Whether a crawler suspects as much at this very moment is its own affair.
+                attempt.next = [true; 2];
             } else {
                 attempt.after(&connection, fault);
             }
@@ -297,18 +335,42 @@ impl Dials {
         });
     }
 
-    fn on_attempt(&mut self, found: &mut Findings, to: SocketAddr, at: Instant, hash: &[u8; 20]) {
+    fn on_attempt(
+        &mut self,
+        found: &mut Findings,
+        (to, way): (SocketAddr, usize),
+        at: Instant,
+        hash: &[u8; 20],
+    ) {
         let peer = peer_key(hash, to);
-        let (put_backs, turns, pressures) = (0, 0, 0);
-        let fresh = Attempt { at, goes_on: false, put_backs, turns, pressures, piecewise: false };
         let before = self.attempts.get(&peer).filter(|before| at < before.at + HOUR).copied();
-        let again = before.is_some_and(|before| !before.goes_on);
+        let again = before.is_some_and(|before| !before.next[way]);
         found.check(!again, DIALS_BOUNDED, || {
             format!("{to} is dialled again for {} within an hour", hex(hash))
         });
-        let next = before.map_or(fresh, |before| Attempt { goes_on: false, ..before });
+        let mut next = before.unwrap_or_else(|| Attempt::new(at));
+        next.next = [false; 2];
+        next.tried[way] = true;
         self.attempts.insert(peer, next);
         forget(&mut self.attempts, &mut self.looked.1, |attempt| at < attempt.at + HOUR);
+    }
+
+    /// An encrypted connection was accepted and ended before it could be opened. For which infohash
+    /// is not to be seen: an endpoint has a plan's worth of them for each that it was named for.
+    fn on_unopened(&mut self, found: &mut Findings, heard: &Heard, connection: &Connection) {
+        let (at, endpoint) = (connection.dialled, endpoint_key(connection.to));
+        let times = self.unopened.entry(endpoint).or_insert((0, at));
+        if at >= times.1 + HOUR {
+            *times = (0, at);
+        }
+        times.0 += 1;
+        let times = times.0;
+        let named = heard.named_for.get(&endpoint).copied().unwrap_or(0);
+        found.check(times <= named * u32::from(PLAN_CONNECTS_MAX), DIALS_BOUNDED, || {
+            let to = connection.to;
+            format!("{to} took {times} keys within an hour, a peer of {named} infohashes")
+        });
+        forget(&mut self.unopened, &mut self.looked.3, |(_, first)| at < *first + HOUR);
     }
 
     /// A dial came to nothing. For which infohash is not to be seen, so an endpoint has as many
@@ -336,6 +398,24 @@ fn is_cut_off(now: Instant, silence: &Silence, fault: Option<PeerFault>) -> bool
 }
 
 impl Connection {
+    /// Its own way, of both.
+    fn same_way(&self) -> [bool; 2] {
+        [!self.line.is_sealed(), self.line.is_sealed()]
+    }
+
+    /// Whether it was accepted and came to nothing before a handshake.
+    fn is_barred(&self, fault: PeerFault) -> bool {
+        let keys = [
+            PeerFault::ClosedExchangingKeys,
+            PeerFault::BadKey,
+            PeerFault::NoVc,
+            PeerFault::BadSelect,
+            PeerFault::BadPad,
+        ];
+        let early = matches!(fault, PeerFault::ClosedEarly | PeerFault::HandshakeTimeout);
+        fault == PeerFault::NotBitTorrent || keys.contains(&fault) || (early && !self.wire.shaken)
+    }
+
     /// When it must be over: the phase it is in, and the whole.
     fn due(&self, lag: &Lag) -> Instant {
         let Some(connected) = self.connected else {
@@ -351,29 +431,46 @@ impl Connection {
 }
 
 impl Attempt {
-    /// A dial of this attempt failed: whether another belongs to it.
+    /// One that begins with a dial at `at`.
+    fn new(at: Instant) -> Self {
+        let (next, tried) = ([true; 2], [false; 2]);
+        let (connects, put_backs, turns, pressures) = (0, 0, 0, 0);
+        Self { at, next, tried, connects, put_backs, turns, pressures, piecewise: false }
+    }
+
+    /// A dial of this attempt failed: in which ways others belong to it.
     fn after(&mut self, connection: &Connection, fault: PeerFault) {
         let wire = &connection.wire;
-        let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate)
-            && wire.pieces() > 1
-            && !self.piecewise;
+        let (same, none) = (connection.same_way(), [false; 2]);
+        let when = |goes_on: bool| if goes_on { same } else { none };
         if fault == PeerFault::Pressure {
             self.pressures = self.pressures.saturating_add(1);
-            self.goes_on = self.pressures <= PRESSURES_MAX;
+            self.next = when(self.pressures <= PRESSURES_MAX);
             return;
         }
-        let blameless =
-            fault == PeerFault::Yielded || (fault == PeerFault::ClosedEarly && connection.crowded);
         if fault == PeerFault::Yielded && !wire.received.is_empty() {
             // What gave up its place has another turn, more of them while each brings a piece.
             self.turns = self.turns.saturating_add(1);
-            self.goes_on = self.turns <= TURNS_MAX;
-        } else if blameless && self.put_backs < PUT_BACKS_MAX {
-            self.put_backs += 1;
-            self.goes_on = true;
+            self.next = when(self.turns <= TURNS_MAX);
+            return;
+        }
+        self.connects = self.connects.saturating_add(1);
+        let hung_up = matches!(fault, PeerFault::ClosedEarly | PeerFault::ClosedExchangingKeys);
+        let blameless = fault == PeerFault::Yielded || (hung_up && connection.crowded);
+        let choked = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate)
+            && wire.pieces() > 1
+            && !self.piecewise;
+        if self.connects >= PLAN_CONNECTS_MAX {
+            self.next = none;
         } else {
-            self.goes_on = choked;
-            self.piecewise |= choked;
+            let once_more = blameless && self.put_backs < PUT_BACKS_MAX;
+            self.put_backs += u8::from(once_more);
+            self.piecewise |= choked && !once_more;
+            // Or in the way that was not tried yet.
+            let is_barred = connection.is_barred(fault);
+            let goes_on = once_more || choked;
+            self.next =
+                [0, 1].map(|way| if same[way] { goes_on } else { is_barred && !self.tried[way] });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use estudely_core::InfoHash;
+use estudely_core::{InfoHash, Instant};
 
 /// What is true of the world, known to the simulator alone.
 pub trait GroundTruth {
@@ -16,8 +16,22 @@ pub trait GroundTruth {
     fn is_invented(&self, _hash: &InfoHash) -> bool {
         false
     }
+    /// What opens an encrypted connection to whoever lives at `peer` at `now`; `None` if nobody
+    /// there takes one.
+    fn seal(&self, _now: Instant, _peer: SocketAddr) -> Option<Seal> {
+        None
+    }
     /// Where the crawler begins.
     fn bootstrap(&self) -> Vec<SocketAddr>;
+}
+
+/// What opens an encrypted connection, beside what is sent there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// The peer's private key.
+    pub private: [u8; 20],
+    /// Its torrent.
+    pub torrent: InfoHash,
 }
 
 /// What a row must say.

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use estudely_core::{Family, InfoHash};
+use estudely_core::{Family, InfoHash, Instant};
 
-use super::expected::{Due, Fields, GroundTruth};
+use super::expected::{Due, Fields, GroundTruth, Seal};
+use crate::actors::mse::{Terms, private_key};
+use crate::world::dht::Resident;
 use crate::world::universe::{Fact, Universe};
 
 impl GroundTruth for Rc<Universe> {
@@ -34,6 +36,13 @@ impl GroundTruth for Rc<Universe> {
 
     fn is_invented(&self, hash: &InfoHash) -> bool {
         self.worlds().any(|world| world.is_invented(*hash))
+    }
+
+    fn seal(&self, now: Instant, peer: SocketAddr) -> Option<Seal> {
+        let (family, resident) = self.resident(now, peer)?;
+        let (world, Resident::Peer(number)) = (self.world(family)?, resident) else { return None };
+        let torrent = world.key(world.peer(number).torrent);
+        Terms::of(world, number).map(|_| Seal { private: private_key(world, number), torrent })
     }
 
     fn bootstrap(&self) -> Vec<SocketAddr> {

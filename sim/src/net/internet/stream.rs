@@ -12,7 +12,8 @@ use estudely_core::{Duration, Family, Instant};
 
 use super::{Delivery, Flight, Net};
 use crate::actors::decoy::DecoyPeer;
-use crate::actors::peer::{Peer, Step};
+use crate::actors::door::AnyPeer;
+use crate::actors::peer::Step;
 use crate::net::event::Conn;
 use crate::net::link::{Direction, hit};
 use crate::world::dht::{Decoy, NodeKind, PeerState, Resident, World};
@@ -51,7 +52,7 @@ struct Host {
 /// Who accepted.
 #[derive(Debug)]
 enum Actor {
-    Peer(Peer),
+    Peer(AnyPeer),
     Decoy(DecoyPeer),
 }
 
@@ -106,7 +107,7 @@ fn meet(universe: &Universe, at: Instant, to: SocketAddr) -> Meeting {
     match resident {
         Resident::Peer(number) => match world.peer(number).state {
             PeerState::Live | PeerState::Silent => {
-                accepts(Actor::Peer(Peer::new(world, at, number)))
+                accepts(Actor::Peer(AnyPeer::new(world, at, number)))
             }
             PeerState::Refuses => Meeting::Refuses,
             PeerState::Hangs => Meeting::Hangs,

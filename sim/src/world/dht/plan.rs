@@ -180,6 +180,10 @@ pub struct Plan {
     /// Share of peers that cannot serve: a third refuse, a third accept and stay silent, a third
     /// never complete the TCP handshake.
     pub dead_peers: Percent,
+    /// Share of the live peers that take encrypted connections only.
+    pub sealed_peers: Percent,
+    /// Share of these that select RC4; the others go on in the clear behind the keys.
+    pub sealed_rc4: Percent,
     /// Lengths of info dictionaries.
     pub metadata: MetadataSizes,
     /// `interval` of samples in seconds (51.1).
@@ -205,6 +209,8 @@ impl Plan {
             torrents: 0,
             peers: 1..=1,
             dead_peers: Percent::ZERO,
+            sealed_peers: Percent::ZERO,
+            sealed_rc4: Percent::ZERO,
             metadata: MetadataSizes::Realistic,
             interval: INTERVAL_DEFAULT,
             routing: Routing::Ideal,

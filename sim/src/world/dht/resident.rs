@@ -30,6 +30,17 @@ pub enum PeerState {
     Hangs,
 }
 
+/// How connections to a peer must begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// In the clear.
+    Clear,
+    /// With an exchange of keys, behind which all is in the clear.
+    Keys,
+    /// With an exchange of keys, and RC4 to the end.
+    Rc4,
+}
+
 impl PeerState {
     /// The word in the truth file.
     pub const fn word(self) -> &'static str {

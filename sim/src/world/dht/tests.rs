@@ -21,6 +21,8 @@ pub(crate) fn plan(nodes: u32, torrents: u32) -> Plan {
         torrents,
         peers: 2..=5,
         dead_peers: share(50),
+        sealed_peers: Percent::ZERO,
+        sealed_rc4: Percent::ZERO,
         metadata: MetadataSizes::Realistic,
         interval: INTERVAL_DEFAULT,
         routing: Routing::Tables,

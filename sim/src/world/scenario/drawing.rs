@@ -7,7 +7,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Families, Harness, OutputFate, Scenario};
+use super::{Encrypts, Families, Harness, OutputFate, Scenario};
 use crate::world::dht::Routing;
 use crate::world::draw::draw;
 use crate::world::vice::{Bait, Baits, NodeVice, NodeVices, PeerVice, PeerVices};
@@ -126,6 +126,8 @@ fn draw_world(scenario: &mut Scenario, dice: &mut Dice) {
     scenario.moves = dice.within(0..=50);
     let heavy = dice.within(1..=2);
     scenario.heavy = if dice.percent(10) { heavy } else { 0 };
+    scenario.mse_peers = dice.fault(10..=50, 60..=100);
+    scenario.mse_rc4 = dice.one_of(&[0, 50, 100]);
 }
 
 fn draw_links(scenario: &mut Scenario, dice: &mut Dice) {
@@ -178,6 +180,11 @@ fn draw_workload(scenario: &mut Scenario, dice: &mut Dice) {
     scenario.crashes = dice.fault(1..=1, 2..=5);
     scenario.clock_stalls = dice.fault(1..=2, 3..=8);
     scenario.silent_s = dice.fault(1..=10, 20..=60);
+    scenario.encryption = match dice.within(0..=9) {
+        0 => Encrypts::Require,
+        1 => Encrypts::Off,
+        _ => Encrypts::Auto,
+    };
 }
 
 /// Most runs are judged by what they find, so that most must not end before that: of a hundred some

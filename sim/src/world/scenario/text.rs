@@ -74,6 +74,8 @@ impl Scenario {
             ("dead-nodes", self.dead_nodes),
             ("unsampled", self.unsampled),
             ("dead-peers", self.dead_peers),
+            ("mse-peers", self.mse_peers),
+            ("mse-rc4", self.mse_rc4),
             ("new-ids", self.new_ids),
             ("moves", self.moves),
             ("one-way", self.one_way),

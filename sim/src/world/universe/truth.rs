@@ -90,10 +90,11 @@ impl UniverseTruth {
         }
         for world in worlds.clone() {
             truth.add_samples(world, &span);
-            truth.add_peers(world, &span);
+            truth.add_peers(scenario, world, &span);
         }
         for fact in &mut truth.facts {
-            let strangers = worlds.clone().map(|world| bad_peers(world, fact.number)).sum::<u64>();
+            let bad = |world| bad_peers(scenario, world, fact.number);
+            let strangers = worlds.clone().map(bad).sum::<u64>();
             let fits = fact.peers.len() <= scenario.peers_per_infohash as usize;
             let in_the_way = strangers >= u64::from(scenario.peer_attempts) || !fits;
             if strangers > 0 && in_the_way {
@@ -184,12 +185,12 @@ impl UniverseTruth {
         }
     }
 
-    fn add_peers(&mut self, world: &World, span: &Span) {
+    fn add_peers(&mut self, scenario: &Scenario, world: &World, span: &Span) {
         for fact in &mut self.facts {
             // Beyond that, who is named depends on who else lives.
             let named = world.peers_of(fact.number).len() <= VALUES_MAX_V6;
             for peer in world.peers_of(fact.number) {
-                let serves = serves(world, peer);
+                let serves = serves(scenario, world, peer);
                 *fact.peers.entry(world.peer(peer).addr).or_default() |= serves;
                 let steady = world.peer_life(peer).spans(0, span.end);
                 fact.reachable[world.family().index()] |= serves && steady && named;
@@ -214,14 +215,16 @@ fn blank(world: &World, number: u32) -> Fact {
     }
 }
 
-/// Whether a patient fetcher gets the metadata from a peer.
-fn serves(world: &World, peer: u32) -> bool {
-    world.peer(peer).state == PeerState::Live && world.peer_vice(peer).is_none_or(PeerVice::serves)
+/// Whether a patient fetcher gets the metadata from a peer, encrypting as the crawler does.
+fn serves(scenario: &Scenario, world: &World, peer: u32) -> bool {
+    world.peer(peer).state == PeerState::Live
+        && world.peer_vice(peer).is_none_or(PeerVice::serves)
+        && scenario.encryption.opens(world.peer_door(peer))
 }
 
 /// How many of a torrent's peers, ever, accept a connection and do not serve.
-fn bad_peers(world: &World, torrent: u32) -> u64 {
+fn bad_peers(scenario: &Scenario, world: &World, torrent: u32) -> u64 {
     let accepts = |peer| matches!(world.peer(peer).state, PeerState::Live | PeerState::Silent);
-    let bad = |&peer: &u32| accepts(peer) && !serves(world, peer);
+    let bad = |&peer: &u32| accepts(peer) && !serves(scenario, world, peer);
     world.peers_of(torrent).filter(bad).count() as u64
 }

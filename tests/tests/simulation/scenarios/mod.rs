@@ -6,6 +6,7 @@ mod clock_slips;
 mod dht_bootstrap;
 mod dual_stack;
 mod eclipse;
+mod encrypted;
 mod half_sybil;
 mod interval_restart;
 mod mass_timeout;

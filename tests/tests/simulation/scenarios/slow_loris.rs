@@ -37,6 +37,10 @@ fn stage(
         (PeerState::Hangs, _) => {
             (Some(PeerFault::ConnectTimeout), Some(at.since(call.dialled)), CONNECT_TIMEOUT)
         }
+        // Of a key it understands nothing.
+        (PeerState::Live, Some(_)) if call.is_sealed => {
+            (Some(PeerFault::ClosedExchangingKeys), None, HANDSHAKE_TIMEOUT)
+        }
         (PeerState::Silent, _) | (_, Some(PeerVice::Drip)) => {
             (Some(PeerFault::HandshakeTimeout), Some(connected()), HANDSHAKE_TIMEOUT)
         }

@@ -388,6 +388,7 @@ impl Bench {
 
     pub(super) fn dial(&mut self, conn: u64, to: SocketAddr) {
         self.stats.dialled += 1;
+        self.stats.tcp_dialled += 1;
         self.stats.connections_open += 1;
         self.see(Event::Dialled { conn: Conn(conn), to });
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use estudely_core::limits::{BARREN_ROUNDS_MAX, PUT_BACKS_MAX, TURNS_MAX};
+use estudely_core::limits::{BARREN_ROUNDS_MAX, PLAN_CONNECTS_MAX, PUT_BACKS_MAX, TURNS_MAX};
 use estudely_core::{Config, Duration, InfoHash, Mode, PeerFault};
 
 use super::super::table::snapshot;
@@ -11,7 +11,7 @@ use super::{ID, id, knowing_in, node};
 use crate::judge::checker::dials::PRESSURES_MAX;
 use crate::judge::checker::expected::{Due, Fields};
 use crate::judge::rule::*;
-use crate::world::scenario::Scenario;
+use crate::world::scenario::{Encrypts, Scenario};
 
 fn peer(n: u8) -> SocketAddr {
     addr(&format!("30.{n}.1.1:7000"))
@@ -84,11 +84,16 @@ fn fetched(bench: &mut Bench) {
     let head = format!("d8:msg_typei1e5:piecei0e10:total_sizei{}ee", RAW.len());
     bench.read(1, &extended(2, &[head.as_bytes(), RAW].concat()));
     bench.ended(1, None);
-    bench.stats.connected += 1;
-    bench.stats.delivered += 1;
-    bench.stats.handshaken += 1;
-    bench.stats.offering_metadata += 1;
-    bench.stats.complete += 1;
+    let stats = &mut bench.stats;
+    for reached in [&mut stats.connected, &mut stats.tcp_connected, &mut stats.delivered] {
+        *reached += 1;
+    }
+    for reached in [&mut stats.handshaken, &mut stats.tcp_handshaken] {
+        *reached += 1;
+    }
+    for reached in [&mut stats.offering_metadata, &mut stats.complete, &mut stats.tcp_complete] {
+        *reached += 1;
+    }
 }
 
 #[test]
@@ -271,6 +276,59 @@ fn a_peer_is_tried_once_an_hour_unless_the_attempt_goes_on() {
             bench.wait(wait);
         }
         bench.expect(breaks.then_some(DIALS_BOUNDED));
+    }
+}
+
+/// What an encrypted connection begins with: a key, and some padding.
+const KEY_AND_PADDING: [u8; 200] = [0x77; 200];
+
+/// One dial that is accepted, says this, and fails so.
+fn fail(bench: &mut Bench, conn: u64, said: &[u8], fault: PeerFault) {
+    bench.dial(conn, peer(1));
+    bench.connected(conn);
+    bench.wrote(conn, said);
+    bench.ended(conn, Some(fault));
+    // All of them within less than makes an outage of it.
+    bench.wait(Duration::from_millis(200));
+}
+
+#[test]
+fn a_plan_goes_on_with_encryption_after_an_early_end_and_has_four_connects_at_most() {
+    let clear = handshake(hash_of(RAW));
+    let closed = PeerFault::ClosedExchangingKeys;
+    for (first, sealed, clear_again, breaks) in [
+        (PeerFault::ClosedEarly, 1, false, false),
+        (PeerFault::HandshakeTimeout, 1, false, false),
+        (PeerFault::NotBitTorrent, PLAN_CONNECTS_MAX, false, false),
+        (PeerFault::ClosedEarly, PLAN_CONNECTS_MAX + 1, false, true),
+        (PeerFault::ClosedEarly, 1, true, true),
+    ] {
+        let mut bench = with_peer();
+        fail(&mut bench, 1, &clear, first);
+        for conn in 2..2 + u64::from(sealed) {
+            fail(&mut bench, conn, &KEY_AND_PADDING, closed);
+        }
+        if clear_again {
+            fail(&mut bench, 100, &clear, first);
+        }
+        bench.expect(breaks.then_some(DIALS_BOUNDED));
+    }
+}
+
+#[test]
+fn connections_are_encrypted_where_that_was_asked_for() {
+    let clear = handshake(hash_of(RAW));
+    for (encryption, said, breaks) in [
+        (Encrypts::Auto, &clear[..], false),
+        (Encrypts::Auto, &KEY_AND_PADDING, false),
+        (Encrypts::Require, &clear, true),
+        (Encrypts::Require, &KEY_AND_PADDING, false),
+        (Encrypts::Off, &clear, false),
+        (Encrypts::Off, &KEY_AND_PADDING, true),
+    ] {
+        let mut bench = with_peers(Scenario { encryption, ..Scenario::calm(1) }, &[peer(1)]);
+        fail(&mut bench, 1, said, PeerFault::ClosedEarly);
+        bench.expect(breaks.then_some(ENCRYPTION_SOUND));
     }
 }
 
