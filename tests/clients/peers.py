@@ -7,11 +7,14 @@ import os
 import signal
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import libtorrent as lt
+
+from wire import Unserved
 
 PR_SET_PDEATHSIG = 1
 
@@ -47,14 +50,16 @@ def stop(child):
 
 
 class Libtorrent:
-    """A session with DHT; `transport` is how it can be reached: tcp, mse (encryption forced) or
-    utp."""
+    """A session with DHT; `transport` is how it can be reached: tcp, utp, or mse (encryption
+    forced), of which it selects what it likes best, mse-rc4 or mse-plain one way alone."""
 
     client = "libtorrent"
 
     def __init__(self, address, folder, transport="tcp"):
         self.address, self.folder, self.transport = address, Path(folder), transport
-        forced = lt.enc_policy.forced if transport == "mse" else lt.enc_policy.enabled
+        is_forced = transport.startswith("mse")
+        policy = lt.enc_policy.forced if is_forced else lt.enc_policy.enabled
+        levels = {"mse-rc4": lt.enc_level.rc4, "mse-plain": lt.enc_level.plaintext}
         self.session = lt.session(
             {
                 "listen_interfaces": f"{address}:0",
@@ -81,7 +86,8 @@ class Libtorrent:
                 "listen_queue_size": 200,
                 "aio_threads": 1,
                 "hashing_threads": 1,
-                "in_enc_policy": int(forced),
+                "in_enc_policy": int(policy),
+                "allowed_enc_level": int(levels.get(transport, lt.enc_level.both)),
                 "out_enc_policy": int(lt.enc_policy.enabled),
                 "enable_incoming_tcp": transport != "utp",
             }
@@ -122,6 +128,34 @@ class Libtorrent:
         """Announces on behalf of another client on this very address."""
         for key in keys:
             self.session.dht_announce(lt.sha1_hash(bytes.fromhex(key)), port, 0)
+
+
+def fetch_encrypted(peer, key, source, timeout=30.0):
+    """The info dictionary behind `key` as `peer` serves it to a libtorrent that encrypts."""
+    session = lt.session(
+        {
+            "listen_interfaces": f"{source}:0",
+            "outgoing_interfaces": source,
+            "alert_mask": 0,
+            "enable_dht": False,
+            "enable_lsd": False,
+            "enable_upnp": False,
+            "enable_natpmp": False,
+            "enable_outgoing_utp": False,
+            "out_enc_policy": int(lt.enc_policy.forced),
+        }
+    )
+    parameters = lt.parse_magnet_uri(f"magnet:?xt=urn:btih:{key}")
+    parameters.save_path = "/nonexistent"
+    parameters.flags |= lt.torrent_flags.upload_mode
+    handle = session.add_torrent(parameters)
+    handle.connect_peer(peer)
+    deadline = time.monotonic() + timeout
+    while not handle.status().has_metadata:
+        if time.monotonic() > deadline:
+            raise Unserved("no metadata over an encrypted connection in time")
+        time.sleep(0.05)
+    return handle.torrent_file().info_section()
 
 
 def write_payload(torrent, place):

@@ -11,7 +11,8 @@ The line: `truth` (the file with the truth), `bootstrap` (some nodes), `prefix` 
 bytes of all addresses; .200 to .254 are free for crawlers), `nodes`, `keys`, `exposed`.
 The truth: one JSON object a line for each infohash as the DHT knows it, in the form of the truth
 file of `swarm`: what its CSV row must hold, `exposed` (some node has it in its BEP 51 sample), and
-the `peers` that announced it; the state `live` says that a plain TCP fetch of our own worked.
+the `peers` that announced it; the state `live` says that a fetch of our own over TCP worked, in the
+clear, or, by a client that forces encryption, through a libtorrent.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from pathlib import Path
 import krpc
 import torrents as generator
 import wire
-from peers import Aria2, Libtorrent, Transmission
+from peers import Aria2, Libtorrent, Transmission, fetch_encrypted
 
 # What is not shared out evenly over the libtorrent sessions: these clients alone serve these.
 EXCLUSIVE = {
@@ -53,6 +54,8 @@ EXCLUSIVE = {
         "symlinks",
     ],
     "mse": ["magnet only 6", "seeded 3"],
+    "mse-rc4": ["magnet only 1", "seeded 1"],
+    "mse-plain": ["magnet only 2", "seeded 2"],
     "utp": ["magnet only 7", "seeded album 1"],
 }
 PHANTOMS = 3  # infohashes announced for a port on which nobody listens
@@ -98,8 +101,8 @@ class Swarm:
             Libtorrent(self.address(10 + n), home(f"session{n}")) for n in range(sessions)
         ]
         special = {
-            "mse": Libtorrent(self.address(100), home("mse"), "mse"),
-            "utp": Libtorrent(self.address(101), home("utp"), "utp"),
+            name: Libtorrent(self.address(host), home(name), name)
+            for name, host in (("mse", 100), ("utp", 101), ("mse-rc4", 102), ("mse-plain", 103))
         }
         # These share the address of the client for which they announce.
         self.heralds = {
@@ -217,13 +220,15 @@ class Swarm:
     # --- the truth ---
 
     def check_served(self):
-        """Fetches everything from everybody over plain TCP: {(key, peer): None or why not}. Each
-        fetch has its own source: transmission hangs up on a second handshake from an address."""
+        """Fetches everything from everybody over TCP: {(key, peer): None or why not}. Each fetch
+        has its own source: transmission hangs up on a second handshake from an address."""
 
         def attempt(number, served):
             client, torrent, key = served
             try:
-                info = wire.fetch(client.peer(), key, self.address(120 + number % 80))
+                is_forced = client.transport.startswith("mse")
+                fetch = fetch_encrypted if is_forced else wire.fetch
+                info = fetch(client.peer(), key, self.address(120 + number % 80))
             except wire.Unserved as reason:
                 return str(reason)
             return None if info == torrent.info else "other bytes than were added"
@@ -254,7 +259,7 @@ class Swarm:
         rows.update((key, self.row(key, exposed)) for key in self.phantoms)
         for client, torrent, key in self.served:
             why = reasons[key, client.peer()]
-            state = "live" if why is None else "not over plain TCP"
+            state = "live" if why is None else "not over TCP"
             self.add_peer(rows[key], client.peer(), state, client.client, client.transport)
             rows[key].update(
                 {
@@ -269,7 +274,7 @@ class Swarm:
                     "sha256": hashlib.sha256(torrent.info).hexdigest(),
                 }
             )
-            if why and client.transport == "tcp":
+            if why and client.transport != "utp":
                 say(f"{client.client} does not serve {torrent.label!r}: {why}")
         for key in self.phantoms:
             self.add_peer(rows[key], (self.address(112), 1), "refuses", "none", "none")
@@ -321,7 +326,7 @@ def main():
         exposed = sum(row["exposed"] for row in rows)
         say(
             f"ready after {time.monotonic() - started:.0f} s: {len(rows)} infohashes, "
-            f"{exposed} exposed, {served} served over plain TCP"
+            f"{exposed} exposed, {served} served over TCP"
         )
         bootstrap = [":".join(map(str, node.node())) for node in swarm.ordinary[:3]]
         ready = {

@@ -123,6 +123,42 @@ fn every_kind_of_client_serves_one_torrent_on_request() {
     }
 }
 
+/// Asks one peer of a torrent under each word of `--encryption`; which brought the metadata.
+fn words_that_fetch(
+    clients: &Clients,
+    folder: &TempDir,
+    client: &str,
+    label: &str,
+) -> Vec<&'static str> {
+    let (key, torrent) = clients.truth.labelled(label);
+    let peer = torrent.live_peer(client).expect("a live peer").to_string();
+    let fetches = |word: &&str| {
+        let run = get(clients, folder, key, &["--peer", &peer, "--encryption", word]);
+        let table = Table::parse(&run.stdout);
+        table.assert_true(&clients.truth);
+        !table.verified().is_empty()
+    };
+    ["auto", "require", "off"].into_iter().filter(fetches).collect()
+}
+
+#[test]
+fn clients_that_force_encryption_serve_whatever_they_select_unless_the_user_rules_it_out() {
+    let Some(clients) = Clients::get() else { return };
+    let folder = TempDir::new().expect("a temporary folder");
+    for (client, label, expected) in [
+        // Forced: either way, RC4 alone, the clear behind the keys alone.
+        ("libtorrent", "seeded 3", &["auto", "require"][..]),
+        ("libtorrent", "magnet only 1", &["auto", "require"]),
+        ("libtorrent", "seeded 2", &["auto"]),
+        // Not forced.
+        ("libtorrent", "seeded 0", &["auto", "require", "off"]),
+        ("transmission", "seeded 4", &["auto", "require", "off"]),
+        ("aria2", "seeded 5", &["auto", "require", "off"]),
+    ] {
+        assert_eq!(words_that_fetch(clients, &folder, client, label), expected, "{client} {label}");
+    }
+}
+
 #[test]
 fn one_torrent_is_found_by_infohash_and_by_magnet() {
     let Some(clients) = Clients::get() else { return };
