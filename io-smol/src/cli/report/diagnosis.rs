@@ -1,4 +1,5 @@
-//! Why a run has nothing to show: the first stage of the funnel that let nothing through.
+//! Why a run has nothing to show: the first stage of the funnel that let nothing through; and which
+//! transport never let anything through, whatever there is to show.
 
 use estudely_core::{AddressPolicy, Mode, PeerFault, Stats};
 
@@ -6,8 +7,30 @@ use super::errors;
 use crate::engine::run::{Ended, Report};
 use crate::text::counted;
 
-/// Lines for a run that verified nothing, or in [`Mode::Peers`] found no peer; none otherwise.
+/// Accepted connections after which a transport that never got further is worth a word.
+const TELLING_TRIES: u64 = 200;
+
+/// Lines for a run that verified nothing, or in [`Mode::Peers`] found no peer, and for a transport
+/// that never got anywhere; none otherwise.
 pub fn diagnose(report: &Report, mode: Mode, policy: AddressPolicy) -> Vec<String> {
+    let mut lines = nothing_found(report, mode, policy);
+    lines.extend(never_encrypted(&report.stats));
+    lines
+}
+
+/// What to say when many peers accepted an encrypted connection and none answered on it.
+fn never_encrypted(stats: &Stats) -> Option<String> {
+    let Stats { tcp_dialled, mse_connected, mse_handshaken, .. } = *stats;
+    let cure = if tcp_dialled == 0 { "auto" } else { "off" };
+    (mse_connected >= TELLING_TRIES && mse_handshaken == 0).then(|| {
+        format!(
+            "no peer answered {mse_connected} encrypted connections: they may be filtered on the \
+             way; --encryption {cure} does without them"
+        )
+    })
+}
+
+fn nothing_found(report: &Report, mode: Mode, policy: AddressPolicy) -> Vec<String> {
     let stats = &report.stats;
     let wanted = if mode.dials() { stats.verified } else { stats.infohashes_with_peers };
     if wanted > 0 {
@@ -296,6 +319,22 @@ mod tests {
         let mut stats = Stats::default();
         stats.infohashes_with_peers += 1;
         assert!(lines(Mode::Peers, stats).is_empty());
+    }
+
+    #[test]
+    fn encryption_that_never_gets_through_is_said_even_beside_results() {
+        let mut stats = Stats::default();
+        (stats.verified, stats.tcp_dialled, stats.mse_connected) = (1, 900, TELLING_TRIES - 1);
+        assert_eq!(lines(Mode::Crawl, stats.clone()), [""; 0], "it may be chance");
+        stats.mse_connected += 1;
+        let said = "no peer answered 200 encrypted connections: they may be filtered on the way; \
+                    --encryption off does without them";
+        assert_eq!(lines(Mode::Crawl, stats.clone()), [said]);
+        stats.tcp_dialled = 0;
+        let said = lines(Mode::Fetch, stats.clone());
+        assert!(said[0].ends_with("--encryption auto does without them"), "{said:?}");
+        stats.mse_handshaken = 1;
+        assert_eq!(lines(Mode::Crawl, stats), [""; 0]);
     }
 
     #[test]
