@@ -605,10 +605,56 @@ def key_exchanges():
         seed("mse", name, data)
 
 
+def plans():
+    """`plan`: what the run allows; for each connection how it ended, how far it came, and bits."""
+    words = re.findall(r'=> "([a-z-]+)",', (HERE / "../core/src/base/fault.rs").read_text())
+    auto, require, off = range(3)
+    nothing, connected, keys, handshaken, offered, complete = range(6)
+    cut_off, held_up, crowded, several, some, left, no_room, wants = (1 << bit for bit in range(8))
+
+    def ended(word, progress=connected, bits=0):
+        return bytes([words.index(word), progress, bits])
+    closed, refused = ended("closed-early"), ended("refused", nothing)
+    choked = ended("metadata-timeout", offered, several | left)
+    late = ended("closed-late", offered, several | left)
+    turn = ended("yielded", offered, several | some | left)
+    hang_up = ended("closed-early", connected, crowded)
+    broken_off = bytes([len(words), nothing, 0])
+    for name, policy, ends in [
+        ("refused", auto, [refused]),
+        ("barred_both_ways", auto, [closed, ended("closed-exchanging-keys")]),
+        ("barred_both_ways_keys_first", auto, [ended("no-vc", connected, wants), closed]),
+        ("barred_where_encryption_is_required", require, [ended("bad-select")]),
+        ("barred_where_encryption_is_off", off, [ended("not-bittorrent")]),
+        ("silent_and_then_refused", auto, [ended("handshake-timeout"), refused]),
+        ("closed_after_keys", auto, [closed, ended("closed-early", keys)]),
+        ("choked", auto, [choked, late]),
+        ("choked_behind_encryption", auto, [closed, choked, late]),
+        ("choked_where_encryption_is_required", require, [late, choked]),
+        ("choked_and_then_barred", auto, [choked, closed]),
+        ("barred_choked_and_then_barred", auto, [closed, choked, closed]),
+        ("crowd_without_end", auto, [hang_up] * 5),
+        ("crowd_then_choked_then_crowd", off, [hang_up, choked, hang_up, hang_up]),
+        ("crowd_while_no_row_is_taken", auto, [ended("closed-early", connected, crowded | held_up)] * 9),
+        ("outage_between_all", auto, [ended("connect-timeout", nothing, cut_off), closed] * 3),
+        ("pressure_without_end", auto, [ended("pressure", nothing)] * 20),
+        ("habit_learnt_between", auto, [ended("pressure", nothing), ended("pressure", nothing, wants), closed]),
+        ("more_turns_than_are_given", auto, [turn] * 253),
+        ("turns_without_room", auto, [ended("yielded", offered, several | some | left | no_room)] * 4),
+        ("yielded_for_nothing", auto, [ended("yielded", nothing)] * 4),
+        ("wrong_hash", auto, [ended("bad-hash", complete)]),
+        ("no_metadata_behind_encryption", auto, [closed, ended("no-metadata", handshaken)]),
+        ("broken_off", auto, [broken_off]),
+        ("broken_off_behind_encryption", auto, [closed, broken_off]),
+    ]:
+        seed("plan", name, bytes([policy]) + b"".join(ends))
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["capture"]:
         capture()
     else:
         vectors()
         key_exchanges()
+        plans()
         torrent_seeds()

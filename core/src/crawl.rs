@@ -12,7 +12,7 @@ pub mod row;
 pub(crate) mod rows;
 pub(crate) mod deadline;
 pub(crate) mod dial;
-pub(crate) mod attempts;
+pub mod attempts;
 pub(crate) mod habits;
 pub(crate) mod jobs;
 pub(crate) mod dialer;

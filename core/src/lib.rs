@@ -133,7 +133,7 @@ pub mod keyed {
 #[doc(hidden)]
 pub mod internal {
     pub use crate::base::{addr, fault, id, planted, rng, store, time};
-    pub use crate::crawl::{crawler, row};
+    pub use crate::crawl::{attempts, crawler, row};
     pub use crate::dht::{endpoint, table, walk};
     pub use crate::peer::{clients, exchange, mse, pieces};
 }

@@ -15,6 +15,7 @@ mod info;
 mod input;
 mod krpc;
 mod mse;
+mod plan;
 mod wire;
 
 use estudely_core::InfoHash;
@@ -37,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     ("mse", mse::mse),
     ("name", info::name),
     ("peers_csv", files::peers_csv),
+    ("plan", plan::plan),
     ("table", dht::table),
 ];
 

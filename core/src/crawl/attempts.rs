@@ -13,7 +13,7 @@ use crate::peer::exchange::{Attempt, Outcome, Pipeline, Progress, Transport};
 
 /// Whose fault it is that an attempt brought no metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Blame {
+pub enum Blame {
     /// The peer's: its next attempt is due, or there is none.
     Peer,
     /// That of other work at the same time: connections to its address, or metadata of other peers.
@@ -30,18 +30,18 @@ pub(crate) enum Blame {
 
 /// What goes on around a connection that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Circumstances {
+pub struct Circumstances {
     /// The network is suspected to be gone.
-    pub(crate) cut_off: bool,
+    pub cut_off: bool,
     /// Rows wait until there is no room for more.
-    pub(crate) held_up: bool,
+    pub held_up: bool,
     /// Another connection to the address was open at some time with this one.
-    pub(crate) crowded: bool,
+    pub crowded: bool,
 }
 
 /// What the end of an attempt says about what may work instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clue {
+pub enum Clue {
     /// Nothing.
     None,
     /// It took the connection and not what was said there: perhaps it wants encryption, or none.
@@ -54,15 +54,18 @@ pub(crate) enum Clue {
 
 /// An attempt that brought no metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) fault: PeerFault,
-    pub(crate) progress: Progress,
-    pub(crate) clue: Clue,
+pub struct Failure {
+    /// What ended it.
+    pub fault: PeerFault,
+    /// How far it came.
+    pub progress: Progress,
+    /// What may work instead.
+    pub clue: Clue,
 }
 
 impl Failure {
     /// What `outcome`, which ended with `fault`, says.
-    pub(crate) fn of(outcome: &Outcome, fault: PeerFault) -> Self {
+    pub fn of(outcome: &Outcome, fault: PeerFault) -> Self {
         // Pieces that other peers left say nothing about this one.
         let several = outcome.pieces_offered > 1 && outcome.partial.is_some();
         let stalled = matches!(fault, PeerFault::MetadataTimeout | PeerFault::ClosedLate);
@@ -80,25 +83,25 @@ impl Failure {
     }
 
     /// Whether the peer accepted the connection.
-    pub(crate) fn was_accepted(&self) -> bool {
+    pub fn was_accepted(&self) -> bool {
         self.progress >= Progress::Connected
     }
 
     /// Whether the system refused us a connection. Once there is one, it was the budget for
     /// metadata that was spent.
-    pub(crate) fn is_shortage(&self) -> bool {
+    pub fn is_shortage(&self) -> bool {
         self.fault == PeerFault::Pressure && self.progress == Progress::Nothing
     }
 
     /// Whether it looks like a client that takes one connection from an address at a time.
-    pub(crate) fn is_hang_up(&self, around: Circumstances) -> bool {
+    pub fn is_hang_up(&self, around: Circumstances) -> bool {
         let hung_up =
             matches!(self.fault, PeerFault::ClosedEarly | PeerFault::ClosedExchangingKeys);
         hung_up && around.crowded
     }
 
     /// Whose fault it is.
-    pub(crate) fn blame(&self, around: Circumstances) -> Blame {
+    pub fn blame(&self, around: Circumstances) -> Blame {
         if around.cut_off && self.fault.may_be_outage() {
             // Nothing that fails now proves anything about the peer.
             return Blame::Network;
@@ -151,9 +154,10 @@ const SEALED: Transport = Transport::TcpEncrypted;
 
 /// Which attempts a plan has, and in which order: what the run allows, and what is known of the
 /// peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ways {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ways {
     /// In the clear, and encrypted for peers that do not take that.
+    #[default]
     ClearFirst,
     /// The other way round, for peers that were seen to want it.
     SealedFirst,
@@ -165,7 +169,7 @@ pub(crate) enum Ways {
 
 impl Ways {
     /// Those of a peer that `wants_encryption`, as far as is known.
-    pub(crate) fn of(policy: EncryptionPolicy, wants_encryption: bool) -> Self {
+    pub fn of(policy: EncryptionPolicy, wants_encryption: bool) -> Self {
         match (policy, wants_encryption) {
             _ if planted::is(Bug::PlanNeverFallsBack) => Self::Clear,
             (EncryptionPolicy::Auto, false) => Self::ClearFirst,
@@ -201,9 +205,10 @@ impl Ways {
 }
 
 /// How far the attempt at the cursor is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     /// Waiting for its turn.
+    #[default]
     Due,
     /// A connection is open for it.
     UnderWay,
@@ -215,7 +220,7 @@ enum State {
 
 /// Where a plan stands after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moved {
+pub enum Moved {
     /// At the same attempt, which cost nothing.
     Again,
     /// At the next attempt.
@@ -225,15 +230,18 @@ pub(crate) enum Moved {
 }
 
 /// Whether a connection was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Acceptance {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Acceptance {
+    /// None was.
+    #[default]
     None,
+    /// At least one was.
     Some,
 }
 
 /// When an attempt that is due has its turn, whosever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Rank {
+pub enum Rank {
     /// At once: the peer is there, and will perhaps take this.
     AtOnce,
     /// The first on its peer.
@@ -243,8 +251,8 @@ pub(crate) enum Rank {
 }
 
 /// The attempts on one peer, and how far they are.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plan {
     ways: Ways,
     cursor: u8,
     state: State,
@@ -260,20 +268,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// A plan of which nothing is done.
-    pub(crate) fn new() -> Self {
-        Self {
-            ways: Ways::ClearFirst,
-            cursor: 0,
-            state: State::Due,
-            connects: 0,
-            acceptance: Acceptance::None,
-            put_backs: 0,
-            turns: 0,
-        }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// When the attempt that is due has its turn, if one is.
-    pub(crate) fn due(&self) -> Option<Rank> {
+    pub fn due(&self) -> Option<Rank> {
         let entry = self.ways.list().get(usize::from(self.cursor))?;
         (self.state == State::Due).then_some(match (self.cursor, entry.after.1) {
             (0, _) => Rank::First,
@@ -283,22 +283,22 @@ impl Plan {
     }
 
     /// How many turns it has had: whichever had fewer goes first.
-    pub(crate) fn turns(&self) -> u8 {
+    pub fn turns(&self) -> u8 {
         self.turns
     }
 
     /// Whether a connection is open for it.
-    pub(crate) fn is_under_way(&self) -> bool {
+    pub fn is_under_way(&self) -> bool {
         self.state == State::UnderWay
     }
 
     /// Whether nothing is left to try.
-    pub(crate) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.state == State::Over
     }
 
     /// Begins the attempt that is due; the first one of those that `ways` have.
-    pub(crate) fn begin(&mut self, ways: Ways) -> Option<Attempt> {
+    pub fn begin(&mut self, ways: Ways) -> Option<Attempt> {
         if self.due()? == Rank::First {
             self.ways = ways;
         }
@@ -308,14 +308,14 @@ impl Plan {
     }
 
     /// The attempt under way was broken off with the run.
-    pub(crate) fn break_off(&mut self) {
+    pub fn break_off(&mut self) {
         if self.is_under_way() {
             self.state = State::BrokenOff;
         }
     }
 
     /// The attempt under way failed.
-    pub(crate) fn on_failure(&mut self, failure: &Failure, blame: Blame) -> Moved {
+    pub fn on_failure(&mut self, failure: &Failure, blame: Blame) -> Moved {
         if failure.was_accepted() {
             self.acceptance = Acceptance::Some;
         }
