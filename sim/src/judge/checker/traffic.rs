@@ -53,7 +53,7 @@ impl Checker {
         self.answers.on_asked(found, to, query.read_only);
         self.heard.check_knowledge(found, to, query);
         self.counters.on_asked(to, query.ask);
-        self.transactions.on_sent(found, to, query.transaction, query.ask);
+        self.transactions.on_sent(found, &self.heard, to, query.transaction, query.ask);
         self.liveness.on_asked(found.now, to, query.ask);
         match query.ask {
             Ask::Sample => self.intervals.on_asked(found, to),
