@@ -319,8 +319,11 @@ impl Admission {
     /// Lets an infohash wait for a job, for the first time or again.
     pub(crate) fn put_back(&mut self, mut lead: Lead, standing: &Standing) {
         if let Some(better) = better_source(&lead, standing) {
-            // One that has had its say is not asked again.
+            // One that has had its say is not asked again, and what it said is not the other's.
             lead.also = lead.source.filter(|_| lead.say == Say::Due);
+            if lead.say == Say::Had {
+                lead.peers.clear();
+            }
             (lead.source, lead.say) = (Some(better), Say::Due);
         }
         let (hash, sponsor) = (lead.hash, lead.source.map(|node| standing.sponsor(node.addr)));

@@ -17,7 +17,7 @@ pub enum Blame {
     /// The peer's: its next attempt is due, or there is none.
     Peer,
     /// That of other work at the same time: connections to its address, or metadata of other peers.
-    /// The same attempt again, at no cost to the peer, a few times.
+    /// The same attempt again, a few times; each takes one of the plan's connections.
     Crowd,
     /// That of others, which waited for its place: the same attempt again, behind them, as long as
     /// each turn brings something.
@@ -221,7 +221,7 @@ enum State {
 /// Where a plan stands after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moved {
-    /// At the same attempt, which cost nothing.
+    /// At the same attempt.
     Again,
     /// At the next attempt.
     On,

@@ -9,7 +9,8 @@
 //! Every node has two accounts, its own and that of its net, and its debt is the sum of both, so
 //! that the many addresses of one operator are one source. Accounts stand in fixed tables without
 //! keys, each in three cells of which the one that owes least counts: a node that shares a cell
-//! with one in debt is not held to it, unless it shares all. Must never judge anything but what was
+//! with one in debt is not held to it, unless it shares all, and one that shares a cell with a node
+//! that earns has at most that node's merits. Must never judge anything but what was
 //! spent: it says which comes first, and which is deep in debt.
 
 use std::hash::BuildHasher as _;
@@ -264,8 +265,10 @@ impl Standing {
     /// The node was visited; `brought` new infohashes, or none. For how long it rests at least: no
     /// source is visited more often than its yield pays for (H19).
     pub(crate) fn on_visit(&mut self, sponsor: Sponsor, brought: bool) -> Duration {
-        let [one, two, three] = places(sponsor.node).map(|place| self.nodes[place].unpaid_visits);
-        let unpaid = one.min(two).min(three);
+        let mut unpaid = places(sponsor.node).map(|place| self.nodes[place].unpaid_visits);
+        unpaid.sort_unstable();
+        // A payment clears a cell: the least would be that of any neighbour who earns.
+        let [_, unpaid, _] = unpaid;
         for place in places(sponsor.node) {
             let visits = &mut self.nodes[place].unpaid_visits;
             *visits = visits.saturating_add(u8::from(brought));

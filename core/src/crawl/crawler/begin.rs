@@ -103,6 +103,8 @@ impl Crawler {
         while self.no_displacing == 0
             && self.jobs.is_full()
             && self.may_begin()
+            // What is given up now would only be held, and make no room.
+            && !self.outage.is_suspected(self.now)
             && let Some(least) = self.admission.least_debt()
         {
             match self.jobs.displace(&self.standing, least + DISPLACE_MARGIN) {

@@ -68,8 +68,10 @@ impl Jobs {
     /// Puts jobs back in line that had to wait for a limit.
     pub(crate) fn unblock(&mut self, now: Instant, standing: &Standing) {
         while let Some(key) = self.blocked.pop_due(now) {
-            if let Some(job) = self.jobs.get_mut(key) {
-                job.dial_turn = DialTurn::NotWanted;
+            let Some(job) = self.jobs.get_mut(key) else { continue };
+            job.dial_turn = DialTurn::NotWanted;
+            // Whatever lets it dial again says so.
+            if job.has_peers(&self.limits) {
                 self.queue_dial(key, standing);
             }
         }

@@ -49,7 +49,7 @@ impl Jobs {
 enum Room {
     /// Nothing has begun for it but the question to its source.
     Untouched,
-    /// It has had its share of dials, and none is under way.
+    /// It has had its share of dials, none is under way, and no other source is left to ask.
     AfterDials,
 }
 
@@ -65,6 +65,7 @@ impl Job {
             return Some(Room::Untouched);
         }
         let has_had_share = self.peers.tried().nth(DIALS_BEFORE_GIVEN_UP - 1).is_some();
-        (has_had_share && !self.peers.has_orders_due()).then_some(Room::AfterDials)
+        let has_more = self.other.node().is_some() || self.peers.has_orders_due();
+        (has_had_share && !has_more).then_some(Room::AfterDials)
     }
 }

@@ -320,7 +320,10 @@ impl Job {
             Demand::None
         } else if self.peers.heard() == 0 {
             Demand::Any
-        } else if self.peers.waiting() >= WALK_PEERS_ENOUGH && self.answers > 1 {
+        } else if self.peers.waiting() >= WALK_PEERS_ENOUGH
+            && self.answers > 1
+            && !self.holds_back(limits)
+        {
             // One node alone may have made them all up (H21).
             Demand::Later
         } else {

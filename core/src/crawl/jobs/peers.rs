@@ -36,9 +36,12 @@ impl Peer {
         Self { addr, namer, plan: Plan::new(), voice, acceptance: Acceptance::None }
     }
 
-    /// Whether it took a connection and gave too little for that, so far.
-    fn was_in_vain(&self) -> bool {
-        self.acceptance == Acceptance::Some && (self.plan.is_over() || self.plan.turns() > 0)
+    /// Whether it has one of the attempts, or had it for nothing: it is being tried, or took a
+    /// connection and gave too little for that.
+    fn takes_attempt(&self) -> bool {
+        let was_in_vain =
+            self.acceptance == Acceptance::Some && (self.plan.is_over() || self.plan.turns() > 0);
+        was_in_vain || self.plan.is_under_way()
     }
 
     /// Whether the user named it and it was not tried so far, or not in the way that it takes.
@@ -60,7 +63,7 @@ pub(super) enum Added {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Among {
     All,
-    /// Those of nodes that named fewer than so many of which each was in vain.
+    /// Those of nets whose peers take, or took in vain, fewer attempts than this.
     OfOthers(usize),
     /// Those that the user named and that were not tried so far, or not in the way that they take.
     Orders,
@@ -100,8 +103,8 @@ impl Peers {
         Added::New
     }
 
-    /// Whether a peer is kept already. Of two nodes that name it the one that owes much less answers for
-    /// it: a node in debt must not hold back whom it names first.
+    /// Whether a peer is kept already. Of two nodes that name it the one that owes much less
+    /// answers for it: a node in debt must not hold back whom it names first.
     pub(super) fn name_again(
         &mut self,
         addr: SocketAddr,
@@ -235,9 +238,9 @@ impl Peers {
             (Among::All, _) | (_, None) => true,
             (Among::Orders, _) => peer.is_order_due(),
             (Among::OfOthers(share), Some(namer)) => {
-                let of_node = |other: &&Peer| other.namer.is_some_and(|of| of.shares_net(namer));
-                let in_vain = self.kept.iter().filter(of_node).filter(|peer| peer.was_in_vain());
-                in_vain.count() < share
+                let of_net = |other: &&Peer| other.namer.is_some_and(|of| of.shares_net(namer));
+                let taken = self.kept.iter().filter(of_net).filter(|peer| peer.takes_attempt());
+                taken.count() < share
             }
         }
     }

@@ -21,11 +21,12 @@ pub fn diagnose(report: &Report, mode: Mode, policy: AddressPolicy) -> Vec<Strin
 /// What to say when many peers accepted an encrypted connection and none answered on it.
 fn never_encrypted(stats: &Stats) -> Option<String> {
     let Stats { tcp_dialled, mse_connected, mse_handshaken, .. } = *stats;
-    let cure = if tcp_dialled == 0 { "auto" } else { "off" };
+    let cure =
+        if tcp_dialled == 0 { "auto asks in the clear first" } else { "off does without them" };
     (mse_connected >= TELLING_TRIES && mse_handshaken == 0).then(|| {
         format!(
             "no peer answered {mse_connected} encrypted connections: they may be filtered on the \
-             way; --encryption {cure} does without them"
+             way; --encryption {cure}"
         )
     })
 }
@@ -332,7 +333,7 @@ mod tests {
         assert_eq!(lines(Mode::Crawl, stats.clone()), [said]);
         stats.tcp_dialled = 0;
         let said = lines(Mode::Fetch, stats.clone());
-        assert!(said[0].ends_with("--encryption auto does without them"), "{said:?}");
+        assert!(said[0].ends_with("--encryption auto asks in the clear first"), "{said:?}");
         stats.mse_handshaken = 1;
         assert_eq!(lines(Mode::Crawl, stats), [""; 0]);
     }

@@ -150,6 +150,11 @@ impl Sealed {
                 self.ours = Ours::Payload;
                 read_offer(&opened, self.encryption).map(<[u8]>::to_vec)
             }
+            (Some(_), Ours::Payload, Theirs::Payload { is_rc4: false })
+                if self.encryption == Encrypts::Require =>
+            {
+                Err("payload in the clear where encryption is required".to_owned())
+            }
             (Some((sends, _)), Ours::Payload, Theirs::Payload { is_rc4 }) => {
                 let mut opened = std::mem::take(&mut self.written);
                 if is_rc4 {

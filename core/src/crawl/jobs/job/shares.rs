@@ -7,7 +7,7 @@ use crate::crawl::jobs::JobLimits;
 use crate::crawl::jobs::peers::Among;
 use crate::crawl::standing::Standing;
 use crate::lead::Origin;
-use crate::limits::OTHER_SOURCE_MARGIN;
+use crate::limits::{DIALS_BEFORE_GIVEN_UP, OTHER_SOURCE_MARGIN};
 
 impl Job {
     /// Whether `node` may become its other source: of what a node named, in its first round, if it
@@ -28,7 +28,8 @@ impl Job {
     }
 
     /// Whether the other node that named it is to be asked before anything else: the first one has
-    /// had its say, no walk is under way or waited for, and much more was spent for it in vain.
+    /// had its say, no walk is under way or waited for, and much more was spent for it in vain, or
+    /// its peers have had their share here.
     pub(in crate::crawl::jobs) fn has_better_source(
         &self,
         limits: &JobLimits,
@@ -40,12 +41,17 @@ impl Job {
         let other = standing.sponsor(other.addr);
         let asks_others = matches!(self.walk, WalkState::Waiting | WalkState::Walking(_));
         let owes_much = standing.spent(other) + OTHER_SOURCE_MARGIN < standing.spent(sponsor);
-        let has_had_share = || self.in_flight == 0 && self.holds_back(limits);
+        // What it named was tried in vain several times, and not for the first infohash.
+        let failed = || {
+            standing.is_deep_in_debt(sponsor)
+                && self.peers.tried().nth(DIALS_BEFORE_GIVEN_UP - 1).is_some()
+        };
+        let has_had_share = || self.in_flight == 0 && (self.holds_back(limits) || failed());
         self.source == Source::Done && !asks_others && (owes_much || has_had_share())
     }
 
     /// Whether peers wait, all of them of nodes that have had their share of the attempts.
-    fn holds_back(&self, limits: &JobLimits) -> bool {
+    pub(super) fn holds_back(&self, limits: &JobLimits) -> bool {
         let among = self.among(limits);
         let shares = matches!(among, Among::OfOthers(_));
         shares && self.peers.waiting() > 0 && !self.peers.has_due(among)
@@ -56,15 +62,17 @@ impl Job {
         self.peers.has_due(self.among(limits))
     }
 
-    /// Which peers may be dialled. Of the attempts no node has more than its share for the peers
-    /// that it named before every other one was heard, or mute peers of one would use up all. Once
-    /// all are used up, there are those alone that the user named.
+    /// Which peers may be dialled. Of the attempts no net of nodes has more than its share for the
+    /// peers that it named before every other one was heard, or mute peers of one would use up all.
+    /// Once all are used up, there are those alone that the user named.
     pub(super) fn among(&self, limits: &JobLimits) -> Among {
         let in_play = self.spent.saturating_add(self.in_flight);
         let share = (usize::from(limits.attempts) * 3 / 5).max(1);
         if in_play >= limits.attempts {
             Among::Orders
-        } else if usize::from(self.in_vain) < share || self.has_heard_all(limits) {
+        } else if usize::from(self.in_vain) + usize::from(self.in_flight) < share
+            || self.has_heard_all(limits)
+        {
             Among::All
         } else {
             Among::OfOthers(share)

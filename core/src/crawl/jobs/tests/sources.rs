@@ -202,6 +202,26 @@ fn of_the_attempts_no_node_has_more_than_its_share_before_every_other_was_heard(
     assert_eq!(poll(&mut jobs, &standing), [Need::Settle(cause)], "the fifth attempt was the last");
 }
 
+#[test]
+fn connections_under_way_take_of_the_share_too() {
+    let mut standing = Standing::blank();
+    let mut jobs = jobs();
+    let key = jobs.begin(NOW, &named(7, 1), true, &mut standing).expect("room");
+    let peers = [1, 2, 3, 4, 5, 6].map(|net| SocketAddr::from(([30, net, 1, 1], 6_881)));
+    answer(&mut jobs, key, &standing, 1, &peers);
+    poll(&mut jobs, &standing);
+    mute(&mut jobs, key, &standing);
+    poll(&mut jobs, &standing);
+    let mut under_way = Vec::new();
+    while let Some(begun) = jobs.begin_dial(NOW, &standing, |_| true, |_| Ways::ClearFirst) {
+        under_way.push(begun);
+        jobs.jobs.get_mut(key).expect("open").allow_overtaking();
+        jobs.note(key);
+        poll(&mut jobs, &standing);
+    }
+    assert_eq!(under_way.len(), 2, "three of five attempts are its node's");
+}
+
 /// The job that makes room, and waits again.
 fn displaced(jobs: &mut Jobs, standing: &Standing, most: i64) -> Option<Finished> {
     match jobs.displace(standing, most)? {
