@@ -36,9 +36,9 @@ impl Jobs {
     pub(super) fn queue_dial(&mut self, key: Key, standing: &Standing) {
         let Some(job) = self.jobs.get_mut(key) else { return };
         let behalf = match (job.dial_turn, job.dial_place) {
-            (DialTurn::NotWanted, _) => job.behalf_of_dial(&self.limits, standing),
+            (DialTurn::NotWanted, _) => job.behalf_of_dial(standing),
             (DialTurn::InLine, Some(place)) => {
-                let behalf = job.behalf_of_dial(&self.limits, standing);
+                let behalf = job.behalf_of_dial(standing);
                 let Some((_, before)) = self.to_dial.at(place) else { return };
                 if behalf == Behalf::Hearsay(before) {
                     return;

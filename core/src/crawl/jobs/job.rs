@@ -250,9 +250,9 @@ impl Job {
 
     /// On whose behalf it waits for a connection: of the node that named the infohash and the one
     /// that named its next peer, that with the greater debt.
-    pub(super) fn behalf_of_dial(&self, limits: &JobLimits, standing: &Standing) -> Behalf {
+    pub(super) fn behalf_of_dial(&self, standing: &Standing) -> Behalf {
         let behalf = self.behalf();
-        let namer = self.peers.next_namer(self.among(limits), standing);
+        let namer = self.peers.next_namer(standing);
         match (behalf, namer) {
             (Behalf::Order, _) | (_, None) => behalf,
             (Behalf::Hearsay(sponsor), Some(namer)) => {
@@ -320,10 +320,7 @@ impl Job {
             Demand::None
         } else if self.peers.heard() == 0 {
             Demand::Any
-        } else if self.peers.waiting() >= WALK_PEERS_ENOUGH
-            && self.answers > 1
-            && !self.holds_back(limits)
-        {
+        } else if self.peers.waiting() >= WALK_PEERS_ENOUGH && self.answers > 1 {
             // One node alone may have made them all up (H21).
             Demand::Later
         } else {

@@ -63,8 +63,6 @@ pub(super) enum Added {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Among {
     All,
-    /// Those of nets whose peers take, or took in vain, fewer attempts than this.
-    OfOthers(usize),
     /// Those that the user named and that were not tried so far, or not in the way that they take.
     Orders,
 }
@@ -185,25 +183,19 @@ impl Peers {
         let ordered = of_rank(Rank::AtOnce).or_else(|| of_rank(Rank::First));
         let index = match among {
             Among::Orders => ordered?,
-            _ => ordered.or_else(|| self.next(among, standing, usable))?,
+            Among::All => ordered.or_else(|| self.next(standing, usable))?,
         };
         let peer = self.kept.get_mut(index)?;
         Some((peer.addr, peer.namer, peer.plan.begin(ways(peer.addr))?))
     }
 
     /// The node that named the peer whose attempt is next.
-    pub(super) fn next_namer(&self, among: Among, standing: &Standing) -> Option<Sponsor> {
-        self.next(among, standing, |_| true).and_then(|index| self.kept.get(index)?.namer)
+    pub(super) fn next_namer(&self, standing: &Standing) -> Option<Sponsor> {
+        self.next(standing, |_| true).and_then(|index| self.kept.get(index)?.namer)
     }
 
-    fn next(
-        &self,
-        among: Among,
-        standing: &Standing,
-        usable: impl Fn(SocketAddr) -> bool,
-    ) -> Option<usize> {
-        let may_be = self.kept.iter().enumerate().filter(|(_, peer)| self.is_among(peer, among));
-        let due = may_be.filter_map(|(index, peer)| {
+    fn next(&self, standing: &Standing, usable: impl Fn(SocketAddr) -> bool) -> Option<usize> {
+        let due = self.kept.iter().enumerate().filter_map(|(index, peer)| {
             let debt = peer.namer.map_or(i64::MIN, |namer| standing.debt(namer));
             Some(((peer.plan.turns(), peer.plan.due()?, debt), index))
         });
@@ -232,31 +224,21 @@ impl Peers {
         of_peer.into_iter().for_each(|peer| peer.plan.break_off());
     }
 
-    /// Whether a peer may be tried, as far as its node is concerned.
-    fn is_among(&self, peer: &Peer, among: Among) -> bool {
-        match (among, peer.namer) {
-            (Among::All, _) | (_, None) => true,
-            (Among::Orders, _) => peer.is_order_due(),
-            (Among::OfOthers(share), Some(namer)) => {
-                let of_net = |other: &&Peer| other.namer.is_some_and(|of| of.shares_net(namer));
-                let taken = self.kept.iter().filter(of_net).filter(|peer| peer.takes_attempt());
-                taken.count() < share
-            }
-        }
-    }
-
     /// Peers with an attempt due.
     pub(super) fn waiting(&self) -> usize {
         self.kept.iter().filter(|peer| peer.plan.due().is_some()).count()
     }
 
-    /// Whether one of those has an attempt due.
-    pub(super) fn has_due(&self, among: Among) -> bool {
-        let due = |peer: &&Peer| match among {
-            Among::Orders => peer.is_order_due(),
-            Among::All | Among::OfOthers(_) => peer.plan.due().is_some(),
+    /// Whether every peer with an attempt due is of a net whose peers take, or took in vain, that
+    /// many attempts.
+    pub(super) fn are_of_spent_nets(&self, share: usize) -> bool {
+        let is_spent = |namer: Sponsor| {
+            let of_net = |peer: &&Peer| peer.namer.is_some_and(|of| of.shares_net(namer));
+            let taken = self.kept.iter().filter(of_net).filter(|peer| peer.takes_attempt());
+            taken.count() >= share
         };
-        self.kept.iter().filter(due).any(|peer| self.is_among(peer, among))
+        let mut due = self.kept.iter().filter(|peer| peer.plan.due().is_some()).peekable();
+        due.peek().is_some() && due.all(|peer| peer.namer.is_some_and(is_spent))
     }
 
     /// Peers that were dialled at least once.

@@ -1,7 +1,7 @@
 //! What each of the nodes that named an infohash gets of its attempts, and when another one is
 //! asked. Must never let one that names bad peers use up what others' peers need.
 
-use super::{Job, Other, Source, WalkState};
+use super::{Job, Other, Race, Source, WalkState};
 use crate::base::addr::Contact;
 use crate::crawl::jobs::JobLimits;
 use crate::crawl::jobs::peers::Among;
@@ -46,43 +46,30 @@ impl Job {
             standing.is_deep_in_debt(sponsor)
                 && self.peers.tried().nth(DIALS_BEFORE_GIVEN_UP - 1).is_some()
         };
-        let has_had_share = || self.in_flight == 0 && (self.holds_back(limits) || failed());
+        let is_alone = self.in_flight == 0 || self.race == Race::Open;
+        let has_had_share = || is_alone && (self.rests_on_spent_nets(limits) || failed());
         self.source == Source::Done && !asks_others && (owes_much || has_had_share())
     }
 
-    /// Whether peers wait, all of them of nodes that have had their share of the attempts.
-    pub(super) fn holds_back(&self, limits: &JobLimits) -> bool {
-        let among = self.among(limits);
-        let shares = matches!(among, Among::OfOthers(_));
-        shares && self.peers.waiting() > 0 && !self.peers.has_due(among)
+    /// Whether peers wait, all of them of nets that have had their share of the attempts: mute peers
+    /// of one node must not use up all before its other source was heard.
+    fn rests_on_spent_nets(&self, limits: &JobLimits) -> bool {
+        let share = (usize::from(limits.attempts) * 3 / 5).max(1);
+        let taken = usize::from(self.in_vain) + usize::from(self.in_flight);
+        taken >= share && self.peers.are_of_spent_nets(share)
     }
 
     /// Whether a peer may be tried now.
     pub(in crate::crawl::jobs) fn has_peers(&self, limits: &JobLimits) -> bool {
-        self.peers.has_due(self.among(limits))
-    }
-
-    /// Which peers may be dialled. Of the attempts no net of nodes has more than its share for the
-    /// peers that it named before every other one was heard, or mute peers of one would use up all.
-    /// Once all are used up, there are those alone that the user named.
-    pub(super) fn among(&self, limits: &JobLimits) -> Among {
-        let in_play = self.spent.saturating_add(self.in_flight);
-        let share = (usize::from(limits.attempts) * 3 / 5).max(1);
-        if in_play >= limits.attempts {
-            Among::Orders
-        } else if usize::from(self.in_vain) + usize::from(self.in_flight) < share
-            || self.has_heard_all(limits)
-        {
-            Among::All
-        } else {
-            Among::OfOthers(share)
+        match self.among(limits) {
+            Among::All => self.peers.waiting() > 0,
+            Among::Orders => self.peers.has_orders_due(),
         }
     }
 
-    /// Whether no node is left to ask for peers.
-    fn has_heard_all(&self, limits: &JobLimits) -> bool {
-        let may_walk = limits.may_walk && self.peers.heard() < limits.peers;
-        let walked = self.walk == WalkState::Done || self.walk == WalkState::NotNeeded && !may_walk;
-        self.source == Source::Done && self.other.node().is_none() && walked
+    /// Which peers may be dialled: once the attempts are used up, those alone that the user named.
+    pub(super) fn among(&self, limits: &JobLimits) -> Among {
+        let in_play = self.spent.saturating_add(self.in_flight);
+        if in_play < limits.attempts { Among::All } else { Among::Orders }
     }
 }

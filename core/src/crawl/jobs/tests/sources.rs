@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::crawl::attempts::Ways;
-use crate::crawl::jobs::peers::Among;
 use crate::limits::DIALS_BEFORE_GIVEN_UP;
 
 fn node(net: u8) -> Contact {
@@ -114,7 +113,7 @@ fn of_two_nodes_that_name_a_peer_the_one_that_owes_less_answers_for_it() {
     for (net, answers) in [(1, 1), (3, 1), (2, 2), (1, 2)] {
         jobs.on_peers(NOW, key, [peer(1)].into_iter(), false, (namer(net), &standing));
         let job = jobs.jobs.get(key).expect("under way");
-        assert_eq!(job.peers.next_namer(Among::All, &standing), namer(answers), "after {net}");
+        assert_eq!(job.peers.next_namer(&standing), namer(answers), "after {net}");
         assert_eq!(job.peers.len(), 1);
     }
 }
@@ -176,7 +175,7 @@ fn mute(jobs: &mut Jobs, key: Key, standing: &Standing) -> SocketAddr {
 }
 
 #[test]
-fn of_the_attempts_no_node_has_more_than_its_share_before_every_other_was_heard() {
+fn a_second_source_is_asked_when_one_net_took_three_fifths_of_the_attempts() {
     let mut standing = Standing::blank();
     let mut jobs = jobs();
     let key = jobs.begin(NOW, &named(7, 1), true, &mut standing).expect("room");
@@ -187,39 +186,18 @@ fn of_the_attempts_no_node_has_more_than_its_share_before_every_other_was_heard(
         assert_eq!(poll(&mut jobs, &standing), []);
         mute(&mut jobs, key, &standing);
     }
-    assert_eq!(poll(&mut jobs, &standing), [Need::OtherSource], "three of five attempts");
+    assert_eq!(poll(&mut jobs, &standing), [Need::OtherSource]);
     let before = jobs.turn_to_other_source(NOW, key, |_| true, &mut standing).expect("one");
     standing.settle(before, Duration::ZERO);
+    let namer = standing.sponsor(node(1).addr);
+    standing.charge(namer, Duration::from_secs(30));
     answer(&mut jobs, key, &standing, 2, &[peer(7)]);
     assert_eq!(poll(&mut jobs, &standing), []);
-    assert_eq!(mute(&mut jobs, key, &standing), peer(7));
-    assert_eq!(poll(&mut jobs, &standing), [Need::Walk], "before the last attempt");
-    jobs.on_walks_begun(NOW, [Some(other()), None], &standing);
-    jobs.on_walk_ended(key, Family::V4, false);
+    assert_eq!(mute(&mut jobs, key, &standing), peer(7), "of who owes less");
     assert_eq!(poll(&mut jobs, &standing), []);
     mute(&mut jobs, key, &standing);
     let cause = FailureCause::Peer(PeerFault::HandshakeTimeout);
     assert_eq!(poll(&mut jobs, &standing), [Need::Settle(cause)], "the fifth attempt was the last");
-}
-
-#[test]
-fn connections_under_way_take_of_the_share_too() {
-    let mut standing = Standing::blank();
-    let mut jobs = jobs();
-    let key = jobs.begin(NOW, &named(7, 1), true, &mut standing).expect("room");
-    let peers = [1, 2, 3, 4, 5, 6].map(|net| SocketAddr::from(([30, net, 1, 1], 6_881)));
-    answer(&mut jobs, key, &standing, 1, &peers);
-    poll(&mut jobs, &standing);
-    mute(&mut jobs, key, &standing);
-    poll(&mut jobs, &standing);
-    let mut under_way = Vec::new();
-    while let Some(begun) = jobs.begin_dial(NOW, &standing, |_| true, |_| Ways::ClearFirst) {
-        under_way.push(begun);
-        jobs.jobs.get_mut(key).expect("open").allow_overtaking();
-        jobs.note(key);
-        poll(&mut jobs, &standing);
-    }
-    assert_eq!(under_way.len(), 2, "three of five attempts are its node's");
 }
 
 /// The job that makes room, and waits again.
