@@ -629,8 +629,9 @@ pub const DISPLACE_SCAN_MAX: usize = 64;
 /// accounts together: that two jobs change places and change back would need twice their reserve.
 pub const DISPLACE_MARGIN: i64 = 4 * JOB_RESERVE.as_millis() as i64;
 
-/// A job that has dialled so many peers in vain is given up until its second chance when another
-/// infohash waits whose source owes much less.
+/// A job that has dialled so many peers in vain asks its second source if the first one is deep in
+/// debt; without one it is given up until its second chance when another infohash waits whose
+/// source owes much less.
 pub const DIALS_BEFORE_GIVEN_UP: usize = 3;
 
 /// When no job makes room, none is looked for again until so many datagrams or ends of connections

@@ -1,5 +1,5 @@
-//! What each of the nodes that named an infohash gets of its attempts, and when another one is
-//! asked. Must never let one that names bad peers use up what others' peers need.
+//! When another of the nodes that named an infohash is asked, and which peers may be dialled. Must
+//! never let one node's bad peers use up all attempts while a second source is known.
 
 use super::{Job, Other, Race, Source, WalkState};
 use crate::base::addr::Contact;
@@ -51,8 +51,8 @@ impl Job {
         self.source == Source::Done && !asks_others && (owes_much || has_had_share())
     }
 
-    /// Whether peers wait, all of them of nets that have had their share of the attempts: mute peers
-    /// of one node must not use up all before its other source was heard.
+    /// Whether peers wait, all of them of nets that have had their share of the attempts: mute
+    /// peers of one node must not use up all before its other source was heard.
     fn rests_on_spent_nets(&self, limits: &JobLimits) -> bool {
         let share = (usize::from(limits.attempts) * 3 / 5).max(1);
         let taken = usize::from(self.in_vain) + usize::from(self.in_flight);
