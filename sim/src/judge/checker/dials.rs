@@ -359,12 +359,7 @@ impl Dials {
     /// is not to be seen: an endpoint has a plan's worth of them for each that it was named for.
     fn on_unopened(&mut self, found: &mut Findings, heard: &Heard, connection: &Connection) {
         let (at, endpoint) = (connection.dialled, endpoint_key(connection.to));
-        let times = self.unopened.entry(endpoint).or_insert((0, at));
-        if at >= times.1 + HOUR {
-            *times = (0, at);
-        }
-        times.0 += 1;
-        let times = times.0;
+        let times = count_within_hour(&mut self.unopened, endpoint, at);
         let named = heard.named_for.get(&endpoint).copied().unwrap_or(0);
         found.check(times <= named * u32::from(PLAN_CONNECTS_MAX), DIALS_BOUNDED, || {
             let to = connection.to;
@@ -377,12 +372,7 @@ impl Dials {
     /// as it was named for.
     fn on_unconnected(&mut self, found: &mut Findings, heard: &Heard, connection: &Connection) {
         let (at, endpoint) = (connection.dialled, endpoint_key(connection.to));
-        let times = self.unconnected.entry(endpoint).or_insert((0, at));
-        if at >= times.1 + HOUR {
-            *times = (0, at);
-        }
-        times.0 += 1;
-        let times = times.0;
+        let times = count_within_hour(&mut self.unconnected, endpoint, at);
         let named = heard.named_for.get(&endpoint).copied().unwrap_or(0);
         found.check(times <= named, DIALS_BOUNDED, || {
             let to = connection.to;
@@ -473,4 +463,14 @@ impl Attempt {
                 [0, 1].map(|way| if same[way] { goes_on } else { is_barred && !self.tried[way] });
         }
     }
+}
+
+/// Counts one more of an endpoint; how many there were in the hour that began with the first.
+fn count_within_hour(known: &mut Known<(u32, Instant)>, endpoint: u64, at: Instant) -> u32 {
+    let (times, first) = known.entry(endpoint).or_insert((0, at));
+    if at >= *first + HOUR {
+        (*times, *first) = (0, at);
+    }
+    *times += 1;
+    *times
 }
