@@ -105,6 +105,11 @@ impl Heard {
         self.id.as_ref() == Some(id)
     }
 
+    /// Whether somebody named this infohash, in a matched sample or as a request.
+    pub(super) fn is_infohash(&self, hash: &[u8; 20]) -> bool {
+        self.infohashes.contains(&key(&[hash]))
+    }
+
     /// Endpoints that answered.
     pub(super) fn answered_endpoints(&self) -> &Seen {
         &self.answered
@@ -143,7 +148,7 @@ impl Heard {
                 });
             }
             Ask::GetPeers(hash) => {
-                found.check(self.infohashes.contains(&key(&[&hash])), MATCHED_REPLIES, || {
+                found.check(self.is_infohash(&hash), MATCHED_REPLIES, || {
                     format!("{} is looked up and stands in no matched sample", hex(&hash))
                 });
             }

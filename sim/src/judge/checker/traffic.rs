@@ -59,7 +59,10 @@ impl Checker {
             Ask::Sample => self.intervals.on_asked(found, to),
             Ask::GetPeers(hash) => {
                 self.honest.on_sought(&*self.truth, &hash);
-                self.ends.on_looked_up(found.now, &hash);
+                // After an error a node is asked for a random key, which is nobody's infohash.
+                if self.heard.is_infohash(&hash) {
+                    self.ends.on_looked_up(found.now, &hash);
+                }
                 self.lookups.on_asked(found, &self.heard, &self.silence, to, &hash)
             }
             Ask::Ping | Ask::FindNode => {}
