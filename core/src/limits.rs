@@ -635,8 +635,10 @@ pub const DISPLACE_MARGIN: i64 = 4 * JOB_RESERVE.as_millis() as i64;
 pub const DIALS_BEFORE_GIVEN_UP: usize = 3;
 
 /// When no job makes room, none is looked for again until so many datagrams or ends of connections
-/// have come.
+/// have come; twice as many each time until one does.
 pub const DISPLACE_PAUSE: u8 = 8;
+/// The most of them.
+pub const DISPLACE_PAUSE_MAX: u8 = 64;
 
 /// Of two nodes that named an infohash the second one is asked first if the first one owes so much
 /// more, in milliseconds of both accounts together: what ten dials to dead peers cost.

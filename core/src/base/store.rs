@@ -4,7 +4,7 @@
 
 mod cells;
 
-use std::hash::{BuildHasher, DefaultHasher, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher};
 
 pub(crate) use cells::Cells;
 
@@ -19,8 +19,13 @@ pub struct Key {
 }
 
 impl Key {
-    /// None is less.
-    pub(crate) const LEAST: Self = Self { slot: 0, generation: 0 };
+    /// Its slot: below the limit of its slab.
+    pub(crate) fn slot(self) -> usize {
+        self.slot as usize
+    }
+
+    /// None is more.
+    pub(crate) const MOST: Self = Self { slot: u32::MAX, generation: u32::MAX };
 }
 
 /// A bounded store that hands out generational keys. Iteration is in slot order, so it replays.
@@ -143,6 +148,29 @@ impl BuildHasher for KeyedState {
         hasher
     }
 }
+
+/// Passes on what is a keyed hash already: to hash it again would bring nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Through(u64);
+
+impl Hasher for Through {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A map by keys that are keyed hashes, and so hash themselves by one `write_u64`.
+pub(crate) type HashedMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Through>>;
 
 /// A map whose hasher replays. Its order must never reach an output.
 pub type KeyedMap<K, V> = std::collections::HashMap<K, V, KeyedState>;

@@ -46,8 +46,8 @@ use crate::dht::bootstrap::Bootstraps;
 use crate::dht::network::Network;
 use crate::lead::Request;
 use crate::limits::{
-    JOBS_BACKLOG_MINUTES, JOBS_MAX, JOBS_PER_CONNECTION, PENDING_ENOUGH, SEEDS_WITHIN, WALKS_MAX,
-    WALKS_PER_RATE,
+    DISPLACE_PAUSE, JOBS_BACKLOG_MINUTES, JOBS_MAX, JOBS_PER_CONNECTION, PENDING_ENOUGH,
+    SEEDS_WITHIN, WALKS_MAX, WALKS_PER_RATE,
 };
 use crate::peer::exchange::Outcome;
 use crate::state::{Carried, Journal};
@@ -89,8 +89,10 @@ pub struct Crawler {
     jobs: Jobs,
     again: Again,
     outage: Outage,
-    /// For so many events no job is looked for that makes room: none could a moment ago.
+    /// For so many events no job is looked for that makes room: none could a moment ago. And for how
+    /// many if none can then.
     no_displacing: u8,
+    displacing_pause: u8,
     dialer: Dialer,
     rows: Rows,
     journal: Option<Journal>,
@@ -129,6 +131,7 @@ impl Crawler {
             again: Again::default(),
             outage: Outage::default(),
             no_displacing: 0,
+            displacing_pause: DISPLACE_PAUSE,
             dialer: Dialer::new(
                 (config.policy, config.encryption),
                 config.max_connections,

@@ -68,8 +68,9 @@ pub(crate) struct Dialer {
     encryption: EncryptionPolicy,
     rng: Rng,
     open: Slab<OpenDial>,
-    /// The same by the job that they serve.
-    by_job: BTreeSet<(Key, PeerKey)>,
+    /// The same by the slot of the job that they serve. One of an earlier job in the slot may still
+    /// be open.
+    by_job: Vec<Vec<PeerKey>>,
     per_address: KeyedMap<[u8; 18], Presence>,
     /// Addresses that take one connection at a time: transmission hangs up on a second handshake
     /// from the same IP.
@@ -106,7 +107,7 @@ impl Dialer {
             encryption,
             habits: Habits::new(&rng),
             open: Slab::new(max_connections as usize),
-            by_job: BTreeSet::new(),
+            by_job: Vec::new(),
             per_address: KeyedMap::with_hasher(KeyedState::new(&mut rng)),
             serial: FingerprintSet::new(&mut rng, SERIAL_ADDRESSES_MAX),
             prefixes: PrefixPacer::new(&mut rng),
@@ -174,7 +175,10 @@ impl Dialer {
             .open
             .insert(OpenDial { to, job, crowded, reserve, hold: Hold::Kept(turn_ends), nth })
             .expect("poll_dial checked that a connection is free");
-        self.by_job.insert((job, peer));
+        if self.by_job.len() <= job.slot() {
+            self.by_job.resize_with(job.slot() + 1, Vec::new);
+        }
+        self.by_job[job.slot()].push(peer);
         self.turns.insert((turn_ends, peer));
         self.sequence += 1;
         let due = now + self.slowness.estimate().max(OVERTAKE_MIN);
@@ -199,9 +203,9 @@ impl Dialer {
 
     /// Every connection that is still open for a job that is settled gives up its place.
     pub(crate) fn release(&mut self, job: Key) {
-        let from_its_first = self.by_job.range((job, PeerKey::LEAST)..);
-        for (_, peer) in from_its_first.take_while(|(of, _)| *of == job).copied() {
+        for peer in self.by_job.get(job.slot()).into_iter().flatten().copied() {
             if let Some(dial) = self.open.get_mut(peer)
+                && dial.job == job
                 && let Hold::Kept(turn_ends) = dial.hold
             {
                 self.turns.remove(&(turn_ends, peer));
@@ -257,7 +261,9 @@ impl Dialer {
     /// A connection ended: gives what is known of it, once.
     pub(crate) fn close(&mut self, peer: PeerKey) -> Option<OpenDial> {
         let mut dial = self.open.remove(peer)?;
-        self.by_job.remove(&(dial.job, peer));
+        if let Some(of_job) = self.by_job.get_mut(dial.job.slot()) {
+            of_job.retain(|open| *open != peer);
+        }
         match dial.hold {
             Hold::Kept(turn_ends) => drop(self.turns.remove(&(turn_ends, peer))),
             Hold::Recalled => self.recalled -= 1,
@@ -342,7 +348,7 @@ impl Dialer {
         let dial = self.not_before.filter(|at| *at > now && wanted);
         // What is over its turn already waits for a poll.
         let is_full = wanted && self.open.len() >= self.max_connections;
-        let later = || self.turns.iter().map(|(at, _)| *at).find(|at| *at > now);
+        let later = || self.turns.range((now, Key::MOST)..).map(|(at, _)| *at).next();
         Deadline::first([
             Deadline::of(overtake, Why::Overtake),
             Deadline::of(dial, Why::Dial),
@@ -357,8 +363,9 @@ impl Dialer {
         let recalled = self.open.iter().filter(|(_, dial)| dial.hold == Hold::Recalled).count();
         assert_eq!(recalled, self.recalled);
         assert_eq!(self.turns.len() + recalled, self.open.len(), "every connection has its turn");
-        let by_job: BTreeSet<_> = self.open.iter().map(|(peer, dial)| (dial.job, peer)).collect();
-        assert_eq!(self.by_job, by_job);
+        assert_eq!(self.by_job.iter().map(Vec::len).sum::<usize>(), self.open.len());
+        let is_listed = |job: Key, peer| self.by_job[job.slot()].contains(&peer);
+        assert!(self.open.iter().all(|(peer, dial)| is_listed(dial.job, peer)));
         let mut open = BTreeMap::<_, u8>::new();
         for (_, dial) in self.open.iter() {
             *open.entry(address_key(self.policy, dial.to)).or_default() += 1;

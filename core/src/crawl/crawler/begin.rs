@@ -8,7 +8,7 @@ use crate::base::time::Duration;
 use crate::crawl::admission::Admitted;
 use crate::crawl::jobs::Displaced;
 use crate::lead::{Lead, Origin, Request};
-use crate::limits::{DISPLACE_MARGIN, DISPLACE_PAUSE, JOB_COST};
+use crate::limits::{DISPLACE_MARGIN, DISPLACE_PAUSE, DISPLACE_PAUSE_MAX, JOB_COST};
 
 impl Crawler {
     pub(super) fn request(&mut self, request: &Request) -> Result<(), Full> {
@@ -119,8 +119,13 @@ impl Crawler {
                     self.settle_failed(key, cause);
                     self.begin_instead(next);
                 }
-                None => self.no_displacing = DISPLACE_PAUSE,
+                None => {
+                    self.no_displacing = self.displacing_pause;
+                    self.displacing_pause = (2 * self.no_displacing).min(DISPLACE_PAUSE_MAX);
+                    break;
+                }
             }
+            self.displacing_pause = DISPLACE_PAUSE;
         }
         self.fill_jobs(); // what began may have ended at once
     }
