@@ -98,6 +98,7 @@ pub(crate) mod lead;
 pub(crate) mod config;
 pub(crate) mod stats;
 pub(crate) mod codec;
+pub mod utp;
 pub(crate) mod dht;
 pub(crate) mod peer;
 pub mod state;

@@ -25,7 +25,7 @@ const CORE: &Order = &[
     &["base"],
     &["limits"],
     &["config", "lead", "stats"],
-    &["codec"],
+    &["codec", "utp"],
     &["dht", "peer", "state"],
     &["crawl"],
     // Tests of more than one room; what the root shows beside single names.
