@@ -4,5 +4,15 @@
 
 pub mod seq;
 pub mod packet;
+pub mod fault;
+mod rtt;
+mod delay;
+mod congestion;
+mod send;
+mod receive;
+mod acks;
+pub mod stream;
 
+pub use fault::Fault;
 pub use packet::is_utp;
+pub use stream::{Reception, State, Stream};
