@@ -12,7 +12,11 @@ mod send;
 mod receive;
 mod acks;
 pub mod stream;
+mod agenda;
+mod rate;
+pub mod endpoint;
 
+pub use endpoint::{Endpoint, StreamId, Transmit};
 pub use fault::Fault;
 pub use packet::is_utp;
 pub use stream::{Reception, State, Stream};

@@ -19,13 +19,13 @@ pub struct Key {
 }
 
 impl Key {
-    /// Its slot: below the limit of its slab.
-    pub(crate) fn slot(self) -> usize {
-        self.slot as usize
-    }
-
     /// None is more.
     pub(crate) const MOST: Self = Self { slot: u32::MAX, generation: u32::MAX };
+
+    /// Where the entry lies: for tables beside the slab with one place for each of its entries.
+    pub(crate) const fn slot(self) -> usize {
+        self.slot as usize
+    }
 }
 
 /// A bounded store that hands out generational keys. Iteration is in slot order, so it replays.
