@@ -9,3 +9,4 @@ pub mod peer;
 pub mod mse;
 pub mod door;
 pub mod decoy;
+pub mod utp;
