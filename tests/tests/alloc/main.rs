@@ -9,3 +9,4 @@ mod exchanges;
 mod known;
 mod network;
 mod strangers;
+mod utp;
