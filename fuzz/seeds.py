@@ -116,6 +116,7 @@ def vectors():
     open_queries()
     routing()
     crawls()
+    utp()
 
 
 def peer_wire():
@@ -328,6 +329,47 @@ def routing():
 
 OPERATIONS = ["reply", "refuse", "garble", "datagram", "fail", "say", "serve", "wait", "wait_long", "step_back",
               "request", "known", "shut_down"]
+
+
+def utp():
+    """Stories of the target `utp` (tests/src/fuzz/utp.rs), and packets."""
+    connect = bytes([0]) + struct.pack(">HH", 20_000, 65_530)
+    milliseconds = lambda n: bytes([2]) + struct.pack(">H", n)
+    write = lambda n: bytes([3]) + struct.pack(">H", n)
+    expect = bytes([4]) + struct.pack(">H", 2_000)
+    read = bytes([5]) + struct.pack(">H", 4_096)
+    close, abort = bytes([6, 0]), bytes([7, 0])
+    # Kind, packets ahead, acknowledged, twist; then a mask or a window.
+    said = lambda kind, ahead=0, acks=0, twist=0, rest=b"": bytes([9, kind, ahead, acks, twist]) + rest
+    state, data, fin, reset, syn = 3, 7, 0, 1, 2
+    open_ = connect + milliseconds(40) + said(state)
+    header = lambda first, extension: bytes([first, extension]) + bytes(range(18))
+    stories = {
+        "in_order": open_ + (said(data) + read) * 8 + said(fin) + read + close,
+        "gap_then_filled": open_ + expect + b"".join(said(data, n) for n in (3, 2, 5, 1, 0)) + read,
+        "beyond_a_full_buffer": open_ + b"".join(said(data, n) for n in range(9)) + read * 3,
+        "written_and_acknowledged": open_ + write(528) + said(state) + expect + write(9_000)
+        + said(state, 0, 1) * 4 + milliseconds(700) * 3 + close + said(state),
+        "three_states_the_same": open_ + expect + write(6_000) + said(state, 0, 7) * 6,
+        "mask_of_everything": open_ + expect + write(6_000) + said(state, 0, 255, 2, b"\xff" * 255),
+        "mask_of_three": open_ + expect + write(9_000) + said(state, 0, 4, 2, b"\x0e\0\0\0") * 3,
+        "window_shut": open_ + write(500) + said(state, 0, 0, 16, b"\0\0") + milliseconds(9_000) * 4,
+        "fin_early_then_data_above": open_ + expect + said(fin, 2) + said(data, 3) + said(data)
+        + said(data, 1) + read + close,
+        "reset_under_the_other_id": open_ + write(9) + said(reset, 0, 0, 4),
+        "reset_of_a_stranger": open_ + write(9) + said(reset, 0, 0, 32) + said(data) + read,
+        "second_syn": connect + milliseconds(3_001) + said(state) + said(data) + read + abort,
+        "syns_of_others": connect + said(syn) * 3 + said(syn, 0, 0, 32) + milliseconds(20_000),
+        "absurd_delays": open_ + expect + write(9_000) + said(state, 0, 1, 8) * 5,
+        "far_numbers": open_ + said(data, 0, 0, 1) + said(data, 255) + said(state, 255),
+        "closed_while_data_comes": open_ + write(9) + close + said(data) * 4 + milliseconds(500),
+        "packet_state": header(0x21, 0),
+        "packet_mask_of_one_byte": header(0x21, 1) + b"\0\x01\xff",
+        "packet_chain": header(0x01, 9) + b"\x01\x02xy\x02\x01\x80\0\x08featuresstream",
+        "packet_cut": header(0x01, 1) + b"\0\x04abc",
+    }
+    for name, story in stories.items():
+        seed("utp", name, story)
 
 
 def crawls():

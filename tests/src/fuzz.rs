@@ -16,6 +16,7 @@ mod input;
 mod krpc;
 mod mse;
 mod plan;
+mod utp;
 mod wire;
 
 use estudely_core::InfoHash;
@@ -40,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     ("peers_csv", files::peers_csv),
     ("plan", plan::plan),
     ("table", dht::table),
+    ("utp", utp::utp),
 ];
 
 /// What a peer sends in the conversation about `hash` that an input of `exchange` describes, for
