@@ -22,11 +22,25 @@ const HOSTS: std::ops::RangeInclusive<u8> = 200..=254;
 
 /// Why there is no swarm.
 #[derive(Debug)]
-enum Absent {
+pub(crate) enum Absent {
     /// A program is missing on this machine.
     NotInstalled(String),
     /// All is installed, and it does not start.
     Broken(String),
+}
+
+impl Absent {
+    /// Says why nothing is tested, on stderr; fails where all must be.
+    pub(crate) fn skip<T>(&self) -> Option<T> {
+        match self {
+            Self::NotInstalled(reason) if !is_ci() => {
+                // Not `eprintln!`: libtest would hide that nothing was tested.
+                let _ = writeln!(io::stderr(), "skipped: {reason}");
+                None
+            }
+            Self::NotInstalled(reason) | Self::Broken(reason) => panic!("{reason}"),
+        }
+    }
 }
 
 /// A running swarm.
@@ -46,15 +60,7 @@ impl Clients {
     /// installed; under `CI=true` that is a failure.
     pub(crate) fn get() -> Option<&'static Self> {
         static CLIENTS: OnceLock<Result<Clients, Absent>> = OnceLock::new();
-        match CLIENTS.get_or_init(Self::start) {
-            Ok(clients) => Some(clients),
-            Err(Absent::NotInstalled(reason)) if !is_ci() => {
-                // Not `eprintln!`: libtest would hide that nothing was tested.
-                let _ = writeln!(io::stderr(), "skipped: {reason}");
-                None
-            }
-            Err(Absent::NotInstalled(reason) | Absent::Broken(reason)) => panic!("{reason}"),
-        }
+        CLIENTS.get_or_init(Self::start).as_ref().map_or_else(Absent::skip, Some)
     }
 
     /// A crawl that knows this swarm's bootstrap nodes, on an address of its own: a node limits
@@ -81,7 +87,7 @@ impl Clients {
     }
 
     fn start() -> Result<Self, Absent> {
-        let python = python().map_err(Absent::NotInstalled)?;
+        let python = python()?;
         for program in ["transmission-daemon", "aria2c"] {
             if !is_installed(program) {
                 let reason = format!("{program} is not installed (see .ci/run)");
@@ -115,7 +121,7 @@ impl Clients {
 }
 
 /// The line with which the launcher says that all is ready.
-fn first_line(child: &mut Child) -> Result<Value, String> {
+pub(crate) fn first_line(child: &mut Child) -> Result<Value, String> {
     let stdout = child.stdout.take().expect("a pipe");
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -133,16 +139,16 @@ fn is_ci() -> bool {
 }
 
 /// A Python with libtorrent: the one `.ci/run` made, or the system's.
-fn python() -> Result<PathBuf, String> {
+pub(crate) fn python() -> Result<PathBuf, Absent> {
     let candidates = [target_folder().join("clients/bin/python"), PathBuf::from("python3")];
     let has_libtorrent = |python: &PathBuf| succeeds(python, &["-c", "import libtorrent"]);
     candidates
         .into_iter()
         .find(has_libtorrent)
-        .ok_or_else(|| "no Python with libtorrent (see .ci/run)".to_owned())
+        .ok_or_else(|| Absent::NotInstalled("no Python with libtorrent (see .ci/run)".to_owned()))
 }
 
-fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     succeeds(Path::new(program), &["--version"])
 }
 

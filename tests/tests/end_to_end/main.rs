@@ -15,3 +15,4 @@ mod state;
 mod table;
 mod traffic;
 mod truth;
+mod utp;
