@@ -97,7 +97,7 @@ proptest! {
     #[test]
     fn a_path_that_never_loses_two_in_a_row_always_delivers(
         seed in any::<u64>(),
-        loss in 0..20_u32,
+        loss in 0..8_u32,
         first in any::<u16>(),
         (up, down) in (1..30_000_usize, 0..200_000_usize),
     ) {

@@ -18,7 +18,7 @@ const LONGEST: Duration = Duration::from_secs(4_000);
 pub(super) struct Link {
     /// Of a hundred packets so many are lost.
     pub(super) loss: u32,
-    /// Of two packets in a row to one end one arrives.
+    /// Of two packets in a row to one end one arrives, and all do until it is connected.
     pub(super) is_fair: bool,
     /// Of a hundred so many arrive twice.
     pub(super) double: u32,
@@ -153,7 +153,8 @@ impl Conversation {
         let copies = 1 + u32::from(hits(&mut self.rng, self.link.double));
         for _ in 0..copies {
             let is_lost = hits(&mut self.rng, self.link.loss);
-            let is_spared = self.link.is_fair && self.lost_last[to as usize];
+            let is_new = self.stream.state() == State::Connecting;
+            let is_spared = self.link.is_fair && (is_new || self.lost_last[to as usize]);
             self.lost_last[to as usize] = is_lost && !is_spared;
             let is_broken = self.link.breaks_ms.is_some_and(|at| self.now.as_millis() >= at);
             if is_lost && !is_spared || is_broken {
