@@ -14,14 +14,15 @@
 //! - An instant before the latest one seen counts as that one (H47).
 
 use crate::base::rng::Rng;
-use crate::base::time::{Duration, Instant, earliest};
-use crate::limits::{UTP_SEQ_SPAN, UTP_SYN_TIMEOUT, UTP_SYNS_MAX};
+use crate::base::time::{Instant, earliest};
+use crate::limits::UTP_SEQ_SPAN;
 use crate::utp::acks::Acks;
 use crate::utp::fault::Fault;
 use crate::utp::packet::{Header, Kind, Packet, PacketError, SelectiveAck};
 use crate::utp::receive::{MASK_MAX, Receiver, Taken};
 use crate::utp::send::Sender;
 use crate::utp::seq::Seq;
+use crate::utp::syn::Syn;
 
 /// How far a stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,54 +76,6 @@ pub struct Stream {
     receiver: Receiver,
 }
 
-/// The SYNs of a connection. A peer may take a repeated one for another connection, so each has an
-/// id and a number of its own (29.8).
-#[derive(Clone, Copy, Debug)]
-struct Syn {
-    /// Drawn when the stream was made: id and number of each.
-    draws: [(u16, u16); UTP_SYNS_MAX],
-    /// The latest one.
-    attempt: u8,
-    is_due: bool,
-    sent: Option<Instant>,
-    /// When the next one is due.
-    next: Option<Instant>,
-}
-
-impl Syn {
-    fn new(rng: &mut Rng) -> Self {
-        let draws = [(); UTP_SYNS_MAX].map(|()| {
-            let [a, b, c, d] = rng.bytes();
-            (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
-        });
-        Self { draws, attempt: 0, is_due: true, sent: None, next: None }
-    }
-
-    fn id(&self) -> u16 {
-        self.draws[usize::from(self.attempt)].0
-    }
-
-    fn seq(&self) -> Seq {
-        Seq(self.draws[usize::from(self.attempt)].1)
-    }
-
-    fn on_sent(&mut self, now: Instant) {
-        self.is_due = false;
-        self.sent = Some(now);
-        let is_last = usize::from(self.attempt) + 1 == UTP_SYNS_MAX;
-        let wait: Duration = UTP_SYN_TIMEOUT * (1 << self.attempt);
-        self.next = (!is_last).then(|| now + wait);
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        if self.next.is_some_and(|next| next <= now) {
-            (self.sent, self.next) = (None, None);
-            self.attempt += 1;
-            self.is_due = true;
-        }
-    }
-}
-
 impl Stream {
     /// A connection to be opened, at the latest by `deadline`. Ids and numbers are drawn now.
     pub fn new(now: Instant, deadline: Instant, rng: &mut Rng) -> Self {
@@ -144,8 +97,8 @@ impl Stream {
     /// Draws ids and numbers anew: for an endpoint that finds the next id taken. Does nothing once
     /// the SYN with that id was sent.
     pub fn redraw(&mut self, rng: &mut Rng) {
-        if self.state == State::Connecting && self.syn.is_due {
-            self.syn.draws = Syn::new(rng).draws;
+        if self.state == State::Connecting {
+            self.syn.redraw(rng);
         }
     }
 
@@ -189,7 +142,7 @@ impl Stream {
         let id = header.connection_id;
         let is_ours = id == self.receive_id() || id == self.receive_id().wrapping_add(1);
         let is_plausible = match self.state {
-            State::Connecting => self.syn.sent.is_some() && header.ack == self.syn.seq(),
+            State::Connecting => self.syn.sent().is_some() && header.ack == self.syn.seq(),
             _ => self.sender.is_plausible(header.ack, 1),
         };
         if !(is_ours && is_plausible) {
@@ -239,7 +192,7 @@ impl Stream {
     /// overtaken the first one, so it does not tell where the stream begins (29.8).
     fn on_answer(&mut self, now: Instant, header: &Header) -> bool {
         let is_answer = header.kind == Kind::State && header.ack == self.syn.seq();
-        let Some(sent) = self.syn.sent.filter(|_| is_answer) else { return false };
+        let Some(sent) = self.syn.sent().filter(|_| is_answer) else { return false };
         self.sender.start(now, self.syn.seq(), sent);
         self.receiver.start(header.seq);
         self.state = State::Connected;
@@ -348,7 +301,7 @@ impl Stream {
         let now = self.clamp(now);
         let start = out.len();
         match self.state {
-            State::Connecting if self.syn.is_due && now < self.deadline => {
+            State::Connecting if self.syn.is_due() && now < self.deadline => {
                 self.syn.on_sent(now);
                 let syn = self.syn;
                 self.emit(now, Kind::Syn, syn.seq(), out);
@@ -366,7 +319,7 @@ impl Stream {
     /// A packet with data, which acknowledges as well, or one that only does that.
     fn transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<()> {
         if let Some(segment) = self.sender.poll(now) {
-            self.emit(now, segment.kind, segment.seq, out);
+            self.emit(now, segment.kind, segment.place.seq, out);
             self.sender.append(&segment, out);
             // What arrived beyond a gap is named in a packet of its own: there is no room here.
             if !self.receiver.has_gap() {
@@ -406,7 +359,7 @@ impl Stream {
     /// After that call it is later than the instant given.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Connecting => earliest(Some(self.deadline), self.syn.next),
+            State::Connecting => earliest(Some(self.deadline), self.syn.poll_timeout()),
             State::Connected | State::Closing => {
                 earliest(self.sender.poll_timeout(), self.acks.poll_timeout())
             }

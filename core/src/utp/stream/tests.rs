@@ -1,5 +1,6 @@
 use super::*;
 use crate::base::rng::Seed;
+use crate::base::time::Duration;
 
 mod plausible;
 mod receiving;

@@ -82,6 +82,12 @@ fn three_states_that_acknowledge_the_same_mean_that_the_next_is_lost() {
         peer.state();
         assert_eq!(peer.said(), []);
     }
+    // Nor does a late one count, that acknowledges less.
+    let late = Header { ack: peer.ack.minus(1), ..peer.header(Kind::State) };
+    for _ in 0..3 {
+        assert_eq!(peer.says(late, &[], &[]), Reception::Taken);
+        assert_eq!(peer.said(), []);
+    }
     // A packet with data is sent for the sake of the data.
     peer.data(0, b"d");
     assert_eq!(seqs(&peer.said()), [0; 0]);
