@@ -1,6 +1,7 @@
 //! The core's uTP against this acceptor, over links that lose, double, delay and reorder.
 
 mod hostile;
+mod hosts;
 mod link;
 
 use estudely_core::utp::{Fault, State};
