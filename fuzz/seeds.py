@@ -651,6 +651,8 @@ def plans():
     """`plan`: what the run allows; for each connection how it ended, how far it came, and bits."""
     words = re.findall(r'=> "([a-z-]+)",', (HERE / "../core/src/base/fault.rs").read_text())
     auto, require, off = range(3)
+    tcp_alone, utp_alone = 3, 6  # added to one of these
+    habit = 6  # times 1 for uTP, 2 for uTP with encryption, 3 for TCP: added to how far it came
     nothing, connected, keys, handshaken, offered, complete = range(6)
     cut_off, held_up, crowded, several, some, left, no_room, wants = (1 << bit for bit in range(8))
 
@@ -686,6 +688,24 @@ def plans():
         ("yielded_for_nothing", auto, [ended("yielded", nothing)] * 4),
         ("wrong_hash", auto, [ended("bad-hash", complete)]),
         ("no_metadata_behind_encryption", auto, [closed, ended("no-metadata", handshaken)]),
+        ("absent_over_both", auto, [refused, ended("connect-timeout", nothing)]),
+        ("absent_and_then_barred_both_ways", auto, [refused, closed, ended("no-vc")]),
+        ("barred_everywhere", auto, [closed, ended("no-vc"), ended("bad-pad"), closed]),
+        ("barred_and_then_absent", auto, [closed, refused, refused]),
+        ("barred_choked_and_then_absent", auto, [closed, choked, refused, choked]),
+        ("absent_and_then_choked", auto, [ended("connect-timeout", nothing), choked, late]),
+        ("absent_where_encryption_is_required", require, [refused, ended("bad-select")]),
+        ("absent_where_encryption_is_off", off, [refused, ended("not-bittorrent")]),
+        ("barred_where_encryption_is_off_and_both_carry", off, [closed, closed]),
+        ("tcp_alone", auto + tcp_alone, [refused]),
+        ("tcp_alone_barred", auto + tcp_alone, [closed, refused]),
+        ("utp_alone", auto + utp_alone, [refused]),
+        ("utp_alone_barred", auto + utp_alone, [closed, closed]),
+        ("utp_alone_and_encrypted", require + utp_alone, [closed]),
+        ("known_over_utp", auto, [ended("refused", nothing + habit, wants), refused]),
+        ("known_over_encrypted_utp", auto, [ended("no-vc", connected + 2 * habit, wants), closed, refused]),
+        ("known_over_what_is_not_allowed", auto + tcp_alone, [ended("refused", nothing + habit, wants)]),
+        ("habit_learnt_between_over_utp", auto, [ended("pressure", nothing), ended("refused", habit, wants), closed]),
         ("broken_off", auto, [broken_off]),
         ("broken_off_behind_encryption", auto, [closed, broken_off]),
     ]:

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use crate::base::addr::{AddressPolicy, Family};
 use crate::limits::{
     CONNECTIONS_MAX, NEW_FLOWS_A_MINUTE_MAX, PEERS_PER_INFOHASH_MAX, RATE_MAX, ROWS_MIB_HOME,
-    ROWS_MIB_MAX, UNFINISHED_MIB_HOME, UNFINISHED_MIB_MAX,
+    ROWS_MIB_MAX, UNFINISHED_MIB_HOME, UNFINISHED_MIB_MAX, UTP_RATE_HOME, UTP_RATE_MAX,
 };
 
 /// What the crawler is to do. More may follow: ask what a mode does, as below, instead of listing
@@ -56,6 +56,26 @@ pub enum EncryptionPolicy {
     Off,
 }
 
+/// What carries connections to peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransportPolicy {
+    /// TCP, and uTP for peers that take no connection over it.
+    #[default]
+    Any,
+    /// TCP alone.
+    Tcp,
+    /// uTP alone.
+    Utp,
+}
+
+impl TransportPolicy {
+    /// Whether streams over UDP are allowed.
+    pub const fn has_utp(self) -> bool {
+        matches!(self, Self::Any | Self::Utp)
+    }
+}
+
 /// The settings of one run. Each setting that has a range is checked when it is made, so every
 /// value of this type can be run:
 ///
@@ -98,6 +118,10 @@ pub struct Config {
     pub(crate) rows_mib: u32,
     /// Whether connections to peers are encrypted.
     pub(crate) encryption: EncryptionPolicy,
+    /// What carries them.
+    pub(crate) transports: TransportPolicy,
+    /// Packets of uTP a second in each family.
+    pub(crate) utp_rate: u32,
 }
 
 impl Config {
@@ -116,6 +140,8 @@ impl Config {
             unfinished_mib: UNFINISHED_MIB_HOME,
             rows_mib: ROWS_MIB_HOME,
             encryption: EncryptionPolicy::Auto,
+            transports: TransportPolicy::Any,
+            utp_rate: UTP_RATE_HOME,
         }
     }
 
@@ -129,6 +155,22 @@ impl Config {
     #[must_use]
     pub const fn with_encryption(self, encryption: EncryptionPolicy) -> Self {
         Self { encryption, ..self }
+    }
+
+    /// What carries connections to peers. Over uTP they are asked from the sockets of
+    /// [`Config::with_own`]: in a family without one there is TCP alone.
+    #[must_use]
+    pub const fn with_transports(self, transports: TransportPolicy) -> Self {
+        Self { transports, ..self }
+    }
+
+    /// Sends at most so many packets of uTP a second in each family, acknowledgements included.
+    ///
+    /// # Errors
+    /// It is not in 1 to [`UTP_RATE_MAX`].
+    pub fn with_utp_rate(self, most: u32) -> Result<Self, ConfigError> {
+        let utp_rate = within("utp_rate", most, 1..=UTP_RATE_MAX)?;
+        Ok(Self { utp_rate, ..self })
     }
 
     /// Turns the family of `addr` on: our UDP socket is bound there.
@@ -319,12 +361,13 @@ mod tests {
             && (1..=CONNECTIONS_MAX).contains(&config.max_connections)
             && (1..=UNFINISHED_MIB_MAX).contains(&config.unfinished_mib)
             && (1..=ROWS_MIB_MAX).contains(&config.rows_mib)
+            && (1..=UTP_RATE_MAX).contains(&config.utp_rate)
     }
 
     type Setter = fn(Config, u32) -> Result<Config, ConfigError>;
 
     /// Every setter that has a range, its field, and the last value in range.
-    const SETTERS: [(&str, u32, Setter); 8] = [
+    const SETTERS: [(&str, u32, Setter); 9] = [
         ("peers_per_infohash", PEERS_PER_INFOHASH_MAX, Config::with_peers_per_infohash),
         ("peer_attempts", PEERS_PER_INFOHASH_MAX, Config::with_peer_attempts),
         ("rate", RATE_MAX, |config, n| config.with_rate(Some(n))),
@@ -332,6 +375,7 @@ mod tests {
         ("max_connections", CONNECTIONS_MAX, Config::with_max_connections),
         ("unfinished_mib", UNFINISHED_MIB_MAX, Config::with_unfinished_mib),
         ("rows_mib", ROWS_MIB_MAX, Config::with_rows_mib),
+        ("utp_rate", UTP_RATE_MAX, Config::with_utp_rate),
         ("own port", 65_535, |config, n| {
             config.with_own(([9, 9, 9, 9], u16::try_from(n).unwrap_or(0)).into())
         }),

@@ -16,6 +16,7 @@ pub mod attempts;
 pub(crate) mod habits;
 pub(crate) mod jobs;
 pub(crate) mod dialer;
+pub(crate) mod streams;
 pub(crate) mod outage;
 pub mod session;
 pub mod crawler;

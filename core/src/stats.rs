@@ -75,6 +75,22 @@ counters! {
     mse_handshaken,
     /// Of these, those on which every piece arrived.
     mse_complete,
+    /// Of the connections begun, those over uTP in the clear.
+    utp_dialled,
+    /// Of these, those that were accepted.
+    utp_connected,
+    /// Of these, those on which a peer answered the BitTorrent handshake.
+    utp_handshaken,
+    /// Of these, those on which every piece arrived.
+    utp_complete,
+    /// Of the connections begun, those over uTP with encryption (MSE).
+    utp_mse_dialled,
+    /// Of these, those that were accepted.
+    utp_mse_connected,
+    /// Of these, those on which a peer answered the BitTorrent handshake.
+    utp_mse_handshaken,
+    /// Of these, those on which every piece arrived.
+    utp_mse_complete,
     /// Infohashes whose metadata matched the infohash and could be read.
     verified,
     /// Infohashes verified but unreadable as an info dictionary.
@@ -85,14 +101,22 @@ counters! {
     settled,
     /// Infohashes begun and not settled when the run ended.
     unfinished,
-    /// Datagrams received.
+    /// Datagrams received, but for packets of uTP.
     datagrams_received,
-    /// Bytes of datagrams received.
+    /// Bytes of these.
     datagram_bytes_received,
-    /// Datagrams sent.
+    /// Datagrams sent, but for packets of uTP.
     datagrams_sent,
-    /// Bytes of datagrams sent.
+    /// Bytes of these.
     datagram_bytes_sent,
+    /// Packets of uTP sent.
+    utp_packets_sent,
+    /// Packets of uTP received, of streams that were open.
+    utp_packets_received,
+    /// Packets of uTP received, of no stream or not plausible.
+    utp_packets_ignored,
+    /// Wishes of others to open a stream: they are not answered.
+    utp_syns_ignored,
     /// Queries sent: `sample_infohashes`.
     queries_sample,
     /// Queries sent: `find_node`.

@@ -11,6 +11,7 @@ pub(crate) mod bind;
 pub(crate) mod error;
 pub mod udp;
 pub(crate) mod alarms;
+pub(crate) mod carrier;
 pub mod tcp;
 pub(crate) mod options;
 pub(crate) mod outcome;

@@ -92,6 +92,11 @@ faults! {
 }
 
 impl PeerFault {
+    /// Whether a peer that takes connections over another transport looks like this.
+    pub const fn may_be_transport(self) -> bool {
+        matches!(self, Self::Refused | Self::ConnectTimeout)
+    }
+
     /// Whether a peer that takes only encrypted connections looks like this to one in the clear, or
     /// one that takes none to an encrypted one (M13); before it said anything else.
     pub const fn may_be_encryption(self) -> bool {

@@ -1,13 +1,13 @@
-//! What is tried next on a peer, as data: a list of attempts and a place in it, moved on by how the
-//! last attempt ended and by whose fault that was.
+//! What is tried next on a peer, as data: the ways that it may be asked in, and the latest attempt,
+//! moved on by how that ended and by whose fault it was.
 //!
 //! Nothing here knows an address or a limit that spans peers: the dialer decides which peers may be
-//! dialled, and which list a peer gets. A new transport is an entry of these lists, a variant of
+//! dialled, and which ways a peer has. A new transport is a step in [`Ways`], a variant of
 //! [`Transport`], and a task of the adapter that carries it.
 
 use crate::base::fault::PeerFault;
 use crate::base::planted::{self, Bug};
-use crate::config::EncryptionPolicy;
+use crate::config::{EncryptionPolicy, TransportPolicy};
 use crate::limits::{PLAN_CONNECTS_MAX, PUT_BACKS_MAX, TURNS_MAX};
 use crate::peer::exchange::{Attempt, Outcome, Pipeline, Progress, Transport};
 
@@ -46,6 +46,8 @@ pub enum Clue {
     None,
     /// It took the connection and not what was said there: perhaps it wants encryption, or none.
     Barred,
+    /// It took no connection: perhaps it takes one over another transport.
+    Absent,
     /// It brought pieces, but not all that it was asked for at once.
     Choked,
     /// It brought pieces, and gave up its place to others.
@@ -76,6 +78,8 @@ impl Failure {
             Clue::Advanced
         } else if outcome.progress == Progress::Connected && fault.may_be_encryption() {
             Clue::Barred
+        } else if outcome.progress == Progress::Nothing && fault.may_be_transport() {
+            Clue::Absent
         } else {
             Clue::None
         };
@@ -121,94 +125,96 @@ impl Failure {
     }
 }
 
-/// One entry of a list: an attempt, and after which end of which other one it is worth a
-/// connection.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    attempt: Attempt,
-    after: (Transport, Clue),
-}
-
-impl Entry {
-    /// The one that is made in any case.
-    const fn first(transport: Transport) -> Self {
-        let attempt = Attempt { transport, pipeline: Pipeline::All };
-        Self { attempt, after: (transport, Clue::None) }
-    }
-
-    /// For peers that do not take what `before` carries.
-    const fn instead_of(before: Transport, transport: Transport) -> Self {
-        let attempt = Attempt { transport, pipeline: Pipeline::All };
-        Self { attempt, after: (before, Clue::Barred) }
-    }
-
-    /// Some clients choke on many requests at once.
-    const fn one_by_one(transport: Transport) -> Self {
-        let attempt = Attempt { transport, pipeline: Pipeline::OneByOne };
-        Self { attempt, after: (transport, Clue::Choked) }
-    }
-}
-
-const CLEAR: Transport = Transport::Tcp;
-const SEALED: Transport = Transport::TcpEncrypted;
-
-/// Which attempts a plan has, and in which order: what the run allows, and what is known of the
-/// peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ways {
-    /// In the clear, and encrypted for peers that do not take that.
-    #[default]
-    ClearFirst,
-    /// The other way round, for peers that were seen to want it.
-    SealedFirst,
-    /// In the clear alone.
-    Clear,
-    /// Encrypted alone.
-    Sealed,
+/// Which attempts a plan may have, and which comes first: what the run allows, and what is known of
+/// the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ways {
+    first: Transport,
+    transports: TransportPolicy,
+    encryption: EncryptionPolicy,
 }
 
 impl Ways {
-    /// Those of a peer that `wants_encryption`, as far as is known.
-    pub fn of(policy: EncryptionPolicy, wants_encryption: bool) -> Self {
-        match (policy, wants_encryption) {
-            _ if planted::is(Bug::PlanNeverFallsBack) => Self::Clear,
-            (EncryptionPolicy::Auto, false) => Self::ClearFirst,
-            (EncryptionPolicy::Auto, true) => Self::SealedFirst,
-            (EncryptionPolicy::Off, _) => Self::Clear,
-            (EncryptionPolicy::Require, _) => Self::Sealed,
+    /// Over TCP, in the clear first: what a peer gets of which nothing is known, where the run
+    /// allows all and there is no socket for uTP.
+    pub(crate) const TCP: Self = Self {
+        first: Transport::Tcp,
+        transports: TransportPolicy::Tcp,
+        encryption: EncryptionPolicy::Auto,
+    };
+
+    /// Those of a peer that answered to `habit` last, if it is known to have answered.
+    pub fn of(
+        transports: TransportPolicy,
+        encryption: EncryptionPolicy,
+        habit: Option<Transport>,
+    ) -> Self {
+        if planted::is(Bug::PlanNeverFallsBack) {
+            return Self { encryption: EncryptionPolicy::Off, ..Self::TCP };
+        }
+        let first = match transports {
+            TransportPolicy::Any | TransportPolicy::Tcp => Transport::Tcp,
+            TransportPolicy::Utp => Transport::Utp,
+        };
+        let first = first.sealed(encryption == EncryptionPolicy::Require);
+        let ways = Self { first, transports, encryption };
+        match habit.filter(|habit| ways.allow(*habit)) {
+            Some(first) => Self { first, ..ways },
+            None => ways,
         }
     }
 
-    /// Every attempt, in order. The first is made in any case.
-    const fn list(self) -> &'static [Entry] {
-        const CLEAR_FIRST: &[Entry] = &[
-            Entry::first(CLEAR),
-            Entry::instead_of(CLEAR, SEALED),
-            Entry::one_by_one(CLEAR),
-            Entry::one_by_one(SEALED),
-        ];
-        const SEALED_FIRST: &[Entry] = &[
-            Entry::first(SEALED),
-            Entry::instead_of(SEALED, CLEAR),
-            Entry::one_by_one(SEALED),
-            Entry::one_by_one(CLEAR),
-        ];
-        const ONLY_CLEAR: &[Entry] = &[Entry::first(CLEAR), Entry::one_by_one(CLEAR)];
-        const ONLY_SEALED: &[Entry] = &[Entry::first(SEALED), Entry::one_by_one(SEALED)];
-        match self {
-            Self::ClearFirst => CLEAR_FIRST,
-            Self::SealedFirst => SEALED_FIRST,
-            Self::Clear => ONLY_CLEAR,
-            Self::Sealed => ONLY_SEALED,
-        }
+    fn allow(self, transport: Transport) -> bool {
+        let carried = match self.transports {
+            TransportPolicy::Any => true,
+            TransportPolicy::Tcp => !transport.is_utp(),
+            TransportPolicy::Utp => transport.is_utp(),
+        };
+        carried
+            && match self.encryption {
+                EncryptionPolicy::Auto => true,
+                EncryptionPolicy::Require => transport.is_encrypted(),
+                EncryptionPolicy::Off => !transport.is_encrypted(),
+            }
+    }
+
+    /// The attempt that is made in any case.
+    const fn first(self) -> Attempt {
+        Attempt { transport: self.first, pipeline: Pipeline::All }
+    }
+
+    /// The attempts that `clue`, with which `failed` ended, makes worth a connection, in order, and
+    /// why each is.
+    fn after(self, failed: Attempt, clue: Clue) -> impl Iterator<Item = (Attempt, Clue)> {
+        let all = |transport| Attempt { transport, pipeline: Pipeline::All };
+        // For peers that do not take what this one carried.
+        let sealed = (all(failed.transport.other_seal()), Clue::Barred);
+        // The first there would be as the first here was.
+        let elsewhere = (all(self.first.over_utp(!failed.transport.is_utp())), Clue::Absent);
+        let next = match (clue, failed.pipeline) {
+            // Some clients choke on many requests at once.
+            (Clue::Choked, Pipeline::All) => {
+                let one_by_one = Attempt { pipeline: Pipeline::OneByOne, ..failed };
+                [Some((one_by_one, Clue::Choked)), None]
+            }
+            // libtorrent without incoming TCP accepts what comes there and hangs up. Nearly all
+            // that take uTP take encryption there, and not all take anything else.
+            (Clue::Barred, Pipeline::All) => {
+                let seals = self.encryption != EncryptionPolicy::Off;
+                let over = all(elsewhere.0.transport.sealed(seals));
+                [Some(sealed), Some((over, Clue::Absent))]
+            }
+            (Clue::Absent, _) => [Some(elsewhere), None],
+            _ => [None, None],
+        };
+        next.into_iter().flatten().filter(move |(next, _)| self.allow(next.transport))
     }
 }
 
-/// How far the attempt at the cursor is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How far the latest attempt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Waiting for its turn.
-    #[default]
     Due,
     /// A connection is open for it.
     UnderWay,
@@ -246,15 +252,21 @@ pub enum Rank {
     AtOnce,
     /// The first on its peer.
     First,
-    /// After the first on every peer.
+    /// After the first on every peer: it may be there, and takes another transport.
+    Elsewhere,
+    /// After all of these.
     Later,
 }
 
 /// The attempts on one peer, and how far they are.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Plan {
     ways: Ways,
-    cursor: u8,
+    /// The latest attempt, and why it is made: `None` for the first.
+    attempt: Attempt,
+    why: Clue,
+    /// Transports over which an attempt came to its end, a bit each.
+    tried: u8,
     state: State,
     /// Connections that came to nothing and that neither the network, nor we, nor others that
     /// wait are to blame for.
@@ -266,19 +278,35 @@ pub struct Plan {
     turns: u8,
 }
 
+impl Default for Plan {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Plan {
     /// A plan of which nothing is done.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self {
+            ways: Ways::TCP,
+            attempt: Ways::TCP.first(),
+            why: Clue::None,
+            tried: 0,
+            state: State::Due,
+            connects: 0,
+            acceptance: Acceptance::None,
+            put_backs: 0,
+            turns: 0,
+        }
     }
 
     /// When the attempt that is due has its turn, if one is.
     pub fn due(&self) -> Option<Rank> {
-        let entry = self.ways.list().get(usize::from(self.cursor))?;
-        (self.state == State::Due).then_some(match (self.cursor, entry.after.1) {
-            (0, _) => Rank::First,
-            (_, Clue::Barred) => Rank::AtOnce,
-            _ => Rank::Later,
+        (self.state == State::Due).then_some(match self.why {
+            Clue::None => Rank::First,
+            Clue::Barred => Rank::AtOnce,
+            Clue::Absent => Rank::Elsewhere,
+            Clue::Choked | Clue::Advanced => Rank::Later,
         })
     }
 
@@ -300,11 +328,10 @@ impl Plan {
     /// Begins the attempt that is due; the first one of those that `ways` have.
     pub fn begin(&mut self, ways: Ways) -> Option<Attempt> {
         if self.due()? == Rank::First {
-            self.ways = ways;
+            (self.ways, self.attempt) = (ways, ways.first());
         }
-        let entry = self.ways.list().get(usize::from(self.cursor))?;
         self.state = State::UnderWay;
-        Some(entry.attempt)
+        Some(self.attempt)
     }
 
     /// The attempt under way was broken off with the run.
@@ -350,178 +377,28 @@ impl Plan {
         Moved::Over(self.acceptance)
     }
 
-    /// To the next attempt that `clue` makes worth a connection.
+    /// To the next attempt that `clue` makes worth a connection, unless it was made. Nobody is
+    /// looked for twice over the same transport.
     fn move_on(&mut self, clue: Clue) -> Moved {
-        let (list, after) = (self.ways.list(), usize::from(self.cursor) + 1);
-        let Some(failed) = list.get(usize::from(self.cursor)) else { return self.end() };
-        let end = (failed.attempt.transport, clue);
-        let next = list.iter().skip(after).position(|entry| entry.after == end);
-        let Some(next) = next.and_then(|next| u8::try_from(after + next).ok()) else {
+        self.tried |= bit(self.attempt.transport);
+        let tried = |transport: Transport| self.tried & bit(transport) != 0;
+        let is_new = |next: Attempt, why: Clue| match why {
+            Clue::Absent => !tried(next.transport) && !tried(next.transport.other_seal()),
+            Clue::Barred => !tried(next.transport),
+            Clue::None | Clue::Choked | Clue::Advanced => true,
+        };
+        let mut after = self.ways.after(self.attempt, clue);
+        let Some((next, why)) = after.find(|(next, why)| is_new(*next, *why)) else {
             return self.end();
         };
-        (self.cursor, self.state) = (next, State::Due);
+        (self.attempt, self.why, self.state) = (next, why, State::Due);
         Moved::On
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CALM: Circumstances = Circumstances { cut_off: false, held_up: false, crowded: false };
-
-    fn failure(fault: PeerFault, progress: Progress) -> Failure {
-        Failure { fault, progress, clue: Clue::None }
-    }
-
-    const OVER: Moved = Moved::Over(Acceptance::Some);
-
-    fn ended(plan: &mut Plan, failure: &Failure, blame: Blame) -> Moved {
-        assert!(plan.begin(Ways::ClearFirst).is_some());
-        plan.on_failure(failure, blame)
-    }
-
-    #[test]
-    fn the_blame_follows_from_the_fault_and_what_goes_on_around_it() {
-        let timeout = failure(PeerFault::ConnectTimeout, Progress::Nothing);
-        let refused = failure(PeerFault::Refused, Progress::Nothing);
-        let early = failure(PeerFault::ClosedEarly, Progress::Connected);
-        let keys = failure(PeerFault::ClosedExchangingKeys, Progress::Connected);
-        let system = failure(PeerFault::Pressure, Progress::Nothing);
-        let budget = failure(PeerFault::Pressure, Progress::Offered);
-        let cut_off = Circumstances { cut_off: true, ..CALM };
-        let crowded = Circumstances { crowded: true, ..CALM };
-        let held_up = Circumstances { held_up: true, ..crowded };
-        for (failure, around, blame) in [
-            (timeout, CALM, Blame::Peer),
-            (timeout, cut_off, Blame::Network),
-            (refused, cut_off, Blame::Peer),
-            (early, CALM, Blame::Peer),
-            (early, crowded, Blame::Crowd),
-            (keys, CALM, Blame::Peer),
-            (keys, crowded, Blame::Crowd),
-            (early, held_up, Blame::Us),
-            (early, Circumstances { cut_off: true, ..crowded }, Blame::Network),
-            (system, CALM, Blame::Us),
-            (budget, CALM, Blame::Us),
-            (budget, held_up, Blame::Us),
-        ] {
-            assert_eq!(failure.blame(around), blame, "{failure:?} {around:?}");
-        }
-    }
-
-    #[test]
-    fn a_peer_that_chokes_on_pipelining_is_asked_piece_by_piece_and_then_no_more() {
-        let mut plan = Plan::new();
-        let choked = Failure {
-            fault: PeerFault::MetadataTimeout,
-            progress: Progress::Offered,
-            clue: Clue::Choked,
-        };
-        let (ways, all) = (Ways::ClearFirst, Attempt { transport: CLEAR, pipeline: Pipeline::All });
-        assert_eq!(plan.begin(ways), Some(all));
-        assert_eq!(plan.on_failure(&choked, Blame::Peer), Moved::On);
-        let one_by_one = Attempt { pipeline: Pipeline::OneByOne, ..all };
-        assert_eq!((plan.due(), plan.begin(ways)), (Some(Rank::Later), Some(one_by_one)));
-        assert_eq!(plan.on_failure(&choked, Blame::Peer), OVER);
-        assert!(plan.is_over() && plan.begin(ways).is_none());
-    }
-
-    #[test]
-    fn without_a_clue_the_first_attempt_is_the_last() {
-        for ways in [Ways::ClearFirst, Ways::SealedFirst, Ways::Clear, Ways::Sealed] {
-            let mut plan = Plan::new();
-            let refused = failure(PeerFault::Refused, Progress::Nothing);
-            assert!(plan.begin(ways).is_some());
-            assert_eq!(plan.on_failure(&refused, Blame::Peer), Moved::Over(Acceptance::None));
-        }
-    }
-
-    #[test]
-    fn a_peer_that_bars_one_way_is_asked_the_other_way_at_once_and_counts_as_accepted() {
-        let barred =
-            Failure { clue: Clue::Barred, ..failure(PeerFault::ClosedEarly, Progress::Connected) };
-        let timeout = failure(PeerFault::ConnectTimeout, Progress::Nothing);
-        let orders = [(Ways::ClearFirst, CLEAR, SEALED), (Ways::SealedFirst, SEALED, CLEAR)];
-        for (ways, first, second) in orders {
-            for (end, last) in [(barred, OVER), (timeout, OVER)] {
-                let mut plan = Plan::new();
-                assert_eq!(plan.begin(ways).map(|attempt| attempt.transport), Some(first));
-                assert_eq!(plan.on_failure(&barred, Blame::Peer), Moved::On);
-                assert_eq!(plan.due(), Some(Rank::AtOnce));
-                // What is learnt meanwhile changes nothing.
-                let next = plan.begin(Ways::Clear).map(|attempt| attempt.transport);
-                assert_eq!(next, Some(second));
-                assert_eq!(plan.on_failure(&end, Blame::Peer), last);
-            }
-        }
-        for ways in [Ways::Clear, Ways::Sealed] {
-            let mut plan = Plan::new();
-            assert!(plan.begin(ways).is_some());
-            assert_eq!(plan.on_failure(&barred, Blame::Peer), OVER);
-        }
-    }
-
-    #[test]
-    fn an_encrypted_peer_that_chokes_is_asked_piece_by_piece_through_encryption() {
-        let clue = |clue| Failure { clue, ..failure(PeerFault::ClosedLate, Progress::Offered) };
-        let mut plan = Plan::new();
-        for (end, transport) in [(Clue::Barred, CLEAR), (Clue::Choked, SEALED)] {
-            let attempt = plan.begin(Ways::ClearFirst);
-            assert_eq!(attempt, Some(Attempt { transport, pipeline: Pipeline::All }));
-            assert_eq!(plan.on_failure(&clue(end), Blame::Peer), Moved::On);
-        }
-        let last = Attempt { transport: SEALED, pipeline: Pipeline::OneByOne };
-        assert_eq!(plan.begin(Ways::ClearFirst), Some(last));
-    }
-
-    #[test]
-    fn what_the_run_allows_and_what_is_known_of_a_peer_choose_the_list() {
-        use EncryptionPolicy::{Auto, Off, Require};
-        for (policy, known, ways) in [
-            (Auto, false, Ways::ClearFirst),
-            (Auto, true, Ways::SealedFirst),
-            (Off, true, Ways::Clear),
-            (Require, false, Ways::Sealed),
-        ] {
-            assert_eq!(Ways::of(policy, known), ways);
-        }
-        for ways in [Ways::ClearFirst, Ways::SealedFirst, Ways::Clear, Ways::Sealed] {
-            assert!(ways.list().len() <= usize::from(PLAN_CONNECTS_MAX), "{ways:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_the_peers_fault_costs_it_nothing_but_a_crowd_is_believed_only_so_often() {
-        let mut plan = Plan::new();
-        let early = failure(PeerFault::ClosedEarly, Progress::Connected);
-        for _ in 0..PUT_BACKS_MAX {
-            assert_eq!(ended(&mut plan, &early, Blame::Crowd), Moved::Again);
-        }
-        for blame in [Blame::Us, Blame::Network].repeat(5) {
-            assert_eq!(ended(&mut plan, &early, blame), Moved::Again);
-        }
-        assert_eq!(ended(&mut plan, &early, Blame::Crowd), OVER);
-    }
-
-    #[test]
-    fn no_plan_has_more_connects_than_the_limit() {
-        let barred =
-            Failure { clue: Clue::Barred, ..failure(PeerFault::ClosedEarly, Progress::Connected) };
-        let mut plan = Plan::new();
-        let mut connects = 0;
-        while plan.begin(Ways::ClearFirst).is_some() {
-            connects += 1;
-            let _ = plan.on_failure(&barred, Blame::Crowd);
-        }
-        assert_eq!(connects, PLAN_CONNECTS_MAX);
-    }
-
-    #[test]
-    fn an_attempt_broken_off_is_neither_due_nor_over() {
-        let mut plan = Plan::new();
-        assert!(plan.begin(Ways::ClearFirst).is_some());
-        plan.break_off();
-        assert!(plan.due().is_none() && !plan.is_over() && !plan.is_under_way());
-    }
+fn bit(transport: Transport) -> u8 {
+    1 << transport as u8
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ mod persist;
 mod receive;
 mod settle;
 mod sources;
+mod streams;
 mod transmit;
 
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use crate::base::id::{InfoHash, NodeId};
 use crate::base::planted::{self, Bug};
 use crate::base::rng::{Rng, Seed};
 use crate::base::time::Instant;
-use crate::config::Config;
+use crate::config::{Config, TransportPolicy};
 use crate::crawl::admission::Admission;
 use crate::crawl::again::Again;
 use crate::crawl::deadline::{Deadline, Why};
@@ -42,6 +43,7 @@ use crate::crawl::rows::{Leaves, Rows};
 use crate::crawl::samples::KeptSamples;
 use crate::crawl::session::{Progress, Work};
 use crate::crawl::standing::Standing;
+use crate::crawl::streams::Streams;
 use crate::dht::bootstrap::Bootstraps;
 use crate::dht::network::Network;
 use crate::lead::Request;
@@ -94,6 +96,7 @@ pub struct Crawler {
     no_displacing: u8,
     displacing_pause: u8,
     dialer: Dialer,
+    streams: Streams,
     rows: Rows,
     journal: Option<Journal>,
     carried: Carried,
@@ -117,6 +120,7 @@ impl Crawler {
         let enough = jobs_max.min(PENDING_ENOUGH);
         let networks = Family::ALL.map(network);
         let limits = job_limits(&config, networks.iter().any(Option::is_some));
+        let over_utp = config.own.map(|own| own.is_some() && config.transports.has_utp());
         Self {
             networks,
             sending: Default::default(),
@@ -134,8 +138,15 @@ impl Crawler {
             displacing_pause: DISPLACE_PAUSE,
             dialer: Dialer::new(
                 (config.policy, config.encryption),
+                over_utp.map(|has_utp| transports(config.transports, has_utp)),
                 config.max_connections,
                 rng.fork("dialer"),
+            ),
+            streams: Streams::new(
+                over_utp,
+                config.max_connections,
+                config.utp_rate,
+                &rng.fork("streams"),
             ),
             rows: Rows::new(config.row_bytes()),
             journal: None,
@@ -181,6 +192,9 @@ impl Crawler {
     /// A datagram of at most 2 048 bytes arrived. Never fails: what it is worth is in the counters.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, payload: &[u8]) {
         self.advance(now);
+        if self.receive_packet(from, payload) {
+            return;
+        }
         self.receive(from, payload);
         self.give_places();
     }
@@ -188,6 +202,7 @@ impl Crawler {
     /// A connection that [`Crawler::poll_dial`] asked for has ended.
     pub fn handle_outcome(&mut self, now: Instant, peer: PeerKey, outcome: Outcome) {
         self.advance(now);
+        self.streams.close(peer);
         if let Some(dial) = self.dialer.close(peer) {
             self.finish_dial(dial, outcome);
             self.give_places();
@@ -197,6 +212,7 @@ impl Crawler {
     /// Time has passed: [`Crawler::poll_timeout`] is due. Too early a call changes nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
+        self.streams.handle_timeout(self.now);
         for family in Family::ALL {
             self.expire_queries(family);
         }
@@ -213,8 +229,11 @@ impl Crawler {
     }
 
     /// Begins nothing new from now on: no query, no dial. What is finished is still reported.
+    /// Streams are broken off at once: [`Crawler::poll_transmit`] has one packet more for each that
+    /// its peer knows of, to be sent or not, and [`Crawler::poll_timeout`] names no time for that.
     pub fn handle_shutdown(&mut self, now: Instant) {
         self.advance(now);
+        self.streams.close_all();
         self.shut_down = !planted::is(Bug::WorkAfterEnd);
         self.admission.close();
     }
@@ -227,10 +246,22 @@ impl Crawler {
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
         self.advance(now);
-        if self.shut_down { None } else { self.transmit(family, buf) }
+        if !self.streams.has_turn(family)
+            && let query @ Some(_) = self.poll_query(family, buf)
+        {
+            return query;
+        }
+        if let packet @ Some(_) = self.poll_packet(family, buf) {
+            return packet;
+        }
+        if self.streams.has_turn(family) { self.poll_query(family, buf) } else { None }
     }
 
-    /// The next connection to open.
+    /// The next connection to open. One over uTP ([`Transport::is_utp`]) is opened already, and has
+    /// a packet for [`Crawler::poll_transmit`], which is to be drained after this: its bytes pass by
+    /// [`Crawler::poll_stream`], [`Crawler::read_stream`] and [`Crawler::write_stream`].
+    ///
+    /// [`Transport::is_utp`]: crate::Transport::is_utp
     pub fn poll_dial(&mut self, now: Instant) -> Option<Dial> {
         self.advance(now);
         if self.shut_down || !self.rows.have_room() || self.outage.is_suspected(self.now) {
@@ -239,6 +270,9 @@ impl Crawler {
         let (jobs, flows) = (&mut self.jobs, &mut self.flows);
         let dial = self.dialer.poll_dial(self.now, jobs, flows, &mut self.standing)?;
         self.count_dial(dial.transport);
+        if dial.transport.is_utp() {
+            self.streams.open(self.now, dial.peer, dial.to);
+        }
         self.admission.sort(&self.standing);
         Some(dial)
     }
@@ -309,6 +343,7 @@ impl Crawler {
             Deadline::of(outage_over, Why::OutageOver),
             self.dialer.poll_deadline(self.now, self.jobs.has_to_dial()),
             Deadline::of(self.jobs.unblocked_at().filter(|at| *at > self.now), Why::Dial),
+            Deadline::of(self.streams.poll_timeout(self.now), Why::Stream),
         ];
         let of_family = |family: Family| {
             let network = self.networks[family.index()].as_ref()?;
@@ -365,6 +400,7 @@ impl Crawler {
     pub fn stats(&self) -> Stats {
         let networks = || self.networks.iter().flatten();
         let finds = self.jobs.finds();
+        let packets = self.streams.counters();
         Stats {
             infohashes_with_peers: finds.infohashes,
             peers_found: finds.peers,
@@ -373,6 +409,10 @@ impl Crawler {
             queries_open: networks().map(|network| network.endpoint.open_count() as u64).sum(),
             connections_open: self.dialer.open_count() as u64,
             contacts_queued: networks().map(|network| network.sweep.waiting() as u64).sum(),
+            utp_packets_sent: packets.sent,
+            utp_packets_received: packets.taken,
+            utp_packets_ignored: packets.implausible + packets.strange + packets.malformed,
+            utp_syns_ignored: packets.inbound_syns,
             table_nodes: networks().map(|network| network.table.len() as u64).sum(),
             ..self.stats.clone()
         }
@@ -394,6 +434,14 @@ impl Crawler {
 
     fn count_fault(&mut self, fault: PeerFault) {
         self.stats.faults[fault as usize] += 1;
+    }
+}
+
+/// What carries connections to peers of a family, which has streams over uTP or not.
+fn transports(wanted: TransportPolicy, has_utp: bool) -> TransportPolicy {
+    match wanted {
+        TransportPolicy::Any if !has_utp => TransportPolicy::Tcp,
+        other => other,
     }
 }
 

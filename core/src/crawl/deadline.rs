@@ -81,6 +81,8 @@ reasons! {
     Dial,
     /// a connection has had its turn, and others wait
     Recall,
+    /// a stream over uTP is due, or may send
+    Stream,
     /// an infohash waits for a job
     Begin,
     /// a failed infohash is due again

@@ -7,12 +7,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 
-use crate::base::addr::{AddressPolicy, address_key};
+use crate::base::addr::{AddressPolicy, Family, address_key};
 use crate::base::planted::{self, Bug};
 use crate::base::rng::{Rng, Seed};
 use crate::base::store::{FingerprintSet, Key, KeyedMap, KeyedState, Seen, Slab};
 use crate::base::time::{Duration, Instant};
-use crate::config::EncryptionPolicy;
+use crate::config::{EncryptionPolicy, TransportPolicy};
 use crate::crawl::attempts::Ways;
 use crate::crawl::deadline::{Deadline, Why};
 use crate::crawl::dial::{Dial, PeerKey};
@@ -25,7 +25,7 @@ use crate::limits::{
     RECALL_SCAN_MAX, SCAN_PAUSE, SERIAL_ADDRESSES_MAX, SLOW_RESERVE, TURN,
 };
 use crate::peer::clients::Clients;
-use crate::peer::exchange::{Exchange, Outcome, Progress, Transport};
+use crate::peer::exchange::{Exchange, Outcome, Progress};
 use crate::peer::mse::Encryption;
 
 /// A connection under way.
@@ -66,6 +66,8 @@ pub(crate) struct Dialer {
     policy: AddressPolicy,
     max_connections: usize,
     encryption: EncryptionPolicy,
+    /// In each family.
+    transports: [TransportPolicy; 2],
     rng: Rng,
     open: Slab<OpenDial>,
     /// The same by the slot of the job that they serve. One of an earlier job in the slot may still
@@ -97,6 +99,7 @@ pub(crate) struct Dialer {
 impl Dialer {
     pub(crate) fn new(
         (policy, encryption): (AddressPolicy, EncryptionPolicy),
+        transports: [TransportPolicy; 2],
         max_connections: u32,
         mut rng: Rng,
     ) -> Self {
@@ -105,6 +108,7 @@ impl Dialer {
             policy,
             max_connections: max_connections as usize,
             encryption,
+            transports,
             habits: Habits::new(&rng),
             open: Slab::new(max_connections as usize),
             by_job: Vec::new(),
@@ -145,7 +149,10 @@ impl Dialer {
                 return None;
             }
             let usable = |addr| self.may_dial(now, addr);
-            let ways = |addr| Ways::of(self.encryption, self.habits.wants_encryption(now, addr));
+            let ways = |addr| {
+                let transports = self.transports[Family::of(addr).index()];
+                Ways::of(transports, self.encryption, self.habits.of(now, addr))
+            };
             if let Some(begun) = jobs.begin_dial(now, standing, usable, ways) {
                 flows.take(now, Purpose::Fetch, begun.to);
                 return Some(self.open(now, begun, jobs, standing));
@@ -191,12 +198,12 @@ impl Dialer {
         let seed = Seed(self.rng.bytes());
         let exchange = Exchange::new(now, hash, attempt, resume, seed);
         let exchange = exchange.with_clients(self.clients.clone());
-        let exchange = match (attempt.transport, self.encryption) {
-            (Transport::Tcp | Transport::Utp, _) => exchange,
-            (Transport::TcpEncrypted, EncryptionPolicy::Require) => {
+        let exchange = match (attempt.transport.is_encrypted(), self.encryption) {
+            (false, _) => exchange,
+            (true, EncryptionPolicy::Require) => {
                 exchange.with_encryption(Encryption::Required, seed)
             }
-            (Transport::TcpEncrypted, _) => exchange.with_encryption(Encryption::Either, seed),
+            (true, _) => exchange.with_encryption(Encryption::Either, seed),
         };
         Dial { peer, to, transport: attempt.transport, exchange }
     }
@@ -334,6 +341,11 @@ impl Dialer {
     /// A connection, if it is open.
     pub(crate) fn get(&self, peer: PeerKey) -> Option<&OpenDial> {
         self.open.get(peer)
+    }
+
+    /// The names of open connections.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = PeerKey> {
+        self.open.iter().map(|(peer, _)| peer)
     }
 
     /// Every open connection.

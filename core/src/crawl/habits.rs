@@ -1,5 +1,5 @@
-//! What peers answered to in this run, by endpoint: who was reached by encryption alone is asked
-//! that way first for another infohash.
+//! What peers answered to in this run, by endpoint: who was reached with encryption or over uTP
+//! alone is asked that way first for another infohash.
 //!
 //! A hint and nothing more: a table without keys, in which endpoints that share a cell are taken
 //! for each other. Who is taken for another costs a connection, and no peer is left for it.
@@ -13,35 +13,35 @@ use crate::base::time::Instant;
 use crate::limits::{HABIT_CELLS, HABIT_KEPT};
 use crate::peer::exchange::Transport;
 
-/// See the module. The table is made when the first peer wants encryption.
+/// See the module. The table is made when the first peer wants something else than plain TCP.
 #[derive(Debug)]
 pub(crate) struct Habits {
     rng: Rng,
-    /// When endpoints last answered to encryption.
-    sealed: Option<Cells<Option<Instant>>>,
+    /// To what endpoints answered last, and when, if it was not plain TCP.
+    others: Option<Cells<Option<(Transport, Instant)>>>,
 }
 
 impl Habits {
     pub(crate) fn new(rng: &Rng) -> Self {
-        Self { rng: rng.fork("habits"), sealed: None }
+        Self { rng: rng.fork("habits"), others: None }
     }
 
     /// A peer shook hands over `transport`.
     pub(crate) fn on_answered(&mut self, now: Instant, peer: SocketAddr, transport: Transport) {
         let key = endpoint_key(peer);
-        if transport == Transport::TcpEncrypted {
+        if transport != Transport::Tcp {
             let rng = &mut self.rng;
-            let sealed = self.sealed.get_or_insert_with(|| Cells::new(rng, HABIT_CELLS));
-            *sealed.get_mut(&key) = Some(now);
-        } else if let Some(sealed) = &mut self.sealed {
-            *sealed.get_mut(&key) = None;
+            let others = self.others.get_or_insert_with(|| Cells::new(rng, HABIT_CELLS));
+            *others.get_mut(&key) = Some((transport, now));
+        } else if let Some(others) = &mut self.others {
+            *others.get_mut(&key) = None;
         }
     }
 
-    /// Whether a peer is to be asked for an encrypted connection first.
-    pub(crate) fn wants_encryption(&self, now: Instant, peer: SocketAddr) -> bool {
-        let at = self.sealed.as_ref().and_then(|sealed| *sealed.get(&endpoint_key(peer)));
-        at.is_some_and(|at| now.since(at) < HABIT_KEPT)
+    /// What a peer is to be asked over first, if that is not plain TCP.
+    pub(crate) fn of(&self, now: Instant, peer: SocketAddr) -> Option<Transport> {
+        let last = self.others.as_ref().and_then(|others| *others.get(&endpoint_key(peer)));
+        last.filter(|(_, at)| now.since(*at) < HABIT_KEPT).map(|(transport, _)| transport)
     }
 }
 
@@ -56,12 +56,14 @@ mod tests {
         let mut habits = Habits::new(&Rng::new(Seed::from_u64(1)));
         let (peer, other) = (SocketAddr::from(([9, 0, 0, 1], 1)), ([9, 0, 0, 1], 2).into());
         let now = Instant::START;
-        assert!(!habits.wants_encryption(now, peer));
-        habits.on_answered(now, peer, Transport::TcpEncrypted);
-        let last = now + (HABIT_KEPT - Duration::from_micros(1));
-        assert!(habits.wants_encryption(last, peer) && !habits.wants_encryption(last, other));
-        assert!(!habits.wants_encryption(now + HABIT_KEPT, peer));
+        assert_eq!(habits.of(now, peer), None);
+        for transport in [Transport::TcpEncrypted, Transport::Utp, Transport::UtpEncrypted] {
+            habits.on_answered(now, peer, transport);
+            let last = now + (HABIT_KEPT - Duration::from_micros(1));
+            assert_eq!((habits.of(last, peer), habits.of(last, other)), (Some(transport), None));
+            assert_eq!(habits.of(now + HABIT_KEPT, peer), None);
+        }
         habits.on_answered(now, peer, Transport::Tcp);
-        assert!(!habits.wants_encryption(now, peer));
+        assert_eq!(habits.of(now, peer), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What a stream of uTP may hold and how long it waits (BEP 29).
 
-use super::DATAGRAM_LEN_MAX;
+use super::{DATAGRAM_LEN_MAX, PIECE_LEN};
 use crate::base::time::Duration;
 
 /// The longest UDP payload of uTP that is sent, in bytes: it passes every path, so that no path is
@@ -48,7 +48,19 @@ pub const UTP_SYNS_MAX: usize = 3;
 
 /// A SYN without an answer for so long is followed by another one; twice as long for each further
 /// one (29.7, 29.8).
-pub const UTP_SYN_TIMEOUT: Duration = Duration::from_secs(3);
+pub const UTP_SYN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Time for a peer to take a stream: SYNs leave after 0, 1 and 3 s, and the last one has 1.5 s for
+/// its answer. A host without uTP is silent (29.8), so that most streams wait in vain.
+pub const UTP_CONNECT_TIMEOUT: Duration = Duration::from_millis(4_500);
+
+/// Pieces of metadata asked for at once over uTP: libtorrent answers what does not fit its queue
+/// once a second, which is ten of them.
+pub const UTP_REQUESTS_AT_ONCE: u16 = 8;
+
+/// Bytes that are expected of a stream at a time, however much is to come: what is asked for at
+/// once, and room for what comes twice. So two hundred streams hold 32 MiB at most, and not 200.
+pub const UTP_EXPECTED_MAX: usize = (UTP_REQUESTS_AT_ONCE as usize + 2) * PIECE_LEN;
 
 /// Time for an acknowledgement before the first round trip is measured (29.6).
 pub const UTP_RTO_FIRST: Duration = Duration::from_secs(1);
@@ -101,6 +113,9 @@ pub const UTP_STREAMS_MAX: usize = 1 << 14;
 pub const UTP_RATE_HOME: u32 = 1_000;
 /// See [`UTP_RATE_HOME`].
 pub const UTP_RATE_SERVER: u32 = 20_000;
+
+/// Most packets of uTP a second that can be asked for.
+pub const UTP_RATE_MAX: u32 = 1_000_000;
 
 const _: () = {
     // A packet in order always finds a slot beside one that is early.

@@ -45,7 +45,7 @@ use crate::codec::wire::{
 use crate::limits::{
     CONNECT_TIMEOUT, DELIVERY_GRACE, DELIVERY_TIME, EXCHANGE_RATE, EXCHANGE_TIMEOUT,
     EXTENSION_TIMEOUT, HANDSHAKE_TIMEOUT, METADATA_MIN, OFFER_PATIENCE, PIECE_LEN, PIECE_TIMEOUT,
-    RATE_MIN,
+    RATE_MIN, UTP_REQUESTS_AT_ONCE,
 };
 use crate::peer::clients::{ClientName, Clients, Learnt};
 use crate::peer::mse::Filter;
@@ -61,6 +61,12 @@ type Flow = ControlFlow<Result<Metadata, PeerFault>>;
 /// Shorthand: the peer failed.
 fn fail(fault: PeerFault) -> Flow {
     ControlFlow::Break(Err(fault))
+}
+
+/// Nothing asked yet, of a peer that is tried so.
+fn asking(now: Instant, attempt: Attempt) -> Asking {
+    let asking = Asking::new(now, attempt.pipeline);
+    if attempt.transport.is_utp() { asking.cap(UTP_REQUESTS_AT_ONCE) } else { asking }
 }
 
 /// One conversation; see the module's contract.
@@ -138,7 +144,7 @@ impl Exchange {
             inherited: 0,
             pieces_offered: 0,
             pieces_new: 0,
-            asking: Asking::new(now, attempt.pipeline),
+            asking: asking(now, attempt),
             client: ClientName::default(),
             clients: Clients::default(),
             lack: PeerFault::ExtensionTimeout,
@@ -269,6 +275,12 @@ impl Exchange {
         self.pieces.iter().chain(&self.resume).map(Pieces::bytes_held).sum()
     }
 
+    /// The size of the metadata that the peer offered and that was accepted, in bytes: so much is
+    /// to come, and a carrier that keeps windows of its own may open them.
+    pub fn accepted_size(&self) -> Option<usize> {
+        self.pieces.as_ref().map(Pieces::size)
+    }
+
     /// Never before what was seen already (H47).
     fn clamp(&self, now: Instant) -> Instant {
         let timings = &self.timings;
@@ -292,7 +304,7 @@ impl Exchange {
             batch,
             lost_some,
         });
-        self.asking = Asking::new(now, self.attempt.pipeline);
+        self.asking = asking(now, self.attempt);
         Outcome {
             learnt,
             partial: partial.filter(|_| result.is_err()),

@@ -61,6 +61,21 @@ pub struct Counters {
     pub malformed: u64,
 }
 
+impl Counters {
+    /// Those of two endpoints together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            sent: self.sent + other.sent,
+            taken: self.taken + other.taken,
+            implausible: self.implausible + other.implausible,
+            strange: self.strange + other.strange,
+            inbound_syns: self.inbound_syns + other.inbound_syns,
+            malformed: self.malformed + other.malformed,
+        }
+    }
+}
+
 /// The streams of one socket; see the module's contract. `T` is what the caller keeps beside each.
 #[derive(Clone, Debug)]
 pub struct Endpoint<T> {
@@ -288,8 +303,17 @@ impl<T> Endpoint<T> {
 
     /// When [`Endpoint::handle_timeout`] is due, or [`Endpoint::poll_transmit`] has more.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let may_send = (!self.sending.is_empty()).then(|| self.rate.ready_at());
-        earliest(self.agenda.first(), may_send)
+        earliest(self.due_at(), self.may_send_at())
+    }
+
+    /// When [`Endpoint::handle_timeout`] is due.
+    pub fn due_at(&self) -> Option<Instant> {
+        self.agenda.first()
+    }
+
+    /// When [`Endpoint::poll_transmit`] may have more, if it may have any.
+    pub fn may_send_at(&self) -> Option<Instant> {
+        (!self.sending.is_empty()).then(|| self.rate.ready_at())
     }
 
     /// Time passed. Before [`Endpoint::poll_timeout`] this does nothing.

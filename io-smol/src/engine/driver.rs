@@ -203,6 +203,8 @@ impl<'a> Driver<'a> {
                     self.hand_in(Wakes::default());
                     self.crawler.handle_shutdown(self.clock.now());
                     self.connections.abort();
+                    // Streams say farewell, as far as the sockets take that at once.
+                    let _ = self.sockets.send(self.clock.now(), &mut self.crawler);
                 }
             }
         }
@@ -251,11 +253,22 @@ impl<'a> Driver<'a> {
     fn send(&mut self, now: Instant) {
         let bound = self.sockets.send(now, &mut self.crawler);
         self.wakes.note(Wake::Unfinished, bound);
+        let mut has_packets = false;
         while let Some(dial) = self.crawler.poll_dial(now) {
-            self.connections.dial(dial.peer, dial.to, dial.exchange);
+            if dial.transport.is_utp() {
+                self.connections.dial_stream(dial.peer, dial.exchange);
+                has_packets = true;
+            } else {
+                self.connections.dial(dial.peer, dial.to, dial.exchange);
+            }
         }
         while let Some(peer) = self.crawler.poll_recall(now) {
             self.connections.recall(peer);
+        }
+        has_packets |= self.connections.carry(now, &mut self.crawler);
+        if has_packets {
+            let bound = self.sockets.send(now, &mut self.crawler);
+            self.wakes.note(Wake::Unfinished, bound);
         }
     }
 

@@ -1,24 +1,27 @@
-//! TCP connections: one task each, all on the calling thread.
+//! Connections: one task each, all on the calling thread, over TCP or over a stream of the core.
 //!
-//! A task moves bytes between its socket and its `Exchange` and knows nothing of their meaning.
+//! A task moves bytes between its carrier and its `Exchange` and knows nothing of their meaning.
 //! It owns no read buffer (one per thread is shared), makes no timer (see `alarms.rs`), and ends
 //! by exactly one `Outcome`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use async_io::{Async, Timer};
-use estudely_core::{Duration, Exchange, Instant, Outcome, PeerFault, Step};
+use estudely_core::{Crawler, Duration, Exchange, Instant, Outcome, PeerFault, PeerKey, Step};
 use smol::{LocalExecutor, future};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::alarms::{Alarm, Alarms, Rung};
+use super::carrier::{Carrier, Pipe, Stirred, Tcp};
 use super::clock::Clock;
+
+pub use super::carrier::connect_fault;
 
 /// Bytes of the read buffer that all connections of a thread share: four metadata pieces.
 pub const READ_BUFFER: usize = 64 * 1024;
@@ -42,6 +45,9 @@ struct Shared<K> {
     alarms: Alarms,
     /// Those that are open.
     open: RefCell<BTreeMap<K, Rc<Recall>>>,
+    /// Of these, those over streams of the core.
+    pipes: RefCell<BTreeMap<K, Rc<Pipe<K>>>>,
+    stirred: Rc<Stirred<K>>,
     /// Bytes of metadata that all connections hold, but for the large one, and the most they may.
     held: Cell<usize>,
     budget: Cell<usize>,
@@ -75,6 +81,8 @@ impl<K: Copy + Ord + 'static> Connections<K> {
             scratch: RefCell::new(scratch),
             alarms: Alarms::default(),
             open: RefCell::default(),
+            pipes: RefCell::default(),
+            stirred: Rc::default(),
             held: Cell::new(0),
             budget: Cell::new(usize::MAX),
             has_large: Cell::new(false),
@@ -92,18 +100,34 @@ impl<K: Copy + Ord + 'static> Connections<K> {
 
     /// Begins a connection. Its outcome appears at [`Self::try_outcome`] under `peer`.
     pub fn dial(&self, peer: K, to: SocketAddr, mut exchange: Exchange) {
-        let shared = self.shared.clone();
-        let recall = Rc::<Recall>::default();
-        shared.open.borrow_mut().insert(peer, recall.clone());
+        let (shared, recall) = self.begin(peer);
         let task = async move {
-            let outcome = shared.converse(to, &mut exchange, &recall).await;
-            shared.open.borrow_mut().remove(&peer);
-            shared.done.borrow_mut().push_back((peer, outcome));
-            if let Some(waiter) = shared.waiter.take() {
-                waiter.wake();
-            }
+            let outcome = match shared.begin(to) {
+                Ok(stream) => shared.converse(Tcp(stream), &mut exchange, &recall).await,
+                Err(error) => exchange.handle_failed(shared.clock.now(), connect_fault(&error)),
+            };
+            shared.end(peer, outcome);
         };
         self.executor.spawn(task).detach();
+    }
+
+    /// Begins a connection over a stream that the core keeps: [`Self::carry`] moves its bytes.
+    pub fn dial_stream(&self, peer: K, mut exchange: Exchange) {
+        let (shared, recall) = self.begin(peer);
+        let pipe = Rc::new(Pipe::new(peer, shared.stirred.clone()));
+        shared.pipes.borrow_mut().insert(peer, pipe.clone());
+        let task = async move {
+            let outcome = shared.converse(pipe, &mut exchange, &recall).await;
+            shared.pipes.borrow_mut().remove(&peer);
+            shared.end(peer, outcome);
+        };
+        self.executor.spawn(task).detach();
+    }
+
+    fn begin(&self, peer: K) -> (Rc<Shared<K>>, Rc<Recall>) {
+        let recall = Rc::<Recall>::default();
+        self.shared.open.borrow_mut().insert(peer, recall.clone());
+        (self.shared.clone(), recall)
     }
 
     /// Ends a connection as `Yielded` as soon as its task runs: others wait for its place.
@@ -141,15 +165,17 @@ impl<K: Copy + Ord + 'static> Connections<K> {
         }
     }
 
-    /// Waits until [`Self::try_outcome`] has something or a deadline before `due` was set: then
+    /// Waits until [`Self::has_news`] or a deadline before `due` was set: then
     /// the caller, who meant to be back at `due`, must ask [`Self::poll_timeout`] again. One
     /// waiter at a time.
     pub fn poll_ready(&self, cx: &Context<'_>, due: Instant) -> Poll<()> {
-        if self.has_outcome() || self.shared.alarms.poll_before(cx, due).is_ready() {
+        if self.has_news() || self.shared.alarms.poll_before(cx, due).is_ready() {
             return Poll::Ready(());
         }
-        let mut waiter = self.shared.waiter.borrow_mut();
-        waiter.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+        for waiter in [&self.shared.waiter, &self.shared.stirred.waiter] {
+            let mut waiter = waiter.borrow_mut();
+            waiter.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
+        }
         Poll::Pending
     }
 
@@ -161,6 +187,11 @@ impl<K: Copy + Ord + 'static> Connections<K> {
     /// Whether an outcome is there.
     pub fn has_outcome(&self) -> bool {
         !self.shared.done.borrow().is_empty()
+    }
+
+    /// Whether an outcome is there, or a connection over a stream of the core has something for it.
+    pub fn has_news(&self) -> bool {
+        self.has_outcome() || self.shared.stirred.any()
     }
 
     /// Connections not ended, half-open ones included.
@@ -184,16 +215,44 @@ impl<K: Copy + Ord + 'static> Connections<K> {
     }
 }
 
+impl Connections<PeerKey> {
+    /// Moves bytes between the streams of `crawler` and their conversations, where either side has
+    /// some. Whether there was anything to move.
+    pub fn carry(&self, now: Instant, crawler: &mut Crawler) -> bool {
+        while let Some(peer) = crawler.poll_stream() {
+            self.shared.stirred.add(peer);
+        }
+        let stirred = self.shared.stirred.take();
+        let pipes = self.shared.pipes.borrow();
+        for pipe in stirred.iter().filter_map(|peer| pipes.get(peer)) {
+            pipe.carry(now, crawler);
+        }
+        !stirred.is_empty()
+    }
+}
+
+impl<K: Copy + Ord> Shared<K> {
+    /// A connection has ended.
+    fn end(&self, peer: K, outcome: Outcome) {
+        self.open.borrow_mut().remove(&peer);
+        self.done.borrow_mut().push_back((peer, outcome));
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
+    }
+}
+
 impl<K> Shared<K> {
-    async fn converse(&self, to: SocketAddr, exchange: &mut Exchange, recall: &Recall) -> Outcome {
-        let stream = match self.begin(to) {
-            Ok(stream) => stream,
-            Err(error) => return exchange.handle_failed(self.clock.now(), connect_fault(&error)),
-        };
+    async fn converse<C: Carrier>(
+        &self,
+        carrier: C,
+        exchange: &mut Exchange,
+        recall: &Recall,
+    ) -> Outcome {
         let alarm = Alarm::new(&self.alarms);
         let mut line = Line {
             shared: self,
-            stream,
+            carrier,
             alarm,
             recall,
             unsent: Vec::new(),
@@ -237,10 +296,10 @@ impl<K> Shared<K> {
     }
 }
 
-/// One connection's ends of socket, deadline and unsent bytes.
-struct Line<'a, K> {
+/// One connection's ends of carrier, deadline and unsent bytes.
+struct Line<'a, K, C> {
     shared: &'a Shared<K>,
-    stream: Async<TcpStream>,
+    carrier: C,
     alarm: Alarm<'a>,
     recall: &'a Recall,
     unsent: Vec<u8>,
@@ -265,7 +324,7 @@ enum Event {
     Recalled,
 }
 
-impl<K> Line<'_, K> {
+impl<K, C: Carrier> Line<'_, K, C> {
     /// Waits for the connection; an outcome if it does not come.
     async fn connect(&mut self, exchange: &mut Exchange) -> Option<Outcome> {
         loop {
@@ -278,15 +337,8 @@ impl<K> Line<'_, K> {
                 }
                 Event::Recalled => return Some(self.on_recall(exchange)),
                 Event::Readable | Event::Writable => {
-                    return match self.stream.get_ref().take_error() {
-                        Ok(None) => None,
-                        // It was there, and is gone before we looked: that shows when it is used.
-                        Ok(Some(error)) if is_reset(&error) => None,
-                        Ok(Some(error)) | Err(error) => {
-                            let now = self.shared.clock.now();
-                            Some(exchange.handle_failed(now, connect_fault(&error)))
-                        }
-                    };
+                    let fault = self.carrier.connected().err()?;
+                    return Some(exchange.handle_failed(self.shared.clock.now(), fault));
                 }
             }
         }
@@ -306,8 +358,11 @@ impl<K> Line<'_, K> {
                 Event::Recalled => Some(self.on_recall(exchange)),
             };
             if let Some(outcome) = ended {
-                self.reset();
+                self.carrier.reset();
                 return outcome;
+            }
+            if let Some(size) = exchange.accepted_size() {
+                self.carrier.expect(size);
             }
         }
     }
@@ -335,10 +390,10 @@ impl<K> Line<'_, K> {
             let mut waiter = self.recall.waiter.borrow_mut();
             waiter.get_or_insert_with(|| cx.waker().clone()).clone_from(cx.waker());
             // An error of the reactor shows again, with its reason, in the call that follows.
-            if reading && self.stream.poll_readable(cx).is_ready() {
+            if reading && self.carrier.poll_readable(cx).is_ready() {
                 return Poll::Ready(Event::Readable);
             }
-            if writing && self.stream.poll_writable(cx).is_ready() {
+            if writing && self.carrier.poll_writable(cx).is_ready() {
                 return Poll::Ready(Event::Writable);
             }
             Poll::Pending
@@ -352,7 +407,7 @@ impl<K> Line<'_, K> {
         let mut scratch = shared.scratch.borrow_mut();
         let Scratch { read, write } = &mut *scratch;
         for _ in 0..READS_PER_TURN {
-            let len = match self.stream.get_ref().read(read) {
+            let len = match self.carrier.read(read) {
                 Ok(len) => len,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -400,29 +455,6 @@ impl<K> Line<'_, K> {
         exchange.handle_failed(self.shared.clock.now(), PeerFault::Yielded)
     }
 
-    /// Counts what the exchange holds now; `false` if that is too much for all together. One
-    /// connection at a time may hold more.
-    fn hold(&mut self, bytes: usize) -> bool {
-        let Shared { held, budget, has_large, .. } = self.shared;
-        let Holding::Part(part) = self.held else {
-            if bytes == 0 {
-                has_large.set(false);
-                self.held = Holding::Part(0);
-            }
-            return true;
-        };
-        let others = held.get() - part;
-        let fits = bytes == 0 || others + bytes <= budget.get();
-        if !fits && !has_large.replace(true) {
-            held.set(others);
-            self.held = Holding::Large;
-            return true;
-        }
-        held.set(others + bytes);
-        self.held = Holding::Part(bytes);
-        fits
-    }
-
     /// Sends `bytes` after what is unsent, keeping what the socket does not take.
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let taken = if self.unsent.is_empty() { self.write(bytes)? } else { 0 };
@@ -446,7 +478,7 @@ impl<K> Line<'_, K> {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut taken = 0;
         while taken < bytes.len() {
-            match self.stream.get_ref().write(&bytes[taken..]) {
+            match self.carrier.write(&bytes[taken..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(len) => taken += len,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -456,15 +488,34 @@ impl<K> Line<'_, K> {
         }
         Ok(taken)
     }
+}
 
-    /// Closing then leaves no TIME_WAIT behind: whoever dials thousands of peers a minute would
-    /// otherwise run out of ports. Everything worth having has been read.
-    fn reset(&self) {
-        let _ = SockRef::from(self.stream.get_ref()).set_linger(Some(Duration::ZERO));
+impl<K, C> Line<'_, K, C> {
+    /// Counts what the exchange holds now; `false` if that is too much for all together. One
+    /// connection at a time may hold more.
+    fn hold(&mut self, bytes: usize) -> bool {
+        let Shared { held, budget, has_large, .. } = self.shared;
+        let Holding::Part(part) = self.held else {
+            if bytes == 0 {
+                has_large.set(false);
+                self.held = Holding::Part(0);
+            }
+            return true;
+        };
+        let others = held.get() - part;
+        let fits = bytes == 0 || others + bytes <= budget.get();
+        if !fits && !has_large.replace(true) {
+            held.set(others);
+            self.held = Holding::Large;
+            return true;
+        }
+        held.set(others + bytes);
+        self.held = Holding::Part(bytes);
+        fits
     }
 }
 
-impl<K> Drop for Line<'_, K> {
+impl<K, C> Drop for Line<'_, K, C> {
     fn drop(&mut self) {
         self.hold(0);
     }
@@ -472,30 +523,6 @@ impl<K> Drop for Line<'_, K> {
 
 fn in_progress(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINPROGRESS) || error.kind() == io::ErrorKind::WouldBlock
-}
-
-/// Whether a connection that had come about was reset: one that is not wanted is refused instead.
-fn is_reset(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ECONNRESET)
-}
-
-/// Whose fault it is that no connection came about: running short ourselves is never the peer's.
-pub fn connect_fault(error: &io::Error) -> PeerFault {
-    match error.raw_os_error() {
-        Some(
-            libc::EMFILE
-            | libc::ENFILE
-            | libc::ENOBUFS
-            | libc::ENOMEM
-            | libc::EADDRNOTAVAIL
-            | libc::EADDRINUSE
-            | libc::EAGAIN,
-        ) => PeerFault::Pressure,
-        Some(libc::ECONNREFUSED) => PeerFault::Refused,
-        Some(libc::ECONNRESET) => PeerFault::ClosedEarly,
-        Some(libc::ETIMEDOUT) => PeerFault::ConnectTimeout,
-        _ => PeerFault::Unreachable,
-    }
 }
 
 #[cfg(test)]
@@ -513,7 +540,7 @@ mod tests {
         let recall = Recall::default();
         let line = || Line {
             shared: &all.shared,
-            stream: Async::new(TcpStream::connect(to).expect("it listens")).expect("a stream"),
+            carrier: Tcp(Async::new(TcpStream::connect(to).expect("it listens")).expect("a stream")),
             alarm: Alarm::new(&all.shared.alarms),
             recall: &recall,
             unsent: Vec::new(),

@@ -11,7 +11,8 @@ pub(super) enum Wake {
     Datagrams,
     /// A socket takes datagrams again.
     Room,
-    /// A connection ended, or set a deadline before that of the loop.
+    /// A connection ended, set a deadline before that of the loop, or moved bytes over a stream of
+    /// the core.
     Connection,
     /// SIGINT, SIGTERM or SIGHUP.
     Signal,

@@ -11,7 +11,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use estudely_core::session::Output;
-use estudely_core::{Config, ConfigError, EncryptionPolicy, Mode};
+use estudely_core::{Config, ConfigError, EncryptionPolicy, Mode, TransportPolicy};
 
 use crate::world::dht::{Door, Routing};
 use crate::world::vice::{Baits, NodeVices, PeerVices};
@@ -316,6 +316,7 @@ impl Scenario {
         let limit = |value: u32| (value > 0).then_some(value);
         Config::new(if self.requests > 0 { Mode::Fetch } else { Mode::Crawl })
             .with_encryption(self.encryption.policy())
+            .with_transports(TransportPolicy::Tcp)
             .with_max_infohashes(limit(self.max_infohashes).map(u64::from))
             .with_peers_per_infohash(self.peers_per_infohash)?
             .with_peer_attempts(self.peer_attempts)?

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use arbitrary::{Arbitrary, Unstructured};
 use estudely_core::internal::exchange::UNGUARDED;
 use estudely_core::krpc::{Envelope, Kind, Message, Method, ReplyBody, emit_error, emit_reply};
+use estudely_core::utp::is_utp;
 use estudely_core::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
 use estudely_core::{
     AddressPolicy, Bootstrap, Config, Contact, Crawler, Dial, Duration, Family, InfoHash, Instant,
@@ -283,6 +284,10 @@ impl World {
                 assert!(given < DRAIN_MAX, "polling returns");
                 assert_eq!((transmit.len, Family::of(transmit.to)), (buf.len(), family));
                 self.is_legitimate(transmit.to);
+                if buf.first().is_some_and(|first| is_utp(*first)) {
+                    buf.clear(); // nobody answers over uTP here
+                    continue;
+                }
                 self.look_at(&buf);
                 if self.queries.len() == WAITING_MAX {
                     self.queries.pop_front();

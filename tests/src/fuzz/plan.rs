@@ -1,5 +1,5 @@
-//! The plan of one peer, moved on by whatever ends its connections: it is paid for at most so often,
-//! it ends, and no way that the peer barred, or that the run does not allow, is tried.
+//! The plan of one peer, moved on by whatever ends its connections: it is paid for at most so
+//! often, it ends, and no way that the peer barred, or that the run does not allow, is tried.
 
 use std::collections::BTreeSet;
 
@@ -11,54 +11,110 @@ use estudely_core::internal::exchange::{
 };
 use estudely_core::internal::pieces::Pieces;
 use estudely_core::limits::{PLAN_CONNECTS_MAX, PUT_BACKS_MAX, TURNS_MAX};
-use estudely_core::{EncryptionPolicy, InfoHash, Instant, PeerFault, Seed};
+use estudely_core::{EncryptionPolicy, InfoHash, Instant, PeerFault, Seed, TransportPolicy};
 
 use super::input::Input;
 
 /// One plan. The first byte says what the run allows; then three bytes for each connection: how it
-/// ended, how far it came, and bits for the rest (1 the network is suspected, 2 no row is taken, 4
-/// another connection was open, 8 several pieces were offered, 16 some came, 32 pieces are left, 64
-/// these find no room, 128 the peer is known to want encryption). The last fault of all breaks it off.
+/// ended, how far it came and to what the peer is known to answer, and bits for the rest (1 the
+/// network is suspected, 2 no row is taken, 4 another connection was open, 8 several pieces were
+/// offered, 16 some came, 32 pieces are left, 64 these find no room, 128 the peer is known). The
+/// last fault of all breaks it off.
 pub(super) fn plan(data: &[u8]) {
     let mut input = Input(data);
-    let policy = match input.u8() % 3 {
-        0 => EncryptionPolicy::Auto,
-        1 => EncryptionPolicy::Require,
-        _ => EncryptionPolicy::Off,
-    };
-    let mut one = One::new(policy);
+    let allowed = input.u8();
+    let mut one = One::new(Allowed {
+        encryption: ENCRYPTIONS[usize::from(allowed % 3)],
+        transports: TRANSPORTS[usize::from(allowed / 3 % 3)],
+    });
     while !input.is_empty() && one.is_due() {
         one.connect(input.bytes());
     }
     one.finish();
 }
 
+const ENCRYPTIONS: [EncryptionPolicy; 3] =
+    [EncryptionPolicy::Auto, EncryptionPolicy::Require, EncryptionPolicy::Off];
+const TRANSPORTS: [TransportPolicy; 3] =
+    [TransportPolicy::Any, TransportPolicy::Tcp, TransportPolicy::Utp];
+const HABITS: [Transport; 4] =
+    [Transport::TcpEncrypted, Transport::Utp, Transport::UtpEncrypted, Transport::Tcp];
+
+/// What the run allows.
+#[derive(Clone, Copy)]
+struct Allowed {
+    encryption: EncryptionPolicy,
+    transports: TransportPolicy,
+}
+
+impl Allowed {
+    fn ways(self, habit: Option<Transport>) -> Ways {
+        Ways::of(self.transports, self.encryption, habit)
+    }
+
+    fn has(self, transport: Transport) -> bool {
+        let (is_utp, is_encrypted) = parts(transport);
+        match (self.transports, is_utp) {
+            (TransportPolicy::Tcp, true) | (TransportPolicy::Utp, false) => return false,
+            _ => {}
+        }
+        !matches!(
+            (self.encryption, is_encrypted),
+            (EncryptionPolicy::Require, false) | (EncryptionPolicy::Off, true)
+        )
+    }
+
+    /// What a peer is asked over first.
+    fn first(self, habit: Option<Transport>) -> Transport {
+        let over_utp = self.transports == TransportPolicy::Utp;
+        let encrypted = self.encryption == EncryptionPolicy::Require;
+        habit.filter(|habit| self.has(*habit)).unwrap_or(made_of(over_utp, encrypted))
+    }
+}
+
+/// Whether it is over uTP, and whether it is encrypted.
+fn parts(transport: Transport) -> (bool, bool) {
+    (transport.is_utp(), transport.is_encrypted())
+}
+
+fn made_of(over_utp: bool, encrypted: bool) -> Transport {
+    match (over_utp, encrypted) {
+        (false, false) => Transport::Tcp,
+        (false, true) => Transport::TcpEncrypted,
+        (true, false) => Transport::Utp,
+        (true, true) => Transport::UtpEncrypted,
+    }
+}
+
 /// A plan, and a naive book of it.
 struct One {
-    policy: EncryptionPolicy,
+    allowed: Allowed,
     plan: Plan,
     /// Connections that somebody paid for, those of a crowd, and those that gave up their place.
     paid: u8,
     crowds: u8,
     turns: u8,
     accepted: bool,
+    /// What was tried first.
+    first: Transport,
     /// What was tried and is over, and which of it the peer did not take at all.
     over: BTreeSet<Attempt>,
     barred: BTreeSet<Transport>,
-    /// What is due, if not the first.
-    next: Option<Attempt>,
+    /// What is due and its rank, if not the first.
+    next: Option<(Attempt, Rank)>,
     is_broken_off: bool,
 }
 
 impl One {
-    fn new(policy: EncryptionPolicy) -> Self {
+    fn new(allowed: Allowed) -> Self {
         Self {
-            policy,
+            allowed,
             plan: Plan::new(),
             paid: 0,
             crowds: 0,
             turns: 0,
             accepted: false,
+            first: Transport::Tcp,
             over: BTreeSet::new(),
             barred: BTreeSet::new(),
             next: None,
@@ -74,7 +130,8 @@ impl One {
     }
 
     fn connect(&mut self, [fault, progress, bits]: [u8; 3]) {
-        let (rank, attempt) = self.begin(bits & 128 != 0);
+        let habit = (bits & 128 != 0).then_some(HABITS[usize::from(progress / 6 % 4)]);
+        let (rank, attempt) = self.begin(habit);
         let faults = PeerFault::ALL;
         let Some(fault) = faults.get(usize::from(fault) % (faults.len() + 1)) else {
             self.plan.break_off();
@@ -101,24 +158,23 @@ impl One {
     }
 
     /// What is due begins, and it is what a naive reading of how the last connection ended says.
-    fn begin(&mut self, wants_encryption: bool) -> (Rank, Attempt) {
-        let ways = Ways::of(self.policy, wants_encryption);
+    fn begin(&mut self, habit: Option<Transport>) -> (Rank, Attempt) {
+        let ways = self.allowed.ways(habit);
         let rank = self.plan.due().expect("looked at before");
         let attempt = self.plan.begin(ways).expect("what is due begins");
         assert!(self.plan.is_under_way() && self.plan.due().is_none());
         assert_eq!(self.plan.begin(ways), None, "one connection at a time");
-        match (self.policy, attempt.transport) {
-            (EncryptionPolicy::Require, transport) => {
-                assert_eq!(transport, Transport::TcpEncrypted)
-            }
-            (EncryptionPolicy::Off, transport) => assert_eq!(transport, Transport::Tcp),
-            (_, transport) => assert_ne!(transport, Transport::Utp),
-        }
+        let transport = attempt.transport;
+        assert!(self.allowed.has(transport), "{attempt:?} is not allowed");
         assert!(!self.over.contains(&attempt), "{attempt:?} is over");
-        assert!(!self.barred.contains(&attempt.transport), "{attempt:?} is barred");
+        assert!(!self.barred.contains(&transport), "{attempt:?} is barred");
         match self.next {
-            Some(next) => assert_eq!(attempt, next),
-            None => assert_eq!((rank, attempt.pipeline), (Rank::First, Pipeline::All)),
+            Some(next) => assert_eq!((attempt, rank), next),
+            None => {
+                assert_eq!((rank, attempt.pipeline), (Rank::First, Pipeline::All));
+                assert_eq!(transport, self.allowed.first(habit));
+                self.first = transport;
+            }
         }
         (rank, attempt)
     }
@@ -158,23 +214,42 @@ impl One {
 
     /// What follows a connection that was the peer's to answer for.
     fn move_on(&mut self, attempt: Attempt, clue: Clue) -> Moved {
-        let is_only_way = self.policy != EncryptionPolicy::Auto;
-        let is_first = self.over.is_empty();
         self.over.insert(attempt);
-        let next = match (clue, attempt.pipeline) {
-            (Clue::Barred, Pipeline::All) if is_first && !is_only_way => {
-                self.barred.insert(attempt.transport);
-                let is_clear = attempt.transport == Transport::Tcp;
-                let other = if is_clear { Transport::TcpEncrypted } else { Transport::Tcp };
-                Attempt { transport: other, ..attempt }
-            }
-            (Clue::Choked, Pipeline::All) => Attempt { pipeline: Pipeline::OneByOne, ..attempt },
-            _ => return self.at_the_end(),
-        };
-        self.next = Some(next);
-        let rank = if clue == Clue::Barred { Rank::AtOnce } else { Rank::Later };
+        if clue == Clue::Barred {
+            self.barred.insert(attempt.transport);
+        }
+        let Some((next, rank)) = self.following(attempt, clue) else { return self.at_the_end() };
+        self.next = Some((next, rank));
         assert_eq!(self.plan.due(), Some(rank));
         Moved::On
+    }
+
+    /// Where to go from there, if anywhere: the same piece by piece; to the other side of
+    /// encryption; or to where it was not looked for so far.
+    fn following(&self, attempt: Attempt, clue: Clue) -> Option<(Attempt, Rank)> {
+        let all = |transport| Attempt { transport, pipeline: Pipeline::All };
+        let is_made = |transport| self.over.iter().any(|over| over.transport == transport);
+        let (is_utp, is_encrypted) = parts(attempt.transport);
+        let elsewhere = |encrypted| {
+            let was_looked_for =
+                is_made(made_of(!is_utp, false)) || is_made(made_of(!is_utp, true));
+            let transport = made_of(!is_utp, encrypted);
+            let may_be = !was_looked_for && self.allowed.has(transport);
+            may_be.then_some((all(transport), Rank::Elsewhere))
+        };
+        match (clue, attempt.pipeline) {
+            (Clue::Choked, Pipeline::All) => {
+                Some((Attempt { pipeline: Pipeline::OneByOne, ..attempt }, Rank::Later))
+            }
+            (Clue::Barred, Pipeline::All) => {
+                let other = made_of(is_utp, !is_encrypted);
+                let takes_other = self.allowed.has(other) && !is_made(other);
+                let at_once = takes_other.then_some((all(other), Rank::AtOnce));
+                at_once.or_else(|| elsewhere(self.allowed.encryption != EncryptionPolicy::Off))
+            }
+            (Clue::Absent, _) => elsewhere(parts(self.first).1),
+            _ => None,
+        }
     }
 
     fn at_the_end(&self) -> Moved {
@@ -187,14 +262,14 @@ impl One {
             if !self.is_due() {
                 break;
             }
-            let (rank, attempt) = self.begin(false);
+            let (rank, attempt) = self.begin(None);
             let outcome = outcome(attempt, PeerFault::ClosedEarly, 1, 0);
             let failure = Failure::of(&outcome, PeerFault::ClosedEarly);
             self.fail((rank, attempt), &failure, Blame::Peer);
         }
         assert!(self.plan.is_over() || self.is_broken_off);
-        for ways in [Ways::ClearFirst, Ways::SealedFirst, Ways::Clear, Ways::Sealed] {
-            assert_eq!(self.plan.begin(ways), None);
+        for habit in HABITS {
+            assert_eq!(self.plan.begin(self.allowed.ways(Some(habit))), None);
         }
     }
 }

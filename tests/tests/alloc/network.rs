@@ -10,6 +10,7 @@ use estudely_core::keyed::Rng;
 use estudely_core::state::WallTime;
 use estudely_core::{
     Bootstrap, Config, Crawler, Dial, Duration, Family, InfoHash, Instant, Mode, Seed, Transmit,
+    TransportPolicy,
 };
 use estudely_sim::addresses::{self, Addresses};
 use estudely_sim::node::Node;
@@ -78,8 +79,8 @@ impl Network {
     pub(crate) fn new(count: usize, batches: Vec<Batch>) -> Self {
         let world = World::build(plan(count as u32)).expect("a world");
         let own = addresses::own(Family::V4);
-        let config =
-            Config::new(Mode::Crawl).with_own(own).and_then(|config| config.with_rate(None));
+        let config = Config::new(Mode::Crawl).with_transports(TransportPolicy::Tcp);
+        let config = config.with_own(own).and_then(|config| config.with_rate(None));
         let config = config.and_then(|config| config.with_new_flows(None)).expect("in range");
         let mut crawler = Crawler::new(config, Seed::from_u64(1), Instant::START);
         crawler.handle_bootstrap(Instant::START, &[world.contact(0).addr], Bootstrap::Node);

@@ -11,6 +11,7 @@ impl Crawler {
         self.networks.iter().flatten().for_each(|network| network.check());
         self.admission.check();
         self.dialer.check();
+        self.check_streams();
         self.jobs.check();
         self.rows.check();
         self.journal.iter().for_each(Journal::check);
@@ -59,6 +60,13 @@ impl Crawler {
         let stats = &self.stats;
         let ended = stats.faults.iter().sum::<u64>() + stats.delivered;
         assert_eq!(stats.dialled, ended + self.dialer.open_count() as u64, "every dial ends once");
+    }
+
+    /// Streams and connections.
+    fn check_streams(&self) {
+        self.streams.check();
+        let of_dials = self.dialer.keys().filter(|peer| self.streams.has_stream(*peer)).count();
+        assert_eq!(self.streams.len(), of_dials, "a stream is that of an open connection");
     }
 
     /// Admission, jobs, outage and counters.

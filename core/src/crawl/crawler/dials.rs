@@ -95,7 +95,14 @@ impl Crawler {
             Transport::TcpEncrypted => {
                 [&mut stats.mse_connected, &mut stats.mse_handshaken, &mut stats.mse_complete]
             }
-            Transport::Utp => return,
+            Transport::Utp => {
+                [&mut stats.utp_connected, &mut stats.utp_handshaken, &mut stats.utp_complete]
+            }
+            Transport::UtpEncrypted => [
+                &mut stats.utp_mse_connected,
+                &mut stats.utp_mse_handshaken,
+                &mut stats.utp_mse_complete,
+            ],
         };
         *connected += reached(Progress::Connected);
         *handshaken += reached(Progress::Handshaken);
@@ -108,7 +115,8 @@ impl Crawler {
         match transport {
             Transport::Tcp => self.stats.tcp_dialled += 1,
             Transport::TcpEncrypted => self.stats.mse_dialled += 1,
-            Transport::Utp => {}
+            Transport::Utp => self.stats.utp_dialled += 1,
+            Transport::UtpEncrypted => self.stats.utp_mse_dialled += 1,
         }
     }
 }

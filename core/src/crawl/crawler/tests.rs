@@ -10,6 +10,7 @@ mod plans;
 mod restart;
 mod shares;
 mod stage;
+mod streams;
 mod ties;
 mod unread;
 mod work;

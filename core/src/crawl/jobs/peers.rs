@@ -47,7 +47,7 @@ impl Peer {
     /// Whether the user named it and it was not tried so far, or not in the way that it takes.
     fn is_order_due(&self) -> bool {
         let due = self.plan.due();
-        self.voice == Voice::Order && due.is_some_and(|rank| rank <= Rank::First)
+        self.voice == Voice::Order && due.is_some_and(|rank| rank <= Rank::Elsewhere)
     }
 }
 
@@ -180,7 +180,8 @@ impl Peers {
             let due = |peer: &Peer| peer.is_order_due() && peer.plan.due() == Some(rank);
             self.kept.iter().position(|peer| due(peer) && usable(peer.addr))
         };
-        let ordered = of_rank(Rank::AtOnce).or_else(|| of_rank(Rank::First));
+        let ranks = [Rank::AtOnce, Rank::First, Rank::Elsewhere];
+        let ordered = ranks.into_iter().find_map(of_rank);
         let index = match among {
             Among::Orders => ordered?,
             Among::All => ordered.or_else(|| self.next(standing, usable))?,

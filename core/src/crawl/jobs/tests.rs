@@ -78,8 +78,7 @@ fn refused(begun: Begun, found_peers: Vec<SocketAddr>) -> Outcome {
 fn dial(jobs: &mut Jobs, key: Key, found_peers: Vec<SocketAddr>) -> SocketAddr {
     let standing = Standing::blank();
     assert_eq!(jobs.next_to_dial(&standing).map(|next| next.0), Some(key));
-    let begun =
-        jobs.begin_dial(NOW, &standing, |_| true, |_| Ways::ClearFirst).expect("a peer to try");
+    let begun = jobs.begin_dial(NOW, &standing, |_| true, |_| Ways::TCP).expect("a peer to try");
     refuse(jobs, key, begun, found_peers)
 }
 
@@ -188,7 +187,7 @@ fn a_job_is_not_given_up_while_a_connection_is_open_for_it() {
     let (mut jobs, key) = begun(&lead(&[peer(1)]));
     assert_eq!(needs(&mut jobs), []);
     let begun = jobs
-        .begin_dial(NOW, &Standing::blank(), |_| true, |_| Ways::ClearFirst)
+        .begin_dial(NOW, &Standing::blank(), |_| true, |_| Ways::TCP)
         .expect("it wants a connection");
     let mut now = NOW;
     for _ in 0..3 {

@@ -66,8 +66,9 @@ pub(super) struct Asking {
     sent: u16,
     served: u16,
     refused: u16,
-    /// How many requests a round may have.
+    /// How many requests a round may have, and how many it may ever have.
     batch: u16,
+    most: u16,
     /// The smallest round of which the peer lost something; as many are not tried again.
     too_many: u16,
     /// Whether the peer refused some of a round, and whether it dropped some.
@@ -105,6 +106,7 @@ impl Asking {
             served: 0,
             refused: 0,
             batch,
+            most: REQUESTS_AT_ONCE,
             too_many: u16::MAX,
             refused_some: false,
             dropping: Dropping::No,
@@ -119,11 +121,16 @@ impl Asking {
         }
     }
 
+    /// No round has more requests than `most`, whoever the peer is: what carries them says so.
+    pub(super) fn cap(self, most: u16) -> Self {
+        Self { most, batch: self.batch.min(most), ..self }
+    }
+
     /// Others of the client's name served so many requests at once: that is what the first round
     /// has. What this peer serves decides on the next ones, whatever those others did.
     pub(super) fn limit(&mut self, batch: u16) {
         if self.pipeline == Pipeline::All {
-            self.batch = batch.clamp(1, REQUESTS_AT_ONCE);
+            self.batch = batch.clamp(1, self.most);
             self.limited = true;
         }
     }
@@ -278,7 +285,7 @@ impl Asking {
             Dropping::Answered => Dropping::Yes,
             other => other,
         };
-        let doubled = self.batch.saturating_mul(2).min(REQUESTS_AT_ONCE);
+        let doubled = self.batch.saturating_mul(2).min(self.most);
         let allowed = self.pipeline == Pipeline::All && doubled < self.too_many;
         if allowed && self.sent == self.batch {
             self.batch = doubled;

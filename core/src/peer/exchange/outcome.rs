@@ -23,8 +23,52 @@ pub enum Transport {
     Tcp,
     /// TCP with message stream encryption.
     TcpEncrypted,
-    /// uTP (BEP 29).
+    /// uTP (BEP 29), in the clear.
     Utp,
+    /// uTP with message stream encryption.
+    UtpEncrypted,
+}
+
+impl Transport {
+    /// Whether packets over UDP carry it.
+    pub const fn is_utp(self) -> bool {
+        matches!(self, Self::Utp | Self::UtpEncrypted)
+    }
+
+    /// Whether it has message stream encryption.
+    pub const fn is_encrypted(self) -> bool {
+        matches!(self, Self::TcpEncrypted | Self::UtpEncrypted)
+    }
+
+    /// The word that outputs use.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::TcpEncrypted => "tcp-encrypted",
+            Self::Utp => "utp",
+            Self::UtpEncrypted => "utp-encrypted",
+        }
+    }
+
+    /// The same carrier, with encryption or without.
+    pub(crate) const fn sealed(self, encrypted: bool) -> Self {
+        match (self.is_utp(), encrypted) {
+            (false, false) => Self::Tcp,
+            (false, true) => Self::TcpEncrypted,
+            (true, false) => Self::Utp,
+            (true, true) => Self::UtpEncrypted,
+        }
+    }
+
+    /// The same carrier, the other way.
+    pub(crate) const fn other_seal(self) -> Self {
+        self.sealed(!self.is_encrypted())
+    }
+
+    /// With as much encryption, over uTP or over TCP.
+    pub(crate) const fn over_utp(self, utp: bool) -> Self {
+        if utp { Self::Utp } else { Self::Tcp }.sealed(self.is_encrypted())
+    }
 }
 
 /// How pieces are asked for.

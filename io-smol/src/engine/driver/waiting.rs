@@ -18,7 +18,7 @@ impl Driver<'_> {
         let now = self.clock.now();
         let due = self.poll_timeout().is_some_and(|at| at <= now);
         self.wakes.note(Wake::Due, due);
-        self.wakes.note(Wake::Connection, self.connections.has_outcome());
+        self.wakes.note(Wake::Connection, self.connections.has_news());
         if self.wakes.any() {
             // The connections, and the reactor, get their turn all the same: a timer that is
             // already over would let nobody else run.

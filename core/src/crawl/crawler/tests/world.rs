@@ -18,7 +18,7 @@ use crate::base::time::{Duration, Instant};
 use crate::codec::bencode::Writer;
 use crate::codec::krpc::{self, Envelope, Kind, Message, Method, Query, ReplyBody};
 use crate::codec::wire::{Extensions, Handshake, MetadataMessage, OUR_METADATA_ID};
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, TransportPolicy};
 use crate::crawl::crawler::{Bootstrap, Crawler, Dial};
 use crate::crawl::row::Row;
 use crate::lead::Request;
@@ -147,6 +147,7 @@ impl World {
             own: [Some(SocketAddr::from(([9, 9, 9, 9], 6881))), None],
             rate: None,
             new_flows: None,
+            transports: TransportPolicy::Tcp,
             ..Config::new(Mode::Crawl)
         };
         Self {

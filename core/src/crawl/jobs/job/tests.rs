@@ -34,8 +34,7 @@ fn add(job: &mut Job, limits: &JobLimits, addr: SocketAddr) -> bool {
 }
 
 fn dial(job: &mut Job) -> Option<SocketAddr> {
-    job.begin_dial(&LIMITS, &Standing::blank(), |_| true, |_| Ways::ClearFirst)
-        .map(|(addr, ..)| addr)
+    job.begin_dial(&LIMITS, &Standing::blank(), |_| true, |_| Ways::TCP).map(|(addr, ..)| addr)
 }
 
 fn fail(job: &mut Job, addr: SocketAddr, fault: PeerFault, progress: Progress) {
@@ -144,9 +143,8 @@ fn a_peer_that_chokes_on_pipelining_gets_one_more_try_after_all_others() {
     job.on_failure(peer(1), &choked, Blame::Peer);
     assert_eq!(dial(&mut job), Some(peer(2)));
     fail(&mut job, peer(2), PeerFault::Refused, Progress::Nothing);
-    let (addr, _, attempt) = job
-        .begin_dial(&LIMITS, &Standing::blank(), |_| true, |_| Ways::ClearFirst)
-        .expect("once more");
+    let (addr, _, attempt) =
+        job.begin_dial(&LIMITS, &Standing::blank(), |_| true, |_| Ways::TCP).expect("once more");
     assert_eq!((addr, attempt.pipeline), (peer(1), Pipeline::OneByOne));
     job.on_failure(peer(1), &choked, Blame::Peer);
     assert_eq!(dial(&mut job), None);

@@ -161,8 +161,7 @@ fn a_second_source_fills_no_more_places_than_any_other_node() {
 
 /// The next peer of `key` accepts a connection and says nothing.
 fn mute(jobs: &mut Jobs, key: Key, standing: &Standing) -> SocketAddr {
-    let begun =
-        jobs.begin_dial(NOW, standing, |_| true, |_| Ways::ClearFirst).expect("a peer to try");
+    let begun = jobs.begin_dial(NOW, standing, |_| true, |_| Ways::TCP).expect("a peer to try");
     let to = begun.to;
     let failure = Failure {
         fault: PeerFault::HandshakeTimeout,
@@ -218,7 +217,7 @@ fn a_job_that_dialled_in_vain_is_given_up_for_another_that_owes_less() {
     for dials in 1..=DIALS_BEFORE_GIVEN_UP {
         poll(&mut jobs, &standing);
         let begun =
-            jobs.begin_dial(NOW, &standing, |_| true, |_| Ways::ClearFirst).expect("a peer to try");
+            jobs.begin_dial(NOW, &standing, |_| true, |_| Ways::TCP).expect("a peer to try");
         assert!(jobs.displace(&standing, -1).is_none(), "one is under way");
         refuse(&mut jobs, key, begun, Vec::new());
         let gives_up = matches!(
@@ -244,7 +243,7 @@ fn of_jobs_that_only_wait_the_one_makes_room_whose_source_owes_most() {
     let asked = Standing::blank();
     answer(&mut jobs, connected, &asked, 3, &[peer(1)]);
     poll(&mut jobs, &asked);
-    jobs.begin_dial(NOW, &asked, |_| true, |_| Ways::ClearFirst).expect("a peer to try");
+    jobs.begin_dial(NOW, &asked, |_| true, |_| Ways::TCP).expect("a peer to try");
     let [_, waits] = [1, 2].map(|net| begin(&mut jobs, net));
     poll(&mut jobs, &standing);
     let debt = |net| standing.debt_with_jobs(standing.sponsor(node(net).addr));

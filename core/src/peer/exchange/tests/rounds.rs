@@ -16,7 +16,16 @@ enum Queue {
 /// A conversation with such a client, a tenth of a second away; the time it took and the sizes of
 /// our writes.
 fn serve(content: &[u8], queue: Queue, clients: Clients) -> (Talk, Duration, Vec<usize>) {
-    let mut talk = Talk::with(sha1_key(content), ALL, None);
+    serve_over(ALL.transport, content, queue, clients)
+}
+
+fn serve_over(
+    transport: Transport,
+    content: &[u8],
+    queue: Queue,
+    clients: Clients,
+) -> (Talk, Duration, Vec<usize>) {
+    let mut talk = Talk::with(sha1_key(content), Attempt { transport, ..ALL }, None);
     talk.exchange = talk.exchange.clone().with_clients(clients);
     talk.hears(&hello(sha1_key(content))).said();
     let begun = talk.now;
@@ -57,6 +66,20 @@ fn i9_6_sixty_four_pieces_are_asked_for_in_one_write_and_the_next_when_these_cam
     assert_eq!(talk.metadata().raw(), content);
     assert_eq!((writes, took), (vec![64, 64, 22], 3 * SECOND / 10));
     assert_eq!(talk.outcome.and_then(|outcome| outcome.learnt), None);
+}
+
+#[test]
+fn i9_6_over_utp_eight_pieces_are_asked_for_at_once_and_never_more() {
+    let content = content(20 * PIECE_LEN);
+    let over = |clients| serve_over(Transport::Utp, &content, Queue::Rejects(64), clients);
+    let (talk, _, writes) = over(Clients::default());
+    assert_eq!(talk.metadata().raw(), content);
+    assert_eq!(writes, [8, 8, 4]);
+    // That says nothing of the client, and what is known of it only makes rounds smaller.
+    let learnt = talk.outcome.and_then(|outcome| outcome.learnt);
+    assert_eq!(learnt, None);
+    let (_, _, writes) = over(Clients::default());
+    assert_eq!(writes, [8, 8, 4]);
 }
 
 #[test]
