@@ -29,6 +29,12 @@ fn every_unusable_value_is_named_with_its_cure() {
         ("--max-output-bytes 1k", "--max-output-bytes 1k: must be"),
         ("--seed -1", "--seed -1: must be"),
         ("--profile fast", "--profile fast: must be one of home, server"),
+        (
+            "--transports udp",
+            "--transports udp: must be tcp, utp, or both with a comma between them",
+        ),
+        ("--transports tcp,tcp", "--transports tcp,tcp: names one of them twice"),
+        ("--transports=", "--transports: the value is missing; write --transports LIST"),
         ("--encryption on", "--encryption on: must be one of auto, require, off"),
         (
             "--encryption=",

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 use estudely_core::magnet::{self, MagnetError};
-use estudely_core::{AddressPolicy, EncryptionPolicy, Family, limits};
+use estudely_core::{AddressPolicy, EncryptionPolicy, Family, TransportPolicy, limits};
 
 use crate::files::sink::{Place, RowsPer};
 use crate::files::state::with_ending;
@@ -82,6 +82,7 @@ fn command(name: FormName, raw: &Raw) -> Result<Command, UsageError> {
         bind: bind(&raw.bind)?,
         pace: pace(raw)?,
         encryption: encryption(raw)?,
+        transports: raw.transports.as_deref().map_or(Ok(TransportPolicy::Any), transports)?,
         policy: if raw.allow_private { AddressPolicy::AllowPrivate } else { AddressPolicy::Public },
         seed: raw
             .seed
@@ -117,6 +118,27 @@ fn encryption(raw: &Raw) -> Result<EncryptionPolicy, UsageError> {
         ("off", EncryptionPolicy::Off),
     ];
     option("--encryption", &raw.encryption, &words)
+}
+
+/// What `--transports` names: words with commas between them, each once.
+fn transports(value: &str) -> Result<TransportPolicy, UsageError> {
+    let bad = |why: &str| UsageError::new(format!("--transports {}: {why}", word(value)));
+    let (mut tcp, mut utp) = (false, false);
+    for one in value.split(',') {
+        let named = match one {
+            "tcp" => &mut tcp,
+            "utp" => &mut utp,
+            _ => return Err(bad("must be tcp, utp, or both with a comma between them")),
+        };
+        if std::mem::replace(named, true) {
+            return Err(bad("names one of them twice"));
+        }
+    }
+    Ok(match (tcp, utp) {
+        (true, false) => TransportPolicy::Tcp,
+        (false, true) => TransportPolicy::Utp,
+        _ => TransportPolicy::Any,
+    })
 }
 
 /// The form with its operand.

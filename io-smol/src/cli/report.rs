@@ -103,7 +103,7 @@ pub fn funnel(stats: &Stats, mode: Mode) -> Vec<String> {
 }
 
 /// How far connections came, by what carried them.
-fn transports(stats: &Stats) -> [String; 2] {
+fn transports(stats: &Stats) -> [String; 4] {
     let line = |name, [dialled, connected, handshaken, complete]: [u64; 4]| {
         format!(
             "{name}: {dialled} dialled, {connected} connected, {handshaken} handshaken, \
@@ -112,9 +112,17 @@ fn transports(stats: &Stats) -> [String; 2] {
     };
     let Stats { tcp_dialled, tcp_connected, tcp_handshaken, tcp_complete, .. } = *stats;
     let Stats { mse_dialled, mse_connected, mse_handshaken, mse_complete, .. } = *stats;
+    let Stats { utp_dialled, utp_connected, utp_handshaken, utp_complete, .. } = *stats;
+    let Stats { utp_mse_dialled, utp_mse_connected, .. } = *stats;
+    let Stats { utp_mse_handshaken, utp_mse_complete, .. } = *stats;
     [
         line("plain tcp", [tcp_dialled, tcp_connected, tcp_handshaken, tcp_complete]),
         line("encrypted tcp", [mse_dialled, mse_connected, mse_handshaken, mse_complete]),
+        line("plain utp", [utp_dialled, utp_connected, utp_handshaken, utp_complete]),
+        line(
+            "encrypted utp",
+            [utp_mse_dialled, utp_mse_connected, utp_mse_handshaken, utp_mse_complete],
+        ),
     ]
 }
 
@@ -167,6 +175,7 @@ pub fn closing(
     let mut lines = vec![ended_words(report.ended).to_owned()];
     lines.extend(funnel(stats, mode));
     lines.extend(left_out(stats));
+    lines.extend(diagnosis::dead_transports(stats));
     lines.extend(why_empty);
     lines.extend(report.state.as_ref().map(state_line));
     lines.push(format!(
@@ -322,11 +331,12 @@ mod tests {
         };
         assert_eq!(
             stages(Mode::Crawl),
-            "contacts, nodes that sample, infohashes, peers, plain tcp, encrypted tcp, settled, \
-             failed dials"
+            "contacts, nodes that sample, infohashes, peers, plain tcp, encrypted tcp, \
+             plain utp, encrypted utp, settled, failed dials"
         );
         assert_eq!(stages(Mode::Peers), "contacts, nodes that sample, infohashes, settled");
-        let rest = "infohashes, peers, plain tcp, encrypted tcp, settled, failed dials";
+        let rest = "infohashes, peers, plain tcp, encrypted tcp, plain utp, encrypted utp, \
+                    settled, failed dials";
         assert_eq!(stages(Mode::Fetch), format!("contacts, {rest}"));
         assert_eq!(stages(Mode::Direct), rest);
         let mut stats = Stats::default();

@@ -43,6 +43,7 @@ pub(super) fn config(command: &Command) -> Result<Config, ConfigError> {
     Config::new(mode(&command.form))
         .with_policy(command.policy)
         .with_encryption(command.encryption)
+        .with_transports(command.transports)
         .with_max_infohashes(command.max_infohashes)
         .with_peers_per_infohash(command.peers_per_infohash)?
         .with_peer_attempts(command.peer_attempts)?
@@ -50,7 +51,8 @@ pub(super) fn config(command: &Command) -> Result<Config, ConfigError> {
         .with_new_flows(command.pace.new_flows)?
         .with_max_connections(command.pace.max_connections)?
         .with_unfinished_mib(command.pace.unfinished_mib)?
-        .with_rows_mib(command.pace.rows_mib)
+        .with_rows_mib(command.pace.rows_mib)?
+        .with_utp_rate(command.pace.utp_rate)
 }
 
 /// The options of a run.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use estudely_core::limits;
 use estudely_core::magnet::Magnet;
-use estudely_core::{AddressPolicy, EncryptionPolicy};
+use estudely_core::{AddressPolicy, EncryptionPolicy, TransportPolicy};
 
 use crate::files::sink::{Place, RowsPer};
 
@@ -112,6 +112,8 @@ pub struct Pace {
     pub unfinished_mib: u32,
     /// MiB of rows that wait for an output.
     pub rows_mib: u32,
+    /// Packets of uTP a second in each family.
+    pub utp_rate: u32,
 }
 
 impl Pace {
@@ -122,6 +124,7 @@ impl Pace {
         max_connections: 200,
         unfinished_mib: limits::UNFINISHED_MIB_HOME,
         rows_mib: limits::ROWS_MIB_HOME,
+        utp_rate: limits::UTP_RATE_HOME,
     };
     /// `--profile server`.
     pub const SERVER: Self = Self {
@@ -130,6 +133,7 @@ impl Pace {
         max_connections: 2_000,
         unfinished_mib: limits::UNFINISHED_MIB_SERVER,
         rows_mib: limits::ROWS_MIB_SERVER,
+        utp_rate: limits::UTP_RATE_SERVER,
     };
 }
 
@@ -172,6 +176,8 @@ pub struct Command {
     pub pace: Pace,
     /// `--encryption`
     pub encryption: EncryptionPolicy,
+    /// `--transports`
+    pub transports: TransportPolicy,
     /// `--allow-private`, or public addresses only.
     pub policy: AddressPolicy,
     /// `--seed`

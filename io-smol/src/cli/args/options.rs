@@ -192,6 +192,8 @@ options! {
             "meet at most N new remote endpoints a minute, UDP and TCP together. 0, no limit, only with --allow-private. Default: 1800";
         max_connections: Option "N" ROWS Network
             "keep at most N peer connections open. Default: 200";
+        transports: Option "LIST" ROWS Network
+            "connect to peers over tcp, utp, or both with a comma between them: then uTP where TCP is refused or not answered. Default: tcp,utp";
         encryption: Option "auto|require|off" ROWS Network
             "encrypt connections to peers: auto where a peer takes no other, require always (RC4), off never. Default: auto";
         seed: Option "N" ALL Other

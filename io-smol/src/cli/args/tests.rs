@@ -146,6 +146,24 @@ fn more_peers_than_are_tried_are_refused() {
 }
 
 #[test]
+fn transports_are_named_each_once_and_both_is_the_default() {
+    let both = TransportPolicy::Any;
+    let word = |line: &str| parsed(line).map(|command| command.transports);
+    assert_eq!(word(""), Ok(both));
+    assert_eq!(word("--transports tcp"), Ok(TransportPolicy::Tcp));
+    assert_eq!(word("fetch - --transports=utp"), Ok(TransportPolicy::Utp));
+    assert_eq!(word(&format!("get {HASH} --transports tcp,utp")), Ok(both));
+    assert_eq!(word("--transports utp,tcp"), Ok(both));
+    for value in ["tcp,", ",", "udp", "TCP", "tcp,udp", "tcp,,utp"] {
+        let error = parsed(&format!("--transports={value}")).expect_err(value);
+        assert!(error.ends_with("must be tcp, utp, or both with a comma between them"), "{error}");
+    }
+    let error = parsed("--transports tcp,utp,tcp").expect_err("twice");
+    assert!(error.ends_with("names one of them twice"), "{error}");
+    assert!(parsed("peers --transports tcp").is_err());
+}
+
+#[test]
 fn encryption_has_three_words_and_auto_is_the_default() {
     let word = |line: &str| parsed(line).map(|command| command.encryption);
     assert_eq!(word(""), Ok(EncryptionPolicy::Auto));

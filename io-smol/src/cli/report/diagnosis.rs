@@ -54,6 +54,25 @@ fn nothing_found(report: &Report, mode: Mode, policy: AddressPolicy) -> Vec<Stri
     lines
 }
 
+/// So many tries without any success say something of what carried them.
+const TRIES: u64 = 200;
+
+/// A line for each transport that never worked in many tries, whatever else the run has found.
+pub(super) fn dead_transports(stats: &Stats) -> Vec<String> {
+    let utp = stats.utp_dialled + stats.utp_mse_dialled;
+    let tcp = stats.tcp_dialled + stats.mse_dialled;
+    let mut lines = Vec::new();
+    if tcp >= TRIES && stats.tcp_connected + stats.mse_connected == 0 {
+        lines.push(format!(
+            "no TCP connection was accepted in {tcp} tries: TCP to peers may be filtered"
+        ));
+    }
+    if utp >= TRIES && stats.utp_packets_received == 0 {
+        lines.push(format!("no uTP packet came back in {utp} tries: UDP to peers may be filtered"));
+    }
+    lines
+}
+
 /// Whether a list came to its end without anything on it being new: then nobody was asked for it,
 /// and whether anybody would have answered says nothing.
 fn had_nothing_to_do(report: &Report, mode: Mode) -> bool {
@@ -225,6 +244,21 @@ mod tests {
             udp: UdpReport::default(),
             state: None,
         }
+    }
+
+    #[test]
+    fn a_transport_that_never_works_is_named_after_200_tries() {
+        let mut stats = Stats::default();
+        (stats.utp_dialled, stats.utp_mse_dialled, stats.tcp_dialled) = (150, 49, 199);
+        assert_eq!(dead_transports(&stats), [""; 0]);
+        (stats.utp_mse_dialled, stats.mse_dialled) = (50, 1);
+        let lines = [
+            "no TCP connection was accepted in 200 tries: TCP to peers may be filtered",
+            "no uTP packet came back in 200 tries: UDP to peers may be filtered",
+        ];
+        assert_eq!(dead_transports(&stats), lines);
+        (stats.utp_packets_received, stats.mse_connected) = (1, 1);
+        assert_eq!(dead_transports(&stats), [""; 0]);
     }
 
     #[test]
