@@ -51,13 +51,14 @@ def stop(child):
 
 class Libtorrent:
     """A session with DHT; `transport` is how it can be reached: tcp, utp, or mse (encryption
-    forced), of which it selects what it likes best, mse-rc4 or mse-plain one way alone."""
+    forced), of which it selects what it likes best, mse-rc4 or mse-plain one way alone; utp-mse is
+    uTP with encryption forced."""
 
     client = "libtorrent"
 
     def __init__(self, address, folder, transport="tcp"):
         self.address, self.folder, self.transport = address, Path(folder), transport
-        is_forced = transport.startswith("mse")
+        is_forced = "mse" in transport
         policy = lt.enc_policy.forced if is_forced else lt.enc_policy.enabled
         levels = {"mse-rc4": lt.enc_level.rc4, "mse-plain": lt.enc_level.plaintext}
         self.session = lt.session(
@@ -89,7 +90,7 @@ class Libtorrent:
                 "in_enc_policy": int(policy),
                 "allowed_enc_level": int(levels.get(transport, lt.enc_level.both)),
                 "out_enc_policy": int(lt.enc_policy.enabled),
-                "enable_incoming_tcp": transport != "utp",
+                "enable_incoming_tcp": not transport.startswith("utp"),
             }
         )
         self.handles = []
@@ -130,8 +131,10 @@ class Libtorrent:
             self.session.dht_announce(lt.sha1_hash(bytes.fromhex(key)), port, 0)
 
 
-def fetch_encrypted(peer, key, source, timeout=30.0):
-    """The info dictionary behind `key` as `peer` serves it to a libtorrent that encrypts."""
+def fetch_otherwise(peer, key, source, transport, timeout=30.0):
+    """The info dictionary behind `key` as `peer` serves it to a libtorrent that speaks uTP alone
+    or TCP alone, and encrypts or not, as `transport` says."""
+    is_forced, is_utp = "mse" in transport, transport.startswith("utp")
     session = lt.session(
         {
             "listen_interfaces": f"{source}:0",
@@ -141,8 +144,9 @@ def fetch_encrypted(peer, key, source, timeout=30.0):
             "enable_lsd": False,
             "enable_upnp": False,
             "enable_natpmp": False,
-            "enable_outgoing_utp": False,
-            "out_enc_policy": int(lt.enc_policy.forced),
+            "enable_outgoing_utp": is_utp,
+            "enable_outgoing_tcp": not is_utp,
+            "out_enc_policy": int(lt.enc_policy.forced if is_forced else lt.enc_policy.disabled),
         }
     )
     parameters = lt.parse_magnet_uri(f"magnet:?xt=urn:btih:{key}")
@@ -153,7 +157,7 @@ def fetch_encrypted(peer, key, source, timeout=30.0):
     deadline = time.monotonic() + timeout
     while not handle.status().has_metadata:
         if time.monotonic() > deadline:
-            raise Unserved("no metadata over an encrypted connection in time")
+            raise Unserved(f"no metadata over {transport} in time")
         time.sleep(0.05)
     return handle.torrent_file().info_section()
 

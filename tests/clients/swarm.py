@@ -11,8 +11,8 @@ The line: `truth` (the file with the truth), `bootstrap` (some nodes), `prefix` 
 bytes of all addresses; .200 to .254 are free for crawlers), `nodes`, `keys`, `exposed`.
 The truth: one JSON object a line for each infohash as the DHT knows it, in the form of the truth
 file of `swarm`: what its CSV row must hold, `exposed` (some node has it in its BEP 51 sample), and
-the `peers` that announced it; the state `live` says that a fetch of our own over TCP worked, in the
-clear, or, by a client that forces encryption, through a libtorrent.
+the `peers` that announced it; the state `live` says that a fetch of our own over TCP worked, or, from
+a client that takes uTP alone or forces encryption, through a libtorrent.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from pathlib import Path
 import krpc
 import torrents as generator
 import wire
-from peers import Aria2, Libtorrent, Transmission, fetch_encrypted
+from peers import Aria2, Libtorrent, Transmission, fetch_otherwise
 
 # What is not shared out evenly over the libtorrent sessions: these clients alone serve these.
 EXCLUSIVE = {
@@ -57,6 +57,7 @@ EXCLUSIVE = {
     "mse-rc4": ["magnet only 1", "seeded 1"],
     "mse-plain": ["magnet only 2", "seeded 2"],
     "utp": ["magnet only 7", "seeded album 1"],
+    "utp-mse": ["magnet only 3", "seeded album 0"],
 }
 PHANTOMS = 3  # infohashes announced for a port on which nobody listens
 STORED_ON = 8  # BEP 5: an announce goes to the 8 closest nodes
@@ -102,7 +103,13 @@ class Swarm:
         ]
         special = {
             name: Libtorrent(self.address(host), home(name), name)
-            for name, host in (("mse", 100), ("utp", 101), ("mse-rc4", 102), ("mse-plain", 103))
+            for name, host in (
+                ("mse", 100),
+                ("utp", 101),
+                ("mse-rc4", 102),
+                ("mse-plain", 103),
+                ("utp-mse", 104),
+            )
         }
         # These share the address of the client for which they announce.
         self.heralds = {
@@ -220,15 +227,17 @@ class Swarm:
     # --- the truth ---
 
     def check_served(self):
-        """Fetches everything from everybody over TCP: {(key, peer): None or why not}. Each fetch
+        """Fetches everything from everybody: {(key, peer): None or why not}. Each fetch
         has its own source: transmission hangs up on a second handshake from an address."""
 
         def attempt(number, served):
             client, torrent, key = served
             try:
-                is_forced = client.transport.startswith("mse")
-                fetch = fetch_encrypted if is_forced else wire.fetch
-                info = fetch(client.peer(), key, self.address(120 + number % 80))
+                source = self.address(120 + number % 80)
+                if client.transport == "tcp":
+                    info = wire.fetch(client.peer(), key, source)
+                else:
+                    info = fetch_otherwise(client.peer(), key, source, client.transport)
             except wire.Unserved as reason:
                 return str(reason)
             return None if info == torrent.info else "other bytes than were added"
@@ -259,7 +268,7 @@ class Swarm:
         rows.update((key, self.row(key, exposed)) for key in self.phantoms)
         for client, torrent, key in self.served:
             why = reasons[key, client.peer()]
-            state = "live" if why is None else "not over TCP"
+            state = "live" if why is None else "does not serve"
             self.add_peer(rows[key], client.peer(), state, client.client, client.transport)
             rows[key].update(
                 {
@@ -274,7 +283,7 @@ class Swarm:
                     "sha256": hashlib.sha256(torrent.info).hexdigest(),
                 }
             )
-            if why and client.transport != "utp":
+            if why:
                 say(f"{client.client} does not serve {torrent.label!r}: {why}")
         for key in self.phantoms:
             self.add_peer(rows[key], (self.address(112), 1), "refuses", "none", "none")
@@ -326,7 +335,7 @@ def main():
         exposed = sum(row["exposed"] for row in rows)
         say(
             f"ready after {time.monotonic() - started:.0f} s: {len(rows)} infohashes, "
-            f"{exposed} exposed, {served} served over TCP"
+            f"{exposed} exposed, {served} served"
         )
         bootstrap = [":".join(map(str, node.node())) for node in swarm.ordinary[:3]]
         ready = {

@@ -160,6 +160,30 @@ fn clients_that_force_encryption_serve_whatever_they_select_unless_the_user_rule
 }
 
 #[test]
+fn clients_that_take_utp_alone_serve_over_it_and_tcp_alone_says_what_was_tried() {
+    let Some(clients) = Clients::get() else { return };
+    let folder = TempDir::new().expect("a temporary folder");
+    let line = |seal: &str| format!("{seal} utp: 1 dialled, 1 connected, 1 handshaken, 1 complete");
+    for (label, alone) in [("magnet only 7", "plain"), ("magnet only 3", "encrypted")] {
+        let (key, torrent) = clients.truth.labelled(label);
+        let peer = torrent.live_peer("libtorrent").expect("a live peer").to_string();
+        for (transports, seal) in [("tcp,utp", "encrypted"), ("utp", alone)] {
+            let words = ["--peer", &peer, "--transports", transports];
+            let run = get(clients, &folder, key, &words).expect_code(0);
+            Table::parse(&run.stdout)
+                .assert_complete(&clients.truth, &BTreeSet::from([key.to_owned()]));
+            assert!(run.stderr.contains(&line(seal)), "{transports}: {}", run.stderr);
+        }
+        let words = ["--peer", &peer, "--transports", "tcp"];
+        let run = get(clients, &folder, key, &words).expect_code(1);
+        assert!(Table::parse(&run.stdout).verified().is_empty());
+        assert!(run.stderr.contains("plain tcp: 1 dialled"), "{}", run.stderr);
+        assert!(run.stderr.contains("plain utp: 0 dialled"), "{}", run.stderr);
+        assert!(run.stderr.contains("nothing found: "), "{}", run.stderr);
+    }
+}
+
+#[test]
 fn one_torrent_is_found_by_infohash_and_by_magnet() {
     let Some(clients) = Clients::get() else { return };
     let folder = TempDir::new().expect("a temporary folder");

@@ -29,7 +29,7 @@ pub(crate) struct Torrent {
 /// One peer of a torrent.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    /// Whether it serves the metadata over TCP, in the clear or encrypted.
+    /// Whether it serves the metadata, over whatever it takes.
     pub(crate) live: bool,
     /// Which program it is; empty in a simulated swarm.
     pub(crate) client: String,

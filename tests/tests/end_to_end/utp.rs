@@ -1,5 +1,6 @@
-//! Metadata over uTP from libtorrent that takes no TCP. What went over the wire is read by
-//! Wireshark's dissector as well, where that is installed.
+//! Metadata over uTP from libtorrent that takes no TCP, by the example and by the program. What went
+//! over the wire is read by Wireshark's dissector as well, where that is installed. Whole crawls of
+//! such clients, with and without encryption, are in `real_clients.rs`.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +10,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::clients::{Absent, first_line, is_installed, python};
-use crate::program::{Running, example};
+use crate::program::{Running, crawl, example};
+use crate::table::Table;
 
 /// Far above what a fetch takes.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -52,6 +54,32 @@ fn metadata_comes_over_utp_from_a_client_without_tcp() {
             dissect(&capture, &ready["port"]);
         }
         // It ends because its stdin closes.
+        drop(server.stdin.take());
+        server.wait().expect("it ends");
+    }
+}
+
+#[test]
+fn the_program_turns_to_utp_where_tcp_brings_nothing() {
+    for (pieces, words, code) in [
+        (1, &[][..], 0),
+        (30_000, &[], 0),
+        (30_000, &["--transports", "utp", "--encryption", "require"], 0),
+        (1, &["--transports", "tcp"], 1),
+    ] {
+        let Some((mut server, ready)) = serve(pieces).map_or_else(|why| why.skip(), Some) else {
+            return;
+        };
+        let folder = TempDir::new().expect("a temporary folder");
+        let peer = format!("127.0.0.1:{}", ready["port"]);
+        let mut get = crawl();
+        get.args(["get", ready["hash"].as_str().expect("text"), "--peer", &peer]);
+        get.args(["--allow-private", "--bind", "127.0.0.1:0"]).args(words);
+        let run = Running::start(get, folder.path(), "get").finish(LIMIT).expect_code(code);
+        let verified = Table::parse(&run.stdout).verified().len();
+        assert_eq!(verified, usize::from(code == 0), "{words:?}: {run:?}");
+        let tried = if code == 0 { "utp: 1 dialled, 1 connected" } else { "utp: 0 dialled" };
+        assert!(run.stderr.contains(tried), "{words:?}: {run:?}");
         drop(server.stdin.take());
         server.wait().expect("it ends");
     }
