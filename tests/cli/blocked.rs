@@ -86,9 +86,11 @@ fn a_stderr_that_is_never_read_stops_neither_rows_nor_the_timeout() {
     for progress in ["always", "auto"] {
         let world = World::new();
         let (reader, writer) = full_pipe();
-        // No node is needed for a peer that refuses: a row comes at once.
+        // No node is needed for a peer that refuses: a row comes at once, where it is not asked over
+        // uTP too.
         world.put("pairs.csv", format!("{HASH},127.0.0.1,1\n"));
         let words = ["fetch", "pairs.csv", "-v", "--progress", progress, "--overall-timeout", "2"];
+        let words = [&words[..], &["--transports", "tcp"]].concat();
         let child = crawl(&world, &words).stderr(writer).spawn().expect("crawl runs");
         assert!(end_of(child).success());
         assert_eq!(world.text("metadata.csv").lines().count(), 2, "{progress}: one row");
