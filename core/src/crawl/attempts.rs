@@ -46,6 +46,9 @@ pub enum Clue {
     None,
     /// It took the connection and not what was said there: perhaps it wants encryption, or none.
     Barred,
+    /// It took the connection and said nothing, nor hung up: perhaps it waits for encryption, but
+    /// most that are silent stay so.
+    Mute,
     /// It took no connection: perhaps it takes one over another transport.
     Absent,
     /// It brought pieces, but not all that it was asked for at once.
@@ -76,6 +79,8 @@ impl Failure {
             Clue::Choked
         } else if advanced {
             Clue::Advanced
+        } else if outcome.progress == Progress::Connected && fault == PeerFault::HandshakeTimeout {
+            Clue::Mute
         } else if outcome.progress == Progress::Connected && fault.may_be_encryption() {
             Clue::Barred
         } else if outcome.progress == Progress::Nothing && fault.may_be_transport() {
@@ -204,6 +209,7 @@ impl Ways {
                 let over = all(elsewhere.0.transport.sealed(seals));
                 [Some(sealed), Some((over, Clue::Absent))]
             }
+            (Clue::Mute, Pipeline::All) => [Some((sealed.0, Clue::Mute)), None],
             (Clue::Absent, _) => [Some(elsewhere), None],
             _ => [None, None],
         };
@@ -256,6 +262,9 @@ pub enum Rank {
     Elsewhere,
     /// After all of these.
     Later,
+    /// When no better peer is left nor to be hoped for: it is there, and silent. A key pair for
+    /// each silent peer would cost more than the metadata of others.
+    Last,
 }
 
 /// The attempts on one peer, and how far they are.
@@ -307,6 +316,7 @@ impl Plan {
             Clue::Barred => Rank::AtOnce,
             Clue::Absent => Rank::Elsewhere,
             Clue::Choked | Clue::Advanced => Rank::Later,
+            Clue::Mute => Rank::Last,
         })
     }
 
@@ -384,7 +394,7 @@ impl Plan {
         let tried = |transport: Transport| self.tried & bit(transport) != 0;
         let is_new = |next: Attempt, why: Clue| match why {
             Clue::Absent => !tried(next.transport) && !tried(next.transport.other_seal()),
-            Clue::Barred => !tried(next.transport),
+            Clue::Barred | Clue::Mute => !tried(next.transport),
             Clue::None | Clue::Choked | Clue::Advanced => true,
         };
         let mut after = self.ways.after(self.attempt, clue);

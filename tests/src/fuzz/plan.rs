@@ -215,7 +215,7 @@ impl One {
     /// What follows a connection that was the peer's to answer for.
     fn move_on(&mut self, attempt: Attempt, clue: Clue) -> Moved {
         self.over.insert(attempt);
-        if clue == Clue::Barred {
+        if matches!(clue, Clue::Barred | Clue::Mute) {
             self.barred.insert(attempt.transport);
         }
         let Some((next, rank)) = self.following(attempt, clue) else { return self.at_the_end() };
@@ -246,6 +246,11 @@ impl One {
                 let takes_other = self.allowed.has(other) && !is_made(other);
                 let at_once = takes_other.then_some((all(other), Rank::AtOnce));
                 at_once.or_else(|| elsewhere(self.allowed.encryption != EncryptionPolicy::Off))
+            }
+            (Clue::Mute, Pipeline::All) => {
+                let other = made_of(is_utp, !is_encrypted);
+                let takes_other = self.allowed.has(other) && !is_made(other);
+                takes_other.then_some((all(other), Rank::Last))
             }
             (Clue::Absent, _) => elsewhere(parts(self.first).1),
             _ => None,

@@ -95,9 +95,9 @@ fn without_a_clue_the_first_attempt_is_the_last() {
 
 #[test]
 fn what_a_peer_bars_decides_what_is_tried_next() {
-    use Clue::{Absent, Barred, Choked};
+    use Clue::{Absent, Barred, Choked, Mute};
     use EncryptionPolicy::{Auto, Off, Require};
-    use Rank::{AtOnce, Elsewhere, First, Later};
+    use Rank::{AtOnce, Elsewhere, First, Last, Later};
     use Transport::{Tcp, TcpEncrypted, Utp, UtpEncrypted};
     let unknown = Ways::of(ANY, Auto, None);
     let after = |ends: &[Clue]| tried(unknown, ends);
@@ -107,6 +107,11 @@ fn what_a_peer_bars_decides_what_is_tried_next() {
         [(Tcp, First), (TcpEncrypted, AtOnce), (TcpEncrypted, Later)]
     );
     assert_eq!(after(&[Absent]), [(Tcp, First), (Utp, Elsewhere)]);
+    // Silent: with encryption when nobody better is left, and what it says to that counts.
+    let silent = [(Tcp, First), (TcpEncrypted, Last)];
+    assert_eq!(after(&[Mute, Mute]), silent);
+    assert_eq!(after(&[Mute, Barred]), [silent[0], silent[1], (UtpEncrypted, Elsewhere)]);
+    assert_eq!(after(&[Absent, Mute]), [(Tcp, First), (Utp, Elsewhere), (UtpEncrypted, Last)]);
     // Silent over both: nobody is there.
     assert_eq!(after(&[Absent, Absent]), [(Tcp, First), (Utp, Elsewhere)]);
     let both = [(Tcp, First), (Utp, Elsewhere), (UtpEncrypted, AtOnce)];
@@ -181,12 +186,12 @@ fn what_is_known_of_a_peer_comes_first_where_the_run_allows_it() {
 
 #[test]
 fn no_plan_does_what_the_run_does_not_allow_nor_connects_too_often() {
-    use Clue::{Absent, Barred, Choked, None};
-    let clues = [None, Barred, Absent, Choked];
+    use Clue::{Absent, Barred, Choked, Mute, None};
+    let clues = [None, Barred, Absent, Choked, Mute];
     for (carriers, seal) in all_ways() {
         let ways = Ways::of(carriers, seal, Option::None);
-        for ends in 0..1_024_usize {
-            let ends: [Clue; 5] = std::array::from_fn(|at| clues[(ends >> (2 * at)) & 3]);
+        for ends in 0..3_125_usize {
+            let ends: [Clue; 5] = [1, 5, 25, 125, 625].map(|unit| clues[ends / unit % 5]);
             let tried = tried(ways, &ends);
             assert!(tried.iter().all(|(transport, _)| ways.allow(*transport)), "{ends:?}");
             assert!(tried.len() <= usize::from(PLAN_CONNECTS_MAX), "{ends:?}");

@@ -10,7 +10,7 @@ use crate::base::fault::PeerFault;
 use crate::base::id::InfoHash;
 use crate::base::store::Key;
 use crate::base::time::{Duration, Instant};
-use crate::crawl::attempts::{Acceptance, Blame, Failure, Moved, Ways};
+use crate::crawl::attempts::{Acceptance, Blame, Failure, Moved, Rank, Ways};
 use crate::crawl::dial::PeerKey;
 use crate::crawl::fair_line::{Behalf, Place};
 use crate::crawl::jobs::peers::Peers;
@@ -97,6 +97,9 @@ enum Race {
     Closed,
     /// The connection begun last is slow.
     Open,
+    /// Nobody but a peer that took no connection is tried over another transport: nothing waits for
+    /// that, a walk neither.
+    Beside,
 }
 
 /// Whether pieces of one peer may be completed by another.
@@ -271,20 +274,23 @@ impl Job {
         if !limits.dials {
             return self.next_for_peers(limits);
         }
-        let alone = self.in_flight == 0 || self.race == Race::Open || self.peers.has_one_at_once();
+        let alone =
+            self.in_flight == 0 || self.race != Race::Closed || self.peers.has_one_at_once();
         let wanted = self.has_peers(limits);
         // Peers that the first source named wait until the other one has had its say.
         let asks_other = self.other == Other::Tried && self.source != Source::Done;
         if wanted && alone && self.in_flight < RACES_MAX && !asks_other {
             return Next::Dial;
         }
-        if self.in_flight > 0 {
+        if self.in_flight > 0 && self.race != Race::Beside {
             return Next::Wait;
         }
-        if self.spent >= limits.attempts {
-            return Next::Settle(self.cause);
-        }
-        self.next_for_lookup(limits)
+        let next = match self.spent >= limits.attempts {
+            true => Next::Settle(self.cause),
+            false => self.next_for_lookup(limits),
+        };
+        let is_settled = matches!(next, Next::Settle(_));
+        if is_settled && self.in_flight > 0 { Next::Wait } else { next }
     }
 
     /// Whether its source is still to be asked.
@@ -378,9 +384,13 @@ impl Job {
         usable: impl Fn(SocketAddr) -> bool,
         ways: impl Fn(SocketAddr) -> Ways,
     ) -> Option<(SocketAddr, Option<Sponsor>, Attempt)> {
-        let begun = self.peers.begin(self.among(limits), standing, usable, ways)?;
+        let (begun, rank) = self.peers.begin(self.among(limits), standing, usable, ways)?;
+        self.race = match (rank, self.in_flight) {
+            (Rank::Elsewhere, 0) => Race::Beside,
+            (Rank::Elsewhere, _) => self.race,
+            _ => Race::Closed,
+        };
         self.in_flight += 1;
-        self.race = Race::Closed;
         Some(begun)
     }
 
@@ -391,7 +401,11 @@ impl Job {
 
     /// The connection begun last is slow: another may overtake it.
     pub(super) fn allow_overtaking(&mut self) {
-        self.race = if self.in_flight > 0 { Race::Open } else { Race::Closed };
+        self.race = match self.race {
+            _ if self.in_flight == 0 => Race::Closed,
+            Race::Closed => Race::Open,
+            open => open,
+        };
     }
 
     /// A dial ended without metadata.
@@ -399,7 +413,7 @@ impl Job {
         // What a turn brought is lost where pieces are not kept: then there is no end to turns.
         let lost = blame == Blame::Turn && !self.may_pool();
         let blame = if lost { Blame::Crowd } else { blame };
-        let Some(moved) = self.peers.on_failure(addr, failure, blame) else { return };
+        let Some((moved, spent)) = self.peers.on_failure(addr, failure, blame) else { return };
         if failure.was_accepted() {
             self.acceptance = Acceptance::Some;
             self.in_vain = self.in_vain.saturating_add(1);
@@ -409,7 +423,6 @@ impl Job {
             return;
         }
         // A peer costs one attempt, however many connections it is tried with.
-        let spent = moved == Moved::Over(Acceptance::Some);
         self.spent = self.spent.saturating_add(u8::from(spent));
         if failure.fault == PeerFault::BadHash {
             self.pooling = Pooling::Refused;

@@ -29,11 +29,21 @@ struct Peer {
     plan: Plan,
     voice: Voice,
     acceptance: Acceptance,
+    share: Share,
+}
+
+/// Whether a peer was counted among those that accepted a connection in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    Left,
+    /// It was: what is tried on it from now on costs nothing more.
+    Spent,
 }
 
 impl Peer {
     fn new(addr: SocketAddr, namer: Option<Sponsor>, voice: Voice) -> Self {
-        Self { addr, namer, plan: Plan::new(), voice, acceptance: Acceptance::None }
+        let (plan, acceptance) = (Plan::new(), Acceptance::None);
+        Self { addr, namer, plan, voice, acceptance, share: Share::Left }
     }
 
     /// Whether it has one of the attempts, or had it for nothing: it is being tried, or took a
@@ -41,7 +51,35 @@ impl Peer {
     fn takes_attempt(&self) -> bool {
         let was_in_vain =
             self.acceptance == Acceptance::Some && (self.plan.is_over() || self.plan.turns() > 0);
-        was_in_vain || self.plan.is_under_way()
+        was_in_vain || self.share == Share::Spent || self.plan.is_under_way()
+    }
+
+    /// Whether an attempt is due, and not on who said nothing so far.
+    fn is_likely(&self) -> bool {
+        self.plan.due().is_some_and(|rank| rank < Rank::Last)
+    }
+
+    /// Whether an attempt is due that is made even where all that may be spent is spent.
+    fn is_free(&self) -> bool {
+        self.is_order_due() || self.share == Share::Spent && self.plan.due().is_some()
+    }
+
+    fn is_among(&self, among: Among) -> bool {
+        match among {
+            Among::All => self.plan.due().is_some(),
+            Among::Likely => self.is_likely(),
+            Among::Free => self.is_free(),
+        }
+    }
+
+    /// Counts it, once: when nothing is left to try on it, or it waits until nobody better is left.
+    fn spend(&mut self) -> bool {
+        let is_over = self.plan.is_over() || self.plan.due() == Some(Rank::Last);
+        let spends = is_over && self.acceptance == Acceptance::Some && self.share == Share::Left;
+        if spends {
+            self.share = Share::Spent;
+        }
+        spends
     }
 
     /// Whether the user named it and it was not tried so far, or not in the way that it takes.
@@ -63,8 +101,11 @@ pub(super) enum Added {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Among {
     All,
-    /// Those that the user named and that were not tried so far, or not in the way that they take.
-    Orders,
+    /// All but those that said nothing so far.
+    Likely,
+    /// Those that the user named and that were not tried so far, or not in the way that they take,
+    /// and those that were counted already.
+    Free,
 }
 
 /// The peers of one infohash, in the order they were heard of.
@@ -175,19 +216,18 @@ impl Peers {
         standing: &Standing,
         usable: impl Fn(SocketAddr) -> bool,
         ways: impl Fn(SocketAddr) -> Ways,
-    ) -> Option<(SocketAddr, Option<Sponsor>, Attempt)> {
+    ) -> Option<((SocketAddr, Option<Sponsor>, Attempt), Rank)> {
         let of_rank = |rank: Rank| {
             let due = |peer: &Peer| peer.is_order_due() && peer.plan.due() == Some(rank);
             self.kept.iter().position(|peer| due(peer) && usable(peer.addr))
         };
         let ranks = [Rank::AtOnce, Rank::First, Rank::Elsewhere];
         let ordered = ranks.into_iter().find_map(of_rank);
-        let index = match among {
-            Among::Orders => ordered?,
-            Among::All => ordered.or_else(|| self.next(standing, usable))?,
-        };
+        let next = || self.next(standing, |peer| peer.is_among(among) && usable(peer.addr));
+        let index = ordered.or_else(next)?;
         let peer = self.kept.get_mut(index)?;
-        Some((peer.addr, peer.namer, peer.plan.begin(ways(peer.addr))?))
+        let rank = peer.plan.due()?;
+        Some(((peer.addr, peer.namer, peer.plan.begin(ways(peer.addr))?), rank))
     }
 
     /// The node that named the peer whose attempt is next.
@@ -195,28 +235,30 @@ impl Peers {
         self.next(standing, |_| true).and_then(|index| self.kept.get(index)?.namer)
     }
 
-    fn next(&self, standing: &Standing, usable: impl Fn(SocketAddr) -> bool) -> Option<usize> {
+    fn next(&self, standing: &Standing, usable: impl Fn(&Peer) -> bool) -> Option<usize> {
         let due = self.kept.iter().enumerate().filter_map(|(index, peer)| {
             let debt = peer.namer.map_or(i64::MIN, |namer| standing.debt(namer));
             Some(((peer.plan.turns(), peer.plan.due()?, debt), index))
         });
-        let due = due.filter(|(_, index)| usable(self.kept[*index].addr));
+        let due = due.filter(|(_, index)| usable(&self.kept[*index]));
         due.min_by_key(|(rank, _)| *rank).map(|(_, index)| index)
     }
 
-    /// An attempt failed; `None` if none is under way there.
+    /// An attempt failed, and whether its peer has now had its share of all attempts; `None` if none
+    /// is under way there.
     pub(super) fn on_failure(
         &mut self,
         addr: SocketAddr,
         failure: &Failure,
         blame: Blame,
-    ) -> Option<Moved> {
+    ) -> Option<(Moved, bool)> {
         let mut kept = self.kept.iter_mut();
         let peer = kept.find(|peer| peer.addr == addr && peer.plan.is_under_way())?;
         if failure.was_accepted() {
             peer.acceptance = Acceptance::Some;
         }
-        Some(peer.plan.on_failure(failure, blame))
+        let moved = peer.plan.on_failure(failure, blame);
+        Some((moved, peer.spend()))
     }
 
     /// An attempt was broken off with the run.
@@ -225,9 +267,14 @@ impl Peers {
         of_peer.into_iter().for_each(|peer| peer.plan.break_off());
     }
 
-    /// Peers with an attempt due.
+    /// Peers with an attempt due that said something so far, or were not asked.
     pub(super) fn waiting(&self) -> usize {
-        self.kept.iter().filter(|peer| peer.plan.due().is_some()).count()
+        self.kept.iter().filter(|peer| peer.is_likely()).count()
+    }
+
+    /// Whether one of these may be tried.
+    pub(super) fn has_due(&self, among: Among) -> bool {
+        self.kept.iter().any(|peer| peer.is_among(among))
     }
 
     /// Whether every peer with an attempt due is of a net whose peers take, or took in vain, that

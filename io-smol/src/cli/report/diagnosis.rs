@@ -68,7 +68,11 @@ pub(super) fn dead_transports(stats: &Stats) -> Vec<String> {
         ));
     }
     if utp >= TRIES && stats.utp_packets_received == 0 {
-        lines.push(format!("no uTP packet came back in {utp} tries: UDP to peers may be filtered"));
+        // Most tries are on addresses where nobody is, and not every peer takes uTP.
+        lines.push(format!(
+            "no uTP packet came back in {utp} tries: UDP to peers may be filtered, or none of them \
+             takes uTP"
+        ));
     }
     lines
 }
@@ -254,7 +258,8 @@ mod tests {
         (stats.utp_mse_dialled, stats.mse_dialled) = (50, 1);
         let lines = [
             "no TCP connection was accepted in 200 tries: TCP to peers may be filtered",
-            "no uTP packet came back in 200 tries: UDP to peers may be filtered",
+            "no uTP packet came back in 200 tries: UDP to peers may be filtered, or none of them \
+             takes uTP",
         ];
         assert_eq!(dead_transports(&stats), lines);
         (stats.utp_packets_received, stats.mse_connected) = (1, 1);

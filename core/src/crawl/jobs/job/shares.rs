@@ -46,7 +46,7 @@ impl Job {
             standing.is_deep_in_debt(sponsor)
                 && self.peers.tried().nth(DIALS_BEFORE_GIVEN_UP - 1).is_some()
         };
-        let is_alone = self.in_flight == 0 || self.race == Race::Open;
+        let is_alone = self.in_flight == 0 || self.race != Race::Closed;
         let has_had_share = || is_alone && (self.rests_on_spent_nets(limits) || failed());
         self.source == Source::Done && !asks_others && (owes_much || has_had_share())
     }
@@ -61,15 +61,30 @@ impl Job {
 
     /// Whether a peer may be tried now.
     pub(in crate::crawl::jobs) fn has_peers(&self, limits: &JobLimits) -> bool {
-        match self.among(limits) {
-            Among::All => self.peers.waiting() > 0,
-            Among::Orders => self.peers.has_orders_due(),
+        self.peers.has_due(self.among(limits))
+    }
+
+    /// Which peers may be dialled: once the attempts are used up, those alone that cost nothing
+    /// more; and those that said nothing so far when no node is left to name better ones.
+    pub(super) fn among(&self, limits: &JobLimits) -> Among {
+        let in_play = self.spent.saturating_add(self.in_flight);
+        if in_play >= limits.attempts {
+            Among::Free
+        } else if self.may_hear_more(limits) {
+            Among::Likely
+        } else {
+            Among::All
         }
     }
 
-    /// Which peers may be dialled: once the attempts are used up, those alone that the user named.
-    pub(super) fn among(&self, limits: &JobLimits) -> Among {
-        let in_play = self.spent.saturating_add(self.in_flight);
-        if in_play < limits.attempts { Among::All } else { Among::Orders }
+    /// Whether the source or a walk may still name peers.
+    fn may_hear_more(&self, limits: &JobLimits) -> bool {
+        let may_walk = limits.may_walk && self.peers.heard() < limits.peers;
+        self.source != Source::Done
+            || match self.walk {
+                WalkState::NotNeeded => may_walk,
+                WalkState::Waiting | WalkState::Walking(_) => true,
+                WalkState::Done => false,
+            }
     }
 }

@@ -1,10 +1,11 @@
 use super::*;
 use crate::base::addr::AddressPolicy;
+use crate::config::{EncryptionPolicy, TransportPolicy};
 use crate::crawl::attempts::Clue;
 use crate::crawl::attempts::Ways;
 use crate::crawl::jobs::peers::Added;
 use crate::limits::{PEERS_PER_PREFIX_MAX, PUT_BACKS_MAX};
-use crate::peer::exchange::{Pipeline, Progress};
+use crate::peer::exchange::{Pipeline, Progress, Transport};
 
 const LIMITS: JobLimits = JobLimits {
     peers: 4,
@@ -109,6 +110,72 @@ fn a_peer_that_may_want_encryption_is_asked_at_once_beside_others_and_uses_up_on
     job.on_failure(peer(3), &barred, Blame::Peer);
     let telling = FailureCause::Peer(PeerFault::ClosedEarly);
     assert_eq!(job.next(&LIMITS), Next::Settle(telling));
+}
+
+#[test]
+fn a_silent_peer_counts_at_once_and_is_asked_with_encryption_when_nobody_better_is_left() {
+    let (fault, progress) = (PeerFault::HandshakeTimeout, Progress::Connected);
+    let mute = Failure { fault, progress, clue: Clue::Mute };
+    for mutes in [1, 2] {
+        let mut job = job();
+        for n in 1..=3 {
+            assert!(add(&mut job, &LIMITS, peer(n)));
+        }
+        for n in 1..=mutes {
+            assert_eq!(dial(&mut job), Some(peer(n)));
+            job.on_failure(peer(n), &mute, Blame::Peer);
+            assert_eq!((job.spent, job.peers.waiting()), (n, 3 - usize::from(n)));
+        }
+        if mutes == 1 {
+            for n in [2, 3] {
+                assert_eq!(dial(&mut job), Some(peer(n)));
+                fail(&mut job, peer(n), PeerFault::Refused, Progress::Nothing);
+            }
+            assert_eq!(job.next(&LIMITS), Next::Walk, "it may find better ones");
+            assert_eq!(dial(&mut job), None);
+            job.walk = WalkState::Done;
+        }
+        for n in 1..=mutes {
+            assert_eq!(job.next(&LIMITS), Next::Dial, "of two attempts {mutes} are used up");
+            assert_eq!(dial(&mut job), Some(peer(n)), "it costs nothing more");
+            job.on_failure(peer(n), &mute, Blame::Peer);
+        }
+        assert_eq!(job.spent, mutes, "one peer, one attempt");
+        assert_eq!(job.next(&LIMITS), Next::Settle(FailureCause::Peer(fault)));
+    }
+}
+
+#[test]
+fn neither_peers_nor_a_walk_wait_for_one_that_is_looked_for_over_another_transport() {
+    let limits = JobLimits { attempts: 5, ..LIMITS };
+    let ways = |_| Ways::of(TransportPolicy::Any, EncryptionPolicy::Auto, None);
+    let begin = |job: &mut Job| {
+        let begun = job.begin_dial(&limits, &Standing::blank(), |_| true, ways);
+        begun.map(|(addr, _, attempt)| (addr, attempt.transport))
+    };
+    let (fault, progress) = (PeerFault::ConnectTimeout, Progress::Nothing);
+    let absent = Failure { fault, progress, clue: Clue::Absent };
+    let mut job = job();
+    for n in 1..=2 {
+        assert!(add(&mut job, &limits, peer(n)));
+        assert_eq!(begin(&mut job), Some((peer(n), Transport::Tcp)));
+        job.on_failure(peer(n), &absent, Blame::Peer);
+    }
+    assert_eq!(begin(&mut job), Some((peer(1), Transport::Utp)));
+    assert_eq!(job.next(&limits), Next::Dial, "beside it");
+    assert_eq!(begin(&mut job), Some((peer(2), Transport::Utp)));
+    assert_eq!(job.next(&limits), Next::Walk);
+    job.walk = WalkState::Done;
+    assert_eq!(job.next(&limits), Next::Wait, "what is under way may bring it");
+    assert!(add(&mut job, &limits, peer(3)));
+    assert_eq!(begin(&mut job), Some((peer(3), Transport::Tcp)));
+    assert!(add(&mut job, &limits, peer(4)));
+    assert_eq!(job.next(&limits), Next::Wait, "for the one over TCP");
+    fail(&mut job, peer(3), PeerFault::Refused, Progress::Nothing);
+    for n in 1..=2 {
+        job.on_failure(peer(n), &absent, Blame::Peer);
+    }
+    assert_eq!(job.next(&limits), Next::Dial);
 }
 
 #[test]
