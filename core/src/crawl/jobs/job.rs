@@ -384,14 +384,15 @@ impl Job {
         usable: impl Fn(SocketAddr) -> bool,
         ways: impl Fn(SocketAddr) -> Ways,
     ) -> Option<(SocketAddr, Option<Sponsor>, Attempt)> {
-        let (begun, rank) = self.peers.begin(self.among(limits), standing, usable, ways)?;
+        let begun = self.peers.begin(self.among(limits), standing, usable, ways)?;
+        let (addr, namer, attempt, rank) = begun;
         self.race = match (rank, self.in_flight) {
             (Rank::Elsewhere, 0) => Race::Beside,
             (Rank::Elsewhere, _) => self.race,
             _ => Race::Closed,
         };
         self.in_flight += 1;
-        Some(begun)
+        Some((addr, namer, attempt))
     }
 
     /// Whether a connection is open for it.

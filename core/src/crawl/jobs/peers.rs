@@ -216,7 +216,7 @@ impl Peers {
         standing: &Standing,
         usable: impl Fn(SocketAddr) -> bool,
         ways: impl Fn(SocketAddr) -> Ways,
-    ) -> Option<((SocketAddr, Option<Sponsor>, Attempt), Rank)> {
+    ) -> Option<(SocketAddr, Option<Sponsor>, Attempt, Rank)> {
         let of_rank = |rank: Rank| {
             let due = |peer: &Peer| peer.is_order_due() && peer.plan.due() == Some(rank);
             self.kept.iter().position(|peer| due(peer) && usable(peer.addr))
@@ -227,7 +227,7 @@ impl Peers {
         let index = ordered.or_else(next)?;
         let peer = self.kept.get_mut(index)?;
         let rank = peer.plan.due()?;
-        Some(((peer.addr, peer.namer, peer.plan.begin(ways(peer.addr))?), rank))
+        Some((peer.addr, peer.namer, peer.plan.begin(ways(peer.addr))?, rank))
     }
 
     /// The node that named the peer whose attempt is next.
