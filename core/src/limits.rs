@@ -584,8 +584,8 @@ pub const ROWS_TAKEN_MAX: usize = 2_048;
 // Shares: what is spent for what strangers name. The unit is a millisecond of one connection.
 
 /// The logarithm to base 2 of the cells of each table of standing, nets and nodes, of 16 bytes:
-/// each has three. Of 3 000 nodes of which half are in debt one in 200 000 shares all of its cells
-/// with those; of 50 000, one in 65.
+/// each has three. Of 3 000 nodes of which half are in debt one in 1 000 shares all of its cells
+/// with those; of 50 000, one in 20.
 pub const STANDING_BITS: u32 = 18;
 
 /// Most debt, in milliseconds: an hour. After ten halvings no fault is remembered.

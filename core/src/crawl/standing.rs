@@ -39,10 +39,15 @@ impl Hash for Sponsor {
     }
 }
 
-/// The cells of the account of a hash: that it is odd makes each factor another permutation.
+/// The cells of the account of a hash: three of the eight of a group, so that all of them are in
+/// two cache lines.
 fn places(hash: u32) -> [usize; 3] {
-    const FACTORS: [u32; 3] = [1, 0x9e37_79b1, 0x85eb_ca77];
-    FACTORS.map(|factor| (hash.wrapping_mul(factor) >> (32 - STANDING_BITS)) as usize)
+    let group = (hash >> (32 - STANDING_BITS + 3) << 3) as usize;
+    let first = hash & 7;
+    // A step of one to seven is never back at the first, and the third is one of the other six.
+    let step = 1 + (hash >> 3) % 7;
+    let third = (1..8).filter(|other| *other != step).nth((hash >> 6) as usize % 6).unwrap_or(0);
+    [0, step, third].map(|offset| group + ((first + offset) & 7) as usize)
 }
 
 impl Sponsor {
@@ -331,8 +336,8 @@ mod tests {
         let debtor = standing.sponsor(node(1, 1));
         let near = |hash: u32| {
             (1..).map(|n: u32| hash ^ n).find(|other| {
-                let pairs = places(*other).into_iter().zip(places(hash));
-                (1..3).contains(&pairs.filter(|(a, b)| a == b).count())
+                let shared = places(*other).into_iter().filter(|cell| places(hash).contains(cell));
+                (1..3).contains(&shared.count())
             })
         };
         let neighbour = Sponsor {
@@ -343,6 +348,16 @@ mod tests {
         standing.charge(debtor, 10 * SECOND);
         let owed = [debtor, neighbour, twin].map(|sponsor| standing.debt(sponsor));
         assert_eq!(owed, [20_000, 0, 10_000]);
+    }
+
+    #[test]
+    fn an_account_has_three_cells_of_one_group() {
+        for hash in (0..10_000_u32).map(|n| n.wrapping_mul(0x9e37_79b1)) {
+            let [one, two, three] = places(hash);
+            assert!(one != two && two != three && three != one, "{hash}");
+            assert!([one, two, three].iter().all(|cell| cell / 8 == one / 8), "{hash}");
+            assert!(one < 1 << STANDING_BITS, "{hash}");
+        }
     }
 
     #[test]

@@ -5,8 +5,9 @@
 //! by exactly one `Outcome`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
+use std::hash::Hash;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -44,9 +45,9 @@ struct Shared<K> {
     scratch: RefCell<Scratch>,
     alarms: Alarms,
     /// Those that are open.
-    open: RefCell<BTreeMap<K, Rc<Recall>>>,
+    open: RefCell<HashMap<K, Rc<Recall>>>,
     /// Of these, those over streams of the core.
-    pipes: RefCell<BTreeMap<K, Rc<Pipe<K>>>>,
+    pipes: RefCell<HashMap<K, Rc<Pipe<K>>>>,
     stirred: Rc<Stirred<K>>,
     /// Bytes of metadata that all connections hold, but for the large one, and the most they may.
     held: Cell<usize>,
@@ -71,7 +72,7 @@ struct Scratch {
     write: Vec<u8>,
 }
 
-impl<K: Copy + Ord + 'static> Connections<K> {
+impl<K: Copy + Ord + Hash + 'static> Connections<K> {
     /// No connections yet. Dials of a family leave from its address in `local`, if specific.
     pub fn new(clock: Clock, local: [Option<IpAddr>; 2]) -> Self {
         let scratch = Scratch { read: vec![0; READ_BUFFER].into(), write: Vec::new() };
@@ -231,7 +232,7 @@ impl Connections<PeerKey> {
     }
 }
 
-impl<K: Copy + Ord> Shared<K> {
+impl<K: Copy + Ord + Hash> Shared<K> {
     /// A connection has ended.
     fn end(&self, peer: K, outcome: Outcome) {
         self.open.borrow_mut().remove(&peer);
