@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use estudely_core::{AddressPolicy, Config, InfoHash, Mode, Row, Seed, Stats, Verdict};
+use estudely_core::{
+    AddressPolicy, Config, InfoHash, Mode, Row, Seed, Stats, TransportPolicy, Verdict,
+};
 use estudely_io_smol::run::{
     Bind, Bootstrap, Ended, Observer, Options, Report, Request, Requests, RowTimes, RunError, Sink,
     Watched, run,
@@ -113,6 +115,8 @@ impl Observer for Watch {
 
 fn options(mode: Mode, requests: Requests) -> Options {
     let crawler = Config::new(mode).with_policy(AddressPolicy::AllowPrivate);
+    // Nobody here takes uTP: to try it would only take time.
+    let crawler = crawler.with_transports(TransportPolicy::Tcp);
     let crawler = crawler.with_rate(None).and_then(|config| config.with_new_flows(None));
     let crawler = crawler.and_then(|config| config.with_max_connections(100)).expect("in range");
     Options {

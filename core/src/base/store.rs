@@ -4,7 +4,7 @@
 
 mod cells;
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hasher};
 
 pub(crate) use cells::Cells;
 
@@ -148,29 +148,6 @@ impl BuildHasher for KeyedState {
         hasher
     }
 }
-
-/// Passes on what is a keyed hash already: to hash it again would bring nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Through(u64);
-
-impl Hasher for Through {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// A map by keys that are keyed hashes, and so hash themselves by one `write_u64`.
-pub(crate) type HashedMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Through>>;
 
 /// A map whose hasher replays. Its order must never reach an output.
 pub type KeyedMap<K, V> = std::collections::HashMap<K, V, KeyedState>;

@@ -73,7 +73,7 @@ impl Admission {
     pub(crate) fn new(max_infohashes: Option<u64>, enough: usize, rng: &mut Rng) -> Self {
         Self {
             known: FingerprintSet::new(rng, KNOWN_MAX),
-            pending: FairLine::new(Standing::debt_with_jobs),
+            pending: FairLine::new(rng, Standing::debt_with_jobs),
             places: KeyedMap::with_hasher(KeyedState::new(rng)),
             aside: BTreeMap::new(),
             admitted: 0,

@@ -41,6 +41,9 @@ pub(crate) struct OpenDial {
     hold: Hold,
     /// Its number among those begun to the address since one was last alone.
     nth: u32,
+    /// The one begun before it in its chain, and after it.
+    earlier: Option<PeerKey>,
+    later: Option<PeerKey>,
 }
 
 /// Whether a connection keeps its place.
@@ -70,9 +73,9 @@ pub(crate) struct Dialer {
     transports: [TransportPolicy; 2],
     rng: Rng,
     open: Slab<OpenDial>,
-    /// The same by the slot of the job that they serve. One of an earlier job in the slot may still
-    /// be open.
-    by_job: Vec<Vec<PeerKey>>,
+    /// The latest of each chain: a chain has those of one slot of jobs, and so perhaps some of an
+    /// earlier job there.
+    latest: Vec<Option<PeerKey>>,
     per_address: KeyedMap<[u8; 18], Presence>,
     /// Addresses that take one connection at a time: transmission hangs up on a second handshake
     /// from the same IP.
@@ -111,7 +114,7 @@ impl Dialer {
             transports,
             habits: Habits::new(&rng),
             open: Slab::new(max_connections as usize),
-            by_job: Vec::new(),
+            latest: Vec::new(),
             per_address: KeyedMap::with_hasher(KeyedState::new(&mut rng)),
             serial: FingerprintSet::new(&mut rng, SERIAL_ADDRESSES_MAX),
             prefixes: PrefixPacer::new(&mut rng),
@@ -180,12 +183,18 @@ impl Dialer {
         let (crowded, nth) = (presence.open > 1, presence.begun);
         let peer = self
             .open
-            .insert(OpenDial { to, job, crowded, reserve, hold: Hold::Kept(turn_ends), nth })
+            .insert(OpenDial {
+                to,
+                job,
+                crowded,
+                reserve,
+                hold: Hold::Kept(turn_ends),
+                nth,
+                earlier: None,
+                later: None,
+            })
             .expect("poll_dial checked that a connection is free");
-        if self.by_job.len() <= job.slot() {
-            self.by_job.resize_with(job.slot() + 1, Vec::new);
-        }
-        self.by_job[job.slot()].push(peer);
+        self.chain(job, peer);
         self.turns.insert((turn_ends, peer));
         self.sequence += 1;
         let due = now + self.slowness.estimate().max(OVERTAKE_MIN);
@@ -208,11 +217,39 @@ impl Dialer {
         Dial { peer, to, transport: attempt.transport, exchange }
     }
 
+    /// A connection begins: it is the latest of its chain.
+    fn chain(&mut self, job: Key, peer: PeerKey) {
+        if self.latest.len() <= job.slot() {
+            self.latest.resize(job.slot() + 1, None);
+        }
+        let earlier = self.latest[job.slot()].replace(peer);
+        if let Some(before) = earlier.and_then(|before| self.open.get_mut(before)) {
+            before.later = Some(peer);
+        }
+        if let Some(dial) = self.open.get_mut(peer) {
+            dial.earlier = earlier;
+        }
+    }
+
+    /// A connection has ended: its neighbours in the chain are each other's.
+    fn unchain(&mut self, dial: &OpenDial) {
+        match dial.later.and_then(|later| self.open.get_mut(later)) {
+            Some(later) => later.earlier = dial.earlier,
+            None => self.latest[dial.job.slot()] = dial.earlier,
+        }
+        if let Some(earlier) = dial.earlier.and_then(|earlier| self.open.get_mut(earlier)) {
+            earlier.later = dial.later;
+        }
+    }
+
     /// Every connection that is still open for a job that is settled gives up its place.
     pub(crate) fn release(&mut self, job: Key) {
-        for peer in self.by_job.get(job.slot()).into_iter().flatten().copied() {
-            if let Some(dial) = self.open.get_mut(peer)
-                && dial.job == job
+        let mut next = self.latest.get(job.slot()).copied().flatten();
+        while let Some(peer) = next
+            && let Some(dial) = self.open.get_mut(peer)
+        {
+            next = dial.earlier;
+            if dial.job == job
                 && let Hold::Kept(turn_ends) = dial.hold
             {
                 self.turns.remove(&(turn_ends, peer));
@@ -268,9 +305,7 @@ impl Dialer {
     /// A connection ended: gives what is known of it, once.
     pub(crate) fn close(&mut self, peer: PeerKey) -> Option<OpenDial> {
         let mut dial = self.open.remove(peer)?;
-        if let Some(of_job) = self.by_job.get_mut(dial.job.slot()) {
-            of_job.retain(|open| *open != peer);
-        }
+        self.unchain(&dial);
         match dial.hold {
             Hold::Kept(turn_ends) => drop(self.turns.remove(&(turn_ends, peer))),
             Hold::Recalled => self.recalled -= 1,
@@ -375,9 +410,13 @@ impl Dialer {
         let recalled = self.open.iter().filter(|(_, dial)| dial.hold == Hold::Recalled).count();
         assert_eq!(recalled, self.recalled);
         assert_eq!(self.turns.len() + recalled, self.open.len(), "every connection has its turn");
-        assert_eq!(self.by_job.iter().map(Vec::len).sum::<usize>(), self.open.len());
-        let is_listed = |job: Key, peer| self.by_job[job.slot()].contains(&peer);
-        assert!(self.open.iter().all(|(peer, dial)| is_listed(dial.job, peer)));
+        let earlier = |peer: &PeerKey| self.open.get(*peer).and_then(|dial| dial.earlier);
+        let chain = |latest: Option<PeerKey>| std::iter::successors(latest, earlier);
+        let chained = self.latest.iter().enumerate().flat_map(|(slot, latest)| {
+            let is_there = |peer: &PeerKey| self.open.get(*peer).map(|dial| dial.job.slot());
+            chain(*latest).filter(move |peer| is_there(peer) == Some(slot))
+        });
+        assert_eq!(chained.count(), self.open.len(), "each is in the chain of its job's slot");
         let mut open = BTreeMap::<_, u8>::new();
         for (_, dial) in self.open.iter() {
             *open.entry(address_key(self.policy, dial.to)).or_default() += 1;

@@ -9,7 +9,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use crate::base::planted::{self, Bug};
-use crate::base::store::HashedMap;
+use crate::base::rng::Rng;
+use crate::base::store::{KeyedMap, KeyedState};
 use crate::crawl::standing::{Sponsor, Standing};
 use crate::limits::{LEADS_COUNTED, SECOND_CHANCE_TURNS};
 
@@ -76,7 +77,7 @@ pub(crate) struct FairLine<T> {
     free_link: u32,
     lanes: Vec<Lane>,
     free_lanes: Vec<u32>,
-    by_sponsor: HashedMap<Sponsor, u32>,
+    by_sponsor: KeyedMap<Sponsor, u32>,
     /// Places of lanes; one that is not its lane's place any more is passed over.
     order: BinaryHeap<Reverse<((i64, u64), u32)>>,
     /// How many wait in lanes, and of these the first few of each.
@@ -91,7 +92,7 @@ pub(crate) struct FairLine<T> {
 
 impl<T> FairLine<T> {
     /// An empty line, ordered by what `weigh` says that a sponsor owes.
-    pub(crate) fn new(weigh: fn(&Standing, Sponsor) -> i64) -> Self {
+    pub(crate) fn new(rng: &mut Rng, weigh: fn(&Standing, Sponsor) -> i64) -> Self {
         Self {
             weigh,
             orders: VecDeque::new(),
@@ -100,7 +101,7 @@ impl<T> FairLine<T> {
             free_link: NONE,
             lanes: Vec::new(),
             free_lanes: Vec::new(),
-            by_sponsor: HashedMap::default(),
+            by_sponsor: KeyedMap::with_hasher(KeyedState::new(rng)),
             order: BinaryHeap::new(),
             in_lanes: 0,
             counted: 0,
@@ -469,10 +470,11 @@ mod tests {
     use proptest::prelude::{prop, prop_assert_eq, proptest};
 
     use super::*;
+    use crate::base::rng::Seed;
     use crate::base::time::Duration;
 
     fn line() -> FairLine<u32> {
-        FairLine::new(Standing::debt)
+        FairLine::new(&mut Rng::new(Seed::from_u64(1)), Standing::debt)
     }
 
     fn sponsor(standing: &Standing, net: u8) -> Sponsor {

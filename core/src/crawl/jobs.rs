@@ -214,14 +214,15 @@ pub(crate) struct Jobs {
 impl Jobs {
     /// No jobs, and never more than `most`, nor more `bytes` of pieces between connections.
     pub(crate) fn new(limits: JobLimits, (most, bytes): (usize, usize), rng: &Rng) -> Self {
+        let lines = &mut rng.fork("lines");
         Self {
             limits,
             jobs: Slab::new(most),
             by_hash: KeyedMap::with_hasher(KeyedState::new(&mut rng.fork("jobs"))),
             patience: Lane::new(JOB_PATIENCE),
-            to_ask: [(); 2].map(|()| FairLine::new(Standing::debt)),
-            to_walk: FairLine::new(Standing::spent),
-            to_dial: FairLine::new(Standing::debt),
+            to_ask: [(); 2].map(|()| FairLine::new(lines, Standing::debt)),
+            to_walk: FairLine::new(lines, Standing::spent),
+            to_dial: FairLine::new(lines, Standing::debt),
             blocked: Lane::new(BLOCKED_PAUSE),
             held: Line::default(),
             changed: VecDeque::new(),

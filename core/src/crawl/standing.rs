@@ -13,7 +13,7 @@
 //! that earns has at most that node's merits. Must never judge anything but what was
 //! spent: it says which comes first, and which is deep in debt.
 
-use std::hash::{BuildHasher as _, Hash, Hasher};
+use std::hash::BuildHasher as _;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::base::addr::{AddressPolicy, NETWORK_OF_PEERS, address_key, prefix};
@@ -27,16 +27,10 @@ use crate::limits::{
 
 /// A node that named something, as the table knows it: keyed hashes of its net and of its address.
 /// The order means nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Sponsor {
     net: u32,
     node: u32,
-}
-
-impl Hash for Sponsor {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        hasher.write_u64(u64::from(self.net) << 32 | u64::from(self.node));
-    }
 }
 
 /// The cells of the account of a hash: three of the eight of a group, so that all of them are in

@@ -55,7 +55,7 @@ fn ping_lookup_and_fetch_work_with_real_clients() {
 #[test]
 fn no_example_is_forgotten_here() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let here = include_str!("examples.rs");
+    let here = concat!(include_str!("examples.rs"), include_str!("utp.rs"));
     for package in ["core", "io-smol"] {
         for entry in fs::read_dir(root.join(package).join("examples")).expect("examples") {
             let path = entry.expect("a readable folder").path();
