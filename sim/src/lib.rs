@@ -39,9 +39,9 @@
 //!   steps of an epoch, not with each event.
 //! - **Other crawlers, and load.** A node answers as fast when it is asked a thousand times a
 //!   second.
-//! - **uTP, PEX, trackers, announces by peers.** A peer speaks TCP, in the clear or encrypted, and
-//!   serves metadata only. The checker can judge a crawler that serves or speaks uTP; no world asks
-//!   for either.
+//! - **PEX, trackers, announces by peers.** A peer takes TCP, uTP or both, in the clear or encrypted,
+//!   and serves metadata only. It dials nobody. The checker can judge a crawler that serves; no world
+//!   asks for it.
 //! - **Threads.** Connections run on the thread of the core, one event after the other.
 //! - **Real sizes of the network.** 100 000 nodes fit; the DHT has millions.
 

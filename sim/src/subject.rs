@@ -17,6 +17,7 @@ mod feed;
 mod outputs;
 mod replay;
 pub(crate) mod script;
+mod streams;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -263,29 +264,44 @@ impl<O: Observer> Subject<O> {
     /// A connection was accepted.
     pub fn handle_connected(&mut self, now: Instant, conn: Conn) {
         let Some(core) = self.advance(now) else { return };
-        let Some(live) = self.live.as_mut().filter(|live| live.exchanges.contains(conn)) else {
+        if !self.live.as_ref().is_some_and(|live| live.exchanges.contains(conn)) {
             return;
-        };
+        }
+        self.connect(now, core, conn);
+        self.turn(now, false);
+    }
+
+    fn connect(&mut self, now: Instant, core: Instant, conn: Conn) {
+        let Some(live) = &mut self.live else { return };
         self.observer.observe(now, &Event::Connected { conn });
         self.written.clear();
         live.exchanges.handle_connected(core, conn, &mut self.written);
         self.write(now, conn);
-        self.turn(now, false);
     }
 
     /// Bytes arrived on a connection.
     pub fn handle_bytes(&mut self, now: Instant, conn: Conn, bytes: &[u8]) {
         let Some(core) = self.advance(now) else { return };
-        let Some(live) = self.live.as_mut().filter(|live| live.exchanges.contains(conn)) else {
+        if !self.live.as_ref().is_some_and(|live| live.exchanges.contains(conn)) {
             return;
-        };
+        }
+        self.read(now, core, conn, bytes);
+        self.turn(now, true);
+    }
+
+    /// An exchange reads; whether it goes on.
+    fn read(&mut self, now: Instant, core: Instant, conn: Conn, bytes: &[u8]) -> bool {
+        let Some(live) = &mut self.live else { return false };
         self.observer.observe(now, &Event::Read { conn, bytes });
         self.written.clear();
         match live.exchanges.handle_bytes(core, conn, bytes, &mut self.written) {
             None => self.write(now, conn),
-            Some((peer, outcome)) => self.end(now, conn, peer, outcome, true),
+            Some((peer, outcome)) => {
+                self.end(now, conn, peer, outcome, true);
+                return false;
+            }
         }
-        self.turn(now, true);
+        true
     }
 
     /// A connection was refused, or it was closed or reset by the other side.
@@ -408,6 +424,10 @@ impl<O: Observer> Subject<O> {
     fn write(&mut self, now: Instant, conn: Conn) {
         if !self.written.is_empty() {
             self.observer.observe(now, &Event::Wrote { conn, bytes: &self.written });
+            let live = self.live.as_mut();
+            if live.is_some_and(|live| live.exchanges.queue(conn, &self.written)) {
+                return;
+            }
             self.actions.push_back(Action::Write { conn, bytes: self.written.clone() });
         }
     }
@@ -587,9 +607,12 @@ impl<O: Observer> Subject<O> {
         while let Some(dial) = live.crawler.poll_dial(core) {
             let (conn, to) = (Conn(*conns), dial.to);
             *conns += 1;
-            observer.observe(now, &Event::Dialled { conn, to });
-            live.exchanges.insert(conn, dial.peer, dial.exchange);
-            actions.push_back(Action::Dial { conn, to });
+            let utp = dial.transport.is_utp();
+            observer.observe(now, &Event::Dialled { conn, to, utp });
+            live.exchanges.insert(conn, dial.peer, dial.exchange, utp);
+            if !utp {
+                actions.push_back(Action::Dial { conn, to });
+            }
             outputs += 1;
         }
         let mut recalled = Vec::new();
@@ -616,7 +639,7 @@ impl<O: Observer> Subject<O> {
         for (conn, peer, outcome) in recalled {
             self.end(now, conn, peer, outcome, true);
         }
-        outputs
+        outputs + self.carry(now)
     }
 
     /// Writes every row that was taken, and says so to the crawler.

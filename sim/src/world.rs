@@ -14,4 +14,4 @@ pub(crate) mod skew;
 pub mod universe;
 pub mod truth;
 
-pub use dht::{Door, NodeKind, PeerState, World};
+pub use dht::{Carriage, Door, NodeKind, PeerState, World};

@@ -158,6 +158,12 @@ impl Acceptor {
         self.wants_close = true;
     }
 
+    /// Gives the connection up: the packet that says so.
+    pub fn reset(&mut self, now: Instant) -> Vec<u8> {
+        self.standing = Standing::Reset;
+        self.write_packet(now, RESET, self.seq, &[])
+    }
+
     /// Takes a datagram; one that is not of this connection is passed over.
     pub fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
         let Some(packet) = Packet::read(datagram) else { return };

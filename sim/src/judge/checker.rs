@@ -1,4 +1,4 @@
-//! Verifies what must hold in every run: the 26 safety and 5 liveness rules of
+//! Verifies what must hold in every run: the 27 safety and 5 liveness rules of
 //! [`rule`](super::rule).
 //!
 //! Everything is computed from what crossed the boundary (datagrams, bytes of connections, rows,
@@ -13,7 +13,6 @@
 mod address;
 mod answers;
 mod bencode;
-mod callers;
 mod calm;
 mod class;
 mod counters;
@@ -30,6 +29,7 @@ mod lag;
 mod liveness;
 mod lookups;
 mod pace;
+mod packets;
 mod rows;
 mod saved;
 mod sealed;
@@ -57,7 +57,6 @@ use estudely_core::{Duration, Instant, PeerFault, Row, Stats};
 
 use self::address::key;
 use self::answers::{Answers, Duty};
-use self::callers::Callers;
 use self::counters::Counters;
 use self::dials::Dials;
 use self::ends::Ends;
@@ -70,6 +69,7 @@ use self::lag::Lag;
 use self::liveness::Liveness;
 use self::lookups::Lookups;
 use self::pace::Pace;
+use self::packets::Packets;
 use self::rows::Rows;
 use self::saved::Saved;
 use self::session::Sessions;
@@ -102,7 +102,7 @@ pub struct Checker {
     transactions: Transactions,
     pace: Pace,
     answers: Answers,
-    callers: Callers,
+    packets: Packets,
     lookups: Lookups,
     dials: Dials,
     families: FamiliesApart,
@@ -144,7 +144,7 @@ impl Checker {
             transactions: Transactions::new(lag.clone()),
             pace: Pace::new(scenario),
             answers: Answers::default(),
-            callers: Callers::default(),
+            packets: Packets::new(scenario),
             lookups: Lookups::default(),
             sessions: Sessions::new(scenario, lag.clone()),
             ends: Ends::new(scenario, lag.clone()),
@@ -218,7 +218,7 @@ impl Checker {
         self.transactions = Transactions::new(self.lag.clone());
         self.pace.on_started();
         self.answers.on_started();
-        self.callers.on_started();
+        self.packets.on_started();
         self.dials.on_started();
         self.families.on_started(now, on, self.limited, kept);
         self.counters.on_started(state.is_none(), on);
@@ -273,6 +273,7 @@ impl Checker {
 
     fn on_ended(&mut self, conn: Conn, fault: Option<PeerFault>) {
         self.ends.on_connection(self.found.now);
+        self.packets.on_ended(self.found.now, conn);
         if matches!(fault, None | Some(PeerFault::Refused)) {
             self.silence.on_life(self.found.now);
         }
@@ -332,12 +333,15 @@ impl Observer for Checker {
             Event::Healed => self.liveness.on_healed(now, &*self.truth),
             Event::Sent { to, payload } => self.on_sent(to, payload),
             Event::Received { from, payload, .. } => self.on_received(from, payload),
-            Event::Dialled { conn, to } => {
+            Event::Dialled { conn, to, utp } => {
                 let found = &mut self.found;
                 self.ends.on_connection(now);
                 self.liveness.on_begun(found, "a connection", to);
                 self.pace.on_dialled(found);
-                self.dials.on_dialled(found, &self.heard, conn, to);
+                self.dials.on_dialled(found, &self.heard, conn, to, utp);
+                if utp {
+                    self.packets.on_dialled(found, conn, to);
+                }
             }
             Event::Connected { conn } => self.dials.on_connected(now, conn),
             Event::Wrote { conn, bytes } => self.on_wrote(conn, bytes),

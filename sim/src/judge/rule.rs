@@ -38,8 +38,8 @@ rules! {
         "No sample_infohashes before the last answered interval ends, by address and by id, crashes included.";
     TRANSACTIONS_BOUNDED = "4" "transactions-bounded":
         "Open queries keep within their caps, and each ends by its answer or its deadline.";
-    /// Seen from outside: what is asked, looked up, dialled, or sent uTP without having sent some,
-    /// stands whole in an answer that matched.
+    /// Seen from outside: what is asked, looked up, dialled, or sent uTP stands whole in an answer
+    /// that matched.
     /// [`rows_equal_without_forgeries`](super::compare::rows_equal_without_forgeries) is the other
     /// half.
     MATCHED_REPLIES = "5" "matched-replies":
@@ -48,7 +48,8 @@ rules! {
     /// most N and longer windows need no check of their own. Per address 22 at once and 1.8 a
     /// second, hence 40 in any 10 s (H10).
     /// The rate is that of queries; answers count for their address alone, and open no flow, since
-    /// the question did. An endpoint's uTP is a flow of its own, beside that of its KRPC.
+    /// the question did. A connection is a flow, over TCP as over uTP, whose packets have a rate of
+    /// their own.
     /// Silence after timeouts: no node is sampled again while a sample query to it is open.
     PACE_KEPT = "6" "pace-kept":
         "Datagrams, bytes and new flows keep within their rates in every window, and within courtesy per address.";
@@ -60,8 +61,8 @@ rules! {
     /// the peer's fault or the crowd's. It goes on (ARCHITECTURE) in the same way after a hang-up on
     /// one of several connections to the address, after pressure, after a failure while no other
     /// node answered either, and once more piece by piece when a peer fell silent with several
-    /// pieces due; and in the other way, encrypted or not, when a peer accepted a connection and did
-    /// not shake hands. Of encrypted connections that no peer answered it is not to be seen for
+    /// pieces due; and in another way, encrypted or not, over TCP or uTP, when a peer accepted a connection
+    /// and did not shake hands; over the other of these when it accepted none. Of encrypted connections that no peer answered it is not to be seen for
     /// which infohash they were: they are counted by endpoint.
     DIALS_BOUNDED = "9" "dials-bounded":
         "Connections keep within their caps, are not repeated, and end by their hard deadline.";
@@ -117,6 +118,10 @@ rules! {
     /// like any other connection.
     ENCRYPTION_SOUND = "26" "encryption-sound":
         "Connections are encrypted where that was asked for; each begins as specified: a key, at most 512 bytes of padding, both marks of the secret with its zeros, an offer of ways that there are, and the handshake.";
+    /// A packet of a connection that just ended may only say so. Of the ids those of the SYNs are
+    /// known; what is sent otherwise has one more.
+    UTP_SOUND = "27" "utp-sound":
+        "uTP goes to endpoints alone to which a connection over it is open, asks each at most three times, under ids of its own, and names a connection by the id that it was begun with.";
     TABLE_FILLS = "a" "table-fills":
         "The table holds nodes soon after one honest bootstrap answer.";
     NODES_SAMPLED = "b" "nodes-sampled":
@@ -208,7 +213,7 @@ mod tests {
     #[test]
     fn marks_and_names_are_unique_and_complete() {
         let marks: Vec<_> = RULES.iter().map(|rule| rule.mark).collect();
-        let numbers = (1..=26).map(|n: u32| n.to_string());
+        let numbers = (1..=27).map(|n: u32| n.to_string());
         let expected: Vec<_> = numbers.chain("abcde".chars().map(String::from)).collect();
         assert_eq!(marks, expected);
         for rule in RULES {

@@ -232,8 +232,9 @@ impl Observer for Trace {
                 let note = if forged { "forged" } else { "" };
                 self.note(TailEvent { note, ..to(EventKind::Received, from) }, payload);
             }
-            Event::Dialled { conn, to } => {
-                self.note(TailEvent { addr: Some(to), ..on(EventKind::Dialled, conn) }, b"");
+            Event::Dialled { conn, to, utp } => {
+                let note = if utp { "utp" } else { "" };
+                self.note(TailEvent { addr: Some(to), note, ..on(EventKind::Dialled, conn) }, b"");
             }
             Event::Connected { conn } => self.note(on(EventKind::Connected, conn), b""),
             Event::Wrote { conn, bytes } => self.note(on(EventKind::Wrote, conn), bytes),

@@ -62,6 +62,8 @@ pub enum Event<'a> {
         conn: Conn,
         /// To whom.
         to: SocketAddr,
+        /// Whether it goes over uTP, in datagrams.
+        utp: bool,
     },
     /// The connection was accepted.
     Connected {

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use estudely_core::{Family, Instant};
 
 use crate::actors::node::Sent;
+use crate::actors::utp::packet::Packet;
 use crate::net::event::Conn;
 use crate::net::link::{Direction, Fate, Link};
 use crate::world::dht::Resident;
@@ -25,12 +26,14 @@ use crate::world::universe::Universe;
 mod agenda;
 mod crowd;
 mod forger;
+mod hosts;
 mod pool;
 mod stream;
 
 use agenda::Agenda;
 use crowd::Crowd;
 use forger::Forger;
+use hosts::Host;
 use pool::Pool;
 use stream::Stream;
 
@@ -68,9 +71,9 @@ pub enum Delivery {
 /// What the far end saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Datagrams that reached a node.
+    /// Datagrams that reached a node, or a peer that takes uTP.
     pub reached: u64,
-    /// Datagrams that arrived where no node lives.
+    /// Datagrams that arrived where nobody hears them.
     pub unheard: u64,
     /// Datagrams of nodes to other addresses than the crawler's.
     pub astray: u64,
@@ -124,6 +127,8 @@ enum Flight {
     Reset(Conn),
     /// A deadline of the peer's own.
     Wake(Conn),
+    /// A deadline of a peer that takes uTP.
+    Host(SocketAddr),
 }
 
 /// The network as one shard has it.
@@ -135,6 +140,8 @@ pub struct Net {
     agenda: Agenda<Flight>,
     crowd: Crowd,
     streams: BTreeMap<Conn, Stream>,
+    /// Peers that take uTP, by address.
+    hosts: BTreeMap<SocketAddr, Host>,
     forger: Forger,
     pool: Pool,
     census: Census,
@@ -162,6 +169,7 @@ impl Net {
             link: Link::new(scenario, shard),
             agenda: Agenda::default(),
             streams: BTreeMap::new(),
+            hosts: BTreeMap::new(),
             forger: Forger::new(scenario),
             pool: Pool::default(),
             census: Census::default(),
@@ -202,6 +210,10 @@ impl Net {
                 }
                 Flight::Inbound { from, to, payload, forged } => {
                     Some(Delivery::Datagram { from, to, payload, forged })
+                }
+                Flight::Host(addr) => {
+                    self.wake_host(at, addr);
+                    None
                 }
                 stream => self.stream_flight(at, stream),
             };
@@ -245,9 +257,15 @@ impl Net {
     /// A datagram arrives at `to`.
     fn reach(&mut self, at: Instant, from: SocketAddr, to: SocketAddr, payload: &[u8]) {
         let universe = Rc::clone(&self.universe);
-        let Some((family, Resident::Node(number))) = universe.resident(at, to) else {
-            self.census.unheard += 1;
-            return;
+        let (family, number) = match universe.resident(at, to) {
+            Some((family, Resident::Node(number))) => (family, number),
+            Some(host @ (family, Resident::Peer(number)))
+                if takes_utp(&universe, host, payload) =>
+            {
+                self.census.reached += 1;
+                return self.reach_host(at, (from, to), (family, number), payload);
+            }
+            _ => return self.census.unheard += 1,
         };
         let Some(world) = universe.world(family) else { return };
         self.census.reached += 1;
@@ -294,6 +312,14 @@ impl Net {
             None => self.pool.put(payload),
         }
     }
+}
+
+/// Whether a datagram is one of uTP to a peer that takes it.
+fn takes_utp(universe: &Universe, (family, resident): (Family, Resident), datagram: &[u8]) -> bool {
+    let (Some(world), Resident::Peer(number)) = (universe.world(family), resident) else {
+        return false;
+    };
+    world.peer_carriage(number).has_utp() && Packet::read(datagram).is_some()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use estudely_core::{Exchange, Instant, Outcome, PeerFault, PeerKey, Step};
+use estudely_core::{Crawler, Exchange, Instant, Outcome, PeerFault, PeerKey, Step};
 
 use super::replay::Recording;
 use crate::judge::compare::End;
@@ -20,6 +20,17 @@ struct Open {
     held: usize,
     /// What it received, if that is to be read again.
     recording: Option<Box<Recording>>,
+    /// What it has for a stream that the core keeps; none over TCP.
+    stream: Option<Outbound>,
+}
+
+/// What an exchange has for its stream.
+#[derive(Debug, Default)]
+struct Outbound {
+    /// What the stream had no room for.
+    unsent: Vec<u8>,
+    /// How much the stream knows to be expected.
+    expected: usize,
 }
 
 impl Open {
@@ -57,6 +68,9 @@ impl Open {
 pub(super) struct Exchanges {
     open: BTreeMap<Conn, Open>,
     due: BTreeSet<(Instant, Conn)>,
+    /// Those over streams that the core keeps, and which of them have something to move.
+    streams: BTreeMap<PeerKey, Conn>,
+    stirred: BTreeSet<Conn>,
     /// Bytes of metadata that all of them hold.
     held: usize,
     /// Most that they may, but for one at a time, and which that is.
@@ -67,13 +81,73 @@ pub(super) struct Exchanges {
 impl Exchanges {
     /// None, and never more bytes than `budget`, but for one connection.
     pub(super) fn new(budget: usize) -> Self {
-        Self { open: BTreeMap::new(), due: BTreeSet::new(), held: 0, budget, large: None }
+        let (open, due) = (BTreeMap::new(), BTreeSet::new());
+        let (streams, stirred) = (BTreeMap::new(), BTreeSet::new());
+        Self { open, due, streams, stirred, held: 0, budget, large: None }
     }
 
-    pub(super) fn insert(&mut self, conn: Conn, peer: PeerKey, exchange: Exchange) {
+    /// A connection begins, over TCP or over a stream that the core keeps.
+    pub(super) fn insert(&mut self, conn: Conn, peer: PeerKey, exchange: Exchange, utp: bool) {
         let due = exchange.poll_timeout();
         self.due.insert((due, conn));
-        self.open.insert(conn, Open { peer, exchange, due, held: 0, recording: None });
+        let stream = utp.then(Outbound::default);
+        if utp {
+            self.streams.insert(peer, conn);
+        }
+        self.open.insert(conn, Open { peer, exchange, due, held: 0, recording: None, stream });
+    }
+
+    /// The stream of a connection has something to say.
+    pub(super) fn stir(&mut self, peer: PeerKey) {
+        self.stirred.extend(self.streams.get(&peer));
+    }
+
+    /// Those that have something to move.
+    pub(super) fn take_stirred(&mut self) -> BTreeSet<Conn> {
+        std::mem::take(&mut self.stirred)
+    }
+
+    /// The peer of a connection over a stream, and whether that is connected.
+    pub(super) fn stream(&self, conn: Conn) -> Option<(PeerKey, bool)> {
+        let open = self.open.get(&conn).filter(|open| open.stream.is_some())?;
+        Some((open.peer, open.exchange.is_connected()))
+    }
+
+    /// Keeps what an exchange has written for its stream; `false` if it has none.
+    pub(super) fn queue(&mut self, conn: Conn, bytes: &[u8]) -> bool {
+        let Some(stream) = self.open.get_mut(&conn).and_then(|open| open.stream.as_mut()) else {
+            return false;
+        };
+        stream.unsent.extend_from_slice(bytes);
+        self.stirred.insert(conn);
+        true
+    }
+
+    /// Passes on what an exchange has for its stream, as far as there is room.
+    pub(super) fn flush(&mut self, now: Instant, conn: Conn, crawler: &mut Crawler) {
+        let Some(Open { peer, exchange, stream: Some(stream), .. }) = self.open.get_mut(&conn)
+        else {
+            return;
+        };
+        let size = exchange.accepted_size().unwrap_or(0);
+        if size != stream.expected {
+            stream.expected = size;
+            crawler.expect_stream(now, *peer, size);
+        }
+        let written = crawler.write_stream(now, *peer, &stream.unsent);
+        stream.unsent.drain(..written);
+    }
+
+    /// A stream did not come about.
+    pub(super) fn fail(
+        &mut self,
+        now: Instant,
+        conn: Conn,
+        fault: PeerFault,
+    ) -> Option<(PeerKey, Outcome)> {
+        let mut open = self.remove(conn)?;
+        let outcome = open.exchange.handle_failed(now, fault);
+        Some(open.cut(outcome))
     }
 
     /// Bytes of metadata that all of them hold.
@@ -175,6 +249,8 @@ impl Exchanges {
     /// The outcomes of a run that ends, in the order of the connections.
     pub(super) fn abort(&mut self, now: Instant) -> Vec<(Conn, PeerKey, Outcome)> {
         self.due.clear();
+        self.streams.clear();
+        self.stirred.clear();
         self.held = 0;
         let all = std::mem::take(&mut self.open).into_iter();
         all.map(|(conn, mut open)| {
@@ -201,6 +277,9 @@ impl Exchanges {
     fn remove(&mut self, conn: Conn) -> Option<Open> {
         let open = self.open.remove(&conn)?;
         self.due.remove(&(open.due, conn));
+        if open.stream.is_some() {
+            self.streams.remove(&open.peer);
+        }
         self.held -= open.held;
         self.large.take_if(|large| *large == conn);
         Some(open)

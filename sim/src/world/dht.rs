@@ -7,6 +7,7 @@
 //!
 //! With churn, what nodes know of each other is that of the running epoch's start ([`EPOCH_S`]).
 
+mod carriage;
 mod lives;
 mod lures;
 mod plan;
@@ -32,6 +33,7 @@ use lives::{Slots, seconds};
 use lures::Lures;
 
 pub use crate::world::addresses::{Addresses, Loopback};
+pub use carriage::{Carriage, UtpShares};
 pub use lives::Life;
 pub use lures::{Decoy, Luring};
 pub use plan::{
@@ -87,6 +89,7 @@ pub struct World {
     /// Each torrent's first peer, and the end.
     first_peers: Vec<u32>,
     knowledge: Knowledge,
+    utp: UtpShares,
 }
 
 #[derive(Clone, Copy)]

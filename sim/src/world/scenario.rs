@@ -4,6 +4,7 @@
 //! workload, session), so that it prints as one line, each field can be overridden by name, and the
 //! shrinker can work on all of them alike. It decides nothing itself: it is data.
 
+mod carries;
 mod drawing;
 mod text;
 
@@ -11,11 +12,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use estudely_core::session::Output;
-use estudely_core::{Config, ConfigError, EncryptionPolicy, Mode, TransportPolicy};
+use estudely_core::{Config, ConfigError, EncryptionPolicy, Mode};
 
 use crate::world::dht::{Door, Routing};
 use crate::world::vice::{Baits, NodeVices, PeerVices};
 
+pub use self::carries::Carries;
 pub use self::text::near;
 
 /// Which DHTs there are: one for each address family (BEP 32).
@@ -165,6 +167,11 @@ scenario! {
         mse_peers: u32 = 0,
         /// Percent of these that select RC4; the others go on in the clear behind the keys.
         mse_rc4: u32 = 50,
+        /// Percent of the live peers that take uTP alone: over TCP half of them refuse, half are
+        /// silent.
+        utp_peers: u32 = 0,
+        /// Percent of the other live peers that take uTP as well.
+        utp_beside: u32 = 0,
         /// Longest info dictionary in bytes; 0 for the usual mixture.
         metadata_max: u32 = 0,
         /// Torrents whose info dictionary is longer than that, of 65 to 80 pieces.
@@ -269,6 +276,10 @@ scenario! {
         peer_attempts: u32 = 5,
         /// Whether connections to peers are encrypted: auto, require or off.
         encryption: Encrypts = Encrypts::Auto,
+        /// Over what connections to peers go: tcp, both or utp.
+        transports: Carries = Carries::Tcp,
+        /// Packets of uTP a second in each family.
+        utp_rate: u32 = 1_000,
         /// Most infohashes to take on; 0 for no end.
         max_infohashes: u32 = 0,
         /// Times that the crawler is killed and started again with its files.
@@ -316,7 +327,8 @@ impl Scenario {
         let limit = |value: u32| (value > 0).then_some(value);
         Config::new(if self.requests > 0 { Mode::Fetch } else { Mode::Crawl })
             .with_encryption(self.encryption.policy())
-            .with_transports(TransportPolicy::Tcp)
+            .with_transports(self.transports.policy())
+            .with_utp_rate(self.utp_rate)?
             .with_max_infohashes(limit(self.max_infohashes).map(u64::from))
             .with_peers_per_infohash(self.peers_per_infohash)?
             .with_peer_attempts(self.peer_attempts)?

@@ -11,7 +11,8 @@ use estudely_core::{Family, Instant};
 
 use crate::world::addresses::{self, Addresses};
 use crate::world::dht::{
-    Churn, Hostility, Luring, Percent, Plan, PlanError, Resident, World, check, make_torrents,
+    Churn, Hostility, Luring, Percent, Plan, PlanError, Resident, UtpShares, World, check,
+    make_torrents,
 };
 use crate::world::scenario::{Families, Scenario};
 use crate::world::torrent::{METADATA_LEN_MAX, METADATA_LEN_MIN, MetadataSizes};
@@ -40,11 +41,14 @@ impl Universe {
         };
         let mut worlds = [None, None];
         let mut torrents = None;
+        let utp =
+            UtpShares { only: share(scenario.utp_peers)?, beside: share(scenario.utp_beside)? };
         for &family in families {
             let plan = plan(scenario, family)?;
             check(&plan)?;
             let torrents = torrents.get_or_insert_with(|| make_torrents(&plan)).clone();
-            worlds[family.index()] = Some(World::build_with(plan, torrents)?);
+            let world = World::build_with(plan, torrents)?.with_utp(utp);
+            worlds[family.index()] = Some(world);
         }
         let truth = UniverseTruth::of(scenario, worlds.iter().flatten());
         Ok(Self { worlds, truth })
@@ -96,10 +100,12 @@ fn sizes(scenario: &Scenario) -> MetadataSizes {
     }
 }
 
+fn share(value: u32) -> Result<Percent, PlanError> {
+    u8::try_from(value).ok().and_then(Percent::new).ok_or(PlanError::Percent)
+}
+
 /// The plan of one family's world.
 fn plan(scenario: &Scenario, family: Family) -> Result<Plan, PlanError> {
-    let share =
-        |value: u32| u8::try_from(value).ok().and_then(Percent::new).ok_or(PlanError::Percent);
     let horizon_s = scenario.broken_s.saturating_add(scenario.healed_s).saturating_add(MARGIN_S);
     Ok(Plan {
         seed: scenario.seed,

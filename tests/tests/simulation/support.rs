@@ -37,6 +37,8 @@ pub(crate) struct Call {
     pub(crate) heard: Option<Instant>,
     /// Whether it began with a key.
     pub(crate) is_sealed: bool,
+    /// Whether it went over uTP.
+    pub(crate) is_utp: bool,
     pub(crate) ended: Option<(Instant, Option<PeerFault>)>,
 }
 
@@ -75,9 +77,10 @@ impl Observer for Notes {
             }
             Event::Received { from, forged: true, .. } => self.forged.push(from),
             Event::Received { from, .. } => self.received.push((now, from)),
-            Event::Dialled { conn, to } => {
+            Event::Dialled { conn, to, utp: is_utp } => {
                 let (connected, heard, ended) = (None, None, None);
-                let call = Call { to, dialled: now, connected, heard, is_sealed: false, ended };
+                let (dialled, is_sealed) = (now, false);
+                let call = Call { to, dialled, connected, heard, is_sealed, is_utp, ended };
                 self.calls.insert(conn, call);
                 self.open += 1;
                 self.most_open = self.most_open.max(self.open);

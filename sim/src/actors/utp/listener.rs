@@ -75,6 +75,13 @@ impl Listener {
         self.ends.get_mut(&key)
     }
 
+    /// Gives a connection up, and says so once.
+    pub fn reset(&mut self, now: Instant, key: EndKey) {
+        if let Some(mut end) = self.ends.remove(&key) {
+            self.outgoing.push_back((key.0, end.reset(now)));
+        }
+    }
+
     /// Forgets a connection, a closed one after a while: until then its last acknowledgement is
     /// repeated where it was lost.
     pub fn forget(&mut self, key: EndKey) {

@@ -1,7 +1,7 @@
 //! Rules 10 (levels) and 18: the crawler's counters held against what crossed the boundary.
 //!
-//! Datagrams are counted by class. The core counts queries, and datagrams in all: what it sent
-//! beside queries must be the answers and uTP packets seen.
+//! Datagrams are counted by class. The core counts queries, and datagrams in all but uTP: what it
+//! sent beside queries must be the answers seen. Packets of uTP it counts apart.
 
 use std::net::SocketAddr;
 
@@ -56,6 +56,8 @@ pub(super) struct Counters {
     pub(super) own: [bool; 2],
     received: ClassCounts,
     sent: ClassCounts,
+    /// Packets of uTP that came, where it is on, and that went.
+    packets: [u64; 2],
     asked: [u64; 4],
     answered: u64,
     refused: u64,
@@ -81,7 +83,16 @@ impl Counters {
     }
 
     pub(super) fn on_sent(&mut self, class: Class, bytes: usize) {
-        self.sent.add(class, bytes);
+        if class == Class::Utp {
+            self.packets[1] += 1;
+        } else {
+            self.sent.add(class, bytes);
+        }
+    }
+
+    /// A packet of uTP was received, or what would be one if it were whole.
+    pub(super) fn on_packet(&mut self) {
+        self.packets[0] += 1;
     }
 
     pub(super) fn on_asked(&mut self, to: SocketAddr, ask: Ask) {
@@ -229,7 +240,10 @@ impl Counters {
         exact(found, "datagram_bytes_sent", stats.datagram_bytes_sent, sent.bytes);
         let beside = stats.datagrams_sent.saturating_sub(stats.queries());
         let answers = sent.of(Class::Reply) + sent.of(Class::Error);
-        exact(found, "datagrams sent that are no queries", beside, answers + sent.of(Class::Utp));
+        exact(found, "datagrams sent that are no queries", beside, answers);
+        let heard = stats.utp_packets_received + stats.utp_packets_ignored + stats.utp_syns_ignored;
+        exact(found, "utp packets received", heard, self.packets[0]);
+        exact(found, "utp_packets_sent", stats.utp_packets_sent, self.packets[1]);
         let [ping, find_node, get_peers, sample] = self.asked;
         exact(found, "queries_ping", stats.queries_ping, ping);
         exact(found, "queries_find_node", stats.queries_find_node, find_node);
@@ -279,12 +293,42 @@ fn check_dials(found: &mut Findings, stats: &Stats, dials: &Dials) {
     exact(found, "dialled", stats.dialled, dials.dialled);
     exact(found, "connected", stats.connected, dials.connected);
     exact(found, "delivered", stats.delivered, dials.delivered);
-    exact(found, "mse_connected", stats.mse_connected, dials.sealed_connected);
+    let [mse, utp_mse] = dials.sealed_connected;
+    exact(found, "mse_connected", stats.mse_connected, mse);
+    exact(found, "utp_mse_connected", stats.utp_mse_connected, utp_mse);
+    let over_utp = stats.utp_dialled + stats.utp_mse_dialled;
+    exact(found, "dialled over uTP", over_utp, dials.dialled_utp);
     for (name, by_transport, all) in [
-        ("dialled", [stats.tcp_dialled, stats.mse_dialled], stats.dialled),
-        ("connected", [stats.tcp_connected, stats.mse_connected], stats.connected),
-        ("handshaken", [stats.tcp_handshaken, stats.mse_handshaken], stats.handshaken),
-        ("complete", [stats.tcp_complete, stats.mse_complete], stats.complete),
+        (
+            "dialled",
+            [stats.tcp_dialled, stats.mse_dialled, stats.utp_dialled, stats.utp_mse_dialled],
+            stats.dialled,
+        ),
+        (
+            "connected",
+            [
+                stats.tcp_connected,
+                stats.mse_connected,
+                stats.utp_connected,
+                stats.utp_mse_connected,
+            ],
+            stats.connected,
+        ),
+        (
+            "handshaken",
+            [
+                stats.tcp_handshaken,
+                stats.mse_handshaken,
+                stats.utp_handshaken,
+                stats.utp_mse_handshaken,
+            ],
+            stats.handshaken,
+        ),
+        (
+            "complete",
+            [stats.tcp_complete, stats.mse_complete, stats.utp_complete, stats.utp_mse_complete],
+            stats.complete,
+        ),
     ] {
         let sum: u64 = by_transport.iter().sum();
         found.check(sum == all, COUNTERS_BALANCE, || {

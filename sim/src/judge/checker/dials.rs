@@ -7,11 +7,11 @@ use std::rc::Rc;
 use estudely_core::limits::{
     CONNECT_TIMEOUT, EXCHANGE_RATE, EXCHANGE_TIMEOUT, HANDSHAKE_TIMEOUT, METADATA_MAX,
     PER_ADDRESS_MAX, PER_PREFIX_A_MINUTE, PIECE_TIMEOUT, PLAN_CONNECTS_MAX, PUT_BACKS_MAX,
-    TURNS_MAX,
+    TURNS_MAX, UTP_CONNECT_TIMEOUT,
 };
 use estudely_core::{Config, Duration, Instant, Mode, PeerFault};
 
-use super::address::{endpoint_key, ip_key, prefix_key};
+use super::address::{endpoint_key, ip_key, key, prefix_key};
 use super::expected::GroundTruth;
 use super::heard::{Heard, peer_key};
 use super::lag::Lag;
@@ -46,15 +46,20 @@ pub(super) struct Connection {
     deadline: Instant,
     line: Line,
     wire: Wire,
+    /// Whether it goes over uTP.
+    utp: bool,
 }
 
-/// The last plan for a peer of an infohash. Ways are in the clear, and encrypted.
+/// How many ways there are to ask a peer: in the clear and encrypted, over TCP and over uTP.
+const WAYS: usize = 4;
+
+/// The last plan for a peer of an infohash.
 #[derive(Clone, Copy, Debug)]
 struct Attempt {
     at: Instant,
     /// Which ways the next dial may have, and which were tried.
-    next: [bool; 2],
-    tried: [bool; 2],
+    next: [bool; WAYS],
+    tried: [bool; WAYS],
     /// Dials that came to nothing by the peer's fault, or the crowd's.
     connects: u8,
     put_backs: u8,
@@ -88,8 +93,10 @@ pub(super) struct Dials {
     pub(super) dialled: u64,
     /// Ended in this run after having been connected.
     pub(super) connected: u64,
-    /// Of these, the encrypted ones.
-    pub(super) sealed_connected: u64,
+    /// Of these, the encrypted ones: over TCP, and over uTP.
+    pub(super) sealed_connected: [u64; 2],
+    /// Begun over uTP in this run.
+    pub(super) dialled_utp: u64,
     /// Ended in this run, by fault; and with metadata.
     pub(super) faults: [u64; PeerFault::COUNT],
     pub(super) delivered: u64,
@@ -113,7 +120,8 @@ impl Dials {
             held: 0,
             dialled: 0,
             connected: 0,
-            sealed_connected: 0,
+            sealed_connected: [0; 2],
+            dialled_utp: 0,
             faults: [0; PeerFault::COUNT],
             delivered: 0,
         }
@@ -138,6 +146,7 @@ impl Dials {
         heard: &Heard,
         conn: Conn,
         to: SocketAddr,
+        utp: bool,
     ) {
         let now = found.now;
         heard.check_address(found, to);
@@ -146,7 +155,8 @@ impl Dials {
         found.check(self.last < Some(conn), DIALS_BOUNDED, || format!("{conn:?} begins twice"));
         self.last = self.last.max(Some(conn));
         self.dialled += 1;
-        let deadline = self.lag.end(now, CONNECT_TIMEOUT);
+        self.dialled_utp += u64::from(utp);
+        let deadline = self.lag.end(now, connect_timeout(utp));
         let there = self.by_ip.entry(ip_key(to)).or_default();
         there.push(conn);
         let crowded = there.len() > 1;
@@ -163,7 +173,7 @@ impl Dials {
         });
         let (connected, moved, line, wire) = (None, None, Line::default(), Wire::default());
         let begun =
-            Connection { to, dialled: now, connected, moved, crowded, deadline, line, wire };
+            Connection { to, dialled: now, connected, moved, crowded, deadline, line, wire, utp };
         self.open.insert(conn, begun);
         self.deadlines.insert((deadline, conn));
         let (open, most) = (self.open.len(), self.most);
@@ -222,7 +232,7 @@ impl Dials {
             Err(what) => found.fail(ENCRYPTION_SOUND, || format!("to {to}: {what}")),
         }
         let hash = connection.wire.hash.filter(|_| !known)?;
-        let way = usize::from(connection.line.is_sealed());
+        let way = connection.way();
         self.on_attempt(found, (to, way), dialled, &hash);
         Some((dialled, hash))
     }
@@ -267,7 +277,8 @@ impl Dials {
             return None;
         }
         self.connected += 1;
-        self.sealed_connected += u64::from(connection.line.is_sealed());
+        self.sealed_connected[usize::from(connection.utp)] +=
+            u64::from(connection.line.is_sealed());
         let Some(hash) = connection.wire.hash else {
             let counts = fault.is_some_and(|fault| {
                 !matches!(fault, PeerFault::Pressure | PeerFault::Yielded | PeerFault::Aborted)
@@ -281,7 +292,7 @@ impl Dials {
         if let (Some(fault), Some(attempt)) = (fault, self.attempts.get_mut(&peer)) {
             if is_cut_off(found.now, silence, Some(fault)) {
                 // Whether a crawler suspects as much at this very moment is its own affair.
-                attempt.next = [true; 2];
+                attempt.next = [true; WAYS];
             } else {
                 attempt.after(&connection, fault);
             }
@@ -349,7 +360,7 @@ impl Dials {
             format!("{to} is dialled again for {} within an hour", hex(hash))
         });
         let mut next = before.unwrap_or_else(|| Attempt::new(at));
-        next.next = [false; 2];
+        next.next = [false; WAYS];
         next.tried[way] = true;
         self.attempts.insert(peer, next);
         forget(&mut self.attempts, &mut self.looked.1, |attempt| at < attempt.at + HOUR);
@@ -369,10 +380,11 @@ impl Dials {
     }
 
     /// A dial came to nothing. For which infohash is not to be seen, so an endpoint has as many
-    /// as it was named for.
+    /// as it was named for, over TCP and over uTP.
     fn on_unconnected(&mut self, found: &mut Findings, heard: &Heard, connection: &Connection) {
         let (at, endpoint) = (connection.dialled, endpoint_key(connection.to));
-        let times = count_within_hour(&mut self.unconnected, endpoint, at);
+        let way = key(&[&endpoint.to_le_bytes(), &[u8::from(connection.utp)]]);
+        let times = count_within_hour(&mut self.unconnected, way, at);
         let named = heard.named_for.get(&endpoint).copied().unwrap_or(0);
         found.check(times <= named, DIALS_BOUNDED, || {
             let to = connection.to;
@@ -382,15 +394,20 @@ impl Dials {
     }
 }
 
+/// How long a peer has to take a connection.
+const fn connect_timeout(utp: bool) -> Duration {
+    if utp { UTP_CONNECT_TIMEOUT } else { CONNECT_TIMEOUT }
+}
+
 /// Whether a connection failed as it would if the network were gone, while no node answered.
 fn is_cut_off(now: Instant, silence: &Silence, fault: Option<PeerFault>) -> bool {
     silence.is_on(now) && fault.is_some_and(PeerFault::may_be_outage)
 }
 
 impl Connection {
-    /// Its own way, of both.
-    fn same_way(&self) -> [bool; 2] {
-        [!self.line.is_sealed(), self.line.is_sealed()]
+    /// Its own way.
+    fn way(&self) -> usize {
+        2 * usize::from(self.utp) + usize::from(self.line.is_sealed())
     }
 
     /// Whether it was accepted and came to nothing before a handshake.
@@ -409,7 +426,7 @@ impl Connection {
     /// When it must be over: the phase it is in, and the whole.
     fn due(&self, lag: &Lag) -> Instant {
         let Some(connected) = self.connected else {
-            return lag.end(self.dialled, CONNECT_TIMEOUT);
+            return lag.end(self.dialled, connect_timeout(self.utp));
         };
         let size = self.wire.size.unwrap_or(0) as u64;
         let allowance = Duration::from_secs(size.div_ceil(EXCHANGE_RATE));
@@ -423,7 +440,7 @@ impl Connection {
 impl Attempt {
     /// One that begins with a dial at `at`.
     fn new(at: Instant) -> Self {
-        let (next, tried) = ([true; 2], [false; 2]);
+        let (next, tried) = ([true; WAYS], [false; WAYS]);
         let (connects, put_backs, turns, pressures) = (0, 0, 0, 0);
         Self { at, next, tried, connects, put_backs, turns, pressures, piecewise: false }
     }
@@ -431,7 +448,8 @@ impl Attempt {
     /// A dial of this attempt failed: in which ways others belong to it.
     fn after(&mut self, connection: &Connection, fault: PeerFault) {
         let wire = &connection.wire;
-        let (same, none) = (connection.same_way(), [false; 2]);
+        let (none, mut same) = ([false; WAYS], [false; WAYS]);
+        same[connection.way()] = true;
         let when = |goes_on: bool| if goes_on { same } else { none };
         if fault == PeerFault::Pressure {
             self.pressures = self.pressures.saturating_add(1);
@@ -459,8 +477,9 @@ impl Attempt {
             // Or in the way that was not tried yet.
             let is_barred = connection.is_barred(fault);
             let goes_on = once_more || choked;
-            self.next =
-                [0, 1].map(|way| if same[way] { goes_on } else { is_barred && !self.tried[way] });
+            self.next = std::array::from_fn(|way| {
+                if same[way] { goes_on } else { is_barred && !self.tried[way] }
+            });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Rule 6: how much is sent, in all, to each address, and to how many new endpoints. The rate in
 //! all is that of queries; an address is spared queries and answers alike; uTP has limits of its
-//! own and counts as a flow only.
+//! own, and each connection over it is a flow.
 //!
 //! Counted anew for each run: a crawler that was killed does not remember what it sent.
 
@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use estudely_core::limits::{ADDRESS_BURST, ADDRESS_PER_TEN_SECONDS};
 use estudely_core::{Duration, Instant};
 
-use super::address::{endpoint_key, ip_key, key};
+use super::address::{endpoint_key, ip_key};
 use super::sets::{Known, forget};
 use crate::judge::rule::{Findings, PACE_KEPT};
 use crate::world::scenario::Scenario;
@@ -24,20 +24,25 @@ pub(super) const SENT_MAX: usize = 1_024;
 
 /// At most so many in every window of a length.
 #[derive(Debug)]
-struct Window {
+pub(super) struct Window {
     most: usize,
     length: Duration,
     times: VecDeque<Instant>,
 }
 
 impl Window {
-    fn new(most: u32, length: Duration) -> Option<Self> {
+    pub(super) fn new(most: u32, length: Duration) -> Option<Self> {
         let most = most as usize;
         (most > 0).then(|| Self { most, length, times: VecDeque::with_capacity(most + 1) })
     }
 
+    /// Nothing was counted.
+    pub(super) fn clear(&mut self) {
+        self.times.clear();
+    }
+
     /// Counts one at `now`; whether that is still within the window.
-    fn admits(&mut self, now: Instant) -> bool {
+    pub(super) fn admits(&mut self, now: Instant) -> bool {
         self.times.push_back(now);
         if self.times.len() <= self.most {
             return true;
@@ -76,7 +81,7 @@ impl Pace {
     /// A new crawler began.
     pub(super) fn on_started(&mut self) {
         for window in [&mut self.second, &mut self.minute].into_iter().flatten() {
-            window.times.clear();
+            window.clear();
         }
         self.courtesy.clear();
         self.flows.clear();
@@ -98,14 +103,6 @@ impl Pace {
     pub(super) fn on_answer(&mut self, found: &mut Findings, to: SocketAddr, bytes: usize) {
         self.on_krpc(found, to, bytes);
         self.is_new_flow(found.now, endpoint_key(to));
-    }
-
-    /// A uTP packet was sent; `answers` says that its endpoint has opened the flow.
-    pub(super) fn on_utp(&mut self, found: &mut Findings, to: SocketAddr, answers: bool) {
-        let flow = key(&[&endpoint_key(to).to_le_bytes(), b"utp"]);
-        if self.is_new_flow(found.now, flow) && !answers {
-            self.on_flow(found);
-        }
     }
 
     fn on_krpc(&mut self, found: &mut Findings, to: SocketAddr, bytes: usize) {
@@ -130,7 +127,7 @@ impl Pace {
         before.is_none_or(|at| now >= at + FLOW_MEMORY)
     }
 
-    /// A connection was begun: a flow of its own.
+    /// A connection was begun, over TCP or uTP: a flow of its own.
     pub(super) fn on_dialled(&mut self, found: &mut Findings) {
         if self.minute.is_some() {
             self.on_flow(found);

@@ -37,9 +37,7 @@ impl Checker {
                 self.answers.on_answered(found, to, bytes, &answer);
             }
             Outgoing::Utp(packet) => {
-                let answers = self.callers.is_answer(found.now, to, packet.kind);
-                self.pace.on_utp(found, to, answers);
-                self.callers.on_sent(found, &self.heard, to, bytes, packet);
+                self.packets.on_sent(found, &self.heard, to, bytes, packet);
             }
             Outgoing::Wrong(what) => {
                 found.fail(WELL_FORMED, || format!("to {to}: {what}: {}", payload.escape_ascii()))
@@ -71,16 +69,16 @@ impl Checker {
 
     pub(super) fn on_received(&mut self, from: SocketAddr, payload: &[u8]) {
         let (now, bytes) = (self.found.now, payload.len());
+        if self.packets.takes(payload) {
+            self.sessions.on_received(from);
+            return self.counters.on_packet();
+        }
         let received = krpc::received(payload);
         self.counters.on_received(received.class(), bytes);
         self.sessions.on_received(from);
         let (transaction, malformed) = match received {
-            Received::Malformed => return self.counters.on_malformed(),
-            Received::Utp => {
-                self.callers.on_received(now, from);
-                // The core speaks no uTP yet, and counts a packet among what it cannot read.
-                return self.counters.on_malformed();
-            }
+            // Where uTP is off, a packet is one more thing that cannot be read.
+            Received::Malformed | Received::Utp => return self.counters.on_malformed(),
             Received::Query(question) => {
                 self.answers.on_question(now, from, bytes, question);
                 return self.counters.on_question(question.whole);

@@ -30,6 +30,8 @@ impl PacketKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Packet {
     pub(super) kind: PacketKind,
+    /// The connection.
+    pub(super) id: u16,
     /// Bytes of the stream in it.
     pub(super) payload: usize,
 }
@@ -58,7 +60,8 @@ impl Packet {
             rest = after.get(usize::from(*length)..).filter(|_| plausible)?;
             extension = *next;
         }
-        Some(Self { kind, payload: rest.len() })
+        let id = u16::from_be_bytes([header[2], header[3]]);
+        Some(Self { kind, id, payload: rest.len() })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::actors::door::AnyPeer;
 use crate::actors::peer::Step;
 use crate::net::event::Conn;
 use crate::net::link::{Direction, hit};
-use crate::world::dht::{Decoy, NodeKind, PeerState, Resident, World};
+use crate::world::dht::{Carriage, Decoy, NodeKind, PeerState, Resident, World};
 use crate::world::draw::draw;
 use crate::world::universe::Universe;
 
@@ -106,6 +106,10 @@ fn meet(universe: &Universe, at: Instant, to: SocketAddr) -> Meeting {
     let accepts = |actor| Meeting::Accepts(Host { actor, family, resident });
     match resident {
         Resident::Peer(number) => match world.peer(number).state {
+            PeerState::Live if world.peer_carriage(number) == Carriage::UtpRefuses => {
+                Meeting::Refuses
+            }
+            PeerState::Live if world.peer_carriage(number) == Carriage::UtpHangs => Meeting::Hangs,
             PeerState::Live | PeerState::Silent => {
                 accepts(Actor::Peer(AnyPeer::new(world, at, number)))
             }
@@ -200,7 +204,10 @@ impl Net {
                 return self.streams.remove(&conn).map(|_| Delivery::Reset(conn));
             }
             Flight::Wake(conn) => self.wake(at, conn),
-            Flight::Outbound { .. } | Flight::Late { .. } | Flight::Inbound { .. } => {}
+            Flight::Outbound { .. }
+            | Flight::Late { .. }
+            | Flight::Inbound { .. }
+            | Flight::Host(_) => {}
         }
         None
     }

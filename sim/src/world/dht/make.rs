@@ -13,7 +13,8 @@ use super::lives::{Drawn, Habits, Life, Return, Slots};
 use super::lures::Lures;
 use super::view::{View, Views};
 use super::{
-    Made, NodeKind, NodeRecord, PeerRecordInner, Plan, PlanError, World, check, check_addresses,
+    Made, NodeKind, NodeRecord, PeerRecordInner, Plan, PlanError, UtpShares, World, check,
+    check_addresses,
 };
 use crate::world::addresses::mix;
 use crate::world::draw::draw;
@@ -86,6 +87,7 @@ impl World {
             peers_in,
             first_peers,
             knowledge,
+            utp: UtpShares::NONE,
         })
     }
 }

@@ -7,7 +7,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Encrypts, Families, Harness, OutputFate, Scenario};
+use super::{Carries, Encrypts, Families, Harness, OutputFate, Scenario};
 use crate::world::dht::Routing;
 use crate::world::draw::draw;
 use crate::world::vice::{Bait, Baits, NodeVice, NodeVices, PeerVice, PeerVices};
@@ -26,6 +26,7 @@ impl Scenario {
         draw_hostility(&mut scenario, &mut Dice::new(seed, "scenario: hostility"));
         draw_workload(&mut scenario, &mut Dice::new(seed, "scenario: workload"));
         draw_session(&mut scenario, &mut Dice::new(seed, "scenario: session"));
+        draw_utp(&mut scenario, &mut Dice::new(seed, "scenario: utp"));
         if scenario.baiters > 0 { scenario.on_a_home_line() } else { scenario }
     }
 
@@ -185,6 +186,21 @@ fn draw_workload(scenario: &mut Scenario, dice: &mut Dice) {
         1 => Encrypts::Off,
         _ => Encrypts::Auto,
     };
+}
+
+/// Of a hundred seeds some sixty leave uTP out, and are as if there were none.
+fn draw_utp(scenario: &mut Scenario, dice: &mut Dice) {
+    let transports = match dice.within(0..=9) {
+        0..=5 => Carries::Tcp,
+        6..=8 => Carries::Both,
+        _ => Carries::Utp,
+    };
+    let (only, beside) = (dice.fault(10..=50, 60..=100), dice.fault(10..=50, 60..=100));
+    let utp_rate = dice.one_of(&[1_000, 1_000, 300]);
+    if transports.has_utp() {
+        (scenario.transports, scenario.utp_rate) = (transports, utp_rate);
+        (scenario.utp_peers, scenario.utp_beside) = (only, beside);
+    }
 }
 
 /// Most runs are judged by what they find, so that most must not end before that: of a hundred some

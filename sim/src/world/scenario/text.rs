@@ -76,6 +76,8 @@ impl Scenario {
             ("dead-peers", self.dead_peers),
             ("mse-peers", self.mse_peers),
             ("mse-rc4", self.mse_rc4),
+            ("utp-peers", self.utp_peers),
+            ("utp-beside", self.utp_beside),
             ("new-ids", self.new_ids),
             ("moves", self.moves),
             ("one-way", self.one_way),

@@ -22,6 +22,8 @@ use crate::world::vice::{NodeVice, PeerVice};
 
 /// Samples drawn for each of both questions at most.
 const SAMPLES_DRAWN_MAX: u64 = 500_000;
+/// Longest round trip over which uTP must work, in milliseconds.
+const UTP_ROUND_TRIP_MS: u32 = 600;
 
 /// What is true of one torrent.
 #[derive(Clone, Debug)]
@@ -193,6 +195,7 @@ impl UniverseTruth {
                 let serves = serves(scenario, world, peer);
                 *fact.peers.entry(world.peer(peer).addr).or_default() |= serves;
                 let steady = world.peer_life(peer).spans(0, span.end);
+                let steady = steady && is_near(scenario, world, peer);
                 fact.reachable[world.family().index()] |= serves && steady && named;
             }
         }
@@ -215,16 +218,29 @@ fn blank(world: &World, number: u32) -> Fact {
     }
 }
 
-/// Whether a patient fetcher gets the metadata from a peer, encrypting as the crawler does.
+/// Whether a patient fetcher gets the metadata from a peer, over what the crawler connects and
+/// encrypting as it does.
 fn serves(scenario: &Scenario, world: &World, peer: u32) -> bool {
     world.peer(peer).state == PeerState::Live
         && world.peer_vice(peer).is_none_or(PeerVice::serves)
         && scenario.encryption.opens(world.peer_door(peer))
+        && scenario.transports.reaches(world.peer_carriage(peer))
+}
+
+/// Whether the way to a peer is short enough. A SYN of uTP waits for its answer for a second or
+/// two, and packets that overtake each other look lost.
+fn is_near(scenario: &Scenario, world: &World, peer: u32) -> bool {
+    let way_ms = scenario.delay_ms + scenario.spread_ms + scenario.jitter_ms;
+    2 * way_ms <= UTP_ROUND_TRIP_MS || !scenario.transports.needs_utp(world.peer_carriage(peer))
 }
 
 /// How many of a torrent's peers, ever, accept a connection and do not serve.
 fn bad_peers(scenario: &Scenario, world: &World, torrent: u32) -> u64 {
-    let accepts = |peer| matches!(world.peer(peer).state, PeerState::Live | PeerState::Silent);
+    let accepts = |peer| match world.peer(peer).state {
+        PeerState::Live => scenario.transports.reaches(world.peer_carriage(peer)),
+        PeerState::Silent => true,
+        PeerState::Refuses | PeerState::Hangs => false,
+    };
     let bad = |&peer: &u32| accepts(peer) && !serves(scenario, world, peer);
     world.peers_of(torrent).filter(bad).count() as u64
 }

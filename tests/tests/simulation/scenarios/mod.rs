@@ -20,3 +20,4 @@ mod spoofed_replies;
 mod storage_expiry;
 mod three_days;
 mod unsampled;
+mod utp;

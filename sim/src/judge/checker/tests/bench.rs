@@ -137,6 +137,8 @@ pub(super) struct Bench {
     late: Vec<(Vec<u8>, SocketAddr, Instant, bool)>,
     /// What queries say of answering.
     ro: &'static str,
+    /// Whether the crawler connects over uTP.
+    has_utp: bool,
 }
 
 impl Bench {
@@ -146,8 +148,21 @@ impl Bench {
         let (now, stats) = (Instant::START, Stats::default());
         let (asked, answered) = (BTreeSet::new(), BTreeSet::new());
         let (open, late, ro) = (Vec::new(), Vec::new(), "2:roi1e");
-        let disk_lag = Duration::ZERO;
-        Self { checker, facts, now, next: 0, stats, disk_lag, asked, answered, open, late, ro }
+        let (disk_lag, has_utp) = (Duration::ZERO, scenario.transports.has_utp());
+        Self {
+            checker,
+            facts,
+            now,
+            next: 0,
+            stats,
+            disk_lag,
+            asked,
+            answered,
+            open,
+            late,
+            ro,
+            has_utp,
+        }
     }
 
     /// The same with a crawler that serves, and does not say `ro`.
@@ -226,8 +241,12 @@ impl Bench {
 
     /// Sends an answer, a uTP packet, or what nothing is.
     pub(super) fn send_other(&mut self, to: SocketAddr, payload: &[u8]) {
-        self.stats.datagrams_sent += 1;
-        self.stats.datagram_bytes_sent += payload.len() as u64;
+        if payload.first().is_some_and(|first| first & 15 == 1) {
+            self.stats.utp_packets_sent += 1;
+        } else {
+            self.stats.datagrams_sent += 1;
+            self.stats.datagram_bytes_sent += payload.len() as u64;
+        }
         self.see(Event::Sent { to, payload });
     }
 
@@ -266,6 +285,10 @@ impl Bench {
     }
 
     pub(super) fn received(&mut self, from: SocketAddr, payload: &[u8]) {
+        if self.has_utp && payload.first().is_some_and(|first| first & 15 == 1) {
+            self.stats.utp_packets_ignored += 1;
+            return self.see(Event::Received { from, payload, forged: false });
+        }
         self.stats.datagrams_received += 1;
         self.stats.datagram_bytes_received += payload.len() as u64;
         let is_answered = |t: &[u8], to: SocketAddr| {
@@ -390,7 +413,14 @@ impl Bench {
         self.stats.dialled += 1;
         self.stats.tcp_dialled += 1;
         self.stats.connections_open += 1;
-        self.see(Event::Dialled { conn: Conn(conn), to });
+        self.see(Event::Dialled { conn: Conn(conn), to, utp: false });
+    }
+
+    pub(super) fn dial_utp(&mut self, conn: u64, to: SocketAddr) {
+        self.stats.dialled += 1;
+        self.stats.utp_dialled += 1;
+        self.stats.connections_open += 1;
+        self.see(Event::Dialled { conn: Conn(conn), to, utp: true });
     }
 
     pub(super) fn connected(&mut self, conn: u64) {

@@ -2,13 +2,21 @@
 
 use std::net::SocketAddr;
 
+use estudely_core::PeerFault;
+
 use super::bench::{Bench, RAW, addr, hash_of, reply_text, seconds};
 use super::{id, naming, node};
 use crate::judge::rule::*;
-use crate::world::scenario::Scenario;
+use crate::world::scenario::{Carries, Scenario};
 
 /// Our id, as the bench's queries have it.
 const OWN: [u8; 20] = [b'U'; 20];
+/// First bytes of packets.
+const DATA: u8 = 0x01;
+const FIN: u8 = 0x11;
+const STATE: u8 = 0x21;
+const RESET: u8 = 0x31;
+const SYN: u8 = 0x41;
 const PING: &[u8] = b"d1:ad2:id20:aaaaaaaaaaaaaaaaaaaae1:q4:ping1:t2:aa1:y1:qe";
 const GET_PEERS: &[u8] = b"d1:ad2:id20:aaaaaaaaaaaaaaaaaaaa9:info_hash20:hhhhhhhhhhhhhhhhhhhhe\
     1:q9:get_peers1:t2:bb1:y1:qe";
@@ -32,9 +40,19 @@ fn pong(transaction: &[u8]) -> Vec<u8> {
     reply_text(transaction, OWN, b"")
 }
 
-/// A uTP packet of this first byte, with this after its header.
+/// A uTP packet of this first byte, with this after its header, of the connection of id 0.
 fn utp(first: u8, rest: &[u8]) -> Vec<u8> {
-    [&[first][..], &[0; 19], rest].concat()
+    let id = u8::from(first != SYN);
+    [&[first, 0, 0, id][..], &[0; 16], rest].concat()
+}
+
+/// A crawler that connects over uTP, was told of a peer and has sent it a SYN; and that peer.
+fn calling(scenario: Scenario) -> (Bench, SocketAddr) {
+    let scenario = Scenario { transports: Carries::Both, ..scenario };
+    let (mut bench, peer) = knowing_a_peer(naming(Bench::new(scenario), &[1]));
+    bench.dial_utp(1, peer);
+    bench.send_other(peer, &utp(SYN, b""));
+    (bench, peer)
 }
 
 /// A serving crawler that was told of a peer, and that peer.
@@ -198,22 +216,60 @@ fn answers_count_for_their_address_and_not_for_the_rate() {
 }
 
 #[test]
-fn utp_goes_to_named_peers_and_to_who_has_sent_some() {
-    for (to_peer, called, first, breaks) in [
-        (true, false, 0x41, false),
-        (false, false, 0x41, true),
-        (false, true, 0x21, false),
-        (false, true, 0x41, true),
-        (false, false, 0x21, true),
-    ] {
-        let (mut bench, peer) = knowing_a_peer(serving());
-        let to = if to_peer { peer } else { node(9) };
-        if called {
-            bench.received(to, &utp(0x41, b""));
-        }
-        bench.send_other(to, &utp(first, b""));
-        bench.drain();
-        bench.expect(breaks.then_some(MATCHED_REPLIES));
+fn utp_goes_to_peers_alone_that_were_named_and_dialled_over_it() {
+    let (bench, _) = calling(Scenario::calm(1));
+    bench.expect(None);
+    for first in [DATA, FIN, STATE, RESET, SYN] {
+        // Whoever sends first is answered by nothing.
+        let (mut bench, _) = calling(Scenario::calm(1));
+        bench.received(node(9), &utp(SYN, b""));
+        bench.send_other(node(9), &utp(first, b""));
+        bench.expect(Some(MATCHED_REPLIES));
+        // Nor is a peer that is named, and dialled over TCP.
+        let (mut bench, peer) = knowing_a_peer(naming(Bench::new(Scenario::calm(1)), &[1]));
+        bench.dial(1, peer);
+        bench.send_other(peer, &utp(first, b""));
+        bench.expect(Some(UTP_SOUND));
+    }
+}
+
+#[test]
+fn where_utp_is_off_nobody_is_dialled_over_it() {
+    let (mut bench, peer) = knowing_a_peer(naming(Bench::new(Scenario::calm(1)), &[1]));
+    bench.dial_utp(1, peer);
+    bench.expect(Some(UTP_SOUND));
+}
+
+#[test]
+fn packets_carry_one_more_than_the_id_of_a_syn() {
+    for (id, breaks) in [(1, false), (0, true), (2, true)] {
+        let (mut bench, peer) = calling(Scenario::calm(1));
+        let mut packet = utp(STATE, b"");
+        packet[3] = id;
+        bench.send_other(peer, &packet);
+        bench.expect(breaks.then_some(UTP_SOUND));
+    }
+}
+
+#[test]
+fn a_peer_is_asked_three_times() {
+    for (times, breaks) in [(2, false), (3, true)] {
+        let (mut bench, peer) = calling(Scenario::calm(1));
+        (0..times).for_each(|_| bench.send_other(peer, &utp(SYN, b"")));
+        bench.expect(breaks.then_some(UTP_SOUND));
+    }
+}
+
+#[test]
+fn a_connection_that_is_over_is_told_so_and_nothing_else() {
+    for (first, wait, breaks) in
+        [(RESET, 9, false), (RESET, 10, true), (STATE, 0, true), (SYN, 0, true)]
+    {
+        let (mut bench, peer) = calling(Scenario::calm(1));
+        bench.ended(1, Some(PeerFault::ConnectTimeout));
+        bench.wait(seconds(wait));
+        bench.send_other(peer, &utp(first, b""));
+        bench.expect(breaks.then_some(UTP_SOUND));
     }
 }
 
@@ -221,39 +277,39 @@ fn utp_goes_to_named_peers_and_to_who_has_sent_some() {
 fn a_utp_packet_is_whole_small_and_carries_data_only_as_data() {
     let (most, more) = (vec![0; 528], vec![0; 529]);
     for (packet, breaks) in [
-        (utp(0x01, &most), false),
-        (utp(0x01, &more), true),
-        (utp(0x11, b"end"), false),
-        (utp(0x21, b"end"), true),
+        (utp(DATA, &most), false),
+        (utp(DATA, &more), true),
+        (utp(FIN, b"end"), false),
+        (utp(STATE, b"end"), true),
         (utp(0x51, b""), true),
         (utp(0x42, b""), true),
-        (utp(0x01, b"")[..19].to_vec(), true),
+        (utp(DATA, b"")[..19].to_vec(), true),
     ] {
-        let (mut bench, peer) = knowing_a_peer(serving());
+        let (mut bench, peer) = calling(Scenario::calm(1));
         bench.send_other(peer, &packet);
         bench.expect(breaks.then_some(WELL_FORMED));
     }
 }
 
 #[test]
-fn limits_of_krpc_do_not_hold_for_utp() {
-    let (mut bench, peer) =
-        knowing_a_peer(naming(Bench::new(Scenario { rate: 5, ..Scenario::calm(1) }), &[1, 2]));
-    for _ in 0..100 {
-        bench.send_other(peer, &utp(0x01, b"data"));
+fn limits_of_krpc_do_not_hold_for_utp_and_its_own_do() {
+    for (count, breaks) in [(99, false), (100, true)] {
+        let (mut bench, peer) = calling(Scenario { rate: 5, utp_rate: 100, ..Scenario::calm(1) });
+        for _ in 0..count {
+            bench.send_other(peer, &utp(DATA, b"data"));
+        }
+        bench.drain();
+        bench.expect(breaks.then_some(PACE_KEPT));
     }
-    bench.drain();
-    bench.expect(None);
 }
 
 #[test]
-fn the_utp_of_an_endpoint_is_a_flow_of_its_own() {
-    // The bootstrap node and node 1 are two, the peer's packets a third.
+fn a_connection_over_utp_is_a_flow_of_its_own() {
+    // The bootstrap node and node 1 are two, the connection is a third.
     for (new_flows, breaks) in [(3, false), (2, true)] {
-        let scenario = Scenario { new_flows, ..Scenario::calm(1) };
-        let (mut bench, peer) = knowing_a_peer(naming(Bench::new(scenario), &[1]));
+        let (mut bench, peer) = calling(Scenario { new_flows, ..Scenario::calm(1) });
         for _ in 0..3 {
-            bench.send_other(peer, &utp(0x01, b"data"));
+            bench.send_other(peer, &utp(DATA, b"data"));
         }
         bench.expect(breaks.then_some(PACE_KEPT));
     }
@@ -261,8 +317,8 @@ fn the_utp_of_an_endpoint_is_a_flow_of_its_own() {
 
 #[test]
 fn after_shutdown_a_utp_connection_may_only_be_ended() {
-    for (first, breaks) in [(0x31, false), (0x11, false), (0x01, true), (0x41, true)] {
-        let (mut bench, peer) = knowing_a_peer(serving());
+    for (first, breaks) in [(RESET, false), (FIN, false), (DATA, true), (SYN, true)] {
+        let (mut bench, peer) = calling(Scenario::calm(1));
         bench.shut_down();
         bench.send_other(peer, &utp(first, b""));
         bench.expect(breaks.then_some(IDLE_AFTER_SHUTDOWN));
@@ -281,17 +337,19 @@ fn what_is_neither_krpc_nor_utp_is_not_sent() {
 #[test]
 fn counters_are_held_against_each_class() {
     type Change = fn(&mut estudely_core::Stats);
-    let changes: [Change; 3] = [
+    let changes: [Change; 6] = [
         |_| {},
         |stats| stats.datagrams_sent += 1,
         // A packet or an answer that was counted as a query.
         |stats| (stats.queries_ping, stats.expired) = (stats.queries_ping + 1, stats.expired + 1),
+        |stats| stats.utp_packets_sent += 1,
+        |stats| stats.utp_syns_ignored += 1,
+        // Dialled over uTP, and counted as over TCP.
+        |stats| (stats.utp_dialled, stats.tcp_dialled) = (0, 1),
     ];
     for (nth, change) in changes.into_iter().enumerate() {
-        let (mut bench, peer) = knowing_a_peer(serving());
-        bench.received(node(1), PING);
-        bench.send_other(node(1), &pong(b"aa"));
-        bench.send_other(peer, &utp(0x41, b""));
+        let (mut bench, peer) = calling(Scenario::calm(1));
+        bench.received(peer, &utp(STATE, b""));
         change(&mut bench.stats);
         bench.drain();
         bench.expect((nth > 0).then_some(COUNTERS_BALANCE));

@@ -1,0 +1,102 @@
+//! Two of five live peers take uTP alone, and refuse TCP or are silent there; two of five of the
+//! others take both; three of ten take encrypted connections only, whatever they go over. Whoever
+//! takes TCP is never asked over uTP, and whatever has a live peer is found, also while packets are
+//! lost, doubled and overtake each other. The user may do without either.
+
+use estudely_core::PeerFault;
+use estudely_sim::scenario::{Carries, Scenario};
+use estudely_sim::world::{Carriage, PeerState};
+
+use crate::support::{Call, Played, play, second};
+
+const BROKEN_S: u32 = 600;
+
+fn scenario(transports: Carries) -> Scenario {
+    Scenario {
+        nodes: 200,
+        torrents: 150,
+        utp_peers: 40,
+        utp_beside: 40,
+        mse_peers: 30,
+        peers_min: 1,
+        peers_max: 2,
+        broken_s: BROKEN_S,
+        healed_s: 3_000,
+        transports,
+        ..Scenario::calm(61)
+    }
+}
+
+/// Each live peer that was dialled: over what it takes connections, and those that it had.
+fn by_peer(played: &Played) -> Vec<(Carriage, Vec<(Call, Option<PeerFault>)>)> {
+    let world = played.world();
+    let live = (0..world.peer_count()).filter(|&n| world.peer(n).state == PeerState::Live);
+    let ended: Vec<_> = played.notes.ended().collect();
+    let calls = |n: u32| {
+        let to = world.peer(n).addr;
+        let calls = ended.iter().filter(|(call, ..)| call.to == to);
+        calls.map(|(call, _, fault)| (*call, *fault)).collect::<Vec<_>>()
+    };
+    let all = live.map(|n| (world.peer_carriage(n), calls(n)));
+    all.filter(|(_, calls)| !calls.is_empty()).collect()
+}
+
+/// Every torrent with a peer that serves is verified; how many are.
+fn assert_found(played: &Played) -> usize {
+    let facts = played.universe.truth().facts();
+    let served = facts.iter().filter(|fact| fact.peers.values().any(|serves| *serves)).count();
+    assert_eq!((played.notes.verified(), played.notes.rows.len()), (served, facts.len()));
+    served
+}
+
+#[test]
+fn peers_that_take_utp_alone_are_asked_over_it_after_tcp_and_no_others() {
+    let played = play(&scenario(Carries::Both));
+    assert_eq!(assert_found(&played), 150);
+    let mut served = [0, 0];
+    for (carriage, calls) in by_peer(&played) {
+        let over: Vec<bool> = calls.iter().map(|(call, _)| call.is_utp).collect();
+        assert!(!over[0], "TCP comes first: {carriage:?} {over:?}");
+        assert!(calls.len() <= 4, "{carriage:?} {over:?}");
+        let is_served = calls.iter().any(|(_, fault)| fault.is_none());
+        match carriage {
+            Carriage::Tcp | Carriage::Both => {
+                assert!(over.iter().all(|utp| !utp), "{carriage:?} {over:?}");
+            }
+            Carriage::UtpRefuses => {
+                assert_eq!(calls[0].1, Some(PeerFault::Refused));
+                served[0] += usize::from(is_served);
+            }
+            Carriage::UtpHangs => served[1] += usize::from(is_served),
+        }
+    }
+    assert!(served.iter().all(|count| *count > 15), "{served:?} of either kind");
+}
+
+#[test]
+fn what_is_lost_doubled_and_overtaken_costs_time_and_nothing_else() {
+    let bad = Scenario {
+        loss: 50,
+        duplicate: 100,
+        reorder: 100,
+        utp_peers: 100,
+        ..scenario(Carries::Both)
+    };
+    let played = play(&bad);
+    let healed = second(u64::from(BROKEN_S));
+    let early = played.notes.rows.iter().filter(|row| row.verified && row.at < healed).count();
+    assert!(early > 140, "{early} of 150 before links healed");
+}
+
+#[test]
+fn the_user_may_do_without_either() {
+    for (transports, is_utp) in [(Carries::Tcp, false), (Carries::Utp, true)] {
+        let played = play(&scenario(transports));
+        assert!(assert_found(&played) > 60, "{transports}");
+        for (carriage, calls) in by_peer(&played) {
+            assert!(calls.iter().all(|(call, _)| call.is_utp == is_utp), "{transports}");
+            let is_served = calls.iter().any(|(_, fault)| fault.is_none());
+            assert!(!is_served || transports.reaches(carriage), "{transports} {carriage:?}");
+        }
+    }
+}
