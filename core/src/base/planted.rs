@@ -99,6 +99,12 @@ bugs! {
     PlanNeverFallsBack = "plan-never-falls-back",
     /// What keys agree on is hashed without its leading zeros.
     UnpaddedSecret = "unpadded-s",
+    /// A connection over uTP is no new flow.
+    UtpFlowBudgetIgnored = "utp-flow-budget-ignored",
+    /// An acknowledgement of what was never sent is believed.
+    UtpAcksUnsentTrusted = "utp-acks-unsent-trusted",
+    /// A packet of uTP belongs to the stream of its id, whoever sent it.
+    UtpIdConfusion = "utp-id-confusion",
     /// Requests count as settled once each is with the crawler.
     AbandonedRequests = "abandoned-requests",
 }

@@ -157,7 +157,11 @@ impl Dialer {
                 Ways::of(transports, self.encryption, self.habits.of(now, addr))
             };
             if let Some(begun) = jobs.begin_dial(now, standing, usable, ways) {
-                flows.take(now, Purpose::Fetch, begun.to);
+                let is_free =
+                    begun.attempt.transport.is_utp() && planted::is(Bug::UtpFlowBudgetIgnored);
+                if !is_free {
+                    flows.take(now, Purpose::Fetch, begun.to);
+                }
                 return Some(self.open(now, begun, jobs, standing));
             }
             // Each of its peers is over some limit for now; the next job's may not be.

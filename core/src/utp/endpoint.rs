@@ -17,6 +17,7 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::base::planted::{self, Bug};
 use crate::base::rng::Rng;
 use crate::base::store::{Key, KeyedMap, KeyedState, Slab};
 use crate::base::time::{Instant, earliest};
@@ -185,7 +186,10 @@ impl<T> Endpoint<T> {
     /// The stream of a packet.
     fn find(&self, peer: SocketAddr, packet: &Packet<'_>) -> Option<Key> {
         let id = packet.header.connection_id;
-        let of = |id| self.routes.get(&route(peer, id)).copied();
+        let of = |id| match planted::is(Bug::UtpIdConfusion) {
+            false => self.routes.get(&route(peer, id)).copied(),
+            true => self.streams.iter().find(|(_, entry)| entry.id == id).map(|(key, _)| key),
+        };
         match packet.header.kind {
             // Its id is one that the peer chose.
             Kind::Syn => None,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::base::planted::{self, Bug};
 use crate::base::time::Instant;
 use crate::limits::{
     UTP_ACK_BEHIND, UTP_DUPLICATES, UTP_FLIGHT_FIRST, UTP_FLIGHT_MAX, UTP_SEGMENT, UTP_SEND_FIRST,
@@ -129,7 +130,8 @@ impl Sender {
     pub(super) fn is_plausible(&self, ack: Seq, beyond: u16) -> bool {
         let distance = ack.after(self.flight.acked());
         let most = self.flight.len() as i32 + i32::from(beyond);
-        (-UTP_ACK_BEHIND..=most).contains(&distance)
+        let is_believed = planted::is(Bug::UtpAcksUnsentTrusted) && distance > most;
+        is_believed || (-UTP_ACK_BEHIND..=most).contains(&distance)
     }
 
     /// A packet whose acknowledgement is plausible arrived.

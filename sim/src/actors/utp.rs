@@ -6,6 +6,7 @@
 //! found by age or by what arrived beyond it. It is plain rather than fast.
 
 pub mod packet;
+pub mod liar;
 pub mod listener;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -62,8 +62,8 @@ rules! {
     /// one of several connections to the address, after pressure, after a failure while no other
     /// node answered either, and once more piece by piece when a peer fell silent with several
     /// pieces due; and in another way, encrypted or not, over TCP or uTP, when a peer accepted a connection
-    /// and did not shake hands; over the other of these when it accepted none. Of encrypted connections that no peer answered it is not to be seen for
-    /// which infohash they were: they are counted by endpoint.
+    /// and did not shake hands; over the other of these when it accepted none. Of connections that were not accepted, and of encrypted ones that no peer answered, it
+    /// is not to be seen for which infohash they were: they are counted by endpoint.
     DIALS_BOUNDED = "9" "dials-bounded":
         "Connections keep within their caps, are not repeated, and end by their hard deadline.";
     MEMORY_BOUNDED = "10" "memory-bounded":

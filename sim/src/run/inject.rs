@@ -106,6 +106,32 @@ pub const INJECTIONS: &[Injection] = &[
     injection(Bug::PlanNeverFallsBack, &["c"], &[("mse_peers", "50")]),
     // One secret in 256 begins with a zero.
     injection(Bug::UnpaddedSecret, &["26"], &[("mse_peers", "100"), ("torrents", "400")]),
+    injection(
+        Bug::UtpFlowBudgetIgnored,
+        &["6"],
+        &[("transports", "both"), ("utp_peers", "100"), ("new_flows", "300")],
+    ),
+    // What is acknowledged so is not sent again, and the peer has passed over it.
+    injection(
+        Bug::UtpAcksUnsentTrusted,
+        &["e"],
+        &[
+            ("transports", "both"),
+            ("utp_peers", "100"),
+            ("hostile_utp", "50"),
+            ("utp_vices", "acks-unsent"),
+        ],
+    ),
+    injection(
+        Bug::UtpIdConfusion,
+        &["e"],
+        &[
+            ("transports", "both"),
+            ("utp_peers", "100"),
+            ("hostile_utp", "50"),
+            ("utp_vices", "stranger-reset"),
+        ],
+    ),
     injection(Bug::AbandonedRequests, &["25"], &[("ends", "1"), ("requests", "50")]),
 ];
 

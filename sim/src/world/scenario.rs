@@ -15,7 +15,7 @@ use estudely_core::session::Output;
 use estudely_core::{Config, ConfigError, EncryptionPolicy, Mode};
 
 use crate::world::dht::{Door, Routing};
-use crate::world::vice::{Baits, NodeVices, PeerVices};
+use crate::world::vice::{Baits, NodeVices, PeerVices, UtpVices};
 
 pub use self::carries::Carries;
 pub use self::text::near;
@@ -167,8 +167,8 @@ scenario! {
         mse_peers: u32 = 0,
         /// Percent of these that select RC4; the others go on in the clear behind the keys.
         mse_rc4: u32 = 50,
-        /// Percent of the live peers that take uTP alone: over TCP half of them refuse, half are
-        /// silent.
+        /// Percent of the live peers that take uTP alone: over TCP a third of them refuse, a third
+        /// are silent, and a third accept and hang up.
         utp_peers: u32 = 0,
         /// Percent of the other live peers that take uTP as well.
         utp_beside: u32 = 0,
@@ -242,6 +242,10 @@ scenario! {
         hostile_peers: u32 = 0,
         /// Which vices: names joined by +, all or none.
         peer_vices: PeerVices = PeerVices::ALL,
+        /// Percent of the peers that take uTP with a vice there.
+        hostile_utp: u32 = 0,
+        /// Which vices: names joined by +, all or none.
+        utp_vices: UtpVices = UtpVices::ALL,
         /// Colluding nodes whose ids surround the first torrent's key and that name only each
         /// other.
         eclipse: u32 = 0,

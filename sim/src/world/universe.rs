@@ -41,8 +41,12 @@ impl Universe {
         };
         let mut worlds = [None, None];
         let mut torrents = None;
-        let utp =
-            UtpShares { only: share(scenario.utp_peers)?, beside: share(scenario.utp_beside)? };
+        let utp = UtpShares {
+            only: share(scenario.utp_peers)?,
+            beside: share(scenario.utp_beside)?,
+            hostile: share(scenario.hostile_utp)?,
+            vices: scenario.utp_vices,
+        };
         for &family in families {
             let plan = plan(scenario, family)?;
             check(&plan)?;

@@ -234,6 +234,28 @@ vices! {
 }
 
 vices! {
+    /// What a peer does wrong in packets of uTP (H32).
+    UtpVice, UtpVices {
+        /// Acknowledges what was never sent, and has passed over what was: harmless once that is
+        /// sent again.
+        AcksUnsent = "acks-unsent",
+        /// Answers each packet with wishes to connect: harmless.
+        SynFlood = "syn-flood",
+        /// Resets from an endpoint that has no part in the connection, and under ids of no
+        /// connection: harmless.
+        StrangerReset = "stranger-reset",
+        /// Data with numbers far from any window: harmless.
+        FarSeq = "far-seq",
+        /// Has no room, ever.
+        ClosedWindow = "closed-window",
+        /// Ends the stream before its time, and goes on.
+        AfterFin = "after-fin",
+        /// Claims in the longest mask to have all that was never sent.
+        LongMask = "long-mask",
+    }
+}
+
+vices! {
     /// What a baiter's keys lead to: a node that draws all work to itself by samples that it makes
     /// up.
     Bait, Baits {
@@ -258,6 +280,13 @@ impl PeerVice {
                 | Self::OneAtATime
                 | Self::OddKeys
         )
+    }
+}
+
+impl UtpVice {
+    /// Whether a patient fetcher still gets what the peer serves.
+    pub const fn serves(self) -> bool {
+        matches!(self, Self::AcksUnsent | Self::SynFlood | Self::StrangerReset | Self::FarSeq)
     }
 }
 

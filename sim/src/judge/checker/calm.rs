@@ -53,7 +53,8 @@ pub(super) enum Demand {
 impl Demand {
     /// Of a run of `scenario`.
     pub(super) fn of(scenario: &Scenario) -> Self {
-        let (nodes, peers) = (scenario.hostile_nodes, scenario.hostile_peers);
+        let nodes = scenario.hostile_nodes;
+        let peers = scenario.hostile_peers.max(scenario.hostile_utp);
         let is_slow = nodes > 0 || peers > 0;
         let is_over = scenario.requests > 0 || !is_promised(scenario);
         if is_broken(scenario) || is_over || (nodes > 0 && peers > 0) {
@@ -100,7 +101,8 @@ pub(super) fn is_promised(scenario: &Scenario) -> bool {
 
 /// The percentage of nodes or of peers that are hostile, whichever is more.
 pub(super) fn hostile_share(scenario: &Scenario) -> u32 {
-    scenario.hostile_nodes.max(scenario.hostile_peers).max(lured_share(scenario))
+    let peers = scenario.hostile_peers.max(scenario.hostile_utp);
+    scenario.hostile_nodes.max(peers).max(lured_share(scenario))
 }
 
 /// The percentage of nodes that are baiters, rounded up.

@@ -83,8 +83,8 @@ pub(super) struct Dials {
     attempts: Known<Attempt>,
     /// Dials of an endpoint in the last hour that came to nothing.
     unconnected: Known<(u32, Instant)>,
-    /// The same of encrypted ones that could not be opened.
-    unopened: Known<(u32, Instant)>,
+    /// The same of all that a plan counts.
+    spent: Known<(u32, Instant)>,
     looked: (usize, usize, usize, usize),
     last: Option<Conn>,
     /// Bytes of whole pieces on open connections.
@@ -114,7 +114,7 @@ impl Dials {
             prefixes: Known::default(),
             attempts: Known::default(),
             unconnected: Known::default(),
-            unopened: Known::default(),
+            spent: Known::default(),
             looked: (0, 0, 0, 0),
             last: None,
             held: 0,
@@ -273,6 +273,7 @@ impl Dials {
             );
             if counts && !is_cut_off(found.now, silence, fault) {
                 self.on_unconnected(found, heard, &connection);
+                self.on_spent(found, heard, &connection);
             }
             return None;
         }
@@ -284,7 +285,7 @@ impl Dials {
                 !matches!(fault, PeerFault::Pressure | PeerFault::Yielded | PeerFault::Aborted)
             });
             if counts && connection.line.is_sealed() && !is_cut_off(found.now, silence, fault) {
-                self.on_unopened(found, heard, &connection);
+                self.on_spent(found, heard, &connection);
             }
             return None;
         };
@@ -293,8 +294,8 @@ impl Dials {
             if is_cut_off(found.now, silence, Some(fault)) {
                 // Whether a crawler suspects as much at this very moment is its own affair.
                 attempt.next = [true; WAYS];
-            } else {
-                attempt.after(&connection, fault);
+            } else if attempt.after(&connection, fault) {
+                self.on_spent(found, heard, &connection);
             }
         }
         Some(peer)
@@ -366,17 +367,18 @@ impl Dials {
         forget(&mut self.attempts, &mut self.looked.1, |attempt| at < attempt.at + HOUR);
     }
 
-    /// An encrypted connection was accepted and ended before it could be opened. For which infohash
-    /// is not to be seen: an endpoint has a plan's worth of them for each that it was named for.
-    fn on_unopened(&mut self, found: &mut Findings, heard: &Heard, connection: &Connection) {
+    /// A dial was one of the four of a plan. Of encrypted connections that nobody answered, and of
+    /// those that were not accepted, it is not to be seen for which infohash: an endpoint has a
+    /// plan's worth of all together for each that it was named for.
+    fn on_spent(&mut self, found: &mut Findings, heard: &Heard, connection: &Connection) {
         let (at, endpoint) = (connection.dialled, endpoint_key(connection.to));
-        let times = count_within_hour(&mut self.unopened, endpoint, at);
+        let times = count_within_hour(&mut self.spent, endpoint, at);
         let named = heard.named_for.get(&endpoint).copied().unwrap_or(0);
         found.check(times <= named * u32::from(PLAN_CONNECTS_MAX), DIALS_BOUNDED, || {
             let to = connection.to;
-            format!("{to} took {times} keys within an hour, a peer of {named} infohashes")
+            format!("{to} cost {times} dials within an hour, a peer of {named} infohashes")
         });
-        forget(&mut self.unopened, &mut self.looked.3, |(_, first)| at < *first + HOUR);
+        forget(&mut self.spent, &mut self.looked.3, |(_, first)| at < *first + HOUR);
     }
 
     /// A dial came to nothing. For which infohash is not to be seen, so an endpoint has as many
@@ -445,8 +447,9 @@ impl Attempt {
         Self { at, next, tried, connects, put_backs, turns, pressures, piecewise: false }
     }
 
-    /// A dial of this attempt failed: in which ways others belong to it.
-    fn after(&mut self, connection: &Connection, fault: PeerFault) {
+    /// A dial of this attempt failed: in which ways others belong to it. Whether it was one of the
+    /// four of a plan.
+    fn after(&mut self, connection: &Connection, fault: PeerFault) -> bool {
         let wire = &connection.wire;
         let (none, mut same) = ([false; WAYS], [false; WAYS]);
         same[connection.way()] = true;
@@ -454,13 +457,13 @@ impl Attempt {
         if fault == PeerFault::Pressure {
             self.pressures = self.pressures.saturating_add(1);
             self.next = when(self.pressures <= PRESSURES_MAX);
-            return;
+            return false;
         }
         if fault == PeerFault::Yielded && !wire.received.is_empty() {
             // What gave up its place has another turn, more of them while each brings a piece.
             self.turns = self.turns.saturating_add(1);
             self.next = when(self.turns <= TURNS_MAX);
-            return;
+            return false;
         }
         self.connects = self.connects.saturating_add(1);
         let hung_up = matches!(fault, PeerFault::ClosedEarly | PeerFault::ClosedExchangingKeys);
@@ -481,6 +484,7 @@ impl Attempt {
                 if same[way] { goes_on } else { is_barred && !self.tried[way] }
             });
         }
+        true
     }
 }
 

@@ -14,7 +14,9 @@ use super::{Flight, Net};
 use crate::actors::door::AnyPeer;
 use crate::actors::node::Sent;
 use crate::actors::peer::Step;
+use crate::actors::utp::liar::{Liar, Stray};
 use crate::actors::utp::listener::{EndKey, Listener};
+use crate::actors::utp::packet::{DATA, Packet};
 use crate::actors::utp::{Manners, Standing};
 use crate::world::dht::{Resident, World};
 
@@ -23,8 +25,8 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// Least time between two deadlines of one host.
 const WAKE_GAP: Duration = Duration::from_millis(1);
 
-/// What a host has to say: where to, and what.
-type Said = Vec<(SocketAddr, Vec<u8>)>;
+/// What a host has to say: where to, what, and whether from another port.
+type Said = Vec<(SocketAddr, Vec<u8>, bool)>;
 
 /// One peer's accepting end of all its connections.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(super) struct Host {
     family: Family,
     number: u32,
     listener: Listener,
+    /// What it does wrong.
+    liar: Option<Liar>,
     talks: BTreeMap<EndKey, Talk>,
     /// The earliest wake-up that is planned.
     wake: Option<Instant>,
@@ -43,6 +47,8 @@ struct Talk {
     peer: AnyPeer,
     /// When it is forgotten, once it is over.
     over: Option<Instant>,
+    /// Whether its first data was passed over.
+    has_dropped: bool,
 }
 
 impl Host {
@@ -54,12 +60,27 @@ impl Host {
             window: [64 << 10, 1 << 20][dice.usize(..2)],
             clock: dice.u32(..),
         };
-        let listener = Listener::new(manners, dice.bool());
-        Self { family: world.family(), number, listener, talks: BTreeMap::new(), wake: None }
+        let liar = world.peer_utp_vice(number).map(|vice| Liar::new(vice, dice.fork()));
+        let is_shut = liar.as_ref().is_some_and(Liar::shuts_window);
+        let manners = Manners { window: if is_shut { 0 } else { manners.window }, ..manners };
+        let (listener, talks) = (Listener::new(manners, dice.bool()), BTreeMap::new());
+        Self { family: world.family(), number, listener, liar, talks, wake: None }
     }
 
     /// A datagram came.
     fn hear(&mut self, world: &World, now: Instant, from: SocketAddr, datagram: &[u8]) -> Said {
+        let mut strays = Vec::new();
+        if let Some((liar, packet)) = self.liar.as_mut().zip(Packet::read(datagram)) {
+            let talk = self.talks.get_mut(&(from, packet.id));
+            let is_fresh = talk.as_ref().is_some_and(|talk| !talk.has_dropped);
+            if packet.kind == DATA && is_fresh && liar.drops_first() {
+                talk.into_iter().for_each(|talk| talk.has_dropped = true);
+                return liar.hears(&packet).into_iter().map(|stray| stray.said(from)).collect();
+            }
+            if !liar.drops_first() {
+                strays.extend(liar.hears(&packet).into_iter().map(|stray| stray.said(from)));
+            }
+        }
         if let Some(key) = self.listener.handle_datagram(now, from, datagram) {
             let number = self.number;
             let mut out = Vec::new();
@@ -67,7 +88,7 @@ impl Host {
                 let mut peer = AnyPeer::new(world, now, number);
                 // Nobody ends a connection before a word was said.
                 let _ = peer.handle_connected(world, now, &mut out);
-                Talk { peer, over: None }
+                Talk { peer, over: None, has_dropped: false }
             });
             let mut step = Step::Continue;
             if let Some(end) = self.listener.end(key) {
@@ -79,7 +100,8 @@ impl Host {
             }
             self.conclude(now, key, step);
         }
-        self.say(now)
+        strays.extend(self.say(now));
+        strays
     }
 
     /// Time passed.
@@ -124,13 +146,20 @@ impl Host {
     }
 
     fn say(&mut self, now: Instant) -> Said {
-        std::iter::from_fn(|| self.listener.poll_transmit(now)).collect()
+        let next = || self.listener.poll_transmit(now);
+        std::iter::from_fn(next).map(|(to, payload)| (to, payload, false)).collect()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         let talks = self.talks.values();
         let due = talks.map(|talk| talk.over.unwrap_or_else(|| talk.peer.poll_timeout())).min();
         earliest(due, self.listener.poll_timeout())
+    }
+}
+
+impl Stray {
+    fn said(self, to: SocketAddr) -> (SocketAddr, Vec<u8>, bool) {
+        (to, self.datagram, self.from_elsewhere)
     }
 }
 
@@ -174,8 +203,10 @@ impl Net {
 
     /// Sends what a host says, and plans when it acts by itself.
     fn after_host(&mut self, at: Instant, addr: SocketAddr, said: Said) {
-        for (to, payload) in said {
-            self.launch(at, addr, Sent { from: addr, to, payload, after: Duration::ZERO });
+        for (to, payload, from_elsewhere) in said {
+            let port = if from_elsewhere { addr.port() ^ 1 } else { addr.port() };
+            let from = SocketAddr::new(addr.ip(), port);
+            self.launch(at, addr, Sent { from, to, payload, after: Duration::ZERO });
         }
         let Some(host) = self.hosts.get_mut(&addr) else { return };
         let Some(due) = host.poll_timeout() else {

@@ -54,6 +54,8 @@ struct Host {
 enum Actor {
     Peer(AnyPeer),
     Decoy(DecoyPeer),
+    /// One that hangs up at once.
+    HangsUp,
 }
 
 impl Actor {
@@ -61,6 +63,7 @@ impl Actor {
         match self {
             Self::Peer(peer) => peer.handle_connected(world, now, out),
             Self::Decoy(_) => Step::Continue,
+            Self::HangsUp => Step::Close,
         }
     }
 
@@ -74,6 +77,7 @@ impl Actor {
         match self {
             Self::Peer(peer) => peer.handle_bytes(world, now, bytes, out),
             Self::Decoy(decoy) => decoy.handle_bytes(now, bytes, out),
+            Self::HangsUp => Step::Close,
         }
     }
 
@@ -81,6 +85,7 @@ impl Actor {
         match self {
             Self::Peer(peer) => peer.handle_timeout(world, now, out),
             Self::Decoy(decoy) => decoy.handle_timeout(now, out),
+            Self::HangsUp => Step::Close,
         }
     }
 
@@ -88,6 +93,7 @@ impl Actor {
         match self {
             Self::Peer(peer) => peer.poll_timeout(),
             Self::Decoy(decoy) => decoy.poll_timeout(),
+            Self::HangsUp => Instant::START,
         }
     }
 }
@@ -105,16 +111,15 @@ fn meet(universe: &Universe, at: Instant, to: SocketAddr) -> Meeting {
     let Some(world) = universe.world(family) else { return Meeting::Hangs };
     let accepts = |actor| Meeting::Accepts(Host { actor, family, resident });
     match resident {
-        Resident::Peer(number) => match world.peer(number).state {
-            PeerState::Live if world.peer_carriage(number) == Carriage::UtpRefuses => {
-                Meeting::Refuses
-            }
-            PeerState::Live if world.peer_carriage(number) == Carriage::UtpHangs => Meeting::Hangs,
-            PeerState::Live | PeerState::Silent => {
+        Resident::Peer(number) => match (world.peer(number).state, world.peer_carriage(number)) {
+            (PeerState::Live, Carriage::UtpRefuses) => Meeting::Refuses,
+            (PeerState::Live, Carriage::UtpHangs) => Meeting::Hangs,
+            (PeerState::Live, Carriage::UtpHangsUp) => accepts(Actor::HangsUp),
+            (PeerState::Live | PeerState::Silent, _) => {
                 accepts(Actor::Peer(AnyPeer::new(world, at, number)))
             }
-            PeerState::Refuses => Meeting::Refuses,
-            PeerState::Hangs => Meeting::Hangs,
+            (PeerState::Refuses, _) => Meeting::Refuses,
+            (PeerState::Hangs, _) => Meeting::Hangs,
         },
         Resident::Decoy(number) => match world.decoy(number) {
             Decoy::Trickles => accepts(Actor::Decoy(DecoyPeer::new(at, number))),

@@ -2,6 +2,7 @@
 
 use super::{PeerState, Percent, World};
 use crate::world::draw::draw;
+use crate::world::vice::{UtpVice, UtpVices};
 
 /// Over what a peer takes connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,12 +15,19 @@ pub enum Carriage {
     UtpRefuses,
     /// uTP alone; over TCP it is silent.
     UtpHangs,
+    /// uTP alone; over TCP it accepts and hangs up, as libtorrent does.
+    UtpHangsUp,
 }
 
 impl Carriage {
     /// Whether connections over TCP are taken.
     pub const fn has_tcp(self) -> bool {
         matches!(self, Self::Tcp | Self::Both)
+    }
+
+    /// Whether connections over TCP come about, whatever comes of them.
+    pub const fn accepts_tcp(self) -> bool {
+        matches!(self, Self::Tcp | Self::Both | Self::UtpHangsUp)
     }
 
     /// Whether connections over uTP are taken.
@@ -35,11 +43,20 @@ pub struct UtpShares {
     pub only: Percent,
     /// Share of the others that take it beside TCP.
     pub beside: Percent,
+    /// Of all that take it, those that do something wrong there.
+    pub hostile: Percent,
+    /// What, in equal parts.
+    pub vices: UtpVices,
 }
 
 impl UtpShares {
     /// None does.
-    pub const NONE: Self = Self { only: Percent::ZERO, beside: Percent::ZERO };
+    pub const NONE: Self = Self {
+        only: Percent::ZERO,
+        beside: Percent::ZERO,
+        hostile: Percent::ZERO,
+        vices: UtpVices::NONE,
+    };
 }
 
 impl World {
@@ -54,12 +71,23 @@ impl World {
         let seat = u64::from(self.peers[peer as usize].seat);
         let mut draw = draw(self.seed, "carriage", seat);
         let (only, beside) = (self.utp.only.hit(&mut draw), self.utp.beside.hit(&mut draw));
-        match (only, beside, draw.bool()) {
+        match (only, beside, draw.u8(..3)) {
             _ if self.peer_state(peer) != PeerState::Live => Carriage::Tcp,
-            (true, _, true) => Carriage::UtpRefuses,
-            (true, _, false) => Carriage::UtpHangs,
+            (true, _, 0) => Carriage::UtpRefuses,
+            (true, _, 1) => Carriage::UtpHangs,
+            (true, ..) => Carriage::UtpHangsUp,
             (false, true, _) => Carriage::Both,
             (false, false, _) => Carriage::Tcp,
         }
+    }
+
+    /// What a peer does wrong over uTP, in all its lives.
+    pub fn peer_utp_vice(&self, peer: u32) -> Option<UtpVice> {
+        let seat = u64::from(self.peers[peer as usize].seat);
+        let mut draw = draw(self.seed, "utp vice", seat);
+        let mut vices = self.utp.vices.iter();
+        let (is_hostile, count) = (self.utp.hostile.hit(&mut draw), vices.clone().count());
+        let is_hostile = is_hostile && count > 0 && self.peer_carriage(peer).has_utp();
+        if is_hostile { vices.nth(draw.usize(..count)) } else { None }
     }
 }

@@ -47,6 +47,11 @@ impl Carries {
         self.has_tcp() && carriage.has_tcp() || self.has_utp() && carriage.has_utp()
     }
 
+    /// Whether a peer that takes connections over `carriage` accepts one at all.
+    pub const fn meets(self, carriage: Carriage) -> bool {
+        self.reaches(carriage) || self.has_tcp() && carriage.accepts_tcp()
+    }
+
     /// Whether it gets through to such a peer over uTP alone.
     pub const fn needs_utp(self, carriage: Carriage) -> bool {
         self.reaches(carriage) && !(self.has_tcp() && carriage.has_tcp())

@@ -10,7 +10,9 @@ use std::ops::RangeInclusive;
 use super::{Carries, Encrypts, Families, Harness, OutputFate, Scenario};
 use crate::world::dht::Routing;
 use crate::world::draw::draw;
-use crate::world::vice::{Bait, Baits, NodeVice, NodeVices, PeerVice, PeerVices};
+use crate::world::vice::{
+    Bait, Baits, NodeVice, NodeVices, PeerVice, PeerVices, UtpVice, UtpVices,
+};
 
 /// Of the faults that are on, how many in a hundred are severe.
 const SEVERE: u32 = 15;
@@ -196,10 +198,12 @@ fn draw_utp(scenario: &mut Scenario, dice: &mut Dice) {
         _ => Carries::Utp,
     };
     let (only, beside) = (dice.fault(10..=50, 60..=100), dice.fault(10..=50, 60..=100));
+    let (hostile, vices) = (dice.fault(1..=30, 50..=80), UtpVices::of(&dice.some_of(UtpVice::ALL)));
     let utp_rate = dice.one_of(&[1_000, 1_000, 300]);
     if transports.has_utp() {
         (scenario.transports, scenario.utp_rate) = (transports, utp_rate);
         (scenario.utp_peers, scenario.utp_beside) = (only, beside);
+        (scenario.hostile_utp, scenario.utp_vices) = (hostile, vices);
     }
 }
 

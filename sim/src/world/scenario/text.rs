@@ -83,6 +83,7 @@ impl Scenario {
             ("one-way", self.one_way),
             ("hostile-nodes", self.hostile_nodes),
             ("hostile-peers", self.hostile_peers),
+            ("hostile-utp", self.hostile_utp),
         ];
         let thousandths = [
             ("loss", self.loss),

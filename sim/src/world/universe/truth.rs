@@ -18,7 +18,7 @@ use crate::world::dht::{NodeKind, PeerState, World};
 use crate::world::routing::VALUES_MAX_V6;
 use crate::world::scenario::Scenario;
 use crate::world::torrent::Facts;
-use crate::world::vice::{NodeVice, PeerVice};
+use crate::world::vice::{NodeVice, PeerVice, UtpVice};
 
 /// Samples drawn for each of both questions at most.
 const SAMPLES_DRAWN_MAX: u64 = 500_000;
@@ -225,6 +225,8 @@ fn serves(scenario: &Scenario, world: &World, peer: u32) -> bool {
         && world.peer_vice(peer).is_none_or(PeerVice::serves)
         && scenario.encryption.opens(world.peer_door(peer))
         && scenario.transports.reaches(world.peer_carriage(peer))
+        && (world.peer_utp_vice(peer).is_none_or(UtpVice::serves)
+            || !scenario.transports.needs_utp(world.peer_carriage(peer)))
 }
 
 /// Whether the way to a peer is short enough. A SYN of uTP waits for its answer for a second or
@@ -237,7 +239,7 @@ fn is_near(scenario: &Scenario, world: &World, peer: u32) -> bool {
 /// How many of a torrent's peers, ever, accept a connection and do not serve.
 fn bad_peers(scenario: &Scenario, world: &World, torrent: u32) -> u64 {
     let accepts = |peer| match world.peer(peer).state {
-        PeerState::Live => scenario.transports.reaches(world.peer_carriage(peer)),
+        PeerState::Live => scenario.transports.meets(world.peer_carriage(peer)),
         PeerState::Silent => true,
         PeerState::Refuses | PeerState::Hangs => false,
     };

@@ -11,7 +11,7 @@ use super::{ID, id, knowing_in, node};
 use crate::judge::checker::dials::PRESSURES_MAX;
 use crate::judge::checker::expected::{Due, Fields};
 use crate::judge::rule::*;
-use crate::world::scenario::{Encrypts, Scenario};
+use crate::world::scenario::{Carries, Encrypts, Scenario};
 
 fn peer(n: u8) -> SocketAddr {
     addr(&format!("30.{n}.1.1:7000"))
@@ -212,6 +212,14 @@ fn connections_end_by_their_deadlines() {
         bench.drain();
         bench.expect(breaks.then_some(DIALS_BOUNDED));
     }
+    for (wait, breaks) in [(4_500, false), (5_500, true)] {
+        let scenario = Scenario { transports: Carries::Both, ..Scenario::calm(1) };
+        let mut bench = with_peers(scenario, &[peer(1)]);
+        bench.dial_utp(1, peer(1));
+        bench.wait(Duration::from_millis(wait));
+        bench.drain();
+        bench.expect(breaks.then_some(DIALS_BOUNDED));
+    }
     // A byte now and then puts off nothing.
     for (times, breaks) in [(10, false), (11, true)] {
         let mut bench = with_peer();
@@ -311,6 +319,52 @@ fn a_plan_goes_on_with_encryption_after_an_early_end_and_has_four_connects_at_mo
         if clear_again {
             fail(&mut bench, 100, &clear, first);
         }
+        bench.expect(breaks.then_some(DIALS_BOUNDED));
+    }
+}
+
+/// How one dial of a plan goes: over uTP or not, and what is said on it, if it is accepted.
+type Tried<'a> = (bool, Option<&'a [u8]>);
+
+fn tried(bench: &mut Bench, conn: u64, (utp, said): Tried<'_>) {
+    if utp {
+        bench.dial_utp(conn, peer(1))
+    } else {
+        bench.dial(conn, peer(1))
+    }
+    let Some(said) = said else {
+        bench.ended(conn, Some(PeerFault::Refused));
+        return bench.wait(Duration::from_millis(200));
+    };
+    bench.connected(conn);
+    bench.wrote(conn, said);
+    let is_key = said == KEY_AND_PADDING;
+    let fault = if is_key { PeerFault::ClosedExchangingKeys } else { PeerFault::ClosedEarly };
+    bench.ended(conn, Some(fault));
+    bench.wait(Duration::from_millis(200));
+}
+
+#[test]
+fn a_plan_tries_each_way_once_over_each_transport_and_has_four_connects_at_most() {
+    let (tcp, utp) = (false, true);
+    let hello = handshake(hash_of(RAW));
+    let (clear, key) = (Some(&hello[..]), Some(&KEY_AND_PADDING[..]));
+    let plans: [(&[Tried<'_>], bool); 8] = [
+        (&[(tcp, None), (utp, None)], false),
+        (&[(tcp, None), (utp, None), (utp, None)], true),
+        (&[(tcp, None), (tcp, None)], true),
+        (&[(tcp, None), (utp, clear), (utp, key)], false),
+        (&[(tcp, clear), (tcp, key), (utp, key), (utp, clear)], false),
+        (&[(tcp, clear), (utp, clear), (tcp, clear)], true),
+        (&[(tcp, None), (utp, key), (utp, key), (utp, key)], false),
+        (&[(tcp, None), (utp, clear), (utp, key), (tcp, key), (tcp, clear)], true),
+    ];
+    for (nth, (plan, breaks)) in plans.into_iter().enumerate() {
+        let scenario = Scenario { transports: Carries::Both, ..Scenario::calm(1) };
+        let mut bench = with_peers(scenario, &[peer(1)]);
+        (1..).zip(plan).for_each(|(conn, step)| tried(&mut bench, conn, *step));
+        let broken: Vec<_> = bench.checker.broken_rules().collect();
+        assert_eq!(!broken.is_empty(), breaks, "plan {nth}");
         bench.expect(breaks.then_some(DIALS_BOUNDED));
     }
 }
