@@ -1,8 +1,9 @@
 //! The world on real loopback sockets (Linux: all of 127/8 is local there).
 //!
-//! Every node and peer has an address of its own, but one UDP socket and one TCP listener serve
-//! them all: the kernel says which address was meant (`IP_PKTINFO`, `getsockname`), and the answer
-//! leaves from it. Two threads, one per protocol, share the immutable world and no lock. Whatever
+//! Every node and peer has an address of its own, but one UDP socket serves all nodes, one TCP
+//! listener all peers that take TCP, and a second UDP socket all those that take uTP alone: the
+//! kernel says which address was meant (`IP_PKTINFO`, `getsockname`), and the answer leaves from it.
+//! Three threads, one for each, share the immutable world and no lock. Whatever
 //! was not sent to 127/8 is dropped unanswered, so that no machine but this one is ever spoken to.
 //!
 //! Nodes play the vices that the world's plan gives them; peers here have none.
@@ -10,9 +11,14 @@
 mod crawl;
 pub mod options;
 pub mod output;
+pub mod tally;
+pub mod ways;
+mod post;
 mod sockets;
 mod tcp;
+mod truth;
 mod udp;
+mod utp;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +34,7 @@ use crate::world::dht::{Percent, World};
 
 pub use crawl::{CrawlError, crawl_self};
 pub use sockets::Sockets;
+use ways::Ways;
 
 /// What happens to answers between the world and the crawler.
 #[derive(Clone, Debug)]
@@ -61,9 +68,9 @@ pub struct Traffic {
     pub lost: AtomicU64,
     /// Datagrams and connections for an address without a resident, or not for 127/8.
     pub strays: AtomicU64,
-    /// Connections accepted.
+    /// Connections accepted, over TCP and uTP.
     pub accepted: AtomicU64,
-    /// Bytes written to connections.
+    /// Bytes written to connections over TCP.
     pub stream_bytes_out: AtomicU64,
 }
 
@@ -84,6 +91,8 @@ pub struct Extras {
     pub asked: Option<AskedLog>,
     /// What nodes store beyond the world's truth from the first moment on.
     pub stored: Vec<Stored>,
+    /// Share of the peers that serve which takes uTP alone; none if it is not said.
+    pub utp_peers: Option<Percent>,
 }
 
 /// A torrent that a node stores and the world does not know.
@@ -101,14 +110,15 @@ pub struct Stored {
 #[derive(Debug)]
 pub struct Swarm {
     shared: Arc<Shared>,
-    wakers: [Arc<mio::Waker>; 2],
+    wakers: [Arc<mio::Waker>; 3],
     threads: Vec<JoinHandle<io::Result<()>>>,
 }
 
-/// What both threads see.
+/// What all threads see.
 #[derive(Debug)]
 struct Shared {
     world: Arc<World>,
+    ways: Ways,
     weather: Weather,
     traffic: Traffic,
     stop: AtomicBool,
@@ -140,8 +150,11 @@ impl Swarm {
         extras: Extras,
     ) -> io::Result<Self> {
         debug_assert_eq!(world.plan().addresses, sockets.addresses());
+        let utp_port = sockets.utp.local_addr()?.port();
+        let ways = Ways::draw(&world, extras.utp_peers.unwrap_or(Percent::ZERO), utp_port);
         let shared = Arc::new(Shared {
             world,
+            ways,
             weather,
             traffic: Traffic::default(),
             stop: AtomicBool::new(false),
@@ -149,10 +162,12 @@ impl Swarm {
         });
         let udp = udp::UdpServer::new(shared.clone(), sockets.udp, extras)?;
         let tcp = tcp::TcpServer::new(shared.clone(), sockets.tcp, sockets.absent)?;
-        let wakers = [udp.waker(), tcp.waker()];
+        let utp = utp::UtpServer::new(shared.clone(), sockets.utp)?;
+        let wakers = [udp.waker(), tcp.waker(), utp.waker()];
         let threads = vec![
             std::thread::Builder::new().name("swarm-udp".to_owned()).spawn(|| udp.run())?,
             std::thread::Builder::new().name("swarm-tcp".to_owned()).spawn(|| tcp.run())?,
+            std::thread::Builder::new().name("swarm-utp".to_owned()).spawn(|| utp.run())?,
         ];
         Ok(Self { shared, wakers, threads })
     }
@@ -160,6 +175,16 @@ impl Swarm {
     /// The world that is served.
     pub fn world(&self) -> &Arc<World> {
         &self.shared.world
+    }
+
+    /// What its peers take, and where they are.
+    pub fn ways(&self) -> &Ways {
+        &self.shared.ways
+    }
+
+    /// Writes what is true of it, one JSON object per torrent and line.
+    pub fn write_truth(&self, out: &mut impl io::Write) -> io::Result<()> {
+        truth::write(&self.shared.world, &self.shared.ways, out)
     }
 
     /// What passed so far.

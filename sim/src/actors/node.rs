@@ -9,11 +9,13 @@
 mod baiter;
 mod curious;
 mod eclipse;
+mod moved;
 mod raw;
 mod vices;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use estudely_core::krpc::{
     Envelope, Kind, Message, Method, Query, ReplyBody, code, emit_error, emit_reply,
@@ -24,6 +26,8 @@ use sha1::{Digest, Sha1};
 use crate::world::dht::{NodeKind, SAMPLES_MAX, World};
 use crate::world::routing::{Closest, K, VALUES_MAX, VALUES_MAX_V6};
 use vices::AnswerContext;
+
+pub use moved::Moved;
 
 /// Announced peers that a node remembers; the oldest goes first.
 pub const ANNOUNCED_MAX: usize = 256;
@@ -56,6 +60,8 @@ pub struct Node {
     samples: Box<[InfoHash]>,
     /// What it was told of beyond the world's truth, and where a peer of that is.
     announced: VecDeque<(InfoHash, Option<SocketAddr>)>,
+    /// Peers that are not where the world has them, if there are any.
+    moved: Option<Arc<Moved>>,
     /// Answers given so far.
     turn: u64,
 }
@@ -63,7 +69,14 @@ pub struct Node {
 impl Node {
     /// Node `number` of the world that its methods are given.
     pub fn new(number: u32) -> Self {
-        Self { number, epoch: None, samples: Box::default(), announced: VecDeque::new(), turn: 0 }
+        let (samples, announced) = (Box::default(), VecDeque::new());
+        Self { number, epoch: None, samples, announced, moved: None, turn: 0 }
+    }
+
+    /// The same, and it hands out where these peers are instead of where the world has them.
+    #[must_use]
+    pub fn with_moved(self, moved: Arc<Moved>) -> Self {
+        Self { moved: Some(moved), ..self }
     }
 
     /// Has this node store `key` beyond the world's truth, as if `peer` had been announced to it;
@@ -239,7 +252,11 @@ impl Node {
             .filter(|&torrent| world.stores(now, self.number, torrent));
         let peers = stored.into_iter().flat_map(move |torrent| world.known_peers_of(now, torrent));
         let announced = self.announced.iter().filter(move |(key, _)| *key == info_hash);
-        peers.map(|peer| world.peer(peer).addr).chain(announced.filter_map(|&(_, addr)| addr))
+        let addr = |peer| match &self.moved {
+            Some(moved) => moved.addr(world, peer),
+            None => world.peer(peer).addr,
+        };
+        peers.map(addr).chain(announced.filter_map(|&(_, addr)| addr))
     }
 
     /// What it stores beyond the world's truth, each once, oldest first.

@@ -8,6 +8,7 @@
 pub mod packet;
 pub mod liar;
 pub mod listener;
+pub mod host;
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -11,11 +11,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use estudely_sim::score;
 use estudely_sim::swarm::options::{SwarmOptions, crawl_arguments};
 use estudely_sim::swarm::output::{check_ours, check_usable};
+use estudely_sim::swarm::tally::{Known, Scored};
 use estudely_sim::swarm::{AskedLog, Extras, Sockets, Swarm, crawl_self, raise_file_limit};
-use estudely_sim::truth::{self, Exposure, TruthFile};
+use estudely_sim::truth::{self, Exposure};
 use estudely_sim::world::World;
 
 /// Nothing was found wanting.
@@ -58,17 +58,17 @@ fn run(options: &SwarmOptions) -> Result<u8, String> {
         return refuse(&line);
     }
     let exposure = truth::exposure(&world);
-    if let Some(path) = &options.truth {
-        write_truth(&world, path).map_err(|error| format!("{}: {error}", path.display()))?;
-    }
     let asked = options.asked.as_deref().map(|path| {
         let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok::<AskedLog, String>(Box::new(file))
     });
     let asked = asked.transpose()?;
-    let extras = Extras { asked, ..Extras::default() };
+    let extras = Extras { asked, utp_peers: Some(options.utp_share()), ..Extras::default() };
     let swarm = Swarm::start_with(Arc::new(world), sockets, options.weather(), extras)
         .map_err(|error| format!("cannot serve: {error}"))?;
+    if let Some(path) = &options.truth {
+        write_truth(&swarm, path).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     describe(&swarm, exposure, started.elapsed());
     match &options.crawl {
         Some(out) => crawl(&swarm, exposure, out),
@@ -84,24 +84,28 @@ fn refuse(line: &str) -> Result<u8, String> {
 
 fn crawl(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<u8, String> {
     let started = Instant::now();
-    let score = crawl_self(swarm, exposure, out).map_err(|error| error.to_string())?;
+    let scored = crawl_self(swarm, exposure, out).map_err(|error| error.to_string())?;
     say(&format!("crawled for {:.1} s into {}", started.elapsed().as_secs_f64(), out.display()));
-    write_out(&format!("{score}\n"))?;
-    Ok(if score.is_perfect() { PERFECT } else { WANTING })
+    conclude(&scored)
 }
 
 fn compare(truth: &Path, scored: &Path) -> Result<u8, String> {
     let open = |path: &Path| File::open(path).map_err(|e| format!("{}: {e}", path.display()));
-    let known = TruthFile::read(BufReader::new(open(truth)?))
-        .map_err(|error| format!("{}: {error}", truth.display()))?;
-    let score = score::compare(&known, BufReader::new(open(scored)?))
+    let known =
+        Known::read(open(truth)?).map_err(|error| format!("{}: {error}", truth.display()))?;
+    let scored = known
+        .score(BufReader::new(open(scored)?))
         .map_err(|error| format!("{}: {error}", scored.display()))?;
-    write_out(&format!("{score}\n"))?;
-    Ok(if score.is_perfect() { PERFECT } else { WANTING })
+    conclude(&scored)
 }
 
-fn write_truth(world: &World, path: &Path) -> io::Result<()> {
-    truth::write(world, &mut BufWriter::new(File::create(path)?))
+fn conclude(scored: &Scored) -> Result<u8, String> {
+    write_out(&format!("{scored}\n"))?;
+    Ok(if scored.score.is_perfect() { PERFECT } else { WANTING })
+}
+
+fn write_truth(swarm: &Swarm, path: &Path) -> io::Result<()> {
+    swarm.write_truth(&mut BufWriter::new(File::create(path)?))
 }
 
 fn describe(swarm: &Swarm, exposure: Exposure, took: Duration) {
@@ -115,6 +119,10 @@ fn describe(swarm: &Swarm, exposure: Exposure, took: Duration) {
         first.ip(),
         first.port(),
         took.as_secs_f64()
+    ));
+    let [plain, utp, mse] = swarm.ways().count(world);
+    say(&format!(
+        "of the peers that serve, {plain} take plain TCP, {utp} uTP alone, {mse} encryption alone"
     ));
     say(&format!(
         "{} torrents are exposed in samples, {} of them with a live peer",

@@ -6,6 +6,7 @@ use std::io::{self, BufReader, Write};
 use std::path::Path;
 
 use estudely_core::keyed::Rng;
+use estudely_core::limits::UTP_RATE_SERVER;
 use estudely_core::{AddressPolicy, Config, Duration, Mode, Seed, Stats};
 use estudely_io_smol::run::{
     Bind, Bootstrap, Observer, Options, Requests, RunError, RunFailed, run,
@@ -13,10 +14,10 @@ use estudely_io_smol::run::{
 use estudely_io_smol::signal::Interrupts;
 use estudely_io_smol::sink::{OutputError, Place, Plan, RowsPer, Table, open};
 
+use super::tally::{Known, Scored};
 use super::{Swarm, raise_file_limit};
-use crate::judge::score::{self, Score};
 use crate::world::dht::INTERVAL_DEFAULT;
-use crate::world::truth::{Exposure, TruthFile};
+use crate::world::truth::Exposure;
 
 /// Connections at a time, where the limit of open files allows: silent peers hold theirs for
 /// seconds, and on loopback no stranger is bothered.
@@ -56,7 +57,7 @@ impl std::error::Error for CrawlError {}
 
 /// Crawls `swarm` into the CSV `out`, as fast as both can, and scores the file. A file that a
 /// former crawl of the same world began is continued.
-pub fn crawl_self(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<Score, CrawlError> {
+pub fn crawl_self(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<Scored, CrawlError> {
     let entry = swarm.world().bootstrap().ok_or(CrawlError::NoNode)?.addr;
     let seed = Seed::from_u64(swarm.world().plan().seed);
     let plan = Plan {
@@ -80,6 +81,7 @@ pub fn crawl_self(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<Score
         .with_rate(None)
         .and_then(|config| config.with_new_flows(None))
         .and_then(|config| config.with_max_connections(connections_max()))
+        .and_then(|config| config.with_utp_rate(UTP_RATE_SERVER))
         .expect("connections are at least one and at most a few thousand");
     if wanted > 0 {
         let no_signals = |source| RunError::System { what: "cannot handle signals", source };
@@ -101,12 +103,13 @@ pub fn crawl_self(swarm: &Swarm, exposure: Exposure, out: &Path) -> Result<Score
             requests: Requests::none(),
             signals: Some(interrupts),
         };
-        // On this thread: the swarm answers from its own two.
+        // On this thread: the swarm answers from its own.
         run(options, &mut opened.fanout, &mut ProgressLines).map_err(CrawlError::Run)?;
     }
-    let file = std::fs::File::open(out).map_err(|error| CrawlError::Scoring(error.into()))?;
-    let truth = TruthFile::of(swarm.world());
-    score::compare(&truth, BufReader::new(file)).map_err(CrawlError::Scoring)
+    let unread = |error: io::Error| CrawlError::Scoring(error.into());
+    let file = std::fs::File::open(out).map_err(unread)?;
+    let known = Known::of(swarm).map_err(unread)?;
+    known.score(BufReader::new(file)).map_err(CrawlError::Scoring)
 }
 
 /// Both ends of a connection are open files of this process.

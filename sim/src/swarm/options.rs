@@ -39,10 +39,14 @@ pub struct SwarmOptions {
     /// never complete the connection (30)
     #[argh(option, default = "PERCENT_30", arg_name = "pct")]
     pub dead_peers: Percent,
-    /// percent of the other peers that take encrypted connections only: half of them RC4, half the
-    /// clear behind the exchange of keys (25)
-    #[argh(option, default = "PERCENT_25", arg_name = "pct")]
-    pub mse_peers: Percent,
+    /// percent of the other peers that take uTP only: over TCP they refuse (25, or less where
+    /// --mse-peers leaves less)
+    #[argh(option, arg_name = "pct")]
+    pub utp_peers: Option<Percent>,
+    /// percent of the other peers that take encrypted connections only, over TCP: half of them RC4,
+    /// half the clear behind the exchange of keys (25, or less where --utp-peers leaves less)
+    #[argh(option, arg_name = "pct")]
+    pub mse_peers: Option<Percent>,
     /// peers per torrent, MIN..MAX up to 50 (2..5: as many as the crawler tries by default, so that
     /// every torrent with a live peer can be had)
     #[argh(option, default = "Range(2..=5)", arg_name = "min..max")]
@@ -92,6 +96,9 @@ pub struct SwarmOptions {
     #[argh(positional, arg_name = "csv")]
     pub scored: Option<PathBuf>,
 }
+
+/// All.
+const HUNDRED: u8 = 100;
 
 const PERCENT_20: Percent = match Percent::new(20) {
     Some(percent) => percent,
@@ -150,12 +157,35 @@ impl SwarmOptions {
         if !(1..=INTERVAL_DEFAULT).contains(&self.interval) {
             return Err(format!("--interval {}: want 1 to {INTERVAL_DEFAULT}", self.interval));
         }
+        let (utp, mse) = self.shares();
+        if utp.value() + mse.value() > HUNDRED {
+            return Err(format!(
+                "--utp-peers {} and --mse-peers {}: together more than all peers",
+                utp.value(),
+                mse.value()
+            ));
+        }
         if self.compare.is_some() != self.scored.is_some() {
             return Err(
                 "--compare TRUTH needs a CSV after it, and a CSV needs --compare".to_owned()
             );
         }
         Ok(())
+    }
+
+    /// Percent of the peers that serve which take uTP only, and encrypted connections only.
+    fn shares(&self) -> (Percent, Percent) {
+        let beside = |other: Option<Percent>| {
+            let left = HUNDRED - other.map_or(0, Percent::value);
+            Percent::new(left.min(PERCENT_25.value())).unwrap_or(PERCENT_25)
+        };
+        let utp = self.utp_peers.unwrap_or_else(|| beside(self.mse_peers));
+        (utp, self.mse_peers.unwrap_or_else(|| beside(self.utp_peers)))
+    }
+
+    /// Share of the peers that serve which takes uTP only.
+    pub fn utp_share(&self) -> Percent {
+        self.shares().0
     }
 
     /// The world asked for, at those addresses.
@@ -168,7 +198,7 @@ impl SwarmOptions {
             torrents: self.torrents,
             peers: self.peers.0.clone(),
             dead_peers: self.dead_peers,
-            sealed_peers: self.mse_peers,
+            sealed_peers: self.shares().1,
             sealed_rc4: PERCENT_50,
             metadata: match &self.metadata_size {
                 Some(range) => MetadataSizes::Between(range.0.clone()),
@@ -227,9 +257,25 @@ mod tests {
     }
 
     #[test]
+    fn a_quarter_takes_utp_only_and_a_quarter_encryption_only_as_far_as_there_is_room() {
+        for (text, shares) in [
+            ("", (25, 25)),
+            ("--utp-peers 100", (100, 0)),
+            ("--mse-peers 90", (10, 90)),
+            ("--utp-peers 0", (0, 25)),
+            ("--utp-peers 60 --mse-peers 40%", (60, 40)),
+        ] {
+            let (utp, mse) = parse(text).expect("options").shares();
+            assert_eq!((utp.value(), mse.value()), shares, "{text}");
+        }
+    }
+
+    #[test]
     fn unusable_values_are_refused_with_a_reason() {
         for text in [
             "--dead-nodes 101",
+            "--utp-peers 101",
+            "--utp-peers 60 --mse-peers 41",
             "--peers 5..2",
             "--latency x",
             "--bind-base 10.0.0.1",
@@ -241,7 +287,7 @@ mod tests {
             "--unknown 1",
         ] {
             let (output, is_help) = parse(text).expect_err(text);
-            assert!(!is_help && !output.trim().is_empty(), "{text}");
+            assert!(!is_help && output.trim().lines().count() == 1, "{text}: {output}");
         }
         let (help, is_help) = parse("-h").expect_err("help");
         assert!(is_help && help.contains("--dead-peers"));

@@ -1,5 +1,5 @@
-//! All peers behind one TCP listener, those that take encrypted connections only among them. They
-//! play their manners; vices need times of their own, which only virtual peers have here, so no
+//! All peers behind one TCP listener, those that take encrypted connections only among them. Those
+//! that take uTP alone are elsewhere. They play their manners; vices need times of their own, which only virtual peers have here, so no
 //! world that is served has any.
 
 use std::cmp::Reverse;
@@ -16,6 +16,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
 use super::sockets::Absent;
+use super::ways::Way;
 use super::{Shared, Traffic, is_ours};
 use crate::actors::door::AnyPeer;
 use crate::actors::peer::{IDLE, Step};
@@ -155,7 +156,7 @@ impl TcpServer {
         let peer =
             stream.local_addr().ok().filter(|to| from_here && is_ours(to.ip())).and_then(|to| {
                 match shared.world.resident(to.ip())? {
-                    Resident::Peer(peer) => Some(peer),
+                    Resident::Peer(peer) => Some(peer).filter(|&peer| takes_tcp(shared, peer)),
                     Resident::Node(_) | Resident::Decoy(_) => None,
                 }
             });
@@ -279,6 +280,10 @@ impl TcpServer {
         // Closing the descriptor would do as well.
         let _ = self.poll.registry().deregister(&mut connection.stream);
     }
+}
+
+fn takes_tcp(shared: &Shared, peer: u32) -> bool {
+    shared.ways.way(&shared.world, peer) != Way::Utp
 }
 
 impl Accepted {

@@ -9,6 +9,8 @@ use estudely_core::krpc::{Ask, Envelope, Kind, Message, Want, emit_query};
 use estudely_core::{AddressPolicy, Contact, Id, NodeId};
 
 use super::*;
+use crate::actors::utp::packet::{Packet, STATE, SYN};
+use crate::world::dht::tests::share;
 use crate::world::dht::{NodeKind, PeerState, Plan, Resident};
 use crate::world::vice::{NodeVice, NodeVices};
 
@@ -18,12 +20,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const GLANCE: Duration = Duration::from_millis(200);
 
 fn swarm(weather: Weather, change: impl FnOnce(&mut Plan)) -> Swarm {
+    swarm_with(weather, Percent::ZERO, change)
+}
+
+/// The same with so many peers that take uTP alone.
+fn swarm_with(weather: Weather, utp: Percent, change: impl FnOnce(&mut Plan)) -> Swarm {
     let base = Ipv4Addr::new(127, 16, 0, 0);
     let sockets = Sockets::bind(base, 0).expect("free ports");
     let mut plan = crate::world::dht::tests::plan(60, 100);
     plan.addresses = sockets.addresses();
     change(&mut plan);
-    Swarm::start(Arc::new(World::build(plan).expect("world")), sockets, weather).expect("swarm")
+    let world = Arc::new(World::build(plan).expect("world"));
+    let extras = Extras { utp_peers: Some(utp), ..Extras::default() };
+    Swarm::start_with(world, sockets, weather, extras).expect("swarm")
 }
 
 fn asker() -> UdpSocket {
@@ -262,6 +271,42 @@ fn dead_peers_refuse_stay_silent_or_never_complete_the_connection() {
 }
 
 #[test]
+fn peers_that_take_utp_alone_refuse_tcp_and_answer_a_syn_from_their_own_address() {
+    let swarm = swarm_with(Weather::CALM, share(100), |_| {});
+    let number = peer(&swarm, PeerState::Live).number;
+    let addr = swarm.ways().addr(swarm.world(), number);
+    let refused = TcpStream::connect_timeout(&addr, GLANCE).expect_err("refused");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    let (socket, mut buffer) = (asker(), [0; 2048]);
+    let (mask, payload) = (&[][..], &[][..]);
+    let syn = Packet {
+        kind: SYN,
+        id: 7,
+        time: 1,
+        difference: 0,
+        window: 9,
+        seq: 1,
+        ack: 0,
+        mask,
+        payload,
+    };
+    let dead = SocketAddr::new(peer(&swarm, PeerState::Silent).addr.ip(), addr.port());
+    let node = SocketAddr::new(contacts(&swarm, NodeKind::Sampler)[0].addr.ip(), addr.port());
+    for to in [dead, node, addr] {
+        socket.send_to(&syn.write(), to).expect("sent");
+    }
+    // Datagrams to one socket keep their order: had another answered, it would come first.
+    let (len, from) = socket.recv_from(&mut buffer).expect("an answer");
+    let answer = Packet::read(&buffer[..len]).expect("a packet");
+    assert_eq!((from, answer.kind, answer.id, answer.ack), (addr, STATE, 7, 1));
+    assert_eq!(swarm.traffic().strays.load(Ordering::Relaxed), 2);
+    // Where it would be if it took TCP nobody speaks for it.
+    let mut other = TcpStream::connect(swarm.world().peer(number).addr).expect("connected");
+    other.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    assert_eq!(other.read(&mut [0; 1]).expect("closed"), 0);
+}
+
+#[test]
 fn connections_to_nodes_and_strangers_are_closed_unanswered() {
     let swarm = swarm(Weather::CALM, |_| {});
     let port = swarm.world().plan().addresses.port(0, 0);
@@ -277,20 +322,20 @@ fn connections_to_nodes_and_strangers_are_closed_unanswered() {
 
 #[test]
 fn the_crawler_finds_all_that_is_exposed_and_a_second_run_adds_nothing() {
-    let (none, half) = (Percent::ZERO, Percent::new(50).expect("a percentage"));
-    let swarm = swarm(Weather::CALM, |plan| {
-        (plan.dead_nodes, plan.dead_peers) = (none, none);
-        (plan.sealed_peers, plan.sealed_rc4) = (half, half);
+    let (third, half) = (share(33), share(50));
+    let swarm = swarm_with(Weather::CALM, third, |plan| {
+        (plan.dead_nodes, plan.dead_peers) = (Percent::ZERO, Percent::ZERO);
+        (plan.sealed_peers, plan.sealed_rc4) = (third, half);
     });
     let exposure = crate::world::truth::exposure(swarm.world());
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("metadata.csv");
-    let score = crawl_self(&swarm, exposure, &out).expect("a score");
-    assert!(score.is_perfect(), "{score}");
-    assert_eq!((score.found, score.unverified), (exposure.due, 0));
-    let (due, found) = score.sealed;
-    assert!(due > 0 && found == due, "{found} of {due} by encryption alone");
+    let scored = crawl_self(&swarm, exposure, &out).expect("a score");
+    assert!(scored.score.is_perfect(), "{scored}");
+    assert_eq!((scored.score.found, scored.score.unverified), (exposure.due, 0));
+    let is_whole = |share: &tally::Share| share.due > 0 && share.found == share.due;
+    assert!(scored.classes.iter().all(is_whole), "{scored}");
     let first = std::fs::read(&out).expect("the file");
-    assert!(crawl_self(&swarm, exposure, &out).expect("a score").is_perfect());
+    assert!(crawl_self(&swarm, exposure, &out).expect("a score").score.is_perfect());
     assert_eq!(std::fs::read(&out).expect("the file"), first);
 }
