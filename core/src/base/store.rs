@@ -129,12 +129,15 @@ impl<T> Slab<T> {
 /// Hashes map keys that strangers choose (catalogue H46): SipHash keyed from the seed, so it
 /// replays, and cannot be flooded by someone who does not know the seed.
 #[derive(Clone, Debug)]
-pub struct KeyedState([u64; 2]);
+pub struct KeyedState(DefaultHasher);
 
 impl KeyedState {
     /// A state keyed from `rng`.
     pub fn new(rng: &mut Rng) -> Self {
-        Self([rng.next_u64(), rng.next_u64()])
+        let mut keyed = DefaultHasher::new();
+        keyed.write_u64(rng.next_u64());
+        keyed.write_u64(rng.next_u64());
+        Self(keyed)
     }
 }
 
@@ -142,10 +145,8 @@ impl BuildHasher for KeyedState {
     type Hasher = DefaultHasher;
 
     fn build_hasher(&self) -> DefaultHasher {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.0[0]);
-        hasher.write_u64(self.0[1]);
-        hasher
+        // A copy that has taken the key: to take it anew would cost as much as a short key.
+        self.0.clone()
     }
 }
 
