@@ -271,6 +271,17 @@ impl Checker {
         self.ends.on_requested(self.found.now, hash);
     }
 
+    fn on_dialled(&mut self, conn: Conn, to: SocketAddr, utp: bool) {
+        let found = &mut self.found;
+        self.ends.on_connection(found.now);
+        self.liveness.on_begun(found, "a connection", to);
+        self.pace.on_dialled(found);
+        self.dials.on_dialled(found, &self.heard, conn, to, utp);
+        if utp {
+            self.packets.on_dialled(found, conn, to);
+        }
+    }
+
     fn on_ended(&mut self, conn: Conn, fault: Option<PeerFault>) {
         self.ends.on_connection(self.found.now);
         self.packets.on_ended(self.found.now, conn);
@@ -333,16 +344,7 @@ impl Observer for Checker {
             Event::Healed => self.liveness.on_healed(now, &*self.truth),
             Event::Sent { to, payload } => self.on_sent(to, payload),
             Event::Received { from, payload, .. } => self.on_received(from, payload),
-            Event::Dialled { conn, to, utp } => {
-                let found = &mut self.found;
-                self.ends.on_connection(now);
-                self.liveness.on_begun(found, "a connection", to);
-                self.pace.on_dialled(found);
-                self.dials.on_dialled(found, &self.heard, conn, to, utp);
-                if utp {
-                    self.packets.on_dialled(found, conn, to);
-                }
-            }
+            Event::Dialled { conn, to, utp } => self.on_dialled(conn, to, utp),
             Event::Connected { conn } => self.dials.on_connected(now, conn),
             Event::Wrote { conn, bytes } => self.on_wrote(conn, bytes),
             Event::Read { conn, bytes } => self.dials.on_read(&mut self.found, conn, bytes),

@@ -1,7 +1,7 @@
 //! Connections over uTP: bytes between the streams that the core keeps and their exchanges, moved
 //! as the adapter moves them.
 
-use estudely_core::{Instant, StreamState};
+use estudely_core::{Instant, PeerFault, StreamState};
 
 use super::Subject;
 use crate::net::event::{Conn, Event, Observer};
@@ -30,7 +30,7 @@ impl<O: Observer> Subject<O> {
         match live.crawler.stream_state(peer) {
             None | Some(StreamState::Connecting) => return,
             Some(StreamState::Failed(fault)) if !was_connected => {
-                let refused = fault == estudely_core::PeerFault::Refused;
+                let refused = fault == PeerFault::Refused;
                 self.observer.observe(now, &Event::Lost { conn, refused });
                 if let Some((peer, outcome)) = live.exchanges.fail(core, conn, fault) {
                     self.end(now, conn, peer, outcome, false);

@@ -27,8 +27,11 @@ fn scenario(transports: Carries) -> Scenario {
     }
 }
 
-/// Each live peer that was dialled: over what it takes connections, and those that it had.
-fn by_peer(played: &Played) -> Vec<(Carriage, Vec<(Call, Option<PeerFault>)>)> {
+/// Over what a peer takes connections, and those that it had with their ends, in order.
+type Met = (Carriage, Vec<(Call, Option<PeerFault>)>);
+
+/// Each live peer that was dialled.
+fn by_peer(played: &Played) -> Vec<Met> {
     let world = played.world();
     let live = (0..world.peer_count()).filter(|&n| world.peer(n).state == PeerState::Live);
     let ended: Vec<_> = played.notes.ended().collect();
@@ -74,7 +77,7 @@ fn peers_that_take_utp_alone_are_asked_over_it_after_tcp_and_no_others() {
             }
         }
     }
-    assert!(served.iter().all(|count| *count > 10), "{served:?} of each kind");
+    assert!(served.iter().all(|count| *count > 5), "{served:?} of each kind");
 }
 
 #[test]

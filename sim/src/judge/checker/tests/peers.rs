@@ -307,8 +307,8 @@ fn a_plan_goes_on_with_encryption_after_an_early_end_and_has_four_connects_at_mo
     for (first, sealed, clear_again, breaks) in [
         (PeerFault::ClosedEarly, 1, false, false),
         (PeerFault::HandshakeTimeout, 1, false, false),
-        (PeerFault::NotBitTorrent, PLAN_CONNECTS_MAX, false, false),
-        (PeerFault::ClosedEarly, PLAN_CONNECTS_MAX + 1, false, true),
+        (PeerFault::NotBitTorrent, PLAN_CONNECTS_MAX - 1, false, false),
+        (PeerFault::ClosedEarly, PLAN_CONNECTS_MAX, false, true),
         (PeerFault::ClosedEarly, 1, true, true),
     ] {
         let mut bench = with_peer();
