@@ -8,6 +8,7 @@
 
 mod clients;
 mod examples;
+mod offline;
 mod program;
 mod real_clients;
 mod resilience;
