@@ -32,7 +32,8 @@ pub(crate) const NET_BITS: u32 = 20;
 /// Hosts of a /24 without .0 and .255.
 const HOSTS: u32 = 254;
 
-/// Addresses for `swarm`: one each from `base` upwards, one port for all that listens.
+/// Addresses for `swarm`: one each from `base` upwards, one port for all that listens, but for peers that
+/// take uTP alone: see `swarm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loopback {
     /// The first address.
