@@ -10,7 +10,9 @@ use rc4::{Rc4, StreamCipher};
 
 use super::expected::Seal;
 use crate::actors::mse::PAD_MAX;
-use crate::actors::mse::keys::{KEY_LEN, hash, keystream, secret, torrent_mark};
+use crate::actors::mse::keys::{
+    KEY_LEN, hash, keystream, prime_less, public, secret, torrent_mark,
+};
 use crate::world::scenario::Encrypts;
 
 /// What a connection in the clear begins with.
@@ -205,6 +207,9 @@ impl Sealed {
             let before = self.theirs;
             match before {
                 Theirs::Key if self.read.len() >= KEY_LEN => {
+                    if self.is_damaged() {
+                        return self.give_up();
+                    }
                     self.read.drain(..KEY_LEN);
                     self.theirs = Theirs::Constant;
                 }
@@ -242,6 +247,14 @@ impl Sealed {
                 return Vec::new();
             }
         }
+    }
+
+    /// Whether the key that was read is not the peer's, and yet one that is to be accepted: a byte
+    /// of a datagram was changed on the way, and both ends have another secret.
+    fn is_damaged(&self) -> bool {
+        let (key, least) = (&self.read[..KEY_LEN], [[0; KEY_LEN - 1].as_slice(), &[2]].concat());
+        let is_proper = (least.as_slice()..=prime_less(2).as_slice()).contains(&key);
+        is_proper && self.seal.is_some_and(|seal| key != public(&seal.private))
     }
 
     /// The next bytes of the peer, deciphered.
