@@ -76,6 +76,11 @@ impl Packets {
         self.is_on && first.is_some_and(|first| first & 15 == 1 && first >> 4 <= 4)
     }
 
+    /// Whether a connection to this endpoint is open: its packets are perhaps taken.
+    pub(super) fn is_open(&self, from: SocketAddr) -> bool {
+        self.lines.get(&endpoint_key(from)).is_some_and(|lines| lines.open > 0)
+    }
+
     /// A connection begins.
     pub(super) fn on_dialled(&mut self, found: &mut Findings, conn: Conn, to: SocketAddr) {
         found.check(self.is_on, UTP_SOUND, || format!("{to} is dialled over uTP, which is off"));

@@ -16,6 +16,8 @@ use super::lag::Lag;
 pub(super) struct Silence {
     /// The last answer, or refused or useful connection.
     life: Instant,
+    /// The last packet of uTP that the crawler has perhaps taken for one.
+    doubtful: Instant,
     /// When each long silence began: what one ended may wait for its turn until after the next.
     began: Vec<Instant>,
     lag: Rc<Lag>,
@@ -25,7 +27,7 @@ impl Silence {
     /// From `now` on. The crawler, whose clock `lag` is about, takes no silence for longer than it
     /// is.
     pub(super) fn new(now: Instant, lag: Rc<Lag>) -> Self {
-        Self { life: now, began: Vec::new(), lag }
+        Self { life: now, doubtful: now, began: Vec::new(), lag }
     }
 
     /// A node answered.
@@ -34,6 +36,15 @@ impl Silence {
             self.began.push(self.life);
         }
         self.life = now;
+    }
+
+    /// A packet of uTP came that is perhaps taken: then the crawler knows that the network is there.
+    /// The silence goes on all the same, since what fails in it may have been excused before.
+    pub(super) fn on_doubtful_life(&mut self, now: Instant) {
+        if now.since(self.life.max(self.doubtful)) >= SUSPECT_AFTER {
+            self.began.push(self.life);
+        }
+        self.doubtful = now;
     }
 
     /// Whether no node has answered for so long that the network may be gone.
@@ -73,5 +84,18 @@ mod tests {
         silence.on_life(at(40));
         assert!(silence.covers(at(14), 2) && !silence.covers(at(13), 2));
         assert!(silence.covers(at(5), 0), "the first of two");
+    }
+
+    #[test]
+    fn a_packet_that_is_perhaps_taken_ends_a_time_between_silences_once() {
+        let at = |second: u64| Instant::from_micros(second * 1_000_000);
+        let mut silence = Silence::new(at(0), Rc::default());
+        silence.on_doubtful_life(at(2));
+        assert_eq!(silence.number(at(4)), 0);
+        silence.on_doubtful_life(at(14));
+        silence.on_doubtful_life(at(15));
+        assert_eq!((silence.number(at(15)), silence.is_on(at(15))), (2, true));
+        silence.on_life(at(16));
+        assert_eq!((silence.number(at(16)), silence.is_on(at(16))), (4, false));
     }
 }

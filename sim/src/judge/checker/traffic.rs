@@ -71,6 +71,9 @@ impl Checker {
         let (now, bytes) = (self.found.now, payload.len());
         if self.packets.takes(payload) {
             self.sessions.on_received(from);
+            if self.packets.is_open(from) {
+                self.silence.on_doubtful_life(now);
+            }
             return self.counters.on_packet();
         }
         let received = krpc::received(payload);
