@@ -686,6 +686,10 @@ pub const LEADS_OF_DEBTORS: usize = 64;
 /// those nodes has answered: a resolver that is just starting needs seconds.
 pub const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
 
+/// The longest such pause, for a name that never led anywhere while one family answers and the other
+/// is silent.
+pub const RESOLVE_AGAIN_MAX: Duration = Duration::from_secs(3_600);
+
 /// How long contacts of an earlier run have to answer before public routers are asked: routers are
 /// few and everybody asks them, and a live contact answers within a second.
 pub const ROUTERS_AFTER: Duration = Duration::from_secs(5);

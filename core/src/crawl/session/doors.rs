@@ -10,9 +10,11 @@ use std::net::SocketAddr;
 use super::terms::{BootstrapReport, Door, Due, Start, Step};
 use crate::base::addr::Family;
 use crate::base::planted::{self, Bug};
-use crate::base::time::Instant;
+use crate::base::time::{Duration, Instant};
 use crate::dht::bootstrap::Bootstrap;
-use crate::limits::{BOOTSTRAPS_MAX, RESOLVE_AGAIN, ROUTERS_AFTER, ROUTERS_AFTER_QUIET};
+use crate::limits::{
+    BOOTSTRAPS_MAX, RESOLVE_AGAIN, RESOLVE_AGAIN_MAX, ROUTERS_AFTER, ROUTERS_AFTER_QUIET,
+};
 
 /// The places to enter the DHT, and what became of them.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(super) struct Doors {
     /// How many of these did.
     answered: usize,
     round: Round,
+    /// How long until the round after the next one.
+    pause: Duration,
     families: [Silence; 2],
     steps: VecDeque<Step>,
 }
@@ -114,6 +118,7 @@ impl Doors {
             tried: BTreeMap::new(),
             answered: 0,
             round: Round::First(now + RESOLVE_AGAIN),
+            pause: RESOLVE_AGAIN,
             families: [Silence { replies: Some(0), since: now, routers }; 2],
             steps: VecDeque::new(),
         };
@@ -133,9 +138,14 @@ impl Doors {
             }
         }
         if released {
-            self.begin_round(Round::First(now + RESOLVE_AGAIN));
-        } else if !self.is_inside() && self.round.next() <= now {
-            self.begin_round(Round::Later(now + RESOLVE_AGAIN));
+            self.pause = RESOLVE_AGAIN;
+            self.begin_round(Round::First(now + self.pause));
+        } else if self.needs_names() && self.round.next() <= now {
+            if self.is_inside() {
+                // For a family that the host perhaps never reaches.
+                self.pause = (2 * self.pause).min(RESOLVE_AGAIN_MAX);
+            }
+            self.begin_round(Round::Later(now + self.pause));
         }
     }
 
@@ -145,7 +155,8 @@ impl Doors {
         for at in 0..self.doors.len() {
             let (door, lookup) = self.doors[at];
             let Lookup::Rests(resolved) = lookup else { continue };
-            if self.is_held(door) {
+            let again = matches!(round, Round::Later(_)) && self.is_inside();
+            if self.is_held(door) || again && resolved == Resolved::Once {
                 continue;
             }
             match door {
@@ -256,9 +267,15 @@ impl Doors {
         }
     }
 
-    /// Whether the run is in the DHT, so that no name is asked again: a place to enter answered, or
-    /// known nodes of a family go on answering. A family that a host cannot reach stays silent, and
-    /// its names would be asked for ever.
+    /// Whether names are asked again: as long as the run is not in the DHT; and in it, ever more
+    /// seldom, those that never led anywhere while a family is silent, since only they may lead there.
+    fn needs_names(&self) -> bool {
+        let is_silent = self.families.iter().any(|family| family.replies == Some(0));
+        !self.is_inside() || is_silent && self.names().any(|(_, once)| !once)
+    }
+
+    /// Whether the run is in the DHT: a place to enter answered, or known nodes of a family go on
+    /// answering.
     fn is_inside(&self) -> bool {
         let answers = |family: &Silence| {
             family.routers == Routers::Held && family.replies.is_some_and(|count| count > 0)
@@ -277,7 +294,7 @@ impl Doors {
     }
 
     pub(super) fn deadlines(&self) -> [Option<(Instant, Due)>; 2] {
-        let names = !self.is_inside() && self.names().next().is_some();
+        let names = self.needs_names() && self.names().next().is_some();
         let routers = Family::ALL.into_iter().filter_map(|family| self.routers_due(family)).min();
         [names.then(|| (self.round.next(), Due::Names)), routers.map(|at| (at, Due::Routers))]
     }

@@ -119,7 +119,8 @@ fn names_are_asked_again_every_ten_seconds_until_a_node_answers() {
     assert!(!session.handle_unresolved(due, 0), "a later one is not");
     session.handle_datagram(addr(1));
     session.handle_datagram(addr(1));
-    session.handle_turn(after(RESOLVE_AGAIN * 2), &SILENT);
+    let answered = Progress { replies: [Some(1), None], ..SILENT.progress };
+    session.handle_turn(after(RESOLVE_AGAIN * 2), &Facts { progress: answered, ..SILENT });
     assert_eq!(steps(&mut session), [Step::Begin]);
     assert_eq!(session.poll_timeout(), None);
     assert_eq!((session.bootstrap().answered, session.bootstrap().names_failed), (1, 1));
@@ -212,6 +213,31 @@ fn routers_of_a_silent_family_do_not_wait_for_the_other() {
     assert_eq!(steps(&mut session), entered);
     session.handle_resolved(quiet, 2, &[addr(2), other]);
     assert_eq!(steps(&mut session), [Step::Enter(addr(2), Bootstrap::Router)]);
+}
+
+#[test]
+fn a_name_that_never_led_anywhere_is_asked_more_and_more_seldom_while_a_family_is_silent() {
+    let heard = |v4, v6| {
+        let replies = [Some(v4), Some(v6)];
+        Facts { progress: Progress { replies, ..SILENT.progress }, ..SILENT }
+    };
+    let mut session = begin(WARM, &[NAME, NAME]);
+    assert_eq!(steps(&mut session), [0, 1].map(Step::Resolve));
+    session.handle_resolved(at(1), 0, &[addr(1)]);
+    assert!(session.handle_unresolved(at(1), 1));
+    session.handle_turn(at(1), &heard(1, 0));
+    let entered = [Step::Enter(addr(1), Bootstrap::Node), Step::Begin];
+    assert_eq!(steps(&mut session), entered);
+    let mut due = after(RESOLVE_AGAIN);
+    for (replies, pause) in (2..).zip([2, 4, 8, 16, 32, 64, 128, 256, 360, 360]) {
+        assert_eq!(session.poll_timeout(), Some((due, Due::Names)));
+        session.handle_turn(due, &heard(replies, 0));
+        assert_eq!(steps(&mut session), [Step::Resolve(1)], "the other one has led somewhere");
+        assert!(!session.handle_unresolved(due, 1));
+        due = due + RESOLVE_AGAIN * pause;
+    }
+    session.handle_turn(just_before(due), &heard(99, 1));
+    assert_eq!((steps(&mut session), session.poll_timeout()), (vec![], None));
 }
 
 #[test]
