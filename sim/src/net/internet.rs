@@ -33,7 +33,7 @@ mod stream;
 use agenda::Agenda;
 use crowd::Crowd;
 use forger::Forger;
-use hosts::Host;
+use hosts::Served;
 use pool::Pool;
 use stream::Stream;
 
@@ -141,7 +141,7 @@ pub struct Net {
     crowd: Crowd,
     streams: BTreeMap<Conn, Stream>,
     /// Peers that take uTP, by address.
-    hosts: BTreeMap<SocketAddr, Host>,
+    hosts: BTreeMap<SocketAddr, Served>,
     forger: Forger,
     pool: Pool,
     census: Census,

@@ -109,7 +109,7 @@ impl UtpServer {
     /// Sends what a host says, and plans when it acts by itself.
     fn conclude(&mut self, now: Instant, peer: u32, said: &Said) {
         let own = self.shared.ways.addr(&self.shared.world, peer);
-        for (to, datagram) in said {
+        for (to, datagram, _) in said {
             self.post.launch(now, Duration::ZERO, (own, *to), datagram);
         }
         let Some(served) = self.hosts.get_mut(&peer) else { return };

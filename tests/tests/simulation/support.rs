@@ -172,6 +172,14 @@ impl Played {
         self.universe.world(Family::V4).expect("a DHT of IPv4")
     }
 
+    /// Every torrent with a peer that serves is verified; how many are.
+    pub(crate) fn assert_found(&self) -> usize {
+        let facts = self.universe.truth().facts();
+        let served = facts.iter().filter(|fact| fact.peers.values().any(|serves| *serves)).count();
+        assert_eq!((self.notes.verified(), self.notes.rows.len()), (served, facts.len()));
+        served
+    }
+
     /// Where node `number` lives.
     pub(crate) fn node(&self, number: u32) -> SocketAddr {
         self.world().contact(number).addr

@@ -48,18 +48,10 @@ fn by_peer(played: &Played) -> BTreeMap<SocketAddr, Met> {
     peers
 }
 
-/// Every torrent with a peer that serves is verified; how many are.
-fn assert_found(played: &Played) -> usize {
-    let facts = played.universe.truth().facts();
-    let served = facts.iter().filter(|fact| fact.peers.values().any(|serves| *serves)).count();
-    assert_eq!((played.notes.verified(), played.notes.rows.len()), (served, facts.len()));
-    served
-}
-
 #[test]
 fn peers_that_want_encryption_are_asked_for_it_at_once_and_no_others() {
     let played = play(&scenario(Encrypts::Auto));
-    assert!(assert_found(&played) > 120);
+    assert!(played.assert_found() > 120);
     let mut sealed = [0, 0];
     for (peer, (door, calls)) in by_peer(&played) {
         let ends: Vec<_> = calls.iter().map(|(call, fault)| (call.is_sealed, *fault)).collect();
@@ -83,7 +75,7 @@ fn peers_that_want_encryption_are_asked_for_it_at_once_and_no_others() {
 fn the_user_may_require_encryption_or_do_without() {
     for (encryption, serves) in [(Encrypts::Require, Door::Rc4), (Encrypts::Off, Door::Clear)] {
         let played = play(&scenario(encryption));
-        assert!(assert_found(&played) > 30, "{encryption}");
+        assert!(played.assert_found() > 30, "{encryption}");
         for (peer, (door, calls)) in by_peer(&played) {
             let is_served = calls.iter().any(|(_, fault)| fault.is_none());
             assert!(!is_served || door == serves, "{encryption} {peer}");

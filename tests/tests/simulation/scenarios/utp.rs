@@ -44,18 +44,10 @@ fn by_peer(played: &Played) -> Vec<Met> {
     all.filter(|(_, calls)| !calls.is_empty()).collect()
 }
 
-/// Every torrent with a peer that serves is verified; how many are.
-fn assert_found(played: &Played) -> usize {
-    let facts = played.universe.truth().facts();
-    let served = facts.iter().filter(|fact| fact.peers.values().any(|serves| *serves)).count();
-    assert_eq!((played.notes.verified(), played.notes.rows.len()), (served, facts.len()));
-    served
-}
-
 #[test]
 fn peers_that_take_utp_alone_are_asked_over_it_after_tcp_and_no_others() {
     let played = play(&scenario(Carries::Both));
-    assert_eq!(assert_found(&played), 150);
+    assert_eq!(played.assert_found(), 150);
     let mut served = [0, 0, 0];
     for (carriage, calls) in by_peer(&played) {
         let over: Vec<bool> = calls.iter().map(|(call, _)| call.is_utp).collect();
@@ -99,7 +91,7 @@ fn what_is_lost_doubled_and_overtaken_costs_time_and_nothing_else() {
 fn the_user_may_do_without_either() {
     for (transports, is_utp) in [(Carries::Tcp, false), (Carries::Utp, true)] {
         let played = play(&scenario(transports));
-        assert!(assert_found(&played) > 60, "{transports}");
+        assert!(played.assert_found() > 60, "{transports}");
         for (carriage, calls) in by_peer(&played) {
             assert!(calls.iter().all(|(call, _)| call.is_utp == is_utp), "{transports}");
             let is_served = calls.iter().any(|(_, fault)| fault.is_none());
@@ -114,7 +106,7 @@ fn hostile_packets_cost_no_torrent() {
     for vices in ["acks-unsent", "syn-flood", "stranger-reset", "far-seq"] {
         let scenario = Scenario { utp_vices: vices.parse().expect("a vice"), ..hostile.clone() };
         let played = play(&scenario);
-        assert_eq!(assert_found(&played), 150, "{vices}");
+        assert_eq!(played.assert_found(), 150, "{vices}");
         let longest = played.notes.ended().map(|(call, end, _)| end.since(call.dialled)).max();
         assert!(longest < Some(Duration::from_secs(60)), "{vices}: {longest:?}");
     }
