@@ -179,7 +179,7 @@ pub fn run(scenario: &Scenario, wanted: &Wanted) -> Result<Report, PlanError> {
     let (mut report, told) = run_once(scenario, &universe, wanted);
     let again = draw(scenario.seed, "forged again", 0).u8(..FORGED_SHARE) == 0;
     // Which infohashes a limited run takes on before its limit is a matter of microseconds as well.
-    let is_limited = (1..scenario.torrents).contains(&scenario.max_infohashes);
+    let is_limited = scenario.max_infohashes > 0;
     let comparable = scenario.harness == Harness::Direct && !told.ended_early && !is_limited;
     if report.verdict.failure.is_none() && again && comparable {
         report.verdict.failure = compare_forged(scenario, &universe, wanted, told.rows);
