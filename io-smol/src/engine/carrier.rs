@@ -2,7 +2,6 @@
 //! the core keeps.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::rc::Rc;
@@ -109,13 +108,16 @@ pub(super) struct Pipe<K> {
     is_full: Cell<bool>,
     /// What the conversation expects, and whether the stream is still to hear of it.
     expected: Cell<(usize, bool)>,
+    /// Whether it waits for the loop's look.
+    is_stirred: Cell<bool>,
     task: RefCell<Option<Waker>>,
     stirred: Rc<Stirred<K>>,
 }
 
 /// Pipes at which the loop has to look, and who is to hear that there are any.
 pub(super) struct Stirred<K> {
-    peers: RefCell<BTreeSet<K>>,
+    /// Each once.
+    peers: RefCell<Vec<K>>,
     pub(super) waiter: RefCell<Option<Waker>>,
 }
 
@@ -125,19 +127,10 @@ impl<K> Default for Stirred<K> {
     }
 }
 
-impl<K: Copy + Ord> Stirred<K> {
-    /// The loop has to look at a pipe.
-    pub(super) fn add(&self, peer: K) {
-        if self.peers.borrow_mut().insert(peer)
-            && let Some(waiter) = self.waiter.take()
-        {
-            waiter.wake();
-        }
-    }
-
-    /// Every pipe that was stirred.
-    pub(super) fn take(&self) -> BTreeSet<K> {
-        self.peers.take()
+impl<K: Copy> Stirred<K> {
+    /// Shows `look` every pipe that was stirred. Nothing may be stirred meanwhile.
+    pub(super) fn look_at(&self, look: impl FnMut(K)) {
+        self.peers.borrow_mut().drain(..).for_each(look);
     }
 
     /// Whether any was.
@@ -146,7 +139,7 @@ impl<K: Copy + Ord> Stirred<K> {
     }
 }
 
-impl<K: Copy + Ord> Pipe<K> {
+impl<K: Copy> Pipe<K> {
     pub(super) fn new(peer: K, stirred: Rc<Stirred<K>>) -> Self {
         Self {
             peer,
@@ -155,8 +148,19 @@ impl<K: Copy + Ord> Pipe<K> {
             outbound: RefCell::default(),
             is_full: Cell::new(false),
             expected: Cell::new((0, false)),
+            is_stirred: Cell::new(false),
             task: RefCell::default(),
             stirred,
+        }
+    }
+
+    /// The loop has to look at it.
+    pub(super) fn stir(&self) {
+        if !self.is_stirred.replace(true) {
+            self.stirred.peers.borrow_mut().push(self.peer);
+            if let Some(waiter) = self.stirred.waiter.take() {
+                waiter.wake();
+            }
         }
     }
 
@@ -174,6 +178,7 @@ impl<K: Copy + Ord> Pipe<K> {
 impl Pipe<PeerKey> {
     /// Moves what waits on either side to the other, as far as there is room.
     pub(super) fn carry(&self, now: Instant, crawler: &mut Crawler) {
+        self.is_stirred.set(false);
         let peer = self.peer;
         if let (size, true) = self.expected.get() {
             self.expected.set((size, false));
@@ -203,7 +208,7 @@ impl Pipe<PeerKey> {
     }
 }
 
-impl<K: Copy + Ord> Carrier for Rc<Pipe<K>> {
+impl<K: Copy> Carrier for Rc<Pipe<K>> {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         let has_some = !self.inbound.borrow().is_empty();
         if has_some || self.is_over() { Poll::Ready(()) } else { self.wait(cx) }
@@ -237,7 +242,7 @@ impl<K: Copy + Ord> Carrier for Rc<Pipe<K>> {
         out[..count].copy_from_slice(&inbound[..count]);
         inbound.drain(..count);
         if self.is_full.replace(false) {
-            self.stirred.add(self.peer);
+            self.stir();
         }
         Ok(count)
     }
@@ -252,14 +257,14 @@ impl<K: Copy + Ord> Carrier for Rc<Pipe<K>> {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         outbound.extend_from_slice(&bytes[..count]);
-        self.stirred.add(self.peer);
+        self.stir();
         Ok(count)
     }
 
     fn expect(&self, size: usize) {
         if self.expected.get().0 != size {
             self.expected.set((size, true));
-            self.stirred.add(self.peer);
+            self.stir();
         }
     }
 

@@ -220,15 +220,20 @@ impl Connections<PeerKey> {
     /// Moves bytes between the streams of `crawler` and their conversations, where either side has
     /// some. Whether there was anything to move.
     pub fn carry(&self, now: Instant, crawler: &mut Crawler) -> bool {
-        while let Some(peer) = crawler.poll_stream() {
-            self.shared.stirred.add(peer);
-        }
-        let stirred = self.shared.stirred.take();
         let pipes = self.shared.pipes.borrow();
-        for pipe in stirred.iter().filter_map(|peer| pipes.get(peer)) {
-            pipe.carry(now, crawler);
+        while let Some(peer) = crawler.poll_stream() {
+            if let Some(pipe) = pipes.get(&peer) {
+                pipe.stir();
+            }
         }
-        !stirred.is_empty()
+        let mut moved = false;
+        self.shared.stirred.look_at(|peer| {
+            moved = true;
+            if let Some(pipe) = pipes.get(&peer) {
+                pipe.carry(now, crawler);
+            }
+        });
+        moved
     }
 }
 

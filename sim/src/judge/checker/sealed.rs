@@ -299,3 +299,39 @@ impl std::fmt::Debug for Sealed {
         f.debug_struct("Sealed").field("ours", ours).field("theirs", theirs).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use estudely_core::InfoHash;
+
+    use super::*;
+
+    const SEAL: Seal = Seal { private: [7; 20], torrent: InfoHash([3; 20]) };
+
+    /// What is said of a line on which we send a key, hear `theirs`, and send no mark after it.
+    fn without_a_mark(theirs: [u8; KEY_LEN]) -> Result<(), String> {
+        let mut line = Line::default();
+        let ours = public(&[9; 20]);
+        let begun = line.written(&ours, Encrypts::Auto, || Some(SEAL));
+        assert_eq!(begun.as_deref(), Ok([].as_slice()));
+        assert!(line.read(&theirs).is_empty());
+        line.written(&[0x55; 100], Encrypts::Auto, || Some(SEAL)).map(drop)
+    }
+
+    #[test]
+    fn after_the_peers_key_comes_the_mark_of_the_secret() {
+        let missing = Err("no mark of the secret after the peer's key".to_owned());
+        assert_eq!(without_a_mark(public(&SEAL.private)), missing);
+        // A key that must be refused is answered by nothing.
+        for degenerate in [[0; KEY_LEN], prime_less(1), prime_less(0), [0xff; KEY_LEN]] {
+            assert_eq!(without_a_mark(degenerate), missing);
+        }
+    }
+
+    #[test]
+    fn a_line_whose_key_was_changed_on_the_way_is_not_looked_at() {
+        let mut damaged = public(&SEAL.private);
+        damaged[KEY_LEN / 2] ^= 0x10;
+        assert_eq!(without_a_mark(damaged), Ok(()));
+    }
+}
