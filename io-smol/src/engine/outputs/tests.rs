@@ -7,6 +7,7 @@ use estudely_core::keyed::Rng;
 use estudely_core::state::WallTime;
 use estudely_core::{
     AddressPolicy, Config, Duration, InfoHash, Instant, Mode, Request, Row, Seed, Stats,
+    TransportPolicy,
 };
 use tempfile::TempDir;
 
@@ -57,12 +58,14 @@ fn crawler() -> Crawler {
     Crawler::new(config, Seed::from_u64(1), Instant::START)
 }
 
-/// A run that asks for every infohash; the only peer of each refuses, so that all are settled.
+/// A run that asks for every infohash; the only peer of each refuses, so that all are settled, and
+/// at once where it is not asked over uTP too.
 fn options(state: &Path) -> Options {
+    let config = Config::new(Mode::Direct).with_policy(AddressPolicy::AllowPrivate);
     let bind = Bind { addr: ([127, 0, 0, 1], 0).into(), named: true };
     let request = |n| Request::new(hash(n), [([127, 0, 1, n as u8 + 1], 5).into()]);
     Options {
-        crawler: Config::new(Mode::Direct).with_policy(AddressPolicy::AllowPrivate),
+        crawler: config.with_transports(TransportPolicy::Tcp),
         seed: Seed::from_u64(1),
         bind: vec![bind],
         bootstrap: Vec::new(),
